@@ -11,6 +11,9 @@ from tasks.mail_domains import check_mail_domains
 async def mail_domains(domains: list[str] | None = None, selectors: list[str] | None = None) -> State[None]:
     """Check the DNS records without which mailboxes refuse or hide mail: SPF, DKIM and DMARC. Says what is missing.
 
+    If the form is empty, also decide which shops send from their own domain: those whose domain names them and has a
+    DKIM key of DKIM_SELECTORS.
+
     Args:
         domains: Domains of senders, such as example.com. That of MAIL_FROM if empty.
         selectors: DKIM selectors that the mail provider signs with, such as s1. Those of DKIM_SELECTORS if empty.

@@ -9,7 +9,7 @@ from pydantic import Field
 from flows.runtime.job import job
 from flows.runtime.publish import publish
 from tasks.shop_settings import change_shop_settings, refresh_shop
-from wishcraft.domain.addresses import REPLY_TO
+from wishcraft.domain.addresses import SHOP_ADDRESS
 from wishcraft.domain.languages import Language
 from wishcraft.domain.share_links import MAX_LENGTH
 from wishcraft.reports.shop_settings import settings_page
@@ -29,7 +29,8 @@ async def shop_settings(
     cache_quota_bytes: Annotated[int, Field(ge=0, le=2**40)] | None = None,
     brand_colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = None,
     share_url: Annotated[str, Field(pattern=r"^(default$|https://)", max_length=MAX_LENGTH)] | None = None,
-    reply_to: Annotated[str, Field(pattern=f"^default$|{REPLY_TO}", max_length=254)] | None = None,
+    reply_to: Annotated[str, Field(pattern=f"^default$|{SHOP_ADDRESS}", max_length=254)] | None = None,
+    mail_from: Annotated[str, Field(pattern=f"^default$|{SHOP_ADDRESS}", max_length=254)] | None = None,
     postal_address: Annotated[str, Field(max_length=300)] | None = None,
     language: Language | None = None,
 ) -> State[None]:
@@ -46,6 +47,7 @@ async def shop_settings(
         brand_colour: The colour of the shop's mails, such as #2f6f5e.
         share_url: URL of a registry in the storefront, such as https://shop.example/gifts?list={slug}; or default.
         reply_to: E-mail address to which answers to the shop's mails go; or default, the sender.
+        mail_from: Sender of the shop's mails, once `mail-domains` has verified its domain; or default, MAIL_FROM.
         postal_address: Postal address at the end of the shop's mails, in one line; or default, none.
         language: Language of the shop's mails and of the pages that their links open.
     """
@@ -60,7 +62,12 @@ async def shop_settings(
         "language": None if language is None else language.value,
     }
     changes: dict[str, object] = {name: value for name, value in given.items() if value is not None}
-    texts = {"share_url": share_url, "reply_to": reply_to, "postal_address": postal_address}
+    texts = {
+        "share_url": share_url,
+        "reply_to": reply_to,
+        "mail_from": mail_from,
+        "postal_address": postal_address,
+    }
     changes |= {name: None if text == "default" else text for name, text in texts.items() if text}
     page = settings_page(shop, await change_shop_settings(shop, changes), is_change=bool(changes))
     state = await publish("shop-settings", page)  # before the refresh, which may fail

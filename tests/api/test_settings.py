@@ -77,7 +77,11 @@ async def test_settings_show_the_share_link_that_is_in_use_and_can_be_sent_back(
 
 
 async def test_addresses_of_mails_can_be_set_and_cleared(client: httpx.AsyncClient, merchant: dict[str, str]) -> None:
-    own = {"reply_to": "Help.desk+a@shop.maple.example", "postal_address": "1 Straße, 東京"}
+    own = {
+        "reply_to": "Help.desk+a@shop.maple.example",
+        "mail_from": "gifts@maple.example",
+        "postal_address": "1 Straße, 東京",
+    }
     for values in (own, dict.fromkeys(own)):
         changed = (await change(client, merchant, **values)).json()
         assert {name: changed[name] for name in own} == values
@@ -100,7 +104,8 @@ INVALID: list[dict[str, Any]] = [
     {"cache_quota_entries": 10_000_001}, {"cache_quota_bytes": 2**40 + 1}, {"brand_colour": "red"},
     {"brand_colour": "#12345"}, {"brand_colour": "#123456\n"}, {"reply_to": "a@b"},
     {"reply_to": "Emma <a@b.example>"}, {"reply_to": "a@b.example\n"}, {"reply_to": "a..b@c.example"},
-    {"reply_to": "a@b.example, c@d.example"}, {"postal_address": ""}, {"postal_address": "x" * 301},
+    {"reply_to": "a@b.example, c@d.example"}, {"mail_from": "a@b"},
+    {"mail_from": "Emma <a@b.example>"}, {"postal_address": ""}, {"postal_address": "x" * 301},
     {"postal_address": "1 Street\nTown"}, {"postal_address": "1 Street\0"},
     {"low_stock_threshold": 3, "shop_id": 2},
 ]  # fmt: skip

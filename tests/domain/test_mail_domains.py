@@ -10,10 +10,13 @@ from wishcraft.domain.mail_domains import (
     RecordState,
     check_dkim,
     check_dmarc,
+    check_owner,
     check_spf,
     dmarc_names,
     is_domain,
     is_selector,
+    is_verified,
+    own_sender,
     spf_terms,
 )
 
@@ -117,3 +120,34 @@ def test_name_that_can_be_a_domain(text: str, expected: bool) -> None:
 )
 def test_name_that_can_be_a_selector(text: str, expected: bool) -> None:
     assert is_selector(text) is expected
+
+
+@pytest.mark.parametrize(
+    ("texts", "state"),
+    [
+        ([], MISSING),
+        (["shop=maple.myshopify.com"], OK),
+        (["other", " Shop=Maple.myshopify.com "], OK),
+        (["shop=oak.myshopify.com"], WRONG),
+        (["shop=maple.myshopify.com.evil.example"], WRONG),
+        (["shop=maple.myshopify.com shop=oak.myshopify.com"], WRONG),
+    ],
+)
+def test_domain_names_the_shop_that_may_send_from_it(texts: list[str], state: RecordState) -> None:
+    checked = check_owner("maple.example", "maple.myshopify.com", texts)
+    assert (checked.name, checked.state) == ("_wishcraft.maple.example", state)
+    assert bool(checked.remedy) is (state is not OK)
+
+
+def test_domain_is_verified_by_its_owner_and_a_key() -> None:
+    owner, stranger = (check_owner("a.example", "a", [f"shop={shop}"]) for shop in "ab")
+    key, no_key = (check_dkim("s._domainkey.a.example", texts) for texts in ([f"p={rsa(2048)}"], []))
+    assert is_verified([owner, no_key, key])
+    assert not any(map(is_verified, ([], [owner], [key], [owner, no_key], [stranger, key])))
+
+
+def test_own_sender_is_used_while_its_domain_is_the_verified_one() -> None:
+    assert own_sender("gifts@Maple.example", "maple.example") == "gifts@Maple.example"
+    assert own_sender("gifts@oak.example", "maple.example") is None
+    assert own_sender("gifts@oak.example", None) is None
+    assert own_sender(None, "maple.example") is None

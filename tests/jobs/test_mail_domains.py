@@ -5,14 +5,17 @@ from typing import Any, Final
 
 import pytest
 from prefect import State
+from psycopg import Connection
+from psycopg.types.json import Jsonb
 
-from deployments.sandbox.mailbox import DOMAIN
+from deployments.sandbox.mailbox import DOMAIN, SHOP_DOMAIN
 from deployments.sandbox.mailbox.dns import local_records, start_dns_server
 from flows.mail_domains import mail_domains
 from wishcraft.domain.mail_domains import CheckedRecord, RecordState
 from wishcraft.errors import ConfigurationError, DnsUnavailable
 from wishcraft.mail.dns_client import DnsClient
-from wishcraft.services.mail_domains.check import check_domain
+from wishcraft.resources import Resources
+from wishcraft.services.mail_domains.check import check_domain, check_senders_of_shops
 
 Serve = Callable[[Mapping[str, list[str]]], Any]
 LONG: Final = "v=spf1 " + " ".join(f"ip4:192.0.2.{n}" for n in range(40)) + " -all"
@@ -93,3 +96,40 @@ async def test_run_says_what_to_mend_and_refuses_what_is_no_domain(monkeypatch: 
             assert refused.name == "Refused", refused
     finally:
         transport.close()
+
+
+@pytest.mark.usefixtures("prefect_server", "worker_environment")
+async def test_shop_may_send_from_a_domain_that_names_it_and_from_no_other(
+    monkeypatch: pytest.MonkeyPatch, demo: Connection[tuple[Any, ...]]
+) -> None:
+    transport = await start_dns_server(local_records())
+    monkeypatch.setenv("DNS_SERVER", f"127.0.0.1:{transport.get_extra_info('sockname')[1]}")
+    monkeypatch.setenv("DKIM_SELECTORS", "local")
+    own = Jsonb({"mail_from": f"gifts@{SHOP_DOMAIN.title()}"})
+    demo.execute("UPDATE shops SET settings = %s WHERE id IN (1, 2)", [own])
+    demo.execute("UPDATE shops SET verified_mail_domain = 'before.example'")
+
+    def verified() -> list[tuple[Any, ...]]:
+        return demo.execute("SELECT id, verified_mail_domain FROM shops ORDER BY id").fetchall()
+
+    try:
+        only_shown = await mail_domains(selectors=["local"], return_state=True)
+        assert only_shown.type.value == "COMPLETED"
+        assert verified() == [(number, "before.example") for number in (1, 2, 3)]
+        done = await mail_domains(return_state=True)
+    finally:
+        transport.close()
+    assert verified() == [(1, SHOP_DOMAIN), (2, None), (3, None)]
+    assert f"Owner of _wishcraft.{SHOP_DOMAIN} is wrong" in str(done.message)
+
+
+@pytest.mark.usefixtures("prefect_server", "worker_environment")
+async def test_verified_domain_stays_so_while_dns_does_not_answer(
+    monkeypatch: pytest.MonkeyPatch, demo: Connection[tuple[Any, ...]], resources: Resources
+) -> None:
+    monkeypatch.setattr("wishcraft.mail.dns_client._SECONDS", 0.2)
+    own = Jsonb({"mail_from": f"gifts@{SHOP_DOMAIN}"})
+    demo.execute("UPDATE shops SET settings = %s, verified_mail_domain = %s", [own, SHOP_DOMAIN])
+    with pytest.raises(DnsUnavailable):
+        await check_senders_of_shops(resources, DnsClient("127.0.0.1:1"), ["local"])
+    assert demo.execute("SELECT DISTINCT verified_mail_domain FROM shops").fetchall() == [(SHOP_DOMAIN,)]

@@ -69,12 +69,18 @@ async def test_changed_settings_are_shown_before_and_after_and_are_audited_with_
 
 
 async def test_addresses_of_mails_are_set_and_cleared_in_the_form(demo: Demo) -> None:
-    own = {"reply_to": "help@maple.example", "postal_address": "1 Main Street"}
+    own = {
+        "reply_to": "help@maple.example",
+        "postal_address": "1 Main Street",
+        "mail_from": "gifts@maple.example",
+    }
     for given in (own, dict.fromkeys(own, "default")):
         state = await shop_settings(SHOP, **given, return_state=True)
-        assert str(state.message).startswith(f"{SHOP}: 2 settings changed.")
-        query = "SELECT settings ->> 'reply_to', settings ->> 'postal_address' FROM shops WHERE id = 1"
-        assert demo.execute(query).fetchone() == (tuple(own.values()) if given is own else (None, None))
+        assert str(state.message).startswith(f"{SHOP}: 3 settings changed.")
+        query = "SELECT settings ->> 'reply_to', settings ->> 'postal_address', settings ->> 'mail_from' FROM shops"
+        assert demo.execute(f"{query} WHERE id = 1").fetchone() == (
+            tuple(own.values()) if given is own else (None,) * 3
+        )
 
 
 async def test_run_counts_the_one_registry_that_shows_a_change(demo: Demo) -> None:

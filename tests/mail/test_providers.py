@@ -106,6 +106,23 @@ async def test_an_accepted_mail_arrives_as_it_was_composed(provider: Provider, m
     assert (picture.get_content(), picture["Content-ID"]) == (png, "<gift>")
 
 
+async def test_a_shops_own_sender_replaces_that_of_the_app(provider: Provider, mailbox: Mailbox) -> None:
+    await provider.mailer.send(mail(sender="gifts@maple-and-pine.example"))
+    assert mailbox.messages[0].parsed["From"] == "Maple & Pine <gifts@maple-and-pine.example>"
+
+
+async def test_a_sender_that_is_not_verified_is_no_fault_of_the_mail(
+    mail_urls: dict[str, SecretStr], mailbox: Mailbox
+) -> None:
+    mailbox.set_fault(Fault(FaultKind.REJECT))  # a relay says so by its policy
+    for name in NAMES:
+        mailer = make_mailer(name, mail_urls[name])
+        with pytest.raises(SenderRejected, match="sender"):
+            await mailer.send(mail(sender="gifts@elsewhere.example"))
+        await mailer.close()
+    assert not mailbox.messages
+
+
 async def test_the_message_id_is_ours_unless_ses_replaces_it(provider: Provider, mailbox: Mailbox) -> None:
     await provider.mailer.send(mail())
     found = mailbox.messages[0].parsed["Message-ID"]

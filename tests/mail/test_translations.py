@@ -68,7 +68,7 @@ def test_every_text_is_translated_with_its_values_and_nothing_else_is(language: 
 
 
 def mails(language: Language) -> list[Content]:
-    letterhead = Letterhead("Maple & Pine", "#2f6f5e", None, "12 Harbor Street", language)
+    letterhead = Letterhead("Maple & Pine", "#2f6f5e", postal_address="12 Harbor Street", language=language)
     items = [item(number, image="https://x.example/a.png", quantity_wanted=3) for number in range(8)]
     links, today = Links("https://x.example/r", "https://x.example/u"), date(2026, 3, 7)
     reminders = [

@@ -12,10 +12,10 @@ _ATOM: Final = r"[^\s@<>,;:.\"()\[\]\\\x00-\x1f\x7f]+"
 _LOCAL: Final = re.compile(rf"(?!.*=\?){_ATOM}(?:\.{_ATOM})*")
 """A dot-atom (RFC 5321, section 4.1.2), also beyond ASCII (RFC 6531). `=?` would begin an encoded word (RFC 2047)."""
 _MAX_LOCAL_BYTES: Final = 64
-REPLY_TO: Final = (
+SHOP_ADDRESS: Final = (
     r"^[A-Za-z0-9_+-]{1,32}(\.[A-Za-z0-9_+-]{1,31})?@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}$"
 )
-"""Pattern of the addresses that a shop can name for answers: plain ones, which every mail program can write to."""
+"""Pattern of the addresses that a shop can name for its mails: plain ones, which every mail program can write to."""
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 
 

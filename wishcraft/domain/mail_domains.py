@@ -1,4 +1,4 @@
-"""What the DNS records of a sending domain must say: SPF, DKIM and DMARC. Pure; a client reads the records.
+"""What the DNS records of a sending domain must say: SPF, DKIM, DMARC, and which shop may send from it. Pure.
 
 Mailbox providers refuse or hide mail of a domain whose records are missing (RFC 7208, RFC 6376, RFC 7489).
 """
@@ -42,7 +42,7 @@ class CheckedRecord(NamedTuple):
     """A record, and what to do about it."""
 
     kind: str
-    """`SPF`, `DKIM` or `DMARC`."""
+    """`SPF`, `DKIM`, `DMARC` or `Owner`."""
     name: str
     """Where it is in DNS."""
     state: RecordState
@@ -56,6 +56,40 @@ class SpfTerms(NamedTuple):
     lookups: int
     included: Sequence[str]
     """Domains whose own records count too."""
+
+
+def own_sender(mail_from: str | None, verified_domain: str | None) -> str | None:
+    """The sender that a shop has set, if its domain is the verified one; None if mails have that of the app."""
+    return mail_from if mail_from and domain_of(mail_from) == verified_domain else None
+
+
+def domain_of(address: str) -> str:
+    """The domain of an address, in lower case."""
+    return address.rpartition("@")[2].lower()
+
+
+def owner_name(domain: str) -> str:
+    """Where a domain names the shop that may send from it."""
+    return f"_wishcraft.{domain}"
+
+
+def check_owner(domain: str, shop_domain: str, texts: Sequence[str]) -> CheckedRecord:
+    """Check that the domain names the shop: else a shop could send from the domain of another one."""
+    wanted = f"shop={shop_domain}"
+    if wanted in {text.strip().lower() for text in texts}:
+        return CheckedRecord("Owner", owner_name(domain), RecordState.OK, "it names the shop")
+    state = RecordState.WRONG if texts else RecordState.MISSING
+    detail = "it names another shop" if texts else "it names no shop"
+    return CheckedRecord("Owner", owner_name(domain), state, detail, f"Add the TXT record `{wanted}`.")
+
+
+def is_verified(records: Sequence[CheckedRecord]) -> bool:
+    """Whether the shop may send from the domain: it names the shop, and has a key that the provider signs with.
+
+    Without the key, mailboxes would see mail of one domain signed by another, which DMARC (RFC 7489) refuses.
+    """
+    usable = {each.kind for each in records if each.state in {RecordState.OK, RecordState.WEAK}}
+    return {"Owner", "DKIM"} <= usable
 
 
 def is_domain(text: str) -> bool:

@@ -27,6 +27,8 @@ class Mail:
     unsubscribe_url: str | None = field(repr=False, default=None)
     """Accepts a POST without a login (RFC 8058); None for mail that the recipient asked for."""
     pictures: Sequence[Picture] = ()
+    sender: str | None = field(repr=False, default=None)
+    """The address in `From`, of a verified domain; None for MAIL_FROM."""
     reply_to: str | None = field(repr=False, default=None)
     reference: str | None = field(repr=False, default=None)
     """The token of `domain.mail_events` by which an event names this mail; None for mail without events."""

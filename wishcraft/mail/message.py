@@ -32,9 +32,9 @@ _POLICY: Final = _Policy(linesep="\r\n")
 
 
 def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
-    """The message of a mail from the address `sender`, in the shop's name; `now` (aware) is its date."""
+    """The message of a mail in the shop's name, from its own sender or `sender`; `now` (aware) is its date."""
     message = EmailMessage(policy=_POLICY)
-    message["From"] = Address(display_name=display_name(mail), addr_spec=sender)
+    message["From"] = Address(display_name=display_name(mail), addr_spec=mail.sender or sender)
     message["To"] = mail.recipient
     if mail.reply_to:
         message["Reply-To"] = Address(display_name=display_name(mail), addr_spec=mail.reply_to)

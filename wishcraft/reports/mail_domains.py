@@ -9,6 +9,7 @@ from wishcraft.reports.page import Page, Row, pluralize
 
 _HEADER: Final = ("record", "state", "name", "found", "what to do")
 _KEY: Final = "mail-domains"
+NO_DOMAIN: Final = "No domain to check: MAIL_FROM is not set, and no shop has a sender of its own."
 NO_SELECTORS: Final = (
     "No DKIM key was checked: name the selectors that the mail provider signs with in DKIM_SELECTORS, or in this form."
 )
@@ -16,6 +17,8 @@ NO_SELECTORS: Final = (
 
 def mail_domains_page(checked: Mapping[str, Sequence[CheckedRecord]]) -> Page:
     """The records of each domain, those to be mended first."""
+    if not checked:
+        return Page(NO_DOMAIN, "", {_KEY: []})
     records = [record for each in checked.values() for record in each]
     bad = [each for each in records if each.state in {RecordState.MISSING, RecordState.WRONG}]
     weak = [each for each in records if each.state is RecordState.WEAK]

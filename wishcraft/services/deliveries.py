@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfoNotFoundError
 
+from wishcraft.domain.mail_domains import own_sender
 from wishcraft.domain.mail_events import (
     COMPLAINT_PERIOD,
     MailReference,
@@ -74,9 +75,16 @@ async def find_letterhead(resources: Resources, shop: ShopRef, now: datetime) ->
         day = local_day(now, sender.timezone)
     except (ValueError, ZoneInfoNotFoundError):
         raise ConfigurationError(f"{shop.domain} has the unknown time zone {sender.timezone!r}") from None
-    own = shop.settings
-    address = one_line(own.postal_address or "")
-    return Letterhead(sender.name, own.brand_colour, own.reply_to, address, own.language), day
+    own = sender.settings
+    letterhead = Letterhead(
+        sender.name,
+        own.brand_colour,
+        own_sender(own.mail_from, sender.verified_mail_domain),
+        own.reply_to,
+        one_line(own.postal_address or ""),
+        own.language,
+    )
+    return letterhead, day
 
 
 async def is_mail_on(resources: Resources, shop_id: int) -> bool:
@@ -111,6 +119,7 @@ def make_mail(
         html=content.html,
         message_id=claimed.message_id,
         unsubscribe_url=unsubscribe_url,
+        sender=letterhead.sender,
         reply_to=letterhead.reply_to,
         reference=reference,
     )
@@ -189,9 +198,18 @@ async def _deliver(delivery: Delivery, claimed: ClaimedMail, mail: Mail) -> str:
         return "postponed" if resend else "held"
     except (MailUnavailable, SenderRejected, ConfigurationError) as error:
         await _record_undelivered(delivery, claimed, error)
+        if isinstance(error, SenderRejected) and mail.sender:
+            await _forget_own_sender(delivery)
         raise
     await _record_outcome(delivery, claimed, MailState.SENT)
     return "sent"
+
+
+async def _forget_own_sender(delivery: Delivery) -> None:
+    """Let the shop's mails have MAIL_FROM as their sender until `mail-domains` has checked its own domain again."""
+    async with delivery.resources.db.transaction() as session:
+        await shops.set_verified_mail_domain(session, delivery.shop_id, None)
+    _log.warning("The mail provider refuses the shop's own sender: the next run sends from MAIL_FROM. Runbook: mail.")
 
 
 async def _send(resources: Resources, mail: Mail) -> None:

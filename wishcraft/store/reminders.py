@@ -25,6 +25,7 @@ class Sender(NamedTuple):
     name: str
     timezone: str
     settings: ShopSettings
+    verified_mail_domain: str | None
 
 
 class DueReminders(NamedTuple):
@@ -133,7 +134,7 @@ _FAIL_PAST: Final = text(
 
 async def find_sender(session: AsyncSession, shop_id: int) -> Sender | None:
     """The shop as its mails show it, active or not; None if it does not exist."""
-    query = select(Shop.name, Shop.timezone, Shop.settings).where(Shop.id == shop_id)
+    query = select(Shop.name, Shop.timezone, Shop.settings, Shop.verified_mail_domain).where(Shop.id == shop_id)
     row = (await session.execute(query)).one_or_none()
     return Sender(*row) if row else None
 

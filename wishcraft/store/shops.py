@@ -229,6 +229,11 @@ async def describe(session: AsyncSession, shop_id: int) -> ShopProfile:
     return ShopProfile(*(await session.execute(select(*columns).where(Shop.id == shop_id))).one())
 
 
+async def set_verified_mail_domain(session: AsyncSession, shop_id: int, domain: str | None) -> None:
+    """Store from which domain the shop may send mail."""
+    await session.execute(update(Shop).where(Shop.id == shop_id).values(verified_mail_domain=domain))
+
+
 async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:
     """The settings of the shop, which must exist."""
     return (await session.execute(select(Shop.settings).where(Shop.id == shop_id))).scalar_one()

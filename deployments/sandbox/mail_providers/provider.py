@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from deployments.sandbox.mail_providers.accepted import AcceptedMail, PlannedEvent, plan_events
 from deployments.sandbox.mail_providers.delivery import WebhookSender
 from deployments.sandbox.mail_providers.faults import ProviderFault, ProviderFaultKind, ProviderFaults
+from deployments.sandbox.mailbox import DOMAIN, SHOP_DOMAIN
 
-VERIFIED_DOMAINS: Final = frozenset({"wishcraft.example"})
+VERIFIED_DOMAINS: Final = frozenset({DOMAIN, SHOP_DOMAIN})
 
 Publish = Callable[[PlannedEvent], Awaitable[None]]
 """Sends an event of a mail."""

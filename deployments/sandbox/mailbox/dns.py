@@ -1,4 +1,4 @@
-"""The sandbox's DNS server: the records of the domain that the local stack sends from, over UDP on 127.0.0.1."""
+"""The sandbox's DNS server: the records of the domains that the local stack sends from, over UDP on 127.0.0.1."""
 
 import asyncio
 from base64 import b64encode
@@ -15,7 +15,8 @@ from dns.rdataclass import IN
 from dns.rdatatype import TXT
 from dns.rrset import from_text_list
 
-from deployments.sandbox.mailbox import DOMAIN, SELECTOR
+from deployments.sandbox.mailbox import DOMAIN, SELECTOR, SHOP, SHOP_DOMAIN
+from wishcraft.domain.mail_domains import owner_name
 
 _TTL_SECONDS: Final = 60
 _MOST_IN_A_STRING: Final = 255
@@ -25,10 +26,14 @@ def local_records() -> dict[str, list[str]]:
     """TXT records by name. The policy of DMARC is `none`, so that the check has something to say."""
     key = generate_private_key(public_exponent=65_537, key_size=2_048).public_key()
     der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    dkim = [f"v=DKIM1; k=rsa; p={b64encode(der).decode()}"]
     return {
         DOMAIN: ["v=spf1 ip4:127.0.0.1 -all"],
-        f"{SELECTOR}._domainkey.{DOMAIN}": [f"v=DKIM1; k=rsa; p={b64encode(der).decode()}"],
+        f"{SELECTOR}._domainkey.{DOMAIN}": dkim,
         f"_dmarc.{DOMAIN}": [f"v=DMARC1; p=none; rua=mailto:dmarc@{DOMAIN}"],
+        owner_name(SHOP_DOMAIN): [f"shop={SHOP}"],
+        f"{SELECTOR}._domainkey.{SHOP_DOMAIN}": dkim,
+        f"_dmarc.{SHOP_DOMAIN}": ["v=DMARC1; p=quarantine"],
     }
 
 

@@ -56,7 +56,8 @@ IMPERSONAL: Final = {
     "reminders": "kind state last_error message_id outcome",
     "service_minutes": "latencies",
     "sessions": "id kind",
-    "shops": "domain name email currency timezone plan status settings access_token_encrypted refresh_token_encrypted",
+    "shops": "domain name email currency timezone plan status settings access_token_encrypted refresh_token_encrypted"
+    " verified_mail_domain",
     "unmatched_lines": "order_name product_title status reason",
     "webhook_events": "shop_domain webhook_id event_id topic api_version outcome failures signature",
 }

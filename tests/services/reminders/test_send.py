@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from psycopg import Connection
@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.invitations import confirm_everyone
 from wishcraft.domain.addresses import address_hash
-from wishcraft.errors import ConfigurationError, MailUnavailable, RunStopped
+from wishcraft.errors import ConfigurationError, MailUnavailable, RunStopped, SenderRejected
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.reminders.send import find_due_reminders, remind_shop
 from wishcraft.settings import Settings
@@ -176,6 +176,36 @@ async def test_a_reminder_has_the_address_for_answers_and_the_postal_address_of_
     body = received.parsed.get_body(["plain"])
     assert body
     assert "Maple & Pine, 12 Harbor Street, Portland" in body.get_content()
+
+
+OWN_SENDER: Final = "gifts@maple-and-pine.example"
+
+
+async def test_a_shop_sends_from_its_own_domain_once_it_is_verified(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
+) -> None:
+    demo.execute("UPDATE shops SET settings = jsonb_build_object('mail_from', %s::text) WHERE id = 1", [OWN_SENDER])
+    for verified, sender in ((None, "registry@wishcraft.example"), ("maple-and-pine.example", OWN_SENDER)):
+        demo.execute("UPDATE shops SET verified_mail_domain = %s WHERE id = 1", [verified])
+        demo.execute("DELETE FROM reminders WHERE registry_id = %s", [registry])
+        await remind_shop(resources, settings, shop, now=NOW)
+        assert mailbox.messages[-1].parsed["From"].addresses[0].addr_spec == sender
+
+
+async def test_a_refused_own_sender_is_not_used_again(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
+) -> None:
+    assert registry
+    own = {"mail_from": OWN_SENDER}
+    demo.execute("UPDATE shops SET settings = %s, verified_mail_domain = 'maple-and-pine.example'", [Jsonb(own)])
+    mailbox.set_fault(Fault(FaultKind.REJECT, remaining=1))
+    with pytest.raises(SenderRejected):
+        await remind_shop(resources, settings, shop, now=NOW)
+    assert (await remind_shop(resources, settings, shop, now=NOW))["sent"] == 1
+    [received] = mailbox.messages
+    assert received.parsed["From"].addresses[0].addr_spec == "registry@wishcraft.example"
+    others = demo.execute("SELECT id FROM shops WHERE verified_mail_domain IS NOT NULL ORDER BY id").fetchall()
+    assert others == [(2,), (3,)]
 
 
 @pytest.mark.parametrize("template", ["https://www.maple.example/list?r={slug}", None])

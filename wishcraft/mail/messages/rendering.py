@@ -15,12 +15,13 @@ _EQUAL_CONTRAST: Final = 0.179
 
 @dataclass(frozen=True, slots=True)
 class Letterhead:
-    """Of a shop's mails: its name and colour (`#rrggbb`), where answers go, its postal address in one line, and the
-    language.
+    """Of a shop's mails: its name and colour (`#rrggbb`), its own sender, where answers go, its postal address in one
+    line, and the language.
     """
 
     shop: str
     colour: str
+    sender: str | None = None
     reply_to: str | None = None
     postal_address: str = ""
     language: Language = Language.EN

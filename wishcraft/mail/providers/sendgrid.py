@@ -98,7 +98,7 @@ def _payload(mail: Mail, sender: str) -> dict[str, Any]:
         to["custom_args"] = {CUSTOM_ARGUMENT: mail.reference}
     payload: dict[str, Any] = {
         "personalizations": [to],
-        "from": {"email": sender, "name": display_name(mail)},
+        "from": {"email": mail.sender or sender, "name": display_name(mail)},
         "subject": short_subject(mail),
         "content": [{"type": "text/plain", "value": mail.text}, {"type": "text/html", "value": mail.html}],
         "headers": machine_headers(mail),
@@ -134,7 +134,7 @@ def _failure(response: httpx.Response) -> WishCraftError:
     if status in LATER_STATUSES:
         return MailUnavailable(f"SendGrid takes no mail for now: {shown}")
     if status in SETTING_STATUSES or status < httpx.codes.BAD_REQUEST or field.partition(".")[0] == "from":
-        return SenderRejected(f"SendGrid refuses the key of MAIL_URL or MAIL_FROM: {shown}")
+        return SenderRejected(f"SendGrid refuses the key of MAIL_URL or the sender: {shown}")
     if _RECIPIENT_FIELD.fullmatch(field):
         return AddressRejected(f"SendGrid refuses the address: {shown}")
     return MailRejected(f"SendGrid refuses the mail: {shown}")

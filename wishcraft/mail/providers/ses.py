@@ -111,7 +111,7 @@ class SesMailer:
     def _body(self, mail: Mail) -> bytes:
         message = build_message(mail, self._sender, datetime.now(UTC))
         body: dict[str, Any] = {
-            "FromEmailAddress": self._sender,
+            "FromEmailAddress": mail.sender or self._sender,
             "Destination": {"ToAddresses": [mail.recipient]},
         }
         if mail.reference:
@@ -169,7 +169,7 @@ def _failure(response: httpx.Response) -> WishCraftError:
     if status in SETTING_STATUSES or code in _CREDENTIAL_CODES:
         return SenderRejected(f"Amazon SES refuses the credentials of MAIL_URL or their permissions: {shown}")
     if code in _SENDER_CODES or _NOT_VERIFIED.match(message) or status < httpx.codes.BAD_REQUEST:
-        return SenderRejected(f"Amazon SES takes no mail from MAIL_FROM or by the MAIL_URL: {shown}")
+        return SenderRejected(f"Amazon SES takes no mail from the sender or by the MAIL_URL: {shown}")
     if code == "BadRequestException" and _BAD_ADDRESS.match(message):
         return AddressRejected(f"Amazon SES refuses the address: {shown}")
     return MailRejected(f"Amazon SES refuses the mail: {shown}")

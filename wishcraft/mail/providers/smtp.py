@@ -96,7 +96,11 @@ class SmtpMailer:
             try:
                 await connection.data(content)
             except SMTPResponseException as error:
-                raise _mail_error(error) from None
+                refused = _mail_error(error)
+                # A policy may be about the shop's own sender; from MAIL_FROM, the next try tells.
+                if mail.sender and isinstance(refused, MailRejected) and "5.7." in _codes(error):
+                    raise SenderRejected(f"the mail server refuses a mail of the sender: {_codes(error)}") from None
+                raise refused from None
             except (SMTPServerDisconnected, SMTPTimeoutError, OSError) as error:
                 raise MailOutcomeUnknown(f"no answer to the mail: {type(error).__name__}") from None
 

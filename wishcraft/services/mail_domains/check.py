@@ -1,4 +1,4 @@
-"""Checks the DNS records of a sending domain."""
+"""Checks the DNS records of sending domains, and records which shops may send from their own."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -8,13 +8,19 @@ from wishcraft.domain.mail_domains import (
     CheckedRecord,
     check_dkim,
     check_dmarc,
+    check_owner,
     check_spf,
     dmarc_names,
+    domain_of,
     find_dmarc,
     find_spf,
+    is_verified,
+    owner_name,
     spf_terms,
 )
 from wishcraft.mail.dns_client import DnsClient
+from wishcraft.resources import Resources
+from wishcraft.store import shops
 
 _MOST_SPF_RECORDS: Final = 2 * MAX_SPF_LOOKUPS
 
@@ -34,11 +40,44 @@ async def check_domain(
         DnsUnavailable: No DNS server answered.
     """
     texts = await dns.texts(domain)
-    checked = [check_spf(domain, texts, await _count_lookups(dns, texts), include)]
-    for selector in selectors:
-        name = f"{selector}._domainkey.{domain}"
-        checked.append(check_dkim(name, await dns.texts(name)))
-    return [*checked, await _check_dmarc(dns, domain)]
+    spf = check_spf(domain, texts, await _count_lookups(dns, texts), include)
+    return [spf, *await _check_dkim(dns, domain, selectors), await _check_dmarc(dns, domain)]
+
+
+async def check_senders_of_shops(
+    resources: Resources, dns: DnsClient, selectors: Sequence[str]
+) -> dict[str, list[CheckedRecord]]:
+    """Check the domain of each shop that has set `mail_from`, and record whether the shop may send from it.
+
+    Bounces go to a domain of ours, so SPF is not checked.
+
+    Returns:
+        The records by domain.
+
+    Raises:
+        DnsUnavailable: No DNS server answered; the shops after the last one that was checked are as before.
+    """
+    checked: dict[str, list[CheckedRecord]] = {}
+    async with resources.db.repeatable_read() as session:
+        active = await shops.find_active(session)
+    for shop in active:
+        domain = domain_of(shop.settings.mail_from) if shop.settings.mail_from else None
+        records = await _check_shop(dns, domain, shop.domain, selectors) if domain else []
+        async with resources.db.transaction() as session:
+            await shops.set_verified_mail_domain(session, shop.id, domain if is_verified(records) else None)
+        if domain:
+            checked.setdefault(domain, []).extend(records)
+    return checked
+
+
+async def _check_shop(dns: DnsClient, domain: str, shop_domain: str, selectors: Sequence[str]) -> list[CheckedRecord]:
+    owner = check_owner(domain, shop_domain, await dns.texts(owner_name(domain)))
+    return [owner, *await _check_dkim(dns, domain, selectors), await _check_dmarc(dns, domain)]
+
+
+async def _check_dkim(dns: DnsClient, domain: str, selectors: Sequence[str]) -> list[CheckedRecord]:
+    names = [f"{selector}._domainkey.{domain}" for selector in selectors]
+    return [check_dkim(name, await dns.texts(name)) for name in names]
 
 
 async def _count_lookups(dns: DnsClient, texts: Sequence[str]) -> int:

@@ -9,7 +9,7 @@ from sqlalchemy import ForeignKey, Index, Integer, LargeBinary, UniqueConstraint
 from sqlalchemy.dialects.postgresql import ARRAY, CIDR, INT8RANGE, Range
 from sqlalchemy.orm import Mapped, mapped_column
 
-from wishcraft.domain.addresses import REPLY_TO
+from wishcraft.domain.addresses import SHOP_ADDRESS
 from wishcraft.domain.languages import Language
 from wishcraft.domain.share_links import MAX_LENGTH, TEMPLATE, check_template
 from wishcraft.store.schema.base import Base, Timestamps, Validated, choice
@@ -79,8 +79,14 @@ class ShopSettings(BaseModel):
     reply_to: str | None = Field(
         None,
         max_length=254,
-        pattern=REPLY_TO,
+        pattern=SHOP_ADDRESS,
         description="E-mail address to which answers to the shop's mails go; without one, they go to the sender.",
+    )
+    mail_from: str | None = Field(
+        None,
+        max_length=254,
+        pattern=SHOP_ADDRESS,
+        description="Sender of the shop's mails, used once its domain is verified; without one, it is that of the app.",
     )
     postal_address: str | None = Field(
         None,
@@ -126,6 +132,8 @@ class Shop(Timestamps, Base):
     """When its last inventory sync finished, or when the shop was added."""
     orders_read_until: Mapped[datetime | None]
     """Up to here, its orders have been read from Shopify, by the time of their last change. NULL: none."""
+    verified_mail_domain: Mapped[str | None]
+    """The domain of the setting `mail_from` that was found verified when it was last checked. NULL: none."""
     variants_read_at: Mapped[datetime | None]
     """When the last inventory sync that finished began: each variant then wished for was read at this time or later."""
 

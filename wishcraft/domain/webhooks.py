@@ -51,6 +51,7 @@ TOPICS: Final = {
 
 https://shopify.dev/docs/api/webhooks
 """
+HIGH_TOPICS: Final = frozenset({MAIL_EVENTS, *(topic for topic, each in TOPICS.items() if each is Priority.HIGH)})
 REDACT_CUSTOMER: Final = "customers/redact"
 REDACT_SHOP: Final = "shop/redact"
 DATA_REQUEST: Final = "customers/data_request"
@@ -74,8 +75,8 @@ _LONGEST_WAIT: Final = 300.0
 
 
 def priority_of(topic: str) -> Priority:
-    """The priority of a topic; low for one that the app does not subscribe to."""
-    return Priority.HIGH if topic == MAIL_EVENTS else TOPICS.get(topic, Priority.LOW)
+    """The priority of a topic; low for one that is not known."""
+    return Priority.HIGH if topic in HIGH_TOPICS else Priority.LOW
 
 
 class EventTime(NamedTuple):

@@ -10,6 +10,7 @@ from tests.support.counted_webhooks import COUNTING, MAPLE, NOW, SAKURA, applied
 from tests.support.waiting import wait_until
 from wishcraft.cache import keys, webhook_queue
 from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
+from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
 from wishcraft.domain.webhooks import TOPICS, Priority
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks import consume
@@ -70,13 +71,15 @@ async def test_low_priority_gets_a_share_and_what_it_does_not_need_is_left_to_th
 async def test_shops_that_are_full_are_left_out_for_topics_of_that_priority_alone(
     resources: Resources, demo: Demo
 ) -> None:
-    receive(demo, 2)
+    high = receive(demo, 2) + receive(demo, topic=MAIL_EVENTS)
     others = receive(demo, topic="products/update") + receive(demo, shop=SAKURA)
     async with resources.db.autocommit() as session:
         found = await webhook_events.find_due(session, 9, without={(MAPLE, Priority.HIGH)})
         assert [each.id for each in found] == others
         found = await webhook_events.find_due(session, 9, without={(MAPLE, each) for each in Priority})
-    assert [each.id for each in found] == others[1:]
+        assert [each.id for each in found] == others[1:]
+        found = await webhook_events.find_due(session, 9, without={(MAPLE, Priority.LOW)})
+    assert [each.id for each in found] == [*high, others[1]]
     assert TOPICS["products/update"] is Priority.LOW
 
 

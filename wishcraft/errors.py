@@ -1,55 +1,10 @@
-"""Every error that WishCraft raises on purpose.
-
-- WishCraftError
-  - ConfigurationError          a setting is missing or invalid; the message names it and says what to do
-  - RequestRefused              a request cannot be fulfilled; the message is shown to the client
-    - NotFound                  the object does not exist, or the caller may not see it
-    - NotAllowed                the caller lacks the permission
-      - WrongAccessCode         the access code is not the registry's
-    - Conflict                  the request contradicts the current state
-    - LimitReached              the shop or the customer has reached a maximum
-    - PreconditionFailed        `If-Match` does not name the registry's current version
-    - Invalid                   a value is not valid here
-    - TooManyRequests           the caller must wait before the next try
-      - TooManyTries            an access code was tried too often
-      - TooManyQueries          a caller caused too many queries to Shopify
-  - QueryRefused                a question or a parameter of a run is invalid or not allowed; the message says why
-    - UnknownShop               no active shop has the given domain
-  - PayloadInvalid              a webhook's payload lacks what its topic promises, so no later try can handle it
-  - DecisionNeeded              what a webhook asks for may be wrong and cannot be undone: a person decides
-  - EventsUnsigned              events that no mail provider of ours has signed
-  - RunStopped                  the run was asked to stop, and stopped between two batches
-  - DatabaseRejected            PostgreSQL cannot store or compute a value, and will refuse it again
-  - TransientError              the same call may succeed later, so tasks retry it
-    - CacheUnavailable          Redis refused, hung or restarted
-    - DatabaseUnavailable       PostgreSQL refused, timed out, deadlocked or closed the connection
-      - DatabaseBusy            another transaction held a row or table for too long
-    - ShopifyUnavailable        5xx, a lost connection, a timeout or a malformed response, after the client's retries
-      - ShopifyPaused           not asked, because it did not answer a moment ago
-    - ShopifyThrottled          Shopify throttled every retry of the client
-    - EventsUnverified          events of a mail provider, whose signature cannot be checked at present
-    - DnsUnavailable            no DNS server answered
-    - MailUnavailable           the mail server does not answer, or accepts no mail at present
-    - MailPostponed             the mail server does not accept this one mail at present
-    - MailOutcomeUnknown        a mail was sent without a reply: the server may have accepted it
-  - ShopifyRefused              Shopify answered with an error that a retry does not change
-    - ShopifyUnauthorized       the token is invalid and cannot be refreshed: the merchant must open the app
-      - TokenRefused            Shopify refuses the refresh token for good
-    - ShopifyQueryInvalid       Shopify rejects the GraphQL document, its variables or its cost
-    - ShopifyForbidden          403: Shopify takes no requests from this machine's address
-    - BulkOperationFailed       a bulk operation ended without the file of its result
-    - VariantUnreadable         Shopify describes a variant with values that cannot be stored
-  - MailRejected                the mail server rejects this mail for good; the message never names the address
-    - AddressRejected           the mailbox does not exist: no further mail may go to it
-  - TooManyAddressesRejected    most recipients of a run were rejected: the mail server is at fault, not the addresses
-  - SenderRejected              the mail server rejects the login or the sender
-"""
+"""Every error that WishCraft raises on purpose."""
 
 from typing import ClassVar, NamedTuple
 
 
 class WishCraftError(Exception):
-    """Root of the tree above; `advice` is the next step, shown in a job's summary."""
+    """Base of all of them; `advice` is the next step, shown in a job's summary."""
 
     advice: ClassVar[str] = "See the run's logs."
 

@@ -11,8 +11,8 @@ import orjson
 
 from wishcraft.domain.mail_events import MailEvent, MailEventKind, as_text, code_only, read_token
 from wishcraft.errors import EventsUnsigned
+from wishcraft.mail.providers.ses import TAG
 
-TAG: Final = "wishcraft"
 _KINDS: Final[Mapping[str, tuple[MailEventKind, str]]] = {
     "Send": (MailEventKind.SENT, "send"),
     "Delivery": (MailEventKind.DELIVERED, "delivery"),

@@ -47,7 +47,7 @@ _MAX_HELD_BYTES: Final = 32 * 1024
 """Of what arrives while a read is under way; then no more is read from the connection until it has ended."""
 _MAX_KNOWN_HEADS: Final = 4_096
 _REFUSED_SECONDS: Final = 1.0
-"""So long a query that Shopify has not signed is refused without another look."""
+"""How long a query that Shopify has not signed is refused without another look."""
 
 _SIGNATURE: Final = re.compile(rb"(?:^|&)signature=[0-9a-f]{64}(?:&|$)")
 _LAST: Final = b"%b: %b\r\n\r\n" % CLOSE

@@ -1,12 +1,13 @@
 """Responses of the pages behind links in mails, whose addresses have a token: not kept, not framed, not referred to."""
 
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from fastapi import Path
 from fastapi.responses import HTMLResponse
 
 from api.problems import documented
-from wishcraft.mail.messages.link_page import link_page
+from wishcraft.mail.messages.link_pages import link_page
 
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -15,8 +16,14 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",  # the page's address has the token
     "X-Robots-Tag": "noindex",
 }
-LINK_TOKEN: Final = "AQAAAAE3k0m1vS6w2Qx9bT7yRzLpN4cUdEfGhIjK"  # noqa: S105  an example
-"""An example."""
+LinkToken = Annotated[
+    str,
+    Path(
+        max_length=200,
+        examples=["AQAAAAE3k0m1vS6w2Qx9bT7yRzLpN4cUdEfGhIjK"],
+        description="The token of the link in a mail.",
+    ),
+]
 LINK_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
     HTTPStatus.OK: {"description": "The page."},
     HTTPStatus.NOT_FOUND: {

@@ -14,7 +14,7 @@ from wishcraft.domain.callers import Caller
 
 _MAX_KNOWN: Final = 2_048
 _MAX_KNOWN_BYTES: Final = 1_024
-"""So many parsed paths, queries and header blocks are kept, of at most so many bytes each."""
+"""How many parsed paths, queries and header blocks are kept, and the bytes that each may have."""
 
 _PATH: Final = re.compile(rb"GET /api/registries/([a-z0-9](?:[a-z0-9-]{0,198}[a-z0-9])?)")
 _END: Final = b" HTTP/1.1"

@@ -47,7 +47,7 @@ async def _write(resources: Resources, registry: Sequence[int], *, is_cached: bo
         async with registry_write(
             resources, Actor(shop_id, "benchmark"), [registry_id], on_cache_down="refuse"
         ) as write:
-            await write.changed(registry_id)
+            write.changed(registry_id)
         return
     async with resources.db.transaction() as session:
         await session.execute(_BUMP, {"registry_id": registry_id})

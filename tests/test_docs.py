@@ -117,3 +117,12 @@ def test_every_function_that_a_page_names_exists() -> None:
 
 def test_api_page_has_the_table_of_the_kinds_of_problems() -> None:
     assert kinds_table() in section("docs/api.md", "Errors")
+
+
+def test_every_action_of_the_audit_log_is_in_its_table() -> None:
+    sources = [path.read_text() for path in (ROOT / "wishcraft/services").rglob("*.py")]
+    written = {action for source in sources for action in re.findall(r'"([a-z]+\.[a-z_]+)"', source)}
+    table = re.findall(r"^\| (`[a-z]+\.[^|]+)\|", (ROOT / "docs/jobs.md").read_text(), re.MULTILINE)
+    documented = {action for row in table for action in re.findall(r"`([a-z]+\.[a-z_]+)`", row)}
+    assert "mail.suppressed" in written
+    assert written - documented == {"requirements.lock"}  # a file, which matches too

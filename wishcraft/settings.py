@@ -194,7 +194,10 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         description="What sends mail: smtp://user:password@host:587?starttls, smtps://…, "
         "ses://KEY:SECRET@eu-central-1?configuration_set=NAME or sendgrid://KEY@api.sendgrid.com.",
     )
-    mail_from: str | None = Field(None, description="Sender address of mails. Bounces go to it.")
+    mail_from: str | None = Field(
+        None,
+        description="Sender address of mails. Bounces go to it, unless BOUNCE_ADDRESS or the provider takes them.",
+    )
     bounce_url: str | None = Field(
         None,
         description="Where the consumer takes bounces of mails sent by SMTP, over LMTP: lmtp://127.0.0.1:2424. Needs "

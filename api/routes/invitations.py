@@ -1,13 +1,13 @@
 """The pages behind an invitation's link. The token in the link is the only credential."""
 
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
 from api.auth.dependencies import AppStateDep, LinkOriginDep, limit_invalid_links
-from api.link_pages import LINK_RESPONSES, no_such_link, page_response
+from api.link_pages import LINK_RESPONSES, LinkToken, no_such_link, page_response
 from api.problems import documented
 from api.state import AppState
 from wishcraft.domain.invitations import Answer, InvitationStatus
@@ -23,15 +23,6 @@ router: Final = APIRouter(
     responses=documented("too-many-requests"),
 )
 
-Token = Annotated[
-    str,
-    Path(
-        max_length=200,
-        examples=["AQAAAAE3k0m1vS6w2Qx9bT7yRzLpN4cUdEfGhIjK"],
-        description="The token of the link in an invitation.",
-    ),
-]
-
 
 @router.get(
     "/{token}/decline",
@@ -45,7 +36,7 @@ Token = Annotated[
     response_class=HTMLResponse,
     responses=LINK_RESPONSES,
 )
-async def show(request: Request, app_state: AppStateDep, token: Token) -> HTMLResponse:
+async def show(request: Request, app_state: AppStateDep, token: LinkToken) -> HTMLResponse:
     """A page with the buttons to confirm and to decline. It changes nothing, because mail filters follow links too."""
     return _answer(request, app_state, await find_invitation(app_state.resources, token), token)
 
@@ -56,7 +47,7 @@ async def show(request: Request, app_state: AppStateDep, token: Token) -> HTMLRe
     response_class=HTMLResponse,
     responses=LINK_RESPONSES,
 )
-async def confirm(request: Request, app_state: AppStateDep, origin: LinkOriginDep, token: Token) -> HTMLResponse:
+async def confirm(request: Request, app_state: AppStateDep, origin: LinkOriginDep, token: LinkToken) -> HTMLResponse:
     """Reminders of the registry go to the address from now on. The first answer counts; the body is ignored."""
     return _answer(
         request, app_state, await answer_invitation(app_state.resources, token, Answer.CONFIRMED, origin), token
@@ -69,7 +60,7 @@ async def confirm(request: Request, app_state: AppStateDep, origin: LinkOriginDe
     response_class=HTMLResponse,
     responses=LINK_RESPONSES,
 )
-async def decline(request: Request, app_state: AppStateDep, origin: LinkOriginDep, token: Token) -> HTMLResponse:
+async def decline(request: Request, app_state: AppStateDep, origin: LinkOriginDep, token: LinkToken) -> HTMLResponse:
     """No mail about the registry goes to the address any more. The first answer counts; the body is ignored."""
     return _answer(
         request, app_state, await answer_invitation(app_state.resources, token, Answer.DECLINED, origin), token

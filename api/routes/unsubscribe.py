@@ -1,12 +1,12 @@
 """The unsubscribe page, one-click unsubscribe (RFC 8058) and its undoing. The link's token is the only credential."""
 
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from api.auth.dependencies import LinkOriginDep, over_limit
-from api.link_pages import LINK_RESPONSES, no_such_link, page_response
+from api.link_pages import LINK_RESPONSES, LinkToken, no_such_link, page_response
 from api.problems import documented
 from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.domain.rate_limits import Policy
@@ -23,15 +23,6 @@ UNDOINGS: Final = Policy("undo", 10, 3600)
 """Unsubscriptions of an address that are undone. Unsubscribing is never refused: without undoing it changes nothing."""
 router: Final = APIRouter(prefix="/api/unsubscribe", tags=["mail"])
 
-Token = Annotated[
-    str,
-    Path(
-        max_length=200,
-        examples=["AQAAAAE3k0m1vS6w2Qx9bT7yRzLpN4cUdEfGhIjK"],
-        description="The token of the link in a mail.",
-    ),
-]
-
 
 @router.get(
     "/{token}/undo",
@@ -45,7 +36,7 @@ Token = Annotated[
     response_class=HTMLResponse,
     responses=LINK_RESPONSES,
 )
-async def ask(request: Request, token: Token) -> HTMLResponse:
+async def ask(request: Request, token: LinkToken) -> HTMLResponse:
     """A page with a button. It changes nothing, because mail filters follow links too."""
     target = await _find(request, token)
     return _page(request, target, token) if target else no_such_link()
@@ -57,7 +48,7 @@ async def ask(request: Request, token: Token) -> HTMLResponse:
     response_class=HTMLResponse,
     responses=LINK_RESPONSES,
 )
-async def confirm(request: Request, token: Token, origin: LinkOriginDep) -> HTMLResponse:
+async def confirm(request: Request, token: LinkToken, origin: LinkOriginDep) -> HTMLResponse:
     """Ends the shop's mail to the address that the link was sent to. Needs no login; the body is ignored."""
     target = await _find(request, token)
     if target is None:
@@ -72,7 +63,7 @@ async def confirm(request: Request, token: Token, origin: LinkOriginDep) -> HTML
     response_class=HTMLResponse,
     responses=LINK_RESPONSES | documented("too-many-requests"),
 )
-async def undo(request: Request, token: Token, origin: LinkOriginDep) -> HTMLResponse:
+async def undo(request: Request, token: LinkToken, origin: LinkOriginDep) -> HTMLResponse:
     """The shop's mail goes to the address again, unless a mail came back from it. The body is ignored."""
     target = await _find(request, token)
     if target is None:

@@ -24,7 +24,7 @@ from tests.support.http_server import served
 from tests.support.looks import chromium, find_faults, open_page
 from wishcraft.domain.languages import Language
 from wishcraft.mail.messages.data_request import compose_data_request
-from wishcraft.mail.messages.link_page import Button, link_page
+from wishcraft.mail.messages.link_pages import Button, link_page
 from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.reports.html import as_html
 

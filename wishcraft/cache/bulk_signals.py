@@ -9,7 +9,7 @@ from wishcraft.cache.client import Server
 from wishcraft.errors import CacheUnavailable
 
 _SLICE_SECONDS: Final = 1.0
-"""So long one command waits: less than the timeout of a job's connection."""
+"""How long one command waits: less than the timeout of a job's connection."""
 
 
 class BulkSignals:

@@ -18,7 +18,7 @@ TOPIC: Final = "mail-events"
 """Topic of these events in the inbox. Shopify's have no hyphen: no webhook can pretend to be one."""
 SOFT_BOUNCES: Final = 3
 SOFT_BOUNCE_PERIOD: Final = timedelta(days=14)
-"""So many soft bounces of an address within this time count as a hard one."""
+"""This many soft bounces of an address within this time count as a hard one."""
 COMPLAINT_LIMIT: Final = 0.003
 """Share of complaints from which mailbox providers refuse a sender: Gmail's and Yahoo's rules for bulk senders."""
 COMPLAINT_PERIOD: Final = timedelta(days=7)

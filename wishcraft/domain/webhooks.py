@@ -69,7 +69,7 @@ What it misses of orders, products and stock is read from Shopify then; who was 
 MAX_ATTEMPTS: Final = 10
 """Failed tries after which a webhook is a dead letter: about a quarter of an hour by `retry_delay`."""
 PATIENCE: Final = timedelta(days=1)
-"""So long after a webhook's receipt, tries do not count if Shopify or the mail server gave no answer."""
+"""For how long after a webhook's receipt tries do not count if Shopify or the mail server gave no answer."""
 _FIRST_DELAY: Final = 2.0
 _LONGEST_WAIT: Final = 300.0
 

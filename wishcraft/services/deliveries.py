@@ -17,6 +17,7 @@ from wishcraft.domain.mail_events import (
     COMPLAINT_PERIOD,
     MailReference,
     MailTable,
+    SuppressionReason,
     derive_keys,
     make_token,
     too_many_complaints,
@@ -39,7 +40,8 @@ from wishcraft.mail.messages.rendering import Content, Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes
 from wishcraft.settings import Settings
-from wishcraft.store import deliveries, mail_events, reminders, shops
+from wishcraft.store import audit_log, deliveries, mail_events, reminders, shops
+from wishcraft.store.audit_log import Actor
 from wishcraft.store.deliveries import ClaimedMail, Table
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.shops import ShopRef
@@ -48,6 +50,7 @@ SENDS_AT_ONCE: Final = 4
 """Size of a batch. A killed run leaves at most this many mails with an unknown outcome."""
 
 
+_ACTOR: Final = "mail refusal"
 _log: Final = logging.getLogger(__name__)
 
 
@@ -171,7 +174,11 @@ async def judge_refusals(resources: Resources, table: Table, since: datetime) ->
     async with resources.db.transaction() as session:
         tried = await deliveries.count_deliveries(session, table, since)
         if not too_many_rejected(tried.refused, tried.sent):
-            return await deliveries.suppress_rejected(session, table, since)
+            for shop_id, hashed in await deliveries.suppress_rejected(session, table, since):
+                details = {"reason": SuppressionReason.BOUNCE.value}
+                actor = Actor(shop_id, _ACTOR)
+                await audit_log.record(session, actor, "mail.suppressed", "address", hashed.hex(), details)
+            return
     mailboxes = tried.refused + tried.sent
     raise TooManyAddressesRejected(
         f"the mail server says that {tried.refused:,} of {mailboxes:,} mailboxes do not exist"

@@ -97,8 +97,12 @@ async def count_deliveries(session: AsyncSession, table: Table, since: datetime)
     return DeliveryCounts._make((await session.execute(query)).one())
 
 
-async def suppress_rejected(session: AsyncSession, table: Table, since: datetime) -> None:
-    """Suppress the addresses of mails that were claimed since then and rejected, each for its shop, over all shops."""
+async def suppress_rejected(session: AsyncSession, table: Table, since: datetime) -> list[tuple[int, bytes]]:
+    """Suppress the addresses of mails that were claimed since then and rejected, each for its shop, over all shops.
+
+    Returns:
+        Shop and hash of those that were not suppressed before.
+    """
     refused = (
         update(table)
         .where(table.state == MailState.PENDING, table.last_error.startswith(_REJECTED), table.claimed_at >= since)
@@ -110,8 +114,10 @@ async def suppress_rejected(session: AsyncSession, table: Table, since: datetime
     address_hash = func.sha256(func.convert_to(salted, "UTF8"))
     rows = select(refused.c.shop_id, address_hash, literal(SuppressionReason.BOUNCE.value)).distinct()
     rows = rows.order_by(refused.c.shop_id, address_hash)  # as all who suppress several, or two wait for each other
-    columns = [EmailSuppression.shop_id, EmailSuppression.address_hash, EmailSuppression.reason]
-    await session.execute(insert(EmailSuppression).from_select(columns, rows).on_conflict_do_nothing())
+    key = EmailSuppression.shop_id, EmailSuppression.address_hash
+    columns = [*key, EmailSuppression.reason]
+    added = insert(EmailSuppression).from_select(columns, rows).on_conflict_do_nothing().returning(*key)
+    return [(shop_id, hashed) for shop_id, hashed in await session.execute(added)]
 
 
 async def _settle(session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, **values: Any) -> None:

@@ -38,5 +38,5 @@ async def test_deleted_registry_takes_its_slug_out_of_claims(
     assert row
     async with registry_write(resources, Actor(shop.id, "test"), [row[0]], on_cache_down="refuse") as write:
         await remove(write, row[0], counted_for=None)
-        await write.changed(row[0])
+        write.changed(row[0])
     assert demo.execute(claims).fetchall() == [("",)]

@@ -47,7 +47,7 @@ async def rename(
 ) -> None:
     async with registry_write(resources, Actor(shop.id, "test"), [registry_id], on_cache_down=on_cache_down) as write:
         await registries.update_columns(write.session, shop.id, registry_id, {"title": title})
-        await write.changed(registry_id)
+        write.changed(registry_id)
 
 
 def version(demo: Demo, registry_id: int) -> int:
@@ -74,7 +74,7 @@ async def test_a_write_raises_the_version_of_what_changed_and_of_nothing_else(
     async with registry_write(
         resources, Actor(shop.id, "test"), [first[0], second[0]], on_cache_down="refuse"
     ) as write:
-        await write.changed(second[0])
+        write.changed(second[0])
     assert (version(demo, first[0]), version(demo, second[0])) == (first[2], second[2] + 1)
 
 
@@ -110,7 +110,7 @@ async def test_a_write_has_the_entries_that_it_refilled(
 ) -> None:
     registry_id, slug, _ = registry
     async with registry_write(resources, Actor(shop.id, "test"), [registry_id], on_cache_down="refuse") as write:
-        await write.changed(registry_id)
+        write.changed(registry_id)
     assert write.entries == {slug: await resources.cache.get(shop.id, slug)}
 
 
@@ -119,7 +119,7 @@ async def test_a_write_without_redis_has_no_entries(settings: Settings, shop: Sh
         open_resources(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})) as resources,
         registry_write(resources, Actor(shop.id, "test"), [registry[0]], on_cache_down="announce") as write,
     ):
-        await write.changed(registry[0])
+        write.changed(registry[0])
     assert write.entries == {}
 
 
@@ -150,7 +150,7 @@ async def test_a_failed_write_leaves_no_trace_and_publishes_nothing(
             spying(resources, published), Actor(shop.id, "test"), [registry[0]], on_cache_down="announce"
         ) as write:
             await registries.update_columns(write.session, shop.id, registry[0], {"title": "New"})
-            await write.changed(registry[0], "registry.changed")
+            write.changed(registry[0], "registry.changed")
             raise ValueError("midway")
 
     with pytest.raises(ValueError, match="midway"):
@@ -201,7 +201,7 @@ async def test_an_action_is_written_to_the_audit_log_in_the_same_transaction(
     resources: Resources, demo: Demo, shop: ShopRef, registry: Registry
 ) -> None:
     async with registry_write(resources, Actor(shop.id, "test"), [registry[0]], on_cache_down="refuse") as write:
-        await write.changed(registry[0], "registry.changed", {"because": "test"})
+        write.changed(registry[0], "registry.changed", {"because": "test"})
     rows = demo.execute("SELECT action, resource_id, metadata FROM audit_logs WHERE actor = 'test'").fetchall()
     assert rows == [("registry.changed", str(registry[0]), {"because": "test"})]
 
@@ -216,7 +216,7 @@ async def test_a_deleted_registry_is_invalidated_and_then_absent(
         spying(resources, published), Actor(shop.id, "test"), [registry_id], on_cache_down="refuse"
     ) as write:
         await write.session.execute(text("DELETE FROM registries WHERE id = :id"), {"id": registry_id})
-        await write.changed(registry_id)
+        write.changed(registry_id)
     assert published == [{slug: old + 1}]
     assert await redis.hget(keys.of_shop(shop.id).floors, slug) is None
     assert (await reader.read(shop.id, slug)).entry.body == b""
@@ -439,7 +439,7 @@ async def test_write_limit_holds_when_all_changed_registries_were_deleted(
     actor = Actor(shop.id, "test")
     async with registry_write(resources, actor, [registry[0]], on_cache_down="refuse") as write:
         await write.session.execute(text("DELETE FROM registries WHERE id = :id"), {"id": registry[0]})
-        await write.changed(registry[0])
+        write.changed(registry[0])
         await write.bump_versions()
         limit = (await write.session.execute(text("SHOW transaction_timeout"))).scalar_one()
     assert limit == f"{keys.WRITE_LIMIT_SECONDS}s"
@@ -450,5 +450,5 @@ async def test_write_locks_more_registries_than_a_statement_has_parameters(
 ) -> None:
     ids = [registry[0], *range(10**12, 10**12 + 70_000)]
     async with registry_write(resources, Actor(shop.id, "test"), ids, on_cache_down="refuse") as write:
-        await write.changed(registry[0])
+        write.changed(registry[0])
     assert version(demo, registry[0]) == registry[2] + 1

@@ -80,13 +80,16 @@ async def test_a_refused_address_is_suppressed_and_other_mails_are_sent(
     began = datetime.now(UTC)
     counts = await remind_shop(resources, settings, shop, now=NOW)
     assert (counts["sent"], counts["refused"]) == (1, 1)
-    await judge_refusals(resources, Reminder, began)
+    for _ in range(2):
+        await judge_refusals(resources, Reminder, began)
     assert states(demo)[EMMA] == ("suppressed", 0, "refused: the mail server refuses the address: 550 5.1.1")
     mailbox.faults.clear()
     assert (await remind_shop(resources, settings, shop, now=NOW + timedelta(6)))["suppressed"] == 1
     assert recipients_of(mailbox) == [HUGO, HUGO]  # the week's and the day's
     known = demo.execute("SELECT shop_id, address_hash, reason FROM email_suppressions").fetchall()
     assert known == [(shop.id, address_hash(shop.id, EMMA), "bounce")]
+    entries = demo.execute("SELECT resource_id FROM audit_logs WHERE action = 'mail.suppressed'").fetchall()
+    assert entries == [(address_hash(shop.id, EMMA).hex(),)]  # once, though judged twice
 
 
 async def test_no_address_is_suppressed_if_the_server_refuses_most_recipients(

@@ -1,12 +1,22 @@
-"""The texts of the pages behind links of mails: of invitations, and to end a subscription."""
+"""The pages behind links of mails: a sentence, and buttons that do what the link only shows. And their texts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.languages import Language
-from wishcraft.mail.messages.link_page import Button, link_page
+from wishcraft.mail.messages.rendering import render, text_colour_on
 from wishcraft.mail.messages.translations import translate
+
+_COLOUR: Final = "#2f6f5e"
+
+
+class Button(NamedTuple):
+    """A button that posts, without a login."""
+
+    label: str
+    path: str = ""
+    """Where to, relative to the page's address; empty for that address itself."""
 
 
 class PageTexts(NamedTuple):
@@ -54,6 +64,18 @@ INVITATIONS: Final[Mapping[InvitationStatus, PageTexts]] = {
     ),
 }
 ALL: Final = (UNSUBSCRIBE, UNSUBSCRIBED, RESUBSCRIBED, BOUNCED, COMPLAINED, SUPPRESSED, *INVITATIONS.values())
+
+
+def link_page(
+    title: str,
+    text: str,
+    colour: str = _COLOUR,
+    buttons: Sequence[Button] = (),
+    language: Language = Language.EN,
+) -> str:
+    """The page as HTML, in the shop's colour (`#rrggbb`); the first button is the one that is expected."""
+    values = {"title": title, "text": text, "colour": colour, "buttons": buttons}
+    return render("link_page.html", language, **values, text_on_colour=text_colour_on(colour))
 
 
 def your_address(language: Language) -> str:

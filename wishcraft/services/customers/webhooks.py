@@ -45,5 +45,5 @@ async def _apply(write: RegistryWrite, shop_id: int, merge: Merge) -> bool:
         write.locked |= await registries.lock(write.session, shop_id, late)
     for registry_id in sorted(ids):
         await registries.update_columns(write.session, shop_id, registry_id, {"customer_id": kept})
-        await write.changed(registry_id, "registry.owner_merged")
+        write.changed(registry_id, "registry.owner_merged")
     return True

@@ -226,7 +226,7 @@ async def _write(
         await inventory_levels.forget_wrong(write.session, shop_id, observations)
         written = await item_readings.apply_observations(write.session, shop_id, registry_ids, observations)
         for registry_id in {each.registry_id for each in written}:
-            await write.changed(registry_id)
+            write.changed(registry_id)
     return written
 
 

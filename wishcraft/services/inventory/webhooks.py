@@ -340,7 +340,7 @@ async def _write(write: RegistryWrite, shop_id: int, observations: Sequence[Obse
     if observations:
         changed = await item_readings.apply_observations(write.session, shop_id, write.locked, observations)
         for registry_id in {each.registry_id for each in changed}:
-            await write.changed(registry_id)
+            write.changed(registry_id)
 
 
 def _registries(found: Iterable[WishedVariant]) -> frozenset[int]:

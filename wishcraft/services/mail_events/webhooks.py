@@ -28,8 +28,8 @@ from wishcraft.store.shops import ShopRef
 
 JUDGED_PERIOD: Final = timedelta(hours=24)
 """Bounces of so long are compared with deliveries: a provider that refuses everyone suppresses no address."""
-LATEST: Final = timedelta(hours=25)
-"""So long providers try to deliver an event: an earlier time in one is wrong, and would not be judged."""
+MAX_EVENT_AGE: Final = timedelta(hours=25)
+"""How long providers try to deliver an event: an earlier time in one is wrong, and would not be judged."""
 TOO_MANY: Final = (
     "Most mails of the last day bounced: is the mail provider at fault? Replay it once the others are delivered, or"
     " discard it."
@@ -81,7 +81,7 @@ def _read(message: Message, shop: ShopRef) -> MailEvent:
     if event.reference.shop_id != shop.id:
         raise PayloadInvalid("The event is about a mail of another shop.")
     received_at = message.received_at
-    return replace(event, occurred_at=min(max(event.occurred_at, received_at - LATEST), received_at))
+    return replace(event, occurred_at=min(max(event.occurred_at, received_at - MAX_EVENT_AGE), received_at))
 
 
 def _with_outcome(events: Mapping[int, MailEvent], outcome: MailOutcome) -> dict[int, MailEvent]:

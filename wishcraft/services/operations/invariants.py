@@ -103,7 +103,7 @@ async def _recount(resources: Resources, shop_id: int, registry_ids: Sequence[in
     async with registry_write(resources, Actor(shop_id, ACTOR), registry_ids, on_cache_down="refuse") as write:
         wrong = await registry_items.recount(write.session, shop_id, registry_ids)
         for registry_id, items in wrong.items():
-            await write.changed(registry_id, "purchases.recounted", {"items": [item._asdict() for item in items]})
+            write.changed(registry_id, "purchases.recounted", {"items": [item._asdict() for item in items]})
     return sum(map(len, wrong.values()))
 
 

@@ -175,10 +175,10 @@ class Erasure:
         counts = await people.erase(write.session, shop_id, person, self._before)
         for each in mine:
             await remove(write, each.id, counted_for=None)
-            await write.changed(each.id)
+            write.changed(each.id)
         for each in named:
             await registries.update_columns(write.session, shop_id, each.id, _without(each))
-            await write.changed(each.id)
+            write.changed(each.id)
         return {"registries": len(mine), "named in": len(named), **counts}
 
 
@@ -227,7 +227,7 @@ async def _delete_registries(resources: Resources, shop: ShopRef) -> AsyncGenera
                 return
             await registries.delete_many(write.session, shop.id, list(write.locked))
             for registry_id in write.locked:
-                await write.changed(registry_id)
+                write.changed(registry_id)
         yield
 
 

@@ -26,7 +26,7 @@ from wishcraft.store import audit_log, customers, people, shops, webhook_events,
 from wishcraft.store.shops import ShopRef
 
 LEASE: Final = timedelta(minutes=15)
-"""So long no other consumer takes a request that this one hands over: longer than a handler may take."""
+"""For how long no other consumer takes a request that this one hands over: longer than a handler may take."""
 
 
 async def handle_data_requests(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:

@@ -60,7 +60,7 @@ async def match(
         await purchases.add(write.session, shop.id, [row])
         await registry_items.recount(write.session, shop.id, [item.registry_id])
         found = {"item": item.id, "line_item": line.line_item_id, **details}
-        await write.changed(item.registry_id, "purchase.matched", found)
+        write.changed(item.registry_id, "purchase.matched", found)
 
 
 async def dismiss(resources: Resources, shop: ShopRef, unmatched_id: int, details: Mapping[str, Any]) -> None:

@@ -168,7 +168,7 @@ async def _apply(write: RegistryWrite, shop_id: int, news: Mapping[int, OrderNew
     await purchases.delete_unmatched(session, shop_id, rows.matched)
     await orders.save(session, shop_id, states)
     for registry_id in await registry_items.recount(session, shop_id, sorted(touched)):
-        await write.changed(registry_id)
+        write.changed(registry_id)
     return outcomes
 
 

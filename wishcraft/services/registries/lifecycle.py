@@ -74,7 +74,7 @@ async def create_registry(
                 caller.shop_id, customer.next_id, new.customer_email, new.co_registrants, vouched=caller.is_server
             ),
         ]
-        await write.changed(customer.next_id, "registry.created")
+        write.changed(customer.next_id, "registry.created")
         if key:
             write.later.append(idempotency.complete(key, slug))
         write.private = private_fields.find(caller.shop_id, caller.customer_id, slug)

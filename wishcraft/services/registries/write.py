@@ -99,7 +99,7 @@ class RegistryWrite:
         entry = self.entries.get(slug)
         return with_private_fields(entry, self.fields) if entry and self.fields else None
 
-    async def changed(self, registry_id: int, action: str = "", details: Mapping[str, Any] | None = None) -> None:
+    def changed(self, registry_id: int, action: str = "", details: Mapping[str, Any] | None = None) -> None:
         """Note that what a guest can see of the registry changed: by an update, its creation or its deletion.
 
         Args:
@@ -272,7 +272,7 @@ async def change_registry(
             write.private = private_fields.find(caller.shop_id, registry.owner, change.slug)
         yield write, registry
         if not write.is_empty:
-            await write.changed(registry.id, write.action or change.action, write.details)
+            write.changed(registry.id, write.action or change.action, write.details)
 
 
 async def check_change(resources: Resources, change: ChangeRequest) -> None:

@@ -1,1 +1,1 @@
-"""Shops: their API keys."""
+"""Shops: installing and removing the app, API keys, settings."""

@@ -3,7 +3,6 @@
 Nothing caches settings: jobs read them when they begin with a shop, and requests when they need them.
 """
 
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import blake2b
@@ -28,7 +27,6 @@ from wishcraft.store.shops import StoredSettings
 BATCH: Final = 200
 """Registries whose entries are replaced at once."""
 _DIGEST_SIZE: Final = 8
-_log: Final = logging.getLogger(__name__)
 
 
 class SettingsChange(NamedTuple):

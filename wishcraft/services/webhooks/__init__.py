@@ -1,1 +1,1 @@
-"""Webhooks of Shopify: the inbox that receives them, the consumer that handles them, and their dead letters."""
+"""Webhooks of Shopify and mail providers: the inbox, the consumer that handles them, and their dead letters."""

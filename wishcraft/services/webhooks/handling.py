@@ -18,7 +18,7 @@ from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.store.shops import ShopRef
 
 SHOPIFY_SECONDS: Final = 15.0
-"""So long a handler waits for Shopify."""
+"""How long a handler waits for Shopify."""
 Answer = TypeVar("Answer")
 
 

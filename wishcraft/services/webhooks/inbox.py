@@ -16,9 +16,9 @@ from wishcraft.store.engine import Database
 from wishcraft.store.webhook_inbox import Received, insert
 
 ANSWER_SECONDS: Final = 3.0
-"""So long a request waits for PostgreSQL: Shopify waits 5 s, connecting and sending included."""
+"""How long a request waits for PostgreSQL: Shopify waits 5 s, connecting and sending included."""
 ENQUEUE_SECONDS: Final = 0.25
-"""So long it waits for Redis; the consumer finds in the inbox what is not in the queue."""
+"""How long it waits for Redis; the consumer finds in the inbox what is not in the queue."""
 MAX_ROWS: Final = 500
 MAX_BYTES: Final = 8 * 1024 * 1024
 """Of the payloads in one statement; a larger payload goes alone."""

@@ -46,9 +46,9 @@ from wishcraft.store.webhook_events import Failure, StoredWebhook
 
 ACTOR: Final = "webhook"
 HANDLER_SECONDS: Final = 20.0
-"""So long may a handler look things up, in Shopify above all."""
+"""How long a handler may look things up, in Shopify above all."""
 COMPLIANCE_SECONDS: Final = 600.0
-"""So long may one about privacy, which does a part of its work in much less, and the rest at the next tries."""
+"""How long one about privacy may, which does a part of its work in much less, and the rest at the next tries."""
 BATCH_BYTES: Final = 2 * 1024 * 1024
 """Of payloads in one transaction: parsed, they take five times as much memory, for each shop under way."""
 _log: Final = logging.getLogger(__name__)

@@ -27,7 +27,6 @@ class SessionKind(StrEnum):
     """What a session grants."""
 
     GUEST_GRANT = "guest_grant"
-    ADMIN_ONLINE = "admin_online"
 
 
 ShareTemplate = Annotated[
@@ -96,7 +95,8 @@ class ShopSettings(BaseModel):
         description="Postal address of the shop, in one line, at the end of its mails.",
     )
     language: Annotated[Language, Strict(strict=False)] = Field(
-        Language.EN, description="Language of the shop's mails and of the pages that their links open: en, de, fr, ja."
+        Language.EN,
+        description=f"Language of the shop's mails, and of the pages that their links open: {', '.join(Language)}.",
     )
 
 
@@ -157,7 +157,7 @@ class ApiKey(Base):
 
 
 class Session(Base):
-    """A session that expires: a guest's grant, or a merchant in the embedded admin."""
+    """A session that expires: a guest's grant."""
 
     __tablename__ = "sessions"
     __table_args__ = (Index("ix_sessions_find_expired", "expires_at"),)

@@ -1,4 +1,4 @@
-"""Tables of what Shopify tells: the inbox of webhooks, orders, line items without an item, and stock by location."""
+"""Tables of what Shopify and mail providers send: the inbox, orders, line items without an item, stock by location."""
 
 from datetime import datetime
 from decimal import Decimal

@@ -20,7 +20,7 @@ from wishcraft.store.shops import ShopRef
 
 IS_IT_INSTALLED: Final = "Shopify refuses requests for the shop, which counts as installed: is the app installed?"
 DOUBT: Final = timedelta(minutes=5)
-"""So long after an uninstallation, that Shopify accepts the app's token denies nothing: it may not know yet."""
+"""For how long after an uninstallation that Shopify accepts the app's token denies nothing: it may not know yet."""
 _log: Final = logging.getLogger(__name__)
 
 

@@ -11,6 +11,7 @@ from api.link_pages import LINK_RESPONSES, LinkToken, no_such_link, page_respons
 from api.problems import documented
 from api.state import AppState
 from wishcraft.domain.invitations import Answer, InvitationStatus
+from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.mail.messages import link_pages as pages
 from wishcraft.mail.messages.invitation import registry_phrase
 from wishcraft.services.invitations.answer import answer_invitation, find_invitation
@@ -74,7 +75,9 @@ def _answer(request: Request, app_state: AppState, invitation: LinkedInvitation 
         return no_such_link()
     settings, is_closed = invitation.settings, False
     this = f"../{token}" if request.url.path.endswith("/decline") else token  # relative: a proxy has prefixes
-    if invitation.suppressed and invitation.status in {InvitationStatus.INVITED, InvitationStatus.CONFIRMED}:
+    open_states = {InvitationStatus.INVITED, InvitationStatus.CONFIRMED}
+    can_confirm = invitation.suppressed is SuppressionReason.BOUNCE and invitation.status is InvitationStatus.INVITED
+    if invitation.suppressed and invitation.status in open_states and not can_confirm:
         texts = pages.SUPPRESSED
     else:
         texts = pages.INVITATIONS[invitation.status]

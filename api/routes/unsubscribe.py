@@ -13,6 +13,7 @@ from wishcraft.domain.rate_limits import Policy
 from wishcraft.mail.messages import link_pages as pages
 from wishcraft.resources import Resources
 from wishcraft.services.reminders.unsubscribe import (
+    LIFTED_BY_LINK,
     UnsubscribeTarget,
     find_unsubscribe_target,
     undo_unsubscribe,
@@ -54,7 +55,8 @@ async def confirm(request: Request, token: LinkToken, origin: LinkOriginDep) -> 
     if target is None:
         return no_such_link()
     await unsubscribe(request.app.state.resources, target.subscription, origin)
-    return _page(request, target._replace(suppressed=target.suppressed or SuppressionReason.UNSUBSCRIBE), token)
+    complained = target.suppressed is SuppressionReason.COMPLAINT
+    return _page(request, target if complained else target._replace(suppressed=SuppressionReason.UNSUBSCRIBE), token)
 
 
 @router.post(
@@ -64,12 +66,12 @@ async def confirm(request: Request, token: LinkToken, origin: LinkOriginDep) -> 
     responses=LINK_RESPONSES | documented("too-many-requests"),
 )
 async def undo(request: Request, token: LinkToken, origin: LinkOriginDep) -> HTMLResponse:
-    """The shop's mail goes to the address again, unless a mail came back from it. The body is ignored."""
+    """The shop's mail goes to the address again, unless its owner complained about it. The body is ignored."""
     target = await _find(request, token)
     if target is None:
         return no_such_link()
     resources: Resources = request.app.state.resources
-    if target.suppressed is SuppressionReason.UNSUBSCRIBE:
+    if target.suppressed in LIFTED_BY_LINK:
         address = f"{target.subscription.shop_id}:{target.subscription.address_hash.hex()}"
         verdict = resources.limiter.take(UNDOINGS, address)
         if not verdict.allowed:

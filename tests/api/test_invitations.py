@@ -14,6 +14,7 @@ from psycopg import Connection
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.api import WEDDING, Visitor, called_from
 from tests.support.invitations import link_in
+from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.invitations import TRIES, derive_key, make_token
 from wishcraft.resources import Resources
 from wishcraft.services.invitations.send import invite_shop
@@ -336,3 +337,36 @@ async def test_who_has_unsubscribed_is_promised_no_reminder(
         assert "No mail goes to this address" in answer.text
         assert "<button" not in answer.text
     assert await status_of_hugo(emma) == "invited"
+
+
+def suppress_hugo(demo: Demo, reason: str) -> None:
+    demo.execute("INSERT INTO email_suppressions VALUES (1, %s, %s)", [address_hash(1, HUGO), reason])
+
+
+async def test_a_confirmation_lifts_a_bounce_because_the_invitation_has_arrived(
+    client: httpx.AsyncClient, demo: Demo, link: str
+) -> None:
+    suppress_hugo(demo, "bounce")
+    assert "Yes, remind me" in (await client.get(link)).text
+    assert "Your address is confirmed" in (await client.post(link)).text
+    assert answers(demo)[HUGO] == "confirmed"
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
+    entries = demo.execute("SELECT action FROM audit_logs WHERE action LIKE 'mail.%'").fetchall()
+    assert entries == [("mail.resubscribed",)]
+
+
+async def test_declining_lifts_nothing(client: httpx.AsyncClient, demo: Demo, link: str) -> None:
+    suppress_hugo(demo, "bounce")
+    assert "You have declined" in (await client.post(f"{link}/decline")).text
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("reason", ["unsubscribe", "complaint"])
+async def test_a_confirmation_does_not_lift_what_the_owner_has_decided(
+    client: httpx.AsyncClient, demo: Demo, link: str, reason: str
+) -> None:
+    suppress_hugo(demo, reason)
+    assert "<form" not in (await client.get(link)).text
+    assert "No mail goes to this address" in (await client.post(link)).text
+    assert answers(demo)[HUGO] is None
+    assert demo.execute("SELECT reason FROM email_suppressions").fetchall() == [(reason,)]

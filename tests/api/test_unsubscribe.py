@@ -1,5 +1,6 @@
+import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
@@ -75,16 +76,34 @@ async def test_forged_link_does_nothing(client: httpx.AsyncClient, demo: Demo, m
     assert suppressed(demo) == []
 
 
-@pytest.mark.parametrize("reason", ["bounce", "complaint"])
-async def test_unsubscribing_and_undoing_leave_an_address_that_mail_came_back_from(
-    client: httpx.AsyncClient, demo: Demo, link: str, reason: str
+async def test_unsubscribing_and_undoing_leave_an_address_whose_owner_complained(
+    client: httpx.AsyncClient, demo: Demo, link: str
 ) -> None:
-    demo.execute("INSERT INTO email_suppressions VALUES (1, %s, %s)", [HASH, reason])
+    demo.execute("INSERT INTO email_suppressions VALUES (1, %s, 'complaint')", [HASH])
     for path in (link, f"{link}/undo"):
         answer = await client.post(path)
         assert (answer.status_code, "No mail goes to this address" in answer.text) == (200, True)
         assert "<form" not in answer.text
-        assert suppressed(demo) == [(1, HASH, reason)]
+        assert suppressed(demo) == [(1, HASH, "complaint")]
+
+
+async def test_an_address_that_mail_came_back_from_gets_mail_again_by_the_link_of_an_earlier_one(
+    client: httpx.AsyncClient, demo: Demo, link: str
+) -> None:
+    demo.execute("INSERT INTO email_suppressions VALUES (1, %s, 'bounce')", [HASH])
+    demo.execute("INSERT INTO email_suppressions VALUES (2, %s, 'bounce')", [HASH])
+    shown = (await client.get(link)).text
+    assert "because mail to it came back." in shown
+    [(path, label)] = re.findall(r'<form method="post" action="(.*?)"><button>(.*?)</button>', shown)
+    assert label == "Send me mail again"
+    assert "You get mail again" in (await client.post(urljoin(link, path))).text
+    assert suppressed(demo) == [(2, HASH, "bounce")]
+
+
+async def test_unsubscription_after_a_bounce_is_kept_as_one(client: httpx.AsyncClient, demo: Demo, link: str) -> None:
+    demo.execute("INSERT INTO email_suppressions VALUES (1, %s, 'bounce')", [HASH])
+    assert "You are unsubscribed" in (await client.post(link)).text
+    assert suppressed(demo) == [(1, HASH, "unsubscribe")]
 
 
 @pytest.mark.parametrize("before", ["bounce", "unsubscribe"])
@@ -93,6 +112,7 @@ async def test_a_complaint_replaces_any_other_reason(demo: Demo, resources: Reso
     async with resources.db.transaction() as session:
         assert await suppress(session, 1, HASH, SuppressionReason.COMPLAINT)
         assert not await suppress(session, 1, HASH, SuppressionReason.BOUNCE)
+        assert not await suppress(session, 1, HASH, SuppressionReason.UNSUBSCRIBE)
     assert suppressed(demo) == [(1, HASH, "complaint")]
 
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, NamedTuple
 
-from sqlalchemy import Text, and_, case, cast, delete, exists, func, insert, or_, select, text, update
+from sqlalchemy import Text, and_, case, cast, delete, func, insert, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.addresses import mailbox_hash, normalise
 from wishcraft.domain.invitations import LIFETIME, LIMITS_COVER, TRIED_FOR, TRIES, Addressee, Answer, InvitationStatus
+from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.domain.registries import EventType
 from wishcraft.domain.reminders import recipients
 from wishcraft.store.deliveries import ClaimedMail
@@ -45,8 +46,9 @@ class LinkedInvitation(NamedTuple):
     event_type: EventType
     status: InvitationStatus
     """`EXPIRED` too if the registry no longer names the address."""
-    suppressed: bool
-    """Whether the shop sends the address no mail at all: it was unsubscribed, or a mail came back."""
+    address_hash: bytes
+    suppressed: SuppressionReason | None
+    """Why the shop sends the address no mail at all."""
 
 
 # Who was invited and is named again needs no second mail; an answer is never taken back.
@@ -264,19 +266,24 @@ async def find_linked(session: AsyncSession, token_hash: bytes) -> LinkedInvitat
     # A removed address is not to be told more than that the invitation has ended.
     status = case((Invitation.removed_at.is_(None), STATUS), else_=InvitationStatus.EXPIRED.value)
     salted = cast(Invitation.shop_id, Text) + ":" + Invitation.recipient  # as in `domain.addresses.address_hash`
-    suppressed = exists().where(
-        EmailSuppression.shop_id == Invitation.shop_id,
-        EmailSuppression.address_hash == func.sha256(func.convert_to(salted, "UTF8")),
+    hashed = func.sha256(func.convert_to(salted, "UTF8"))
+    suppressed = (
+        select(EmailSuppression.reason)
+        .where(EmailSuppression.shop_id == Invitation.shop_id, EmailSuppression.address_hash == hashed)
+        .scalar_subquery()
     )
     query = (
         select(Invitation.id, Invitation.shop_id, Invitation.registry_id, Shop.name, Shop.settings,
-               Registry.event_type, status, suppressed)
+               Registry.event_type, status, hashed, suppressed)
         .join(Registry, Registry.id == Invitation.registry_id)
         .join(Shop, Shop.id == Invitation.shop_id)
         .where(Invitation.token_hash == token_hash)
     )  # fmt: skip
     row = (await session.execute(query)).one_or_none()
-    return LinkedInvitation._make((*row[:-2], InvitationStatus(row[-2]), row[-1])) if row else None
+    if row is None:
+        return None
+    *known, found, address_hash, reason = row
+    return LinkedInvitation._make((*known, InvitationStatus(found), bytes(address_hash), reason))
 
 
 async def answer(session: AsyncSession, shop_id: int, invitation_id: int, given: Answer) -> bool:

@@ -1,6 +1,6 @@
 """Queries about suppressed e-mail addresses; only their hashes are stored."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -10,13 +10,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.store.schema import EmailSuppression, Invitation
 
-# An unsubscription replaces nothing, because it can be undone, and mail to a dead address would start again.
+# What says more of the owner's will replaces what says less: a click that lifts a bounce must not end the others.
 _SUPPRESS: Final = text(
     """
     INSERT INTO email_suppressions (shop_id, address_hash, reason)
     SELECT id, :address_hash, :reason FROM shops WHERE id = :shop_id
     ON CONFLICT (shop_id, address_hash) DO UPDATE SET reason = excluded.reason, since = now()
-    WHERE excluded.reason = 'complaint' AND email_suppressions.reason <> 'complaint'
+    WHERE array_position(ARRAY['bounce', 'unsubscribe', 'complaint'], excluded.reason)
+        > array_position(ARRAY['bounce', 'unsubscribe', 'complaint'], email_suppressions.reason)
     RETURNING true
     """
 )
@@ -25,15 +26,16 @@ _SUPPRESS: Final = text(
 _LIFT: Final = text(
     """
     DELETE FROM email_suppressions
-    WHERE shop_id = :shop_id AND address_hash = :address_hash AND reason = 'unsubscribe' RETURNING true
+    WHERE shop_id = :shop_id AND address_hash = ANY(:hashes) AND reason = ANY(:reasons) RETURNING address_hash, reason
     """
 )
-
-
-_LIFT_ALL: Final = text(
+# Invitations that were not sent for the suppression wait again, as new ones.
+_INVITE_AGAIN: Final = text(
     """
-    DELETE FROM email_suppressions WHERE shop_id = :shop_id AND address_hash = ANY(:hashes)
-    RETURNING address_hash, reason
+    UPDATE invitations SET state = 'pending', attempts = 0, last_error = NULL, expires_at = NULL, updated_at = now()
+    WHERE shop_id = :shop_id AND state = 'suppressed' AND answer IS NULL AND removed_at IS NULL
+        AND (expires_at IS NULL OR expires_at > now())
+        AND sha256(convert_to(shop_id || ':' || recipient, 'UTF8')) = ANY(:hashes)
     """
 )
 _IMPORT: Final = text(
@@ -72,10 +74,23 @@ async def find_recipients(session: AsyncSession, shop_id: int, registry_id: int)
     return list(await session.scalars(query))
 
 
-async def lift_all(session: AsyncSession, shop_id: int, hashes: Sequence[bytes]) -> dict[bytes, SuppressionReason]:
-    """End the suppression of these addresses, whatever its reason; those that were suppressed, with the reason."""
-    rows = await session.execute(_LIFT_ALL, {"shop_id": shop_id, "hashes": list(hashes)})
-    return {row.address_hash: SuppressionReason(row.reason) for row in rows}
+async def lift(
+    session: AsyncSession,
+    shop_id: int,
+    hashes: Sequence[bytes],
+    reasons: Collection[SuppressionReason] = tuple(SuppressionReason),
+) -> dict[bytes, SuppressionReason]:
+    """End the suppression of these addresses, if it has one of these reasons. Their invitations wait to be sent again.
+
+    Returns:
+        The reason of each that was suppressed.
+    """
+    values = {"shop_id": shop_id, "hashes": list(hashes), "reasons": [each.value for each in reasons]}
+    rows = await session.execute(_LIFT, values)
+    lifted = {row.address_hash: SuppressionReason(row.reason) for row in rows}
+    if lifted:
+        await session.execute(_INVITE_AGAIN, {"shop_id": shop_id, "hashes": list(lifted)})
+    return lifted
 
 
 async def add_all(session: AsyncSession, shop_id: int, reasons: Mapping[bytes, SuppressionReason]) -> int:
@@ -90,15 +105,10 @@ async def find_reason(session: AsyncSession, shop_id: int, address_hash: bytes) 
     return found.reason if found else None
 
 
-async def lift(session: AsyncSession, shop_id: int, address_hash: bytes) -> bool:
-    """Undo an unsubscription; whether there was one. A bounce or a complaint stays."""
-    return bool((await session.execute(_LIFT, {"shop_id": shop_id, "address_hash": address_hash})).scalar())
-
-
 async def suppress(session: AsyncSession, shop_id: int, address_hash: bytes, reason: SuppressionReason) -> bool:
     """Suppress the address for the shop; whether that changed anything. Does nothing if the shop does not exist.
 
-    A complaint replaces any other reason; a bounce and an unsubscription leave the reason that there is.
+    A complaint replaces any other reason, and an unsubscription a bounce.
     """
     values = {"shop_id": shop_id, "address_hash": address_hash, "reason": reason}
     return bool((await session.execute(_SUPPRESS, values)).scalar())

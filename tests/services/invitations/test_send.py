@@ -17,9 +17,11 @@ from wishcraft.errors import MailUnavailable, RunStopped, TooManyAddressesReject
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.deliveries import judge_refusals
 from wishcraft.services.invitations.send import count_waiting, invite_shop
+from wishcraft.services.mail_events.suppressions import lift_suppressions
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store import shops
+from wishcraft.store.audit_log import Actor
 from wishcraft.store.schema import Invitation
 from wishcraft.store.shops import ShopRef
 
@@ -238,6 +240,21 @@ async def test_a_refused_address_is_suppressed_unless_most_are_refused(
     assert demo.execute("SELECT address_hash, reason FROM email_suppressions").fetchall() == [
         (address_hash(shop.id, "p1@example.com"), "bounce")
     ]
+
+
+async def test_invitation_that_was_not_sent_for_a_suppression_is_sent_once_it_is_lifted(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, HUGO, "jo@example.com")
+    for recipient in (HUGO, "jo@example.com"):
+        demo.execute(
+            "INSERT INTO email_suppressions VALUES (%s, %s, 'bounce')", [shop.id, address_hash(shop.id, recipient)]
+        )
+    assert (await invite_shop(resources, settings, shop, now=NOW))["suppressed"] == 2
+    demo.execute("UPDATE invitations SET expires_at = now() + interval '5 days'")  # it was tried nine days ago
+    assert await lift_suppressions(resources, Actor(shop.id, "test"), [address_hash(shop.id, HUGO)]) == 1
+    assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == 1
+    assert recipients_of(mailbox) == [HUGO]
 
 
 async def test_invitations_wait_while_the_mail_server_does_not_answer(

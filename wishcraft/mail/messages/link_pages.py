@@ -39,7 +39,8 @@ RESUBSCRIBED: Final = PageTexts(
 )
 BOUNCED: Final = PageTexts(
     "No mail goes to this address",
-    "%(shop)s sends none to %(address)s, because mail to it came back. Write to the shop if you want it again.",
+    "%(shop)s sends none to %(address)s, because mail to it came back.",
+    ["Send me mail again"],
 )
 COMPLAINED: Final = PageTexts(
     "No mail goes to this address",

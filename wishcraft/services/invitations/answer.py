@@ -3,8 +3,9 @@
 from typing import Final
 
 from wishcraft.domain.invitations import Answer, hash_token, is_token
+from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.resources import Resources
-from wishcraft.store import audit_log, invitations
+from wishcraft.store import audit_log, invitations, suppressions
 from wishcraft.store.audit_log import Actor, Origin
 from wishcraft.store.invitations import LinkedInvitation
 
@@ -24,14 +25,19 @@ async def answer_invitation(
 ) -> LinkedInvitation | None:
     """Store the answer if the invitation waits for one, and return the invitation as it is then.
 
-    The first answer counts: later ones, those after the link has ended, and those of suppressed addresses, to which no
-    mail can be promised, change nothing.
+    The first answer counts: later ones and those after the link has ended change nothing. Nor do those of addresses
+    that were unsubscribed or complained, to which no mail can be promised. One from which a mail came back gets mail
+    again once it confirms: the invitation has arrived.
     """
     found = await find_invitation(resources, token)
-    if found is None or found.suppressed:
+    if found is None or found.suppressed not in {None, SuppressionReason.BOUNCE}:
         return found
     async with resources.db.transaction() as session:
         if await invitations.answer(session, found.shop_id, found.id, answer):
             actor = Actor(found.shop_id, _ACTOR, origin)
             await audit_log.record(session, actor, f"invitation.{answer}", "registry", str(found.registry_id))
+            if answer is Answer.CONFIRMED and await suppressions.lift(
+                session, found.shop_id, [found.address_hash], [SuppressionReason.BOUNCE]
+            ):
+                await audit_log.record(session, actor, "mail.resubscribed", "address", found.address_hash.hex())
         return await invitations.find_linked(session, hash_token(token))

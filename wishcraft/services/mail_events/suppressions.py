@@ -43,7 +43,7 @@ async def lift_suppressions(
 ) -> int:
     """Let the actor's shop write to these addresses again; how many were suppressed."""
     async with resources.db.transaction() as session:
-        lifted = await suppressions.lift_all(session, actor.shop_id, hashes)
+        lifted = await suppressions.lift(session, actor.shop_id, hashes)
         for hashed, reason in lifted.items():
             more = {"reason": reason.value, **(details or {})}
             await audit_log.record(session, actor, "mail.suppression_lifted", "address", hashed.hex(), more)

@@ -11,6 +11,8 @@ from wishcraft.settings import Settings
 from wishcraft.store import audit_log, reminders, suppressions
 from wishcraft.store.audit_log import Actor, Origin
 
+LIFTED_BY_LINK: Final = (SuppressionReason.UNSUBSCRIBE, SuppressionReason.BOUNCE)
+"""Reasons that a recipient can end: a mail came back, but the link of another one has arrived."""
 _ACTOR: Final = "unsubscribe link"
 
 
@@ -64,10 +66,10 @@ async def unsubscribe(resources: Resources, subscription: Subscription, origin: 
 
 
 async def undo_unsubscribe(resources: Resources, subscription: Subscription, origin: Origin) -> None:
-    """Let the shop write to the address again, if it was unsubscribed. Idempotent."""
+    """Let the shop write to the address again, if it was unsubscribed or a mail came back from it. Idempotent."""
     shop_id, address = subscription.shop_id, subscription.address_hash
     async with resources.db.transaction() as session:
-        if await suppressions.lift(session, shop_id, address):
+        if await suppressions.lift(session, shop_id, [address], LIFTED_BY_LINK):
             await audit_log.record(
                 session, Actor(shop_id, _ACTOR, origin), "mail.resubscribed", "address", address.hex()
             )

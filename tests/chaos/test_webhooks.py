@@ -4,7 +4,6 @@ import asyncio
 import os
 import random
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,8 +20,9 @@ from psycopg import Connection
 from deployments.sandbox.demo import add_key, seed
 from deployments.sandbox.http_probe import responds
 from deployments.sandbox.postgres import confine_analysts, prepare_postgres
-from deployments.sandbox.processes import ROOT, Program, free_port, spawn_options
+from deployments.sandbox.processes import ROOT, Program, free_port
 from tests.support.job_processes import environment
+from tests.support.killable_process import Process
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import block_until, wait_until
 from tests.support.webhooks import WishedItem, apply, find_items, life_of_an_order, order_state, signed_headers
@@ -49,29 +49,6 @@ class Killable(Protocol):
 
     def kill(self) -> None: ...
     def start(self) -> None: ...
-
-
-class Process:
-    """A program of this test."""
-
-    def __init__(self, program: Program, log: Path) -> None:
-        self._program, self._log = program, log
-        self.start()
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._program.argv, stdout=log, **spawn_options(self._program))  # noqa: S603  ours
-
-    def is_running(self) -> bool:
-        return self._process.poll() is None
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self, stop_signal: signal.Signals) -> int:
-        self._process.send_signal(stop_signal)
-        return self._process.wait(60)
 
 
 class OwnPostgres(Process):

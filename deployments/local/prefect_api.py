@@ -3,6 +3,7 @@
 import asyncio
 import time
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -84,12 +85,12 @@ class PrefectApi:
         return len(runs)
 
     async def list_due_jobs(self) -> dict[str, str]:
-        """Ids by name of the deployments that are due, without those with a tag of `NOT_AT_START`.
+        """Ids by name of the deployments that are due, without those that are paused or have a tag of `NOT_AT_START`.
 
         One is not due if its last successful run is younger than the time between two of its scheduled runs.
         """
         found = await self._post("/deployments/filter", {"sort": "NAME_ASC"})
-        jobs = {each["name"]: each["id"] for each in found if not NOT_AT_START & set(each["tags"])}
+        jobs = {each["name"]: each["id"] for each in found if not NOT_AT_START & set(each["tags"]) and _is_active(each)}
         return {name: each for name, each in jobs.items() if name == CACHE_WARM or await self._is_due(each)}
 
     async def _is_due(self, deployment_id: str) -> bool:
@@ -134,3 +135,9 @@ class PrefectApi:
 def now() -> datetime:
     """The current time in UTC; Prefect's server reads the same clock."""
     return datetime.now(UTC)
+
+
+def _is_active(deployment: Mapping[str, Any]) -> bool:
+    """Whether an operator lets the deployment run by itself: it is not paused, nor are all its schedules."""
+    schedules = deployment["schedules"]
+    return not deployment["paused"] and (not schedules or any(each["active"] for each in schedules))

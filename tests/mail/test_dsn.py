@@ -44,6 +44,9 @@ def feedback(kind: str) -> bytes:
     [
         (dsn("failed", "5.1.1"), MailOutcome.BOUNCED),
         (dsn("Failed", "5.1.1 (no such user)"), MailOutcome.BOUNCED),
+        (dsn("failed (no such user)", "5.1.1"), MailOutcome.BOUNCED),
+        (dsn("(sorry) FAILED", "5.1.1"), MailOutcome.BOUNCED),
+        (dsn("failed", "5.1.1").replace(b"delivery-status", b"global-delivery-status"), MailOutcome.BOUNCED),
         (dsn("failed", "5.2.2"), MailOutcome.SOFT_BOUNCED),
         (dsn("failed", "4.4.7"), MailOutcome.SOFT_BOUNCED),
         (dsn("failed", ""), MailOutcome.SOFT_BOUNCED),

@@ -1,10 +1,10 @@
-"""Bounces and complaints as mails: delivery status notifications (RFC 3464) and feedback reports (RFC 5965). Pure.
+"""Bounces and complaints as mails: status notifications (RFC 3464, RFC 6533), feedback reports (RFC 5965). Pure.
 
 Anyone can send such a mail: it counts only for the mail whose signed reference its address has.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from email import message_from_bytes
 from email.errors import MessageError
@@ -17,6 +17,8 @@ from wishcraft.mail.providers.smtp import MAILBOX_MISSING
 
 _TOKEN: Final = re.compile(r"[^+@\s<>]{1,64}\+([^@\s<>]{1,64})@", re.ASCII)
 _STATUS: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)", re.ASCII)
+_WORD: Final = re.compile(r"(?:\([^()]*\)|\s)*([A-Za-z-]+)", re.ASCII)
+"""The word of a field, perhaps after comments."""
 _POLICY_STATUS: Final = "5.7."
 """Of what a server refused for its content or its sender: that says nothing of the mailbox."""
 _COMPLAINTS: Final = frozenset({"abuse", "fraud", "virus", "other"})
@@ -58,16 +60,16 @@ def _read(message: Message) -> tuple[MailEventKind | None, bool, str]:
     for part in (each for each in parts if isinstance(each, Message)) if isinstance(parts, list) else ():
         fields = _fields(part)
         match part.get_content_type():
-            case "message/delivery-status":
-                return _read_status(fields.get("action", ""), fields.get("status", ""))
+            case "message/delivery-status" | "message/global-delivery-status":
+                return _read_status(_word(fields, "action"), fields.get("status", ""))
             case "message/feedback-report":
-                return _read_feedback(fields.get("feedback-type", ""))
+                return _read_feedback(_word(fields, "feedback-type"))
     return None, False, ""
 
 
 def _read_status(action: str, status: str) -> tuple[MailEventKind | None, bool, str]:
     code = match[1] if (match := _STATUS.match(status)) else ""
-    match action.lower():
+    match action:
         case "failed" if code.startswith(_POLICY_STATUS):
             return MailEventKind.REJECTED, False, code
         case "failed":
@@ -80,17 +82,23 @@ def _read_status(action: str, status: str) -> tuple[MailEventKind | None, bool, 
 
 
 def _read_feedback(feedback_type: str) -> tuple[MailEventKind | None, bool, str]:
-    name = feedback_type.lower()
-    if name == "opt-out":
-        return MailEventKind.UNSUBSCRIBED, False, name
-    return (MailEventKind.COMPLAINED if name in _COMPLAINTS else None), False, name
+    if feedback_type == "opt-out":
+        return MailEventKind.UNSUBSCRIBED, False, feedback_type
+    return (MailEventKind.COMPLAINED if feedback_type in _COMPLAINTS else None), False, feedback_type
+
+
+def _word(fields: Mapping[str, str], name: str) -> str:
+    """A field's word in lower case, without comments: RFC 3464, section 2.1.1."""
+    found = _WORD.match(fields.get(name, ""))
+    return found[1].lower() if found else ""
 
 
 def _fields(part: Message) -> dict[str, str]:
     """The fields of a part that consists of them, with lower-case names; of several recipients, those of the first."""
     payload = part.get_payload()
     blocks = payload if isinstance(payload, list) else []
-    lines = [f"{name}: {value}" for block in blocks for name, value in block.items()]  # type: ignore[union-attr]
+    # Of a notification beyond ASCII, the parser takes the second block for the body of the first.
+    lines = [line for block in blocks for line in (*map(": ".join, block.items()), str(block.get_payload()))]  # type: ignore[union-attr]
     text = "\n".join(lines) if lines else str(payload)
     fields: dict[str, str] = {}
     for line in text.splitlines():

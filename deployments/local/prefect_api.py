@@ -85,15 +85,19 @@ class PrefectApi:
         return len(runs)
 
     async def list_due_jobs(self) -> dict[str, str]:
-        """Ids by name of the deployments that are due, without those that are paused or have a tag of `NOT_AT_START`.
+        """Ids by name of the deployments that are due, without those with a tag of `NOT_AT_START`.
 
-        One is not due if its last successful run is younger than the time between two of its scheduled runs.
+        `cache-warm` always is. Another is not if an operator has paused it, or if its last successful run is younger
+        than the time between two of its scheduled runs.
         """
         found = await self._post("/deployments/filter", {"sort": "NAME_ASC"})
-        jobs = {each["name"]: each["id"] for each in found if not NOT_AT_START & set(each["tags"]) and _is_active(each)}
-        return {name: each for name, each in jobs.items() if name == CACHE_WARM or await self._is_due(each)}
+        jobs = [each for each in found if not NOT_AT_START & set(each["tags"])]
+        return {each["name"]: each["id"] for each in jobs if each["name"] == CACHE_WARM or await self._is_due(each)}
 
-    async def _is_due(self, deployment_id: str) -> bool:
+    async def _is_due(self, deployment: Mapping[str, Any]) -> bool:
+        if not _is_active(deployment):
+            return False
+        deployment_id = deployment["id"]
         succeeded = {"state": {"type": {"any_": ["COMPLETED"]}}}
         upcoming = {"state": {"type": {"any_": ["SCHEDULED"]}}, "expected_start_time": {"after_": now().isoformat()}}
         last = await self._find_runs(deployment_id, succeeded, "END_TIME_DESC", 1)

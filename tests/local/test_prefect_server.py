@@ -76,7 +76,7 @@ async def test_start_runs_the_jobs_that_have_not_run_since_their_last_turn(
     later = datetime.now(UTC) + timedelta(minutes=61)
     monkeypatch.setattr("deployments.local.prefect_api.now", lambda: later)
     assert await due() == {"hourly-job", "cache-warm"}
-    http.patch(f"/deployments/{deployment}", json={"paused": True}).raise_for_status()
+    patch(http, f"/deployments/{deployment}", {"paused": True})
     assert await due() == {"cache-warm"}  # an operator does not want it
     await api.aclose()
 

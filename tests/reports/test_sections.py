@@ -21,6 +21,7 @@ from wishcraft.reports.sections.runs import Run
 from wishcraft.reports.sections.traffic import TrafficTotals
 from wishcraft.services.operations.vulnerabilities import AuditResult, Vulnerability
 from wishcraft.store.api_keys import KeyAge
+from wishcraft.store.mail_events import ShopOutcomes
 from wishcraft.store.mail_statistics import FailedMails
 from wishcraft.store.service_minutes import BadMinute
 from wishcraft.store.shops import TokenAge
@@ -156,6 +157,15 @@ def test_failed_mails_are_listed_by_reason_without_addresses() -> None:
     section = traffic.mails([FailedMails("a.example", "550 <jo@example.com> is unknown", 2)])
     assert section.finding == "2 failed mails"
     assert "jo@" not in render_sections([section])
+
+
+def test_shares_of_bounces_and_complaints_are_findings_from_what_providers_review() -> None:
+    assert "told nothing" in traffic.outcomes([]).text
+    fine = traffic.outcomes([ShopOutcomes("a.example", 10_000, 499, 3, 9)])
+    assert (fine.rows, fine.finding) == ([("a.example", "10,000", "4.99 %", "0.03 %", "0.09 %")], "")
+    bad = traffic.outcomes([ShopOutcomes("a.example", 5_000, 400, 0, 10), ShopOutcomes("b.example", 5_000, 100, 0, 0)])
+    assert bad.finding == "5 % of mails bounced; 0.1 % of mails complained about"
+    assert traffic.outcomes([ShopOutcomes("a.example", 10, 2, 0, 2)]).finding == ""  # too few to say
 
 
 def test_cache_use_is_counted_since_the_previous_report() -> None:

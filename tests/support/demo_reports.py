@@ -14,6 +14,7 @@ from wishcraft.reports.sections import cache_usage, popularity, runs, security, 
 from wishcraft.reports.titles import TITLES
 from wishcraft.services.operations.vulnerabilities import AuditResult, Vulnerability
 from wishcraft.store.api_keys import KeyAge
+from wishcraft.store.mail_events import ShopOutcomes
 from wishcraft.store.mail_statistics import FailedMails
 from wishcraft.store.service_minutes import BadMinute
 from wishcraft.store.shops import TokenAge
@@ -47,6 +48,7 @@ def _daily() -> list[Section]:
         traffic.errors(_TRAFFIC, [BadMinute(NOW, 12, 3_456)]),
         runs.failures(_RUNS),
         traffic.mails([FailedMails(shop, _REASON, 1_234) for shop in _SHOPS]),
+        traffic.outcomes([ShopOutcomes(shop, 123_456, 7_890, 12, 345) for shop in _SHOPS]),
         runs.jobs(_RUNS, _RUNS),
         _CACHE,
     ]

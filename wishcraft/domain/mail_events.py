@@ -21,6 +21,9 @@ SOFT_BOUNCE_PERIOD: Final = timedelta(days=14)
 """This many soft bounces of an address within this time count as a hard one."""
 COMPLAINT_LIMIT: Final = 0.003
 """Share of complaints from which mailbox providers refuse a sender: Gmail's and Yahoo's rules for bulk senders."""
+BOUNCE_WARNING: Final = 0.05
+COMPLAINT_WARNING: Final = 0.001
+"""Shares from which Amazon SES reviews an account; SendGrid names the same."""
 COMPLAINT_PERIOD: Final = timedelta(days=7)
 MIN_COMPLAINTS: Final = 3
 """Fewer complaints pause no shop, whatever their share: a small shop sends few mails."""

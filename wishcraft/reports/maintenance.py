@@ -28,7 +28,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.operations.production_settings import find_misconfigurations
 from wishcraft.services.operations.vulnerabilities import audit
 from wishcraft.settings import Settings, time_zone
-from wishcraft.store import api_keys, mail_statistics, registry_views, service_minutes, shops, statistics
+from wishcraft.store import api_keys, mail_events, mail_statistics, registry_views, service_minutes, shops, statistics
 from wishcraft.store.shops import ShopRef
 
 CACHE_BY_DAY: Final = "daily-report-cache"
@@ -62,12 +62,14 @@ async def build_daily(
         served = _traffic_by_day(await service_minutes.sum_days(session, now, 1))
         worst = await service_minutes.find_worst(session, begin, now, _WORST_MINUTES)
         failed = await mail_statistics.find_failures(session, begin, now)
+        outcomes = await mail_events.count_outcomes_by_shop(session, begin, now)
     today = [run for run in recent_runs if run.ended >= begin]
     cache, table = await _cache_section(resources, previous_cache)
     sections = [
         traffic.errors(traffic.total(served.values()), worst, time_zone()),
         runs.failures(today, time_zone()),
         traffic.mails(failed),
+        traffic.outcomes(outcomes),
         runs.jobs(today, [run for run in recent_runs if run.ended < begin]),
         cache,
     ]

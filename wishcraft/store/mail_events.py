@@ -64,6 +64,30 @@ _COUNT_DAYS: Final = text("""
 """)
 
 
+_COUNT_SHOPS: Final = text("""
+    SELECT s.domain, count(*), count(*) FILTER (WHERE outcome IN ('bounced', 'soft_bounced')),
+        count(*) FILTER (WHERE outcome = 'rejected'), count(*) FILTER (WHERE outcome = 'complained')
+    FROM (
+        SELECT shop_id, outcome, outcome_at FROM reminders WHERE outcome IS NOT NULL
+        UNION ALL
+        SELECT shop_id, outcome, outcome_at FROM invitations WHERE outcome IS NOT NULL
+    ) told JOIN shops s ON s.id = told.shop_id
+    WHERE outcome_at >= :begin AND outcome_at < :end
+    GROUP BY 1 ORDER BY 5 DESC, 3 DESC, 1
+""")
+
+
+class ShopOutcomes(NamedTuple):
+    """Number of a shop's mails of which the provider told an outcome, and of those that did not arrive or annoyed."""
+
+    shop: str
+    told: int
+    bounced: int
+    """For good or for now."""
+    rejected: int
+    complained: int
+
+
 class Complaints(NamedTuple):
     """Number of mails of which the provider told an outcome, and of those that were complained about."""
 
@@ -134,3 +158,9 @@ async def count_complaints_by_day(session: AsyncSession, end: datetime, days: in
     """Of all shops' mails: the last `days` periods of 24 hours before `end`, by age in days (0 is the latest)."""
     rows = await session.execute(_COUNT_DAYS, {"end": end, "days": days})
     return {days_ago: Complaints(told, complained) for days_ago, told, complained in rows}
+
+
+async def count_outcomes_by_shop(session: AsyncSession, begin: datetime, end: datetime) -> list[ShopOutcomes]:
+    """The outcomes from `begin` to before `end`, those with most complaints and bounces first."""
+    rows = await session.execute(_COUNT_SHOPS, {"begin": begin, "end": end})
+    return [ShopOutcomes._make(row) for row in rows]

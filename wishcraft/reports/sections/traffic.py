@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 
+from wishcraft.domain.mail_events import BOUNCE_WARNING, COMPLAINT_WARNING, MIN_COMPLAINTS
 from wishcraft.reports.page import Section, format_percent, pluralize, redacted_line, short_name
+from wishcraft.store.mail_events import ShopOutcomes
 from wishcraft.store.mail_statistics import FailedMails
 from wishcraft.store.service_minutes import BadMinute
 
@@ -49,6 +51,36 @@ def mails(failed: Sequence[FailedMails]) -> Section:
         "MAIL_FROM."
     )
     return Section("Failed mails", text, ("shop", "mails", "why"), rows, pluralize(total, "failed mail"))
+
+
+def outcomes(counted: Sequence[ShopOutcomes]) -> Section:
+    """What became of mails by shop: the shares by which mailbox providers judge a sender."""
+    title = "What became of mails"
+    if not counted:
+        return Section(title, "The mail provider told nothing: it sent no mail, or its events do not come.")
+    rows = [
+        (
+            short_name(each.shop),
+            f"{each.told:,}",
+            *(format_percent(number, each.told) for number in (each.bounced, each.rejected, each.complained)),
+        )
+        for each in counted
+    ]
+    told, bounced, _, complained = (sum(column) for column in zip(*(each[1:] for each in counted), strict=True))
+    text = (
+        f"{format_percent(bounced, told)} of {pluralize(told, 'mail')} bounced, and {format_percent(complained, told)} "
+        f"were complained about. From {format_percent(BOUNCE_WARNING)} and {format_percent(COMPLAINT_WARNING)} on, "
+        "mail providers review a sender: see the runbook of mail."
+    )
+    findings = [
+        f"{format_percent(number, told)} of mails {what}"
+        for number, limit, what in (
+            (bounced, BOUNCE_WARNING, "bounced"),
+            (complained, COMPLAINT_WARNING, "complained about"),
+        )
+        if number >= MIN_COMPLAINTS and number >= limit * told
+    ]
+    return Section(title, text, ("shop", "mails", "bounced", "rejected", "complained about"), rows, "; ".join(findings))
 
 
 def trends(now: TrafficTotals, before: TrafficTotals) -> Section:

@@ -18,6 +18,11 @@ class WebhookSender:
         self._client = httpx.AsyncClient(timeout=30, trust_env=False)
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def in_flight(self) -> int:
+        """The number of mails whose events are still being sent."""
+        return len(self._tasks)
+
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run the work in the background until `close`."""
         task = asyncio.create_task(work)

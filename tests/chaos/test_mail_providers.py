@@ -152,9 +152,9 @@ async def run_and_kill(stack: Stack) -> None:
                 *command("remind_until_done"), env=environment(stack.settings), stdout=log, stderr=log
             )
 
+    messages = stack.mailbox.state.mailbox.messages
     for kill in range(1, KILLS + 1):
         process, due = await start(), kill * RECIPIENTS // (KILLS + 2)
-        messages = stack.mailbox.state.mailbox.messages
         try:
             while (before := len(messages)) < due:
                 await wait_until(lambda before=before: len(messages) > before, "no mail is sent")  # type: ignore[misc]

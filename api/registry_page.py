@@ -7,14 +7,18 @@ may be Liquid source. So `{`, `}` and `%` of every value are entities, beside wh
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Any, Final
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from wishcraft.domain.currencies import write_money
+from wishcraft.domain.languages import Language
 from wishcraft.domain.orders import ITEM_PROPERTY
+from wishcraft.domain.registries import RegistryStatus
+from wishcraft.mail.messages.rendering import text_colour_on
+from wishcraft.mail.messages.translations import format_date, format_money, translate, translations
 
 _LIQUID: Final = {ord(character): f"&#{ord(character)};" for character in "{}%"}
 
@@ -23,45 +27,90 @@ def _as_entities(value: object) -> Markup:
     return Markup(str(escape(value)).translate(_LIQUID))  # noqa: S704  it is escaped
 
 
-_PAGES: Final = Environment(
-    loader=PackageLoader("api"),
-    autoescape=True,
-    finalize=_as_entities,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    auto_reload=False,
+class Style(NamedTuple):
+    """How a shop's pages look: their language and colour (`#rrggbb`)."""
+
+    language: Language
+    colour: str
+
+
+class Notice(NamedTuple):
+    """A page that says one thing; with `asks_code`, it has a form that posts the access code to its own address."""
+
+    title: str
+    text: str
+    asks_code: bool = False
+
+
+NO_REGISTRY: Final = Notice(
+    "There is no such registry", "The link may be incomplete, or the registry is not shared any more."
 )
+PROTECTED: Final = Notice(
+    "This registry is protected", "Enter the access code that you got with the invitation.", asks_code=True
+)
+WRONG_CODE: Final = Notice("This is not the access code", "Try again.", asks_code=True)
+STATUSES: Final = {
+    RegistryStatus.PAUSED: "This registry is paused.",
+    RegistryStatus.COMPLETED: "This registry is completed.",
+    RegistryStatus.ARCHIVED: "This registry is archived.",
+}
+TEXTS: Final = (*(text for each in (NO_REGISTRY, PROTECTED, WRONG_CODE) for text in each[:2]), *STATUSES.values())
+"""All texts that are translated and not in a template."""
 
 
-def registry_page(registry: Mapping[str, Any]) -> str:
+def registry_page(registry: Mapping[str, Any], style: Style) -> str:
     """The page of a registry; `registry` is its JSON as guests get it.
 
     Addresses are relative to the shop's domain, whichever of its domains the guest has come by.
     """
-    event_date = registry["event"]["date"]
-    return _PAGES.get_template("registry_page.html").render(
+    event_date, status = registry["event"]["date"], STATUSES.get(registry["status"])
+    return _render(
+        "registry_page.html",
+        style,
         registry=registry,
         title=registry["title"],
         people=" & ".join(registry["registrants"]),
-        date=_in_words(date.fromisoformat(event_date)) if event_date else "",
-        items=[_item(item, registry["currency"], is_open=registry["status"] == "active") for item in registry["items"]],
+        date=format_date(date.fromisoformat(event_date), style.language) if event_date else "",
+        status=translate(style.language, status) if status else "",
+        items=[_item(item, registry["currency"], style.language, is_open=not status) for item in registry["items"]],
         property=ITEM_PROPERTY,
     )
 
 
-def notice_page(title: str, text: str, *, asks_code: bool = False) -> str:
-    """A page that says one thing; with `asks_code`, it has a form that posts the access code to its own address."""
-    return _PAGES.get_template("registry_notice.html").render(title=title, text=text, asks_code=asks_code)
+def notice_page(notice: Notice, style: Style) -> str:
+    """The page of a notice."""
+    title, text = (translate(style.language, each) for each in notice[:2])
+    return _render("registry_notice.html", style, title=title, text=text, asks_code=notice.asks_code)
 
 
-def _item(item: Mapping[str, Any], currency: str, *, is_open: bool) -> dict[str, Any]:
+def _render(template: str, style: Style, **values: object) -> str:
+    colours = {"colour": style.colour, "text_on_colour": text_colour_on(style.colour)}
+    pages = _pages(style.language)
+    return pages.get_template(template).render(**values, **colours, language=style.language.value)
+
+
+@lru_cache(len(Language))
+def _pages(language: Language) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("api"),
+        autoescape=True,
+        finalize=_as_entities,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        auto_reload=False,
+        extensions=["jinja2.ext.i18n"],
+    )
+    environment.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
+    return environment
+
+
+def _item(item: Mapping[str, Any], currency: str, language: Language, *, is_open: bool) -> dict[str, Any]:
     handle = item["handle"]
     query = urlencode({"variant": item["variant_id"], ITEM_PROPERTY: item["attribution"]})
     url = f"/products/{quote(handle, safe='')}?{query}" if handle else ""
-    prices = {name: item[name] and write_money(Decimal(item[name]), currency) for name in ("price", "compare_at_price")}
+    prices = {
+        name: item[name] and format_money(Decimal(item[name]), currency, language)
+        for name in ("price", "compare_at_price")
+    }
     is_offered = bool(is_open and item["available"] and item["remaining"])
     return {**item, **prices, "url": url, "is_offered": is_offered}
-
-
-def _in_words(day: date) -> str:
-    return f"{day.day} {day:%B %Y}"

@@ -9,7 +9,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-from api.auth.authenticator import Authenticator
+from api.auth.authenticator import Authenticator, TTLCache
 from api.large_bodies import LargeBodies
 from wishcraft.cache import entries
 from wishcraft.cache.read_permit import RENEW_SECONDS, ReadPermit
@@ -33,7 +33,9 @@ from wishcraft.services.shops.settings import refresh_entries
 from wishcraft.services.single_flight import SingleFlightCache
 from wishcraft.services.webhooks.inbox import Inbox
 from wishcraft.settings import Settings
+from wishcraft.store import shops
 from wishcraft.store.replica import Replica
+from wishcraft.store.schema import ShopSettings
 
 _REVALIDATE_AGAIN_SECONDS: Final = 1.0
 _REFRESH_WAIT_SECONDS: Final = 5.0
@@ -70,6 +72,8 @@ class AppState:
         self.inbox = Inbox(resources.db, WebhookQueue(resources.redis))
         self.large_bodies = LargeBodies()
         self.sns = SnsVerifier(resources.http, settings.ses_topic_arns, settings.sns_origin)
+        self.shop_settings = TTLCache(self._find_settings)
+        """For how pages look: a change shows after at most `CACHE_SECONDS`."""
         self.traffic_recorder = TrafficRecorder(resources)
         self.health_monitor = HealthMonitor(resources, settings)
         self.metrics = MetricsCollector(resources, self.health_monitor)
@@ -83,6 +87,10 @@ class AppState:
         self._replay: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    async def _find_settings(self, shop_id: int) -> ShopSettings:
+        async with self.resources.db.autocommit() as session:
+            return await shops.find_settings(session, shop_id)
 
     def limit(self, caller: Caller) -> tuple[Policy, Verdict]:
         """Count a request of the caller against its rate limit."""

@@ -12,15 +12,16 @@ from fastapi.responses import HTMLResponse
 
 from api.auth.dependencies import MAY_NAME_CUSTOMER, AppStateDep, Reader, Senders
 from api.problems import COMMON, WITH_BODY, ProblemError, documented
-from api.registry_page import notice_page, registry_page
+from api.registry_page import NO_REGISTRY, PROTECTED, WRONG_CODE, Style, notice_page, registry_page
 from api.routes.registries import NOT_MODIFIED, GrantQuery, Ref, read_authorized
 from api.state import AppState
 from wishcraft.domain.access_codes import MAX_LENGTH
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.etags import matches
 from wishcraft.domain.texts import is_storable
-from wishcraft.errors import Conflict, NotAllowed, NotFound
+from wishcraft.errors import Conflict, DatabaseUnavailable, NotAllowed, NotFound
 from wishcraft.services.registries.access import unlock
+from wishcraft.store.schema import ShopSettings
 
 router: Final = APIRouter(tags=["registries"])
 
@@ -96,7 +97,7 @@ async def open_protected(
 ) -> Response:
     """The form of the page sends the access code here; the answer is the page of the registry."""
     code, slug = _read_code(await request.body()), await app_state.reader.find_slug(caller, ref)
-    wrong = notice_page("This is not the access code", "Try again.", asks_code=True)
+    wrong = notice_page(WRONG_CODE, await _style(app_state, caller))
     if not code:
         return _page(wrong, HTTPStatus.FORBIDDEN)
     grant: str | None = None
@@ -111,18 +112,17 @@ async def open_protected(
 
 
 async def _answer(request: Request, app_state: AppState, caller: Caller, ref: str, grant: str | None) -> Response:
+    style = await _style(app_state, caller)
     try:
         slug, result = await read_authorized(app_state, caller, ref, grant)
     except ProblemError as problem:
         if problem.status is HTTPStatus.NOT_FOUND:
-            text = "The link may be incomplete, or the registry is not shared any more."
-            return _page(notice_page("There is no such registry", text), problem.status)
+            return _page(notice_page(NO_REGISTRY, style), problem.status)
         if problem.kind == "access-code-required":
-            text = "Enter the access code that you got with the invitation."
-            return _page(notice_page("This registry is protected", text, asks_code=True), problem.status)
+            return _page(notice_page(PROTECTED, style), problem.status)
         raise
     registry: Mapping[str, Any] = orjson.loads(result.entry.body)
-    page = registry_page(registry)
+    page = registry_page(registry, style)
     response = _page(page, HTTPStatus.OK)
     etag = f'"{blake2b(page.encode(), digest_size=_DIGEST_SIZE).hexdigest()}"'
     response.headers["ETag"] = etag
@@ -134,6 +134,16 @@ async def _answer(request: Request, app_state: AppState, caller: Caller, ref: st
         response.status_code, response.body = HTTPStatus.NOT_MODIFIED, b""
     app_state.traffic_recorder.count_read(caller.shop_id, slug, result.state, len(response.body))
     return response
+
+
+async def _style(app_state: AppState, caller: Caller) -> Style:
+    """How the shop's pages look; as by default while PostgreSQL does not answer."""
+    try:
+        settings = await app_state.shop_settings.get(caller.shop_id)
+    except DatabaseUnavailable:
+        settings = None
+    settings = settings or ShopSettings()
+    return Style(settings.language, settings.brand_colour)
 
 
 def _read_code(form: bytes) -> str:

@@ -12,6 +12,7 @@ from psycopg import Connection
 
 from deployments.sandbox.demo_rows import ACCESS_CODE
 from tests.support.api import SHOP, Visitor, problem, public_slug
+from wishcraft.errors import DatabaseUnavailable
 
 Demo = Connection[tuple[Any, ...]]
 HOSTILE: Final = "{{ shop.secret }}{% include 'x' %}<script>alert(1)</script>\"'&{"
@@ -55,6 +56,33 @@ async def test_the_page_shows_each_item_with_price_what_is_left_and_links(guest:
         assert f'<input type="hidden" name="id" value="{item["variant_id"]}">' in text
         assert f'<input type="hidden" name="properties[_registry_item]" value="{item["attribution"]}">' in text
     assert text.count('action="/cart/add" method="post"') == len(registry["items"])
+
+
+async def test_the_pages_have_the_language_and_the_colour_of_the_shop(guest: Visitor, demo: Demo) -> None:
+    demo.execute("""UPDATE shops SET settings = settings || '{"language": "ja", "brand_colour": "#ffe08a"}'""")
+    assert "招待状に記載のアクセスコード" in (await page_of(guest, protected_slug(demo))).text
+    assert "このリストは見つかりません" in (await page_of(guest, "no-such-registry")).text
+    slug = public_slug(demo)
+    demo.execute("UPDATE registries SET event_date = '2026-03-14' WHERE slug = %s", [slug])
+    page = html.unescape((await page_of(guest, slug)).text)
+    assert "--accent: #ffe08a; --on-accent: #000000" in page
+    for text in ('<html lang="ja">', "2026年3月14日土曜日", "点が贈られました"):
+        assert text in page
+
+
+async def test_the_pages_are_served_while_postgresql_does_not_answer(
+    guest: Visitor, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug = public_slug(demo)
+    await page_of(guest, slug)
+
+    async def unavailable(*_: object) -> None:
+        raise DatabaseUnavailable("test")
+
+    monkeypatch.setattr("api.state.shops.find_settings", unavailable)
+    monkeypatch.setattr("api.auth.authenticator.CACHE_SECONDS", 0)
+    page = await page_of(guest, slug)
+    assert (page.status_code, '<html lang="en">' in page.text) == (200, True)
 
 
 async def test_what_is_given_or_out_of_stock_cannot_be_put_into_the_cart(guest: Visitor, demo: Demo) -> None:

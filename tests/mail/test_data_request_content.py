@@ -14,4 +14,4 @@ def test_mail_says_what_to_do_with_the_file_behind_the_link() -> None:
     for body in (content.text, content.html):
         assert LINK in body
         assert "within 30 days" in body
-        assert "password" in body
+        assert "ask them soon to send you the file" in body

@@ -12,6 +12,8 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 from jinja2 import Environment
 
+from api import registry_page
+from deployments.sandbox.processes import ROOT
 from tests.mail.test_reminder_content import item, registry
 from wishcraft.domain.languages import Language
 from wishcraft.domain.registries import EventType
@@ -39,7 +41,8 @@ def used_texts() -> set[str]:
     environment = Environment(extensions=["jinja2.ext.i18n"], trim_blocks=True, lstrip_blocks=True)  # noqa: S701  nothing is rendered
     environment.newstyle_gettext = True  # type: ignore[attr-defined]
     found = set[str]()
-    for file in (MESSAGES / "templates").iterdir():
+    templates = [*(MESSAGES / "templates").iterdir(), *(ROOT / "api/templates").glob("registry_*.html")]
+    for file in templates:
         for _, _, message in environment.extract_translations(file.read_text()):  # type: ignore[attr-defined]
             found.add(str(message if isinstance(message, str) else message[0]))
     constants = (
@@ -47,7 +50,7 @@ def used_texts() -> set[str]:
         reminder.CONFIRMED, invitation.SUBJECT, invitation.NAMELESS, link_pages.YOUR_ADDRESS,
         data_request.SUBJECT,
     )  # fmt: skip
-    found |= {*constants, *invitation.STATEMENTS.values(), *invitation.REGISTRIES.values()}
+    found |= {*registry_page.TEXTS, *constants, *invitation.STATEMENTS.values(), *invitation.REGISTRIES.values()}
     for page in link_pages.ALL:
         found |= {page.title, page.text, *page.buttons}
     return found
@@ -116,6 +119,8 @@ def test_dates_money_and_names_are_written_as_in_the_language() -> None:
         "samedi 14 mars 2026",
         "2026年3月14日土曜日",
     ]
+    assert format_date(date(2026, 12, 1), Language.FR) == "mardi 1er décembre 2026"
+    assert format_date(date(2026, 1, 31), Language.FR) == "samedi 31 janvier 2026"
     yen, euros = Decimal(33170), Decimal("58.50")
     assert format_money(yen, "JPY", Language.EN) == "¥33,170"
     assert format_money(euros, "EUR", Language.DE) == "58,50\xa0€"

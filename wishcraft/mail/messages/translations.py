@@ -49,7 +49,8 @@ def translate(language: Language, text: str, **values: object) -> str:
 def format_date(day: date, language: Language = Language.EN) -> str:
     """A date in words: `Saturday, 14 March 2026`, `Samstag, 14. März 2026`."""
     style = _ENGLISH_DATE if language is Language.EN else "full"
-    return babel_date(day, style, locale=language.value)
+    text = babel_date(day, style, locale=language.value)
+    return text.replace(" 1 ", " 1er ", 1) if language is Language.FR else text  # which CLDR does not do
 
 
 def format_money(amount: Decimal, currency: str, language: Language) -> str:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from email.errors import MessageError
 from email.message import Message
 from email.parser import BytesHeaderParser
-from hashlib import sha256
 from typing import Final
 
 from wishcraft.domain.mail_events import MailEvent, MailEventKind, MailReference, code_only, read_token
@@ -52,7 +51,7 @@ def read_report(content: bytes, reference: MailReference, now: datetime) -> Mail
         return None  # the parser of the standard library raises them for what is malformed
     if kind is None:
         return None
-    event_id = sha256(content).hexdigest()
+    event_id = "permanent" if permanent else "temporary"  # what a mail's recipient sends again and again is one event
     return MailEvent(reference, kind, permanent, event_id, now.astimezone(UTC), code_only(detail))
 
 

@@ -51,6 +51,7 @@ TOPICS: Final = {
 
 https://shopify.dev/docs/api/webhooks
 """
+HIGH_TOPICS: Final = (MAIL_EVENTS, *(topic for topic, priority in TOPICS.items() if priority is Priority.HIGH))
 REDACT_CUSTOMER: Final = "customers/redact"
 REDACT_SHOP: Final = "shop/redact"
 DATA_REQUEST: Final = "customers/data_request"
@@ -75,7 +76,7 @@ _LONGEST_WAIT: Final = 300.0
 
 def priority_of(topic: str) -> Priority:
     """The priority of a topic; low for one that the app does not subscribe to."""
-    return Priority.HIGH if topic == MAIL_EVENTS else TOPICS.get(topic, Priority.LOW)
+    return Priority.HIGH if topic in HIGH_TOPICS else Priority.LOW
 
 
 class EventTime(NamedTuple):

@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import ColumnElement, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.webhooks import TOPICS, Priority, WebhookOutcome
+from wishcraft.domain.webhooks import HIGH_TOPICS, Priority, WebhookOutcome
 from wishcraft.store.registries import WriteSession
 from wishcraft.store.schema import WebhookEvent
 
@@ -113,7 +113,7 @@ async def find_due(
     """
     query = select(*_DUE).where(WebhookEvent.handled_at.is_(None), WebhookEvent.due_at <= func.now())
     for priority in {priority for _, priority in without}:
-        is_high = WebhookEvent.topic.in_([topic for topic, each in TOPICS.items() if each is Priority.HIGH])
+        is_high = WebhookEvent.topic.in_(HIGH_TOPICS)
         shops = [shop for shop, each in without if each is priority]
         query = query.where(
             ~(WebhookEvent.shop_domain.in_(shops) & (is_high if priority is Priority.HIGH else ~is_high))

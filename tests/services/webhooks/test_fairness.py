@@ -10,6 +10,7 @@ from tests.support.counted_webhooks import COUNTING, MAPLE, NOW, SAKURA, applied
 from tests.support.waiting import wait_until
 from wishcraft.cache import keys, webhook_queue
 from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
+from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
 from wishcraft.domain.webhooks import TOPICS, Priority
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks import consume
@@ -78,6 +79,14 @@ async def test_shops_that_are_full_are_left_out_for_topics_of_that_priority_alon
         found = await webhook_events.find_due(session, 9, without={(MAPLE, each) for each in Priority})
     assert [each.id for each in found] == others[1:]
     assert TOPICS["products/update"] is Priority.LOW
+
+
+async def test_mail_events_are_left_out_as_topics_of_high_priority(resources: Resources, demo: Demo) -> None:
+    ids = receive(demo, topic=MAIL_EVENTS)
+    async with resources.db.autocommit() as session:
+        found = await webhook_events.find_due(session, 9, without={(MAPLE, Priority.LOW)})
+        assert [each.id for each in found] == ids
+        assert await webhook_events.find_due(session, 9, without={(MAPLE, Priority.HIGH)}) == []
 
 
 async def test_numbers_that_an_empty_stream_left_behind_keep_no_webhook_out(resources: Resources, demo: Demo) -> None:

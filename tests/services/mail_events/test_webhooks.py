@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 from psycopg import Connection
 
+from tests.support.counted_webhooks import MAPLE, receive
 from tests.support.webhooks import NOON
 from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.domain.addresses import address_hash
@@ -18,7 +19,7 @@ from wishcraft.services.mail_events.receive import store_events
 from wishcraft.services.mail_events.webhooks import handle_mail_events
 from wishcraft.services.registries.write import registry_write
 from wishcraft.services.webhooks.handlers import HANDLERS
-from wishcraft.services.webhooks.handling import Message
+from wishcraft.services.webhooks.handling import Effect, Message, change_nothing
 from wishcraft.services.webhooks.inbox import MAX_WAITING, Inbox
 from wishcraft.services.webhooks.process import process
 from wishcraft.store.audit_log import Actor
@@ -212,6 +213,23 @@ async def test_event_of_a_mail_that_is_gone_or_of_a_shop_that_is_gone_is_ignored
     assert await tell((mail, BOUNCED, True)) == {"ignored": 1}
     assert await tell((mail._replace(shop_id=999), BOUNCED, True)) == {}
     assert suppressed(demo) == set()
+
+
+async def test_events_do_not_wait_for_webhooks_that_wait_for_shopify(
+    resources: Resources, sent: Tell, demo: Demo
+) -> None:
+    event = MailEvent(sent(), COMPLAINED, permanent=False, event_id="e", occurred_at=NOON)
+    suppressed_first = list[bool]()
+
+    async def wait(*_: object) -> Effect:
+        suppressed_first.append(suppressed(demo) == {(1, "complaint")})
+        return Effect(frozenset(), change_nothing)
+
+    receive(demo, topic="orders/create")
+    await store_events(resources.db, Inbox(resources.db, WebhookQueue(resources.redis)), "ses", [event])
+    ids = [row_id for (row_id,) in demo.execute("SELECT id FROM webhook_events")]
+    assert await process(resources, {**HANDLERS, "orders/create": wait}, MAPLE, ids) == {"applied": 2}
+    assert suppressed_first == [True]
 
 
 async def test_event_in_the_name_of_another_shop_is_a_dead_letter(

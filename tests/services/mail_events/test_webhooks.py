@@ -161,6 +161,22 @@ async def test_provider_that_bounces_everyone_suppresses_few_until_a_person_deci
     assert demo.execute(count).fetchall() == [(12,)]
 
 
+async def test_provider_that_bounces_most_suppresses_few_whatever_it_delivers_meanwhile(
+    tell: Tell, sent: Tell, demo: Demo
+) -> None:
+    for n in range(8):
+        for part in range(3):
+            await tell((sent(f"{n}.{part}@example.com"), BOUNCED, True))
+        await tell((sent(f"fine{n}@example.com"), DELIVERED))
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchall() == [(4,)]
+
+
+async def test_several_bounces_of_one_mail_are_one(tell: Tell, sent: Tell, demo: Demo) -> None:
+    mail = sent()
+    assert (await tell(*[(mail, BOUNCED, True)] * 5))["applied"] == 1
+    assert suppressed(demo) == {(1, "bounce")}
+
+
 async def test_provider_that_bounces_everyone_softly_suppresses_nobody(tell: Tell, sent: Tell, demo: Demo) -> None:
     for _ in range(3):
         for n in range(6):

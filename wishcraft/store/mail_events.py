@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.mail_events import MailOutcome, MailTable
+from wishcraft.store import locks
 from wishcraft.store.deliveries import DeliveryCounts
 
 _TABLES: Final = {MailTable.REMINDERS: "reminders", MailTable.INVITATIONS: "invitations"}
@@ -114,7 +115,11 @@ async def record_outcomes(
 async def count_soft_bounces(
     session: AsyncSession, shop_id: int, recipients: Sequence[str], since: datetime
 ) -> dict[str, int]:
-    """How many mails of the shop to each of these addresses bounced softly since then."""
+    """How many mails of the shop to each of these addresses bounced softly since then.
+
+    The caller has recorded its own. What another transaction counts is waited for: else neither might see enough.
+    """
+    await locks.serialise(session, "soft-bounces", shop_id)
     rows = await session.execute(_SOFT, {"shop_id": shop_id, "recipients": list(recipients), "since": since})
     return {row.recipient: row.number for row in rows}
 

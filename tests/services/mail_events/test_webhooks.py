@@ -1,5 +1,6 @@
 """What follows from what became of mails: outcomes, and suppressed addresses."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
@@ -9,6 +10,7 @@ import pytest
 from psycopg import Connection
 
 from tests.support.counted_webhooks import MAPLE, receive
+from tests.support.waiting import wait_until
 from tests.support.webhooks import NOON
 from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.domain.addresses import address_hash
@@ -121,6 +123,30 @@ async def test_soft_bounces_suppress_only_when_there_are_three_in_two_weeks(tell
     await tell((mails[1], BOUNCED, False), (mails[1], BOUNCED, False), (sent("other@example.com"), BOUNCED, False))
     assert suppressed(demo) == set()
     await tell((mails[2], BOUNCED, False))
+    assert suppressed(demo) == {(1, "bounce")}
+
+
+async def test_soft_bounces_that_are_handled_at_once_are_counted_together(
+    resources: Resources, shop: ShopRef, tell: Tell, sent: Tell, demo: Demo
+) -> None:
+    await tell((sent(), BOUNCED, False))
+    now = datetime.now(UTC)
+    effects = []
+    for number in range(2):
+        event = MailEvent(sent(), BOUNCED, permanent=False, event_id="e", occurred_at=now)
+        message = Message(number, "mail-events", now, now, event.to_json())
+        effects.append(await handle_mail_events(resources, shop, [message]))
+
+    async def apply(effect: Effect) -> None:
+        async with registry_write(resources, Actor(shop.id, "test"), [], on_cache_down="refuse") as write:
+            await effect.apply(write)
+
+    async with registry_write(resources, Actor(shop.id, "test"), [], on_cache_down="refuse") as first:
+        await effects[0].apply(first)
+        second = asyncio.create_task(apply(effects[1]))
+        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        await wait_until(lambda: second.done() or demo.execute(waiting).fetchall())
+    await second
     assert suppressed(demo) == {(1, "bounce")}
 
 

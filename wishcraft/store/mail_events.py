@@ -52,6 +52,10 @@ _COMPLAINTS: Final = text("""
         SELECT outcome FROM invitations WHERE shop_id = :shop_id AND outcome IS NOT NULL AND outcome_at >= :since
     ) told
 """)
+_SENT: Final = text("""
+    SELECT (SELECT count(*) FROM reminders WHERE shop_id = :shop_id AND state = 'sent' AND claimed_at >= :since)
+        + (SELECT count(*) FROM invitations WHERE shop_id = :shop_id AND state = 'sent' AND claimed_at >= :since)
+""")
 _COUNT_DAYS: Final = text("""
     SELECT ceil(extract(epoch FROM CAST(:end AS timestamptz) - outcome_at) / 86400)::int - 1 AS days_ago,
         count(*), count(*) FILTER (WHERE outcome = 'complained')
@@ -133,6 +137,12 @@ async def count_bounces(session: AsyncSession, since: datetime, bounced: MailOut
 async def count_complaints(session: AsyncSession, shop_id: int, since: datetime) -> Complaints:
     """Of the shop's mails, those with an outcome since then."""
     return Complaints._make((await session.execute(_COMPLAINTS, {"shop_id": shop_id, "since": since})).one())
+
+
+async def count_sent(session: AsyncSession, shop_id: int, since: datetime) -> int:
+    """How many mails of the shop were sent since then. Reads all reminders: for rare use."""
+    number: int = (await session.execute(_SENT, {"shop_id": shop_id, "since": since})).scalar_one()
+    return number
 
 
 async def count_complaints_by_day(session: AsyncSession, end: datetime, days: int) -> dict[int, Complaints]:

@@ -6,7 +6,7 @@ from tasks.runtime.retries import task
 from wishcraft.domain.mail_domains import SPF_OF_PROVIDER, is_domain, is_selector
 from wishcraft.errors import QueryRefused
 from wishcraft.mail.dns_client import DnsClient
-from wishcraft.mail.providers.configuration import mail_scheme
+from wishcraft.mail.providers.configuration import mail_scheme, parse_sender
 from wishcraft.reports.mail_domains import mail_domains_page
 from wishcraft.reports.page import Page
 from wishcraft.services.mail_domains.check import check_domain
@@ -19,11 +19,11 @@ async def check_mail_domains(domains: Sequence[str], selectors: Sequence[str]) -
 
     Raises:
         QueryRefused: A name cannot be a domain or a selector, or MAIL_FROM is not set.
-        ConfigurationError: DNS_SERVER is malformed.
+        ConfigurationError: DNS_SERVER or MAIL_FROM is malformed.
         DnsUnavailable: No DNS server answered.
     """
     current = settings()
-    domains = _cleaned(domains) or _cleaned([(current.mail_from or "").rpartition("@")[2]])
+    domains = _cleaned(domains) or _cleaned([parse_sender(current.mail_from).rpartition("@")[2]])
     selectors = _cleaned(selectors) or _cleaned(current.dkim_selectors.split(","))
     if not domains:
         raise QueryRefused("no domain to check: name one, or set MAIL_FROM")

@@ -116,7 +116,8 @@ def test_name_that_can_be_a_domain(text: str, expected: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("s1", True), ("a.b_c-d", True), ("", False), ("a*", False), ("a" * 65, False)]
+    ("text", "expected"),
+    [("s1", True), ("a.b_c-d", True), ("", False), ("a*", False), ("a" * 64, False), ("a..b", False), ("a.", False)],
 )
 def test_name_that_can_be_a_selector(text: str, expected: bool) -> None:
     assert is_selector(text) is expected

@@ -16,6 +16,7 @@ from wishcraft.errors import ConfigurationError, DnsUnavailable
 from wishcraft.mail.dns_client import DnsClient
 from wishcraft.resources import Resources
 from wishcraft.services.mail_domains.check import check_domain, check_senders_of_shops
+from wishcraft.settings import settings
 
 Serve = Callable[[Mapping[str, list[str]]], Any]
 LONG: Final = "v=spf1 " + " ".join(f"ip4:192.0.2.{n}" for n in range(40)) + " -all"
@@ -63,6 +64,13 @@ async def test_policy_of_a_parent_domain_is_found(serve: Serve) -> None:
     assert (dmarc.name, dmarc.state) == ("_dmarc.example.com", RecordState.OK)
 
 
+async def test_parent_domain_may_have_another_policy_for_its_subdomains(serve: Serve) -> None:
+    dns = await serve({"_dmarc.example.com": ["v=DMARC1; p=reject; sp=none"]})
+    for domain, state in (("example.com", RecordState.OK), ("mail.example.com", RecordState.WEAK)):
+        *_, dmarc = await check_domain(dns, domain, [], None)
+        assert (dmarc.name, dmarc.state) == ("_dmarc.example.com", state)
+
+
 async def test_dns_server_that_does_not_answer_is_no_missing_record(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("wishcraft.mail.dns_client._SECONDS", 0.2)
     with pytest.raises(DnsUnavailable, match=r"no DNS server answered for a\.example"):
@@ -94,6 +102,11 @@ async def test_run_says_what_to_mend_and_refuses_what_is_no_domain(monkeypatch: 
         for parameters in ({"domains": ["no domain"]}, {"domains": [DOMAIN], "selectors": ["a b"]}):
             refused = await run(**parameters)
             assert refused.name == "Refused", refused
+        monkeypatch.setenv("MAIL_FROM", "post@bücher.example")
+        settings.cache_clear()
+        beyond_ascii = await run()
+        assert beyond_ascii.message
+        assert beyond_ascii.message.startswith("xn--bcher-kva.example: ")
     finally:
         transport.close()
 

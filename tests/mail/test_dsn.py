@@ -1,5 +1,6 @@
 """Bounces and complaints that come as mails."""
 
+from base64 import b64encode
 from datetime import UTC, datetime
 
 import pytest
@@ -86,6 +87,34 @@ def test_report_tells_the_outcome_of_the_mail(content: bytes, outcome: MailOutco
 def test_mail_that_is_no_report_tells_nothing(content: bytes) -> None:
     event = read_report(content, REFERENCE, NOW)
     assert event is None or event.outcome is MailOutcome.BOUNCED
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'Content-Type: multipart/report; a="\r\n ' + b"\r\n ".join([b";" * 990] * 260) + b"\r\n\r\n",
+        dsn("failed", "").replace(b"text/plain", b'multipart/report; a="\r\n ' + b"\r\n ".join([b";" * 990] * 260)),
+    ],
+)
+@pytest.mark.timeout(20)
+def test_mail_that_is_made_to_take_long_is_read_at_once(content: bytes) -> None:
+    event = read_report(content, REFERENCE, NOW)
+    assert event is None or event.outcome is MailOutcome.SOFT_BOUNCED
+
+
+def test_field_within_a_folded_line_is_none() -> None:
+    folded = b"Diagnostic-Code: smtp; 550\r\n Action: delivered\r\nReporting-MTA"
+    event = read_report(dsn("failed", "5.1.1").replace(b"Reporting-MTA", folded), REFERENCE, NOW)
+    assert event
+    assert event.outcome is MailOutcome.BOUNCED
+
+
+def test_report_in_base64_tells_the_outcome_too() -> None:
+    fields = b64encode(b"Final-Recipient: rfc822; jo@example.com\r\nAction: failed\r\nStatus: 5.1.1\r\n").decode()
+    part_type = "message/delivery-status\r\nContent-Transfer-Encoding: base64"
+    event = read_report(report("delivery-status", part_type, fields), REFERENCE, NOW)
+    assert event
+    assert event.outcome is MailOutcome.BOUNCED
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import httpx
@@ -20,6 +21,7 @@ from wishcraft.errors import (
     SenderRejected,
 )
 from wishcraft.mail.mailer import Mail, Mailer, Picture
+from wishcraft.mail.providers import http_api
 from wishcraft.mail.providers.configuration import parse_sendgrid, parse_ses
 from wishcraft.mail.providers.sendgrid import SendGridMailer
 from wishcraft.mail.providers.ses import SesMailer
@@ -157,6 +159,22 @@ async def test_a_throttled_mail_is_sent_again_when_the_provider_says(
     await mailer.send(MAIL)
     await mailer.close()
     assert len(server.requests) == 2
+
+
+async def test_a_provider_whose_clock_is_slow_is_not_asked_again_at_once(
+    server: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers.extend([Response(status_code=429, headers={"X-RateLimit-Reset": "1"}), Response(status_code=202)])
+    mailer, pauses = sendgrid(server), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    monkeypatch.setattr(http_api, "asyncio", SimpleNamespace(sleep=sleep))
+    await mailer.send(MAIL)
+    await mailer.close()
+    assert pauses[0] == 0
+    assert pauses[1] > 0.1
 
 
 @pytest.mark.parametrize("headers", [{"Retry-After": "3600"}, {"X-RateLimit-Reset": "9999999999"}])

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from email import message_from_string
+from email.policy import SMTPUTF8
 from typing import Any
 
 import pytest
@@ -74,6 +76,26 @@ async def test_names_and_subjects_cannot_inject_headers(mailer: SmtpMailer, mail
     assert message["Bcc"] is None
     assert message["Subject"] == "Fête Bcc: x@y.example"
     assert message["From"].addresses[0].display_name == 'A "B" Bcc: x@y.example'
+
+
+@pytest.mark.parametrize("recipient", ["emma@example.com", "zoë@example.com"])
+@pytest.mark.parametrize(
+    "name",
+    ["Maple, Pine and Oak: gifts for weddings, babies and more (since 1890) of Portland", "Zoës " * 20 + ", Graz"],
+)
+async def test_sender_with_a_long_name_has_one_address(
+    mailer: SmtpMailer, mailbox: Mailbox, recipient: str, name: str
+) -> None:
+    await mailer.send(mail(recipient, sender_name=name, reply_to="shop@example.com"))
+    headers = message_from_string(mailbox.messages[0].content.decode(), policy=SMTPUTF8)
+    for header, address in (("From", SENDER), ("Reply-To", "shop@example.com")):
+        assert [each.addr_spec for each in headers[header].addresses] == [address]
+        assert headers[header].addresses[0].display_name.replace(" ", "") == name.replace(" ", "")
+
+
+async def test_name_that_is_longer_than_a_line_is_cut(mailer: SmtpMailer, mailbox: Mailbox) -> None:
+    await mailer.send(mail("zoë@example.com", sender_name="店" * 500))
+    assert max(map(len, mailbox.messages[0].content.split(b"\r\n"))) < 998
 
 
 async def test_address_beyond_ascii_is_delivered(mailer: SmtpMailer, mailbox: Mailbox) -> None:

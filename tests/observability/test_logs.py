@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 
 from wishcraft.observability.context import bind, log_context, register_secrets
-from wishcraft.observability.logs import JsonFormatter, TextFormatter, formatter, install_redaction
+from wishcraft.observability.logs import JsonFormatter, TextFormatter, configure_logging, formatter, install_redaction
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("process_globals")
@@ -79,3 +79,17 @@ def test_log_format_selects_text_or_json(settings: Settings) -> None:
     record = logging.LogRecord("wishcraft", logging.WARNING, __file__, 1, "Redis does not answer", None, None)
     record.log_context = {"shop": "a"}
     assert kinds["text"].format(record).endswith("WARNING  wishcraft: Redis does not answer  shop=a")
+
+
+def test_what_strangers_send_to_the_server_of_bounces_is_not_logged(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging, "basicConfig", lambda **_: None)
+    quieted = [logging.getLogger(name) for name in ("mail.log", "httpx")]
+    levels = [each.level for each in quieted]
+    try:
+        configure_logging(settings)
+        assert not quieted[0].isEnabledFor(logging.WARNING)
+    finally:
+        for each, level in zip(quieted, levels, strict=True):
+            each.setLevel(level)

@@ -18,7 +18,7 @@ _RSA_2048_BYTES: Final = 294
 _HOST: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9-]{1,63}(?<!-))+", re.ASCII)
 _NAME: Final = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})+", re.ASCII)
 """Any name of a record: unlike a host, it may have underscores."""
-_SELECTOR: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?", re.ASCII)
+_SELECTOR: Final = re.compile(r"(?!.{65})[A-Za-z0-9][A-Za-z0-9_-]{0,62}(?:\.[A-Za-z0-9_-]{1,63})*(?<![._-])", re.ASCII)
 _LOOKUP: Final = re.compile(
     r"[+?~-]?(?:(?P<nested>include:|redirect=)|exists:|(?:a|mx|ptr)(?:[:/]|$))(?P<domain>.*)", re.IGNORECASE
 )
@@ -182,8 +182,11 @@ def dmarc_names(domain: str) -> list[str]:
     return [f"_dmarc.{'.'.join(labels[start:])}" for start in range(len(labels) - 1)]
 
 
-def check_dmarc(name: str, texts: Sequence[str]) -> CheckedRecord:
-    """Check the DMARC policy at this name, which is the first of `dmarc_names` with one, or the first of all."""
+def check_dmarc(name: str, texts: Sequence[str], *, of_parent: bool = False) -> CheckedRecord:
+    """Check the DMARC policy at this name, which is the first of `dmarc_names` with one, or the first of all.
+
+    That of a parent may have another policy for its subdomains.
+    """
 
     def result(state: RecordState, detail: str, remedy: str = "") -> CheckedRecord:
         return CheckedRecord("DMARC", name, state, detail, remedy)
@@ -194,7 +197,8 @@ def check_dmarc(name: str, texts: Sequence[str]) -> CheckedRecord:
         return result(RecordState.MISSING, "no TXT record begins with v=DMARC1", remedy)
     if len(records) > 1:
         return result(RecordState.WRONG, f"{len(records)} DMARC records", "Keep one: receivers ignore all of several.")
-    policy = _tags(records[0]).get("p", "").lower()
+    tags = _tags(records[0])
+    policy = ((tags.get("sp") if of_parent else None) or tags.get("p", "")).lower()
     if policy not in {"none", "quarantine", "reject"}:
         return result(RecordState.WRONG, "it has no policy", "Add `p=quarantine`.")
     if policy == "none":

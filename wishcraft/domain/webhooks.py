@@ -51,7 +51,7 @@ TOPICS: Final = {
 
 https://shopify.dev/docs/api/webhooks
 """
-HIGH_TOPICS: Final = frozenset({MAIL_EVENTS, *(topic for topic, each in TOPICS.items() if each is Priority.HIGH)})
+HIGH_TOPICS: Final = (MAIL_EVENTS, *(topic for topic, each in TOPICS.items() if each is Priority.HIGH))
 REDACT_CUSTOMER: Final = "customers/redact"
 REDACT_SHOP: Final = "shop/redact"
 DATA_REQUEST: Final = "customers/data_request"

@@ -11,20 +11,26 @@ from wishcraft.mail.mailer import Mail
 
 MAX_SUBJECT_LENGTH: Final = 200
 """Characters. A longer subject is cut at a word; mail programs would cut it anywhere."""
+MAX_NAME_LENGTH: Final = 150
+"""Characters of a display name: in UTF-8 it fits into a line."""
 _NEVER_ENCODED: Final = frozenset({"list-unsubscribe", "message-id"})
+_SENDERS: Final = frozenset({"from", "reply-to"})
 
 
 class _Policy(EmailPolicy):
     """`email.policy.SMTP` that never folds or encodes the headers that machines read.
 
     Python encodes a value longer than a line as encoded words (RFC 2047), which no mail program expects in these
-    headers. A line may have 998 characters: RFC 5322, section 2.1.1.
+    headers. Where it folds a name without encoding it, it loses the quotes, and commas would separate addresses. A line
+    may have 998 characters: RFC 5322, section 2.1.1.
     """
 
     def fold_binary(self, name: str, value: Any) -> bytes:
         """The header as the bytes of its lines."""
         if name.lower() in _NEVER_ENCODED:
             return f"{name}: {value}\r\n".encode("ascii")
+        if name.lower() in _SENDERS and (self.utf8 or str(value).isascii()):
+            return f"{name}: {value}\r\n".encode()
         return super().fold_binary(name, value)
 
 
@@ -53,8 +59,8 @@ def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
 
 
 def display_name(mail: Mail) -> str:
-    """The name in `From` and `Reply-To`, on one line."""
-    return " ".join(mail.sender_name.split())
+    """The name in `From` and `Reply-To`, on one line, of at most MAX_NAME_LENGTH characters."""
+    return " ".join(mail.sender_name.split())[:MAX_NAME_LENGTH].rstrip()
 
 
 def short_subject(mail: Mail) -> str:

@@ -30,7 +30,7 @@ def configure_logging(settings: Settings) -> None:
     handler.setFormatter(formatter(settings))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs each request to Shopify
-    logging.getLogger("mail.log").setLevel(logging.WARNING)  # aiosmtpd: at INFO it logs each command
+    logging.getLogger("mail.log").setLevel(logging.ERROR)  # aiosmtpd: below it logs what strangers send
 
 
 def formatter(settings: Settings) -> logging.Formatter:

@@ -48,8 +48,8 @@ from wishcraft.store.shops import ShopRef
 
 SENDS_AT_ONCE: Final = 4
 """Size of a batch. A killed run leaves at most this many mails with an unknown outcome."""
-
-
+BATCHES_BETWEEN_CHECKS: Final = 25
+"""After so many, a run looks again whether complaints pause its shop."""
 _ACTOR: Final = "mail refusal"
 _log: Final = logging.getLogger(__name__)
 
@@ -90,17 +90,26 @@ async def find_letterhead(resources: Resources, shop: ShopRef, now: datetime) ->
     return letterhead, day
 
 
-async def is_mail_on(resources: Resources, shop_id: int) -> bool:
-    """Whether the shop sends mail now: it may have been switched off since the run began or waited for its lock."""
+async def goes_on(resources: Resources, shop: ShopRef, batch: int) -> bool:
+    """Whether a run sends this batch, the first of which is 0.
+
+    Mail may have been switched off since the run began or waited for its lock, and complaints may have come.
+    """
     async with resources.db.autocommit() as session:
-        return (await shops.find_settings(session, shop_id)).email_notifications
+        is_on = (await shops.find_settings(session, shop.id)).email_notifications
+    is_checked = batch > 0 and batch % BATCHES_BETWEEN_CHECKS == 0
+    return is_on and not (is_checked and await is_paused(resources, shop))
 
 
 async def is_paused(resources: Resources, shop: ShopRef) -> bool:
     """Whether the shop is to send no mail because of complaints: else mailboxes refuse the mail of all shops."""
+    since = datetime.now(UTC) - COMPLAINT_PERIOD
     async with resources.db.autocommit() as session:
-        counts = await mail_events.count_complaints(session, shop.id, datetime.now(UTC) - COMPLAINT_PERIOD)
-    paused = too_many_complaints(counts.complained, counts.told)
+        counts = await mail_events.count_complaints(session, shop.id, since)
+        if paused := too_many_complaints(counts.complained, counts.told):
+            # A mail server tells of bounces and complaints alone: of most mails that were sent, nothing is told.
+            counts = counts._replace(told=max(counts.told, await mail_events.count_sent(session, shop.id, since)))
+            paused = too_many_complaints(counts.complained, counts.told)
     resources.counters.set("mail_paused", float(paused), shop=shop.domain)
     if paused:
         _log.warning(

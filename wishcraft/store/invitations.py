@@ -16,8 +16,9 @@ from wishcraft.domain.invitations import LIFETIME, LIMITS_COVER, TRIED_FOR, TRIE
 from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.domain.registries import EventType
 from wishcraft.domain.reminders import recipients
+from wishcraft.store import locks
 from wishcraft.store.deliveries import ClaimedMail
-from wishcraft.store.schema import CountedInvitation, EmailSuppression, Invitation, Lock, Registry, Shop, ShopSettings
+from wishcraft.store.schema import CountedInvitation, EmailSuppression, Invitation, Registry, Shop, ShopSettings
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.schema.registries import CoRegistrant
 from wishcraft.store.statements import Call, Statement
@@ -239,13 +240,8 @@ async def give_up(session: AsyncSession, shop_id: int) -> int:
 
 
 async def serialise_claims(session: AsyncSession, shop_id: int) -> None:
-    """Let other transactions that call this for the shop wait for the end of this one, which can so count exactly.
-
-    The row is deleted at once: another insertion of its name still waits for the end of this transaction.
-    """
-    name = f"invite:{shop_id}"
-    await session.execute(insert(Lock).values(name=name))
-    await session.execute(delete(Lock).where(Lock.name == name))
+    """Let other transactions that call this for the shop wait for the end of this one, which can so count exactly."""
+    await locks.serialise(session, "invite", shop_id)
 
 
 async def claim(session: AsyncSession, shop_id: int, hashes: dict[int, bytes]) -> list[ClaimedInvitation]:

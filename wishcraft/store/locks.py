@@ -12,11 +12,12 @@ from datetime import datetime
 from typing import Final, NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
-from sqlalchemy import text
+from sqlalchemy import delete, insert, text
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from wishcraft.store.engine import Database
+from wishcraft.store.schema import Lock
 
 POLL_SECONDS: Final = 0.1
 _IDENTIFY: Final = text("SELECT pid, backend_start FROM pg_stat_get_activity(pg_backend_pid())")
@@ -67,6 +68,16 @@ async def acquire(db: Database, name: str, shop: int | str) -> AsyncIterator[Non
         while not await holder.take(f"{name}:{shop}"):  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(POLL_SECONDS)
         yield
+
+
+async def serialise(session: AsyncSession, name: str, shop_id: int) -> None:
+    """Let other transactions that call this with the same arguments wait for the end of this one.
+
+    The row is deleted at once: another insertion of its name still waits for the end of this transaction.
+    """
+    values = {"name": f"{name}:{shop_id}"}
+    await session.execute(insert(Lock).values(values))
+    await session.execute(delete(Lock).where(Lock.name == values["name"]))
 
 
 @asynccontextmanager

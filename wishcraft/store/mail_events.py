@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.mail_events import MailOutcome, MailTable
+from wishcraft.store import locks
 from wishcraft.store.deliveries import DeliveryCounts
 
 _TABLES: Final = {MailTable.REMINDERS: "reminders", MailTable.INVITATIONS: "invitations"}
@@ -50,6 +51,10 @@ _COMPLAINTS: Final = text("""
         UNION ALL
         SELECT outcome FROM invitations WHERE shop_id = :shop_id AND outcome IS NOT NULL AND outcome_at >= :since
     ) told
+""")
+_SENT: Final = text("""
+    SELECT (SELECT count(*) FROM reminders WHERE shop_id = :shop_id AND state = 'sent' AND claimed_at >= :since)
+        + (SELECT count(*) FROM invitations WHERE shop_id = :shop_id AND state = 'sent' AND claimed_at >= :since)
 """)
 _COUNT_DAYS: Final = text("""
     SELECT ceil(extract(epoch FROM CAST(:end AS timestamptz) - outcome_at) / 86400)::int - 1 AS days_ago,
@@ -138,7 +143,11 @@ async def record_outcomes(
 async def count_soft_bounces(
     session: AsyncSession, shop_id: int, recipients: Sequence[str], since: datetime
 ) -> dict[str, int]:
-    """How many mails of the shop to each of these addresses bounced softly since then."""
+    """How many mails of the shop to each of these addresses bounced softly since then.
+
+    The caller has recorded its own. What another transaction counts is waited for: else neither might see enough.
+    """
+    await locks.serialise(session, "soft-bounces", shop_id)
     rows = await session.execute(_SOFT, {"shop_id": shop_id, "recipients": list(recipients), "since": since})
     return {row.recipient: row.number for row in rows}
 
@@ -152,6 +161,12 @@ async def count_bounces(session: AsyncSession, since: datetime, bounced: MailOut
 async def count_complaints(session: AsyncSession, shop_id: int, since: datetime) -> Complaints:
     """Of the shop's mails, those with an outcome since then."""
     return Complaints._make((await session.execute(_COMPLAINTS, {"shop_id": shop_id, "since": since})).one())
+
+
+async def count_sent(session: AsyncSession, shop_id: int, since: datetime) -> int:
+    """How many mails of the shop were sent since then. Reads all reminders: for rare use."""
+    number: int = (await session.execute(_SENT, {"shop_id": shop_id, "since": since})).scalar_one()
+    return number
 
 
 async def count_complaints_by_day(session: AsyncSession, end: datetime, days: int) -> dict[int, Complaints]:

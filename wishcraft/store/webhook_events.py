@@ -204,6 +204,12 @@ async def find_dead(session: AsyncSession, shop_domain: str | None, most: int) -
     return [DeadLetter(*row) for row in rows], int(total)
 
 
+async def count_dead(session: AsyncSession, topic: str, since: datetime) -> int:
+    """How many webhooks of a topic, of all shops, have become dead letters since then and still are."""
+    where = (*_dead(None), WebhookEvent.topic == topic, WebhookEvent.handled_at >= since)
+    return (await session.execute(select(func.count()).where(*where))).scalar_one()
+
+
 async def find_dead_with_payloads(
     session: AsyncSession, ids: Sequence[int], shop_domain: str | None
 ) -> list[tuple[DeadLetter, bytes | None]]:

@@ -1,8 +1,10 @@
 """The LMTP server for bounces, over a real connection."""
 
 import asyncio
+import logging
 import smtplib
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -10,11 +12,13 @@ from psycopg import Connection
 
 from tests.mail.test_dsn import dsn
 from tests.support.outages import postgresql_unavailable
+from tests.support.waiting import wait_until
 from wishcraft.domain.mail_events import MailReference, MailTable, make_token
 from wishcraft.errors import ConfigurationError
 from wishcraft.resources import Resources
 from wishcraft.services.deliveries import reference_keys
-from wishcraft.services.mail_events.bounces import MAX_BYTES, serve_bounces
+from wishcraft.services.mail_events import bounces
+from wishcraft.services.mail_events.bounces import MAX_BYTES, MAX_OF_A_CLIENT, MAX_UNANSWERED, serve_bounces
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
@@ -94,6 +98,73 @@ async def test_bounce_that_cannot_be_stored_is_delivered_again_later(
 async def test_mail_that_is_too_large_is_refused(port: int, address: str) -> None:
     with pytest.raises(smtplib.SMTPException):
         await deliver(port, [address], BOUNCE + b"x\r\n" * MAX_BYTES)
+
+
+async def test_recipient_who_reports_again_and_again_fills_no_inbox(port: int, address: str, demo: Demo) -> None:
+    for number in range(5):
+        again = BOUNCE.replace(b"Sorry", b"Sorry %d" % number).replace(b"5.1.1", b"5.1.%d" % (number % 2 + 1))
+        assert await deliver(port, [address], again) == {}
+    assert await deliver(port, [address], dsn("failed", "4.2.2")) == {}
+    assert len(demo.execute("SELECT FROM webhook_events").fetchall()) == 2
+
+
+async def talk(port: int, *commands: bytes) -> list[bytes]:
+    """The codes of the replies to the commands; fewer if the server closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    codes = list[bytes]()
+    try:
+        for command in (b"", b"LHLO mx.example\r\n", *commands):
+            writer.write(command)
+            await writer.drain()
+            while (line := await reader.readline())[3:4] == b"-":
+                pass
+            codes.append(line[:3])
+    except ConnectionError:
+        pass
+    finally:
+        writer.transport.abort()
+    return codes[2:]
+
+
+async def test_malformed_commands_are_refused_and_nothing_is_logged(
+    port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    commands = (b"MAIL FROM:<", b'MAIL FROM:"', b"VRFY a@[", b"JO@EXAMPLE.COM", b"MAIL FROM:<>", b"RCPT TO:<@")
+    codes = await talk(port, *(command + b"\r\n" for command in commands))
+    assert codes == [b"501", b"501", b"501", b"500", b"250", b"501"]
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def test_report_that_cannot_be_stored_for_another_reason_is_delivered_again_later(
+    port: int, address: str, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(bounces, "store_events", None)
+        with pytest.raises(smtplib.SMTPDataError) as refused:
+            await deliver(port, [address])
+    assert refused.value.smtp_code == 451
+    assert await deliver(port, [address]) == {}
+    assert len(demo.execute("SELECT FROM webhook_events").fetchall()) == 1
+
+
+async def test_client_with_too_many_connections_gets_no_more_until_some_are_closed(port: int) -> None:
+    async with AsyncExitStack() as connections:
+        for _ in range(MAX_OF_A_CLIENT):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            connections.callback(writer.close)
+            assert (await reader.readline())[:3] == b"220"
+        assert await talk(port, b"NOOP\r\n") == []
+
+    async def is_answered() -> bool:
+        return await talk(port, b"NOOP\r\n") == [b"250"]
+
+    await wait_until(is_answered)
+
+
+async def test_line_without_an_end_is_not_kept(port: int, address: str) -> None:
+    begin = [b"MAIL FROM:<>\r\n", b"RCPT TO:<%s>\r\n" % address.encode(), b"DATA\r\n"]
+    assert await talk(port, *begin, b"x" * 2 * MAX_UNANSWERED + b"\r\n.\r\n") == [b"250", b"250", b"354"]
+    assert await talk(port, *begin, b"x" * MAX_BYTES + b"\r\n.\r\n") == [b"250", b"250", b"354", b"500"]
 
 
 @pytest.mark.parametrize("url", ["smtp://127.0.0.1:25", "lmtp://", "lmtp://127.0.0.1", "lmtp://h:x", "lmtp://h:1/a"])

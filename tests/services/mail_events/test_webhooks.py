@@ -1,5 +1,6 @@
 """What follows from what became of mails: outcomes, and suppressed addresses."""
 
+import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
@@ -8,6 +9,8 @@ from typing import Any, Final
 import pytest
 from psycopg import Connection
 
+from tests.support.counted_webhooks import MAPLE, receive
+from tests.support.waiting import wait_until
 from tests.support.webhooks import NOON
 from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.domain.addresses import address_hash
@@ -18,7 +21,7 @@ from wishcraft.services.mail_events.receive import store_events
 from wishcraft.services.mail_events.webhooks import handle_mail_events
 from wishcraft.services.registries.write import registry_write
 from wishcraft.services.webhooks.handlers import HANDLERS
-from wishcraft.services.webhooks.handling import Message
+from wishcraft.services.webhooks.handling import Effect, Message, change_nothing
 from wishcraft.services.webhooks.inbox import MAX_WAITING, Inbox
 from wishcraft.services.webhooks.process import process
 from wishcraft.store.audit_log import Actor
@@ -123,6 +126,30 @@ async def test_soft_bounces_suppress_only_when_there_are_three_in_two_weeks(tell
     assert suppressed(demo) == {(1, "bounce")}
 
 
+async def test_soft_bounces_that_are_handled_at_once_are_counted_together(
+    resources: Resources, shop: ShopRef, tell: Tell, sent: Tell, demo: Demo
+) -> None:
+    await tell((sent(), BOUNCED, False))
+    now = datetime.now(UTC)
+    effects = []
+    for number in range(2):
+        event = MailEvent(sent(), BOUNCED, permanent=False, event_id="e", occurred_at=now)
+        message = Message(number, "mail-events", now, now, event.to_json())
+        effects.append(await handle_mail_events(resources, shop, [message]))
+
+    async def apply(effect: Effect) -> None:
+        async with registry_write(resources, Actor(shop.id, "test"), [], on_cache_down="refuse") as write:
+            await effect.apply(write)
+
+    async with registry_write(resources, Actor(shop.id, "test"), [], on_cache_down="refuse") as first:
+        await effects[0].apply(first)
+        second = asyncio.create_task(apply(effects[1]))
+        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        await wait_until(lambda: second.done() or demo.execute(waiting).fetchall())
+    await second
+    assert suppressed(demo) == {(1, "bounce")}
+
+
 @pytest.mark.parametrize("kind", [DELIVERED, MailEventKind.DEFERRED, MailEventKind.REJECTED])
 async def test_other_outcomes_suppress_nothing(tell: Tell, sent: Tell, demo: Demo, kind: MailEventKind) -> None:
     assert await tell((sent(), kind)) == {"applied": 1}
@@ -158,6 +185,22 @@ async def test_provider_that_bounces_everyone_suppresses_few_until_a_person_deci
     demo.execute("UPDATE webhook_events SET handled_at = NULL, outcome = NULL, due_at = now() WHERE outcome = 'dead'")
     assert await tell() == {"applied": 8}
     assert demo.execute(count).fetchall() == [(12,)]
+
+
+async def test_provider_that_bounces_most_suppresses_few_whatever_it_delivers_meanwhile(
+    tell: Tell, sent: Tell, demo: Demo
+) -> None:
+    for n in range(8):
+        for part in range(3):
+            await tell((sent(f"{n}.{part}@example.com"), BOUNCED, True))
+        await tell((sent(f"fine{n}@example.com"), DELIVERED))
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchall() == [(4,)]
+
+
+async def test_several_bounces_of_one_mail_are_one(tell: Tell, sent: Tell, demo: Demo) -> None:
+    mail = sent()
+    assert (await tell(*[(mail, BOUNCED, True)] * 5))["applied"] == 1
+    assert suppressed(demo) == {(1, "bounce")}
 
 
 async def test_provider_that_bounces_everyone_softly_suppresses_nobody(tell: Tell, sent: Tell, demo: Demo) -> None:
@@ -212,6 +255,23 @@ async def test_event_of_a_mail_that_is_gone_or_of_a_shop_that_is_gone_is_ignored
     assert await tell((mail, BOUNCED, True)) == {"ignored": 1}
     assert await tell((mail._replace(shop_id=999), BOUNCED, True)) == {}
     assert suppressed(demo) == set()
+
+
+async def test_events_do_not_wait_for_webhooks_that_wait_for_shopify(
+    resources: Resources, sent: Tell, demo: Demo
+) -> None:
+    event = MailEvent(sent(), COMPLAINED, permanent=False, event_id="e", occurred_at=NOON)
+    suppressed_first = list[bool]()
+
+    async def wait(*_: object) -> Effect:
+        suppressed_first.append(suppressed(demo) == {(1, "complaint")})
+        return Effect(frozenset(), change_nothing)
+
+    receive(demo, topic="orders/create")
+    await store_events(resources.db, Inbox(resources.db, WebhookQueue(resources.redis)), "ses", [event])
+    ids = [row_id for (row_id,) in demo.execute("SELECT id FROM webhook_events")]
+    assert await process(resources, {**HANDLERS, "orders/create": wait}, MAPLE, ids) == {"applied": 2}
+    assert suppressed_first == [True]
 
 
 async def test_event_in_the_name_of_another_shop_is_a_dead_letter(

@@ -83,6 +83,14 @@ async def test_shops_that_are_full_are_left_out_for_topics_of_that_priority_alon
     assert TOPICS["products/update"] is Priority.LOW
 
 
+async def test_mail_events_are_left_out_as_topics_of_high_priority(resources: Resources, demo: Demo) -> None:
+    ids = receive(demo, topic=MAIL_EVENTS)
+    async with resources.db.autocommit() as session:
+        found = await webhook_events.find_due(session, 9, without={(MAPLE, Priority.LOW)})
+        assert [each.id for each in found] == ids
+        assert await webhook_events.find_due(session, 9, without={(MAPLE, Priority.HIGH)}) == []
+
+
 async def test_numbers_that_an_empty_stream_left_behind_keep_no_webhook_out(resources: Resources, demo: Demo) -> None:
     """A consumer of a former version acknowledges without counting, for instance."""
     receive(demo)

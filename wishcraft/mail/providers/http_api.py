@@ -116,10 +116,11 @@ def server_error(name: str, response: httpx.Response) -> MailUnavailable | MailO
 def _requested_pause(headers: Mapping[str, str], now: float) -> float | None:
     """Seconds until the provider wants to be asked again, if it says so.
 
-    By `Retry-After` in seconds (RFC 9110, section 10.2.3), or SendGrid's `X-RateLimit-Reset`, a Unix time.
+    By `Retry-After` in seconds (RFC 9110, section 10.2.3), or SendGrid's `X-RateLimit-Reset`, a Unix time: if that is
+    over while it throttles, the two clocks differ, and it says nothing.
     """
     if _NUMBER.fullmatch(seconds := headers.get("Retry-After", "")):
         return float(seconds)
-    if _NUMBER.fullmatch(reset := headers.get("X-RateLimit-Reset", "")):
-        return max(0.0, float(reset) - now)
+    if _NUMBER.fullmatch(reset := headers.get("X-RateLimit-Reset", "")) and float(reset) > now:
+        return float(reset) - now
     return None

@@ -99,5 +99,5 @@ async def _check_dmarc(dns: DnsClient, domain: str) -> CheckedRecord:
     if not find_dmarc(texts):
         for name in parents:
             if find_dmarc(found := await dns.texts(name)):
-                return check_dmarc(name, found)
+                return check_dmarc(name, found, of_parent=True)
     return check_dmarc(first, texts)

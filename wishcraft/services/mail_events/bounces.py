@@ -4,10 +4,12 @@ It takes mail for BOUNCE_ADDRESS with a signed reference alone, and answers 250 
 """
 
 import asyncio
+import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Final
+from typing import AnyStr, Final
 from urllib.parse import urlsplit
 
 from aiosmtpd.lmtp import LMTP
@@ -24,6 +26,49 @@ from wishcraft.settings import Settings
 
 MAX_BYTES: Final = 256 * 1024
 """Of a report, which quotes the mail that it is about."""
+MAX_CONNECTIONS: Final = 200
+MAX_OF_A_CLIENT: Final = 20
+"""Connections of one address. More are closed at once: a mail server needs a few, and tries again later."""
+MAX_UNANSWERED: Final = 4 * 1024 * 1024
+"""Bytes that a client may send before it gets a reply: of a line without an end, all are kept."""
+_log: Final = logging.getLogger(__name__)
+
+
+class _Server(LMTP):
+    """One connection."""
+
+    def __init__(self, handler: "_Handler", clients: Counter[str], loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(handler, data_size_limit=MAX_BYTES, hostname="wishcraft", timeout=60, loop=loop)
+        self._clients = clients
+        self._client = ""
+        self._unanswered = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._client = str((transport.get_extra_info("peername") or [""])[0])
+        self._clients[self._client] += 1
+        if self._clients[self._client] > MAX_OF_A_CLIENT or self._clients.total() > MAX_CONNECTIONS:
+            self._abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._clients.subtract([self._client])
+        self._clients += Counter()  # forgets clients without a connection
+        super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        self._unanswered += len(data)
+        if self._unanswered > MAX_UNANSWERED:
+            self._abort()
+        else:
+            super().data_received(data)
+
+    async def push(self, status: AnyStr) -> None:
+        self._unanswered = 0
+        await super().push(status)
+
+    def _abort(self) -> None:
+        if isinstance(self.transport, asyncio.Transport):
+            self.transport.abort()
 
 
 class _Handler:
@@ -49,16 +94,23 @@ class _Handler:
         content = envelope.original_content or b""
         if reference is None:
             return "550 5.1.1 No such address"
-        event = await asyncio.to_thread(read_report, content, reference, datetime.now(UTC))
-        if event is None or event.outcome is None:
-            return "250 2.0.0 Ignored"
         try:
+            event = await asyncio.to_thread(read_report, content, reference, datetime.now(UTC))
+            if event is None or event.outcome is None:
+                return "250 2.0.0 Ignored"
             await store_events(self._resources.db, self._inbox, "smtp", [event])
         except DatabaseUnavailable:
             return "451 4.3.0 Not stored, try again later"
         except DatabaseRejected:
             return "554 5.6.0 Malformed"
+        except Exception:  # noqa: BLE001  it is logged, and the mail server keeps the report
+            _log.exception("A report could not be stored")
+            return "451 4.3.0 Not stored, try again later"
         return "250 2.0.0 Stored"
+
+    async def handle_exception(self, _error: Exception) -> str:
+        """The reply to a command that aiosmtpd's parser of addresses fails at: a stranger's mistake, not logged."""
+        return "501 5.5.2 Malformed"
 
     async def close(self) -> None:
         await self._inbox.close()
@@ -75,11 +127,9 @@ async def serve_bounces(resources: Resources, settings: Settings) -> AsyncIterat
         yield None
         return
     host, port = _parse(settings.bounce_url)
-    handler, loop = _Handler(resources, settings), asyncio.get_running_loop()
+    handler, clients, loop = _Handler(resources, settings), Counter[str](), asyncio.get_running_loop()
     try:
-        server = await loop.create_server(
-            lambda: LMTP(handler, data_size_limit=MAX_BYTES, hostname="wishcraft", timeout=60, loop=loop), host, port
-        )
+        server = await loop.create_server(lambda: _Server(handler, clients, loop), host, port)
     except OSError as error:
         raise ConfigurationError(f"BOUNCE_URL cannot be served: {error.strerror}") from None
     try:

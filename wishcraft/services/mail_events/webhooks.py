@@ -10,6 +10,7 @@ from typing import Final
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_events import (
     SOFT_BOUNCE_PERIOD,
+    TOPIC,
     MailEvent,
     MailOutcome,
     MailTable,
@@ -22,7 +23,7 @@ from wishcraft.errors import DecisionNeeded, PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handling import Effect, Message
-from wishcraft.store import audit_log, mail_events, suppressions
+from wishcraft.store import audit_log, mail_events, suppressions, webhook_events
 from wishcraft.store.mail_events import RecordedOutcome, SentMail
 from wishcraft.store.shops import ShopRef
 
@@ -91,14 +92,17 @@ def _with_outcome(events: Mapping[int, MailEvent], outcome: MailOutcome) -> dict
 async def _is_doubtful(resources: Resources, bounces: Mapping[int, MailEvent], outcome: MailOutcome) -> bool:
     """Whether so many mails have the outcome of these bounces that the provider must be at fault.
 
-    What is handled late is compared with its own day.
+    What is handled late is compared with its own day. Hard bounces that were doubted in the last day count, too.
     """
     if not bounces:
         return False
-    since = min(datetime.now(UTC), *(event.occurred_at for event in bounces.values())) - JUDGED_PERIOD
+    now, mails = datetime.now(UTC), {event.reference for event in bounces.values()}
+    since = min(now, *(event.occurred_at for event in bounces.values())) - JUDGED_PERIOD
     async with resources.db.autocommit() as session:
         counts = await mail_events.count_bounces(session, since, outcome)
-    return too_many_rejected(counts.refused + len(bounces), counts.sent)
+        is_hard = outcome is MailOutcome.BOUNCED
+        doubted = await webhook_events.count_dead(session, TOPIC, now - JUDGED_PERIOD) if is_hard else 0
+    return too_many_rejected(counts.refused + doubted + len(mails), counts.sent)
 
 
 async def _apply(

@@ -24,7 +24,7 @@ from wishcraft.services.deliveries import (
     SENDS_AT_ONCE,
     Delivery,
     find_letterhead,
-    is_mail_on,
+    goes_on,
     is_paused,
     make_mail,
     make_reference,
@@ -89,7 +89,7 @@ async def remind_shop(
             ids = []
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
             await checkpoint(number * SENDS_AT_ONCE, len(ids))
-            if not await is_mail_on(resources, shop.id):
+            if not await goes_on(resources, shop, number):
                 break
             await _send(run, list(batch), changes)
         async with resources.db.repeatable_read() as session:

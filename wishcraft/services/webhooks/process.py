@@ -14,6 +14,7 @@ from typing import Final
 import orjson
 from sqlalchemy import text
 
+from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
 from wishcraft.domain.webhooks import (
     COMPLIANCE_TOPICS,
     DATA_REQUEST,
@@ -119,12 +120,14 @@ async def _process(
 def _parts(batch: Sequence[Message]) -> Iterator[list[Message]]:
     """What is handled together, one part after the other.
 
-    Erasures find what the others write. Whose data are erased, or were handed over, is no matter of others' requests.
+    Mail events come first: addresses are suppressed within seconds, while others may wait for Shopify. Erasures find
+    what the others write. Whose data are erased, or were handed over, is no matter of others' requests.
     """
-    ordinary = [each for each in batch if each.topic not in COMPLIANCE_TOPICS]
+    mails = [each for each in batch if each.topic == MAIL_EVENTS]
+    ordinary = [each for each in batch if each.topic not in (MAIL_EVENTS, *COMPLIANCE_TOPICS)]
     erasures = ([each for each in batch if each.topic == topic] for topic in (REDACT_CUSTOMER, REDACT_SHOP))
     requests = ([each] for each in batch if each.topic == DATA_REQUEST)
-    yield from filter(None, (ordinary, *erasures, *requests))
+    yield from filter(None, (mails, ordinary, *erasures, *requests))
 
 
 def _read(stored: StoredWebhook) -> Message:

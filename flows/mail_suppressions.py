@@ -30,8 +30,8 @@ async def mail_suppressions(
 
     Args:
         shop: Domain of the shop, such as maple-and-pine.myshopify.com.
-        action: list them, lift some, export all to a CSV file of hashes, or import a CSV file of addresses.
-        reason: Only those suppressed for this reason, to list or to export.
+        action: list them, lift some, export all to a CSV file of hashes, or import a CSV file of addresses or hashes.
+        reason: Only those suppressed for this reason, to list or to export; or the reason of all that are imported.
         hashes: Hashes of addresses to lift, as the list shows them.
         registry: Id of a registry: lift the addresses that get its mail.
         file: Name of a file to import, in the folder imports of FILES_URL. It is deleted afterwards.
@@ -44,7 +44,7 @@ async def mail_suppressions(
     if action == "lift":
         page = await lift(shop, hashes or [], registry)
     elif action == "import":
-        page = await import_file(shop, name)
+        page = await import_file(shop, name, reason)
     else:
         page = await list_suppressed(shop, reason, export=action == "export")
     return await publish("mail-suppressions", page)

@@ -22,4 +22,6 @@ async def send_invitations(shops: list[str] | None = None, dry_run: bool = False
     started = datetime.now(UTC)
     batches = await find_shop_batches(shops or [])
     results = await judge(Invitation, await run_batches(invite_shops, batches, dry_run=dry_run), started)
-    return await summarise("send-invitations", results, watched=("refused", "postponed", "failed", "held", "waiting"))
+    return await summarise(
+        "send-invitations", results, watched=("paused", "refused", "postponed", "failed", "held", "waiting")
+    )

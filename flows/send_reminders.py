@@ -27,4 +27,4 @@ async def send_reminders(
     batches = await find_shop_batches(shops or [])
     results = await run_batches(remind_shops, batches, dry_run=dry_run, today=parse_day(today))
     results = await judge(Reminder, results, started)
-    return await summarise("send-reminders", results, watched=("refused", "postponed", "failed", "held"))
+    return await summarise("send-reminders", results, watched=("paused", "refused", "postponed", "failed", "held"))

@@ -52,7 +52,7 @@ async def lift(domain: str, hashes: Sequence[str], registry: int | None) -> Page
     """Lift the suppressions of these addresses, or of those that get the registry's mail.
 
     Raises:
-        QueryRefused: There is no such shop.
+        QueryRefused: There is no such shop or registry.
     """
     async with open_resources() as resources:
         shop = await find_shop(resources, domain)
@@ -64,7 +64,7 @@ async def lift(domain: str, hashes: Sequence[str], registry: int | None) -> Page
 
 
 @task("import suppressed addresses of {domain}")
-async def import_file(domain: str, name: str) -> Page:
+async def import_file(domain: str, name: str, reason: SuppressionReason | None) -> Page:
     """Suppress the addresses of a file in the folder `imports` of FILES_URL.
 
     Raises:
@@ -73,5 +73,6 @@ async def import_file(domain: str, name: str) -> Page:
     """
     async with open_resources() as resources:
         shop = await find_shop(resources, domain)
-        counts = await import_suppressions(resources, Actor(shop.id, _ACTOR), name, {"run": str(flow_run.id)})
+        actor, details = Actor(shop.id, _ACTOR), {"run": str(flow_run.id)}
+        counts = await import_suppressions(resources, actor, name, reason, details)
     return imported_page(shop.domain, *counts)

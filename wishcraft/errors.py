@@ -277,6 +277,15 @@ class TooManyAddressesRejected(WishCraftError):  # noqa: N818  it names what hap
     )
 
 
+class EveryMailRejected(WishCraftError):  # noqa: N818  it names what happened
+    """The mail provider rejects each mail of a shop: the sender is at fault, not the mails."""
+
+    advice = (
+        "Find out why (the summary has the reasons; docs/runbooks/mail.md), correct MAIL_FROM, SPF or DKIM, and run "
+        "the job again today: what was rejected is not sent again, and the rest is still due."
+    )
+
+
 class SenderRejected(WishCraftError):  # noqa: N818  it names what happened
     """The mail server rejects the login or the sender."""
 

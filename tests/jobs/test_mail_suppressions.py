@@ -124,6 +124,36 @@ async def test_file_of_addresses_is_imported_and_deleted(
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        b"created,email,reason,status\n1796000000,jo@example.com,550 no such user,5.1.1\n",
+        b"Email Address;Grund\njo@example.com;geht nicht\n",
+        b"jo@example.com\n",
+    ],
+)
+async def test_list_of_another_provider_is_imported_with_the_reason_of_the_form(
+    demo: Demo, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "imports").mkdir()
+    (tmp_path / "imports/list.csv").write_bytes(content)
+    assert (await run(action="import", file="list.csv", reason="complaint")).name == "Completed"
+    found = demo.execute("SELECT address_hash, reason FROM email_suppressions").fetchall()
+    assert found == [(address_hash(1, "jo@example.com"), "complaint")]
+
+
+async def test_export_can_be_imported_again(suppress: Callable[..., str], demo: Demo, tmp_path: Path) -> None:
+    suppress("jo@example.com", "complaint")
+    suppress("emma@example.com", "unsubscribe")
+    before = left(demo)
+    await run(action="export")
+    (tmp_path / "imports").mkdir()
+    (tmp_path / "imports/list.csv").write_text("\n".join(only_export(tmp_path)))
+    demo.execute("DELETE FROM email_suppressions")
+    assert (await run(action="import", file="list.csv")).name == "Completed"
+    assert left(demo) == before
+
+
+@pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"a@example.com\nno address\nb@example.com,spam\n", "line 2, 3: no address, or a reason other than"),
@@ -151,6 +181,7 @@ async def test_file_with_a_wrong_line_imports_nothing_and_stays(
         {"action": "lift"}, {"hashes": ["0" * 64]}, {"action": "export", "registry": 1}, {"action": "import"},
         {"file": "a.csv"}, {"action": "import", "file": "../a.csv"}, {"action": "import", "file": "gone.csv"},
         {"action": "lift", "hashes": ["someone@example.com"]}, {"reason": "spam"},
+        {"action": "lift", "registry": 999}, {"action": "lift", "registry": 200_000_001},  # of another shop
     ],
 )  # fmt: skip
 async def test_parameters_that_do_not_go_together_are_refused(parameters: dict[str, Any]) -> None:

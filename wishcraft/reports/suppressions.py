@@ -43,7 +43,11 @@ def lifted_page(shop: str, wanted: int, lifted: int) -> Page:
     """What a run has lifted."""
     others = f" {pluralize(wanted - lifted, 'other')} had none." if wanted > lifted else ""
     verdict = f"{shop}: {pluralize(lifted, 'suppression')} lifted.{others}"
-    return Page(verdict, "The shop writes to these addresses again. The audit log has each.", {})
+    text = (
+        "The shop writes to these addresses again, and sends the invitations that were not sent for that. What bounced "
+        "is not sent again. The audit log has each."
+    )
+    return Page(verdict, text if lifted else "Nothing has changed.", {})
 
 
 def imported_page(shop: str, addresses: int, added: int) -> Page:

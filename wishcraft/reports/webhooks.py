@@ -4,10 +4,15 @@ Prefect stores them, so they have no payload, no purchaser, no slug, and no text
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, tzinfo
 from typing import Final
 
+import orjson
+
+from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
+from wishcraft.domain.mail_events import MailEvent
 from wishcraft.reports.markdown import table
 from wishcraft.reports.page import Page, Row, pluralize
 from wishcraft.reports.payload_outline import outline
@@ -44,7 +49,7 @@ def inspected_page(inspected: Sequence[tuple[DeadLetter, bytes | None]], zone: t
     fields: list[Row] = [
         {"id": letter.id, "field": path, "value": value}
         for letter, payload in inspected
-        for path, value in (outline(payload) if payload is not None else [("", "the payload was removed")])
+        for path, value in _fields(letter, payload)
     ]
     rows = [_letter(letter, zone) for letter in letters]
     parts = [_table(rows)]
@@ -53,6 +58,17 @@ def inspected_page(inspected: Sequence[tuple[DeadLetter, bytes | None]], zone: t
     tables = {_KEY: rows, f"{_KEY}-failures": failures, f"{_KEY}-payloads": fields}
     verdict = f"{pluralize(len(letters), 'dead letter')} inspected."
     return Page(verdict, "\n\n".join(parts), {name: found for name, found in tables.items() if found})
+
+
+def _fields(letter: DeadLetter, payload: bytes | None) -> Iterable[tuple[str, str]]:
+    """The fields of a payload that may be shown: all of a mail event, which has numbers and codes only."""
+    if payload is None:
+        return [("", "the payload was removed")]
+    if letter.topic == MAIL_EVENTS:
+        with suppress(KeyError, ValueError, TypeError):
+            event = MailEvent.from_json(orjson.loads(payload)).to_json()
+            return [(name, str(value)) for name, value in event.items()]
+    return outline(payload)
 
 
 def decided_page(letters: Sequence[DeadLetter], decision: str, zone: tzinfo) -> Page:

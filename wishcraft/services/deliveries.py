@@ -27,6 +27,7 @@ from wishcraft.domain.reminders import local_day, too_many_rejected
 from wishcraft.errors import (
     AddressRejected,
     ConfigurationError,
+    EveryMailRejected,
     MailOutcomeUnknown,
     MailPostponed,
     MailRejected,
@@ -48,9 +49,18 @@ from wishcraft.store.shops import ShopRef
 
 SENDS_AT_ONCE: Final = 4
 """Size of a batch. A killed run leaves at most this many mails with an unknown outcome."""
+MOST_FAILED: Final = 3 * SENDS_AT_ONCE
+"""If so many mails of a shop are rejected and none is accepted, the sender is at fault, and a run stops there."""
 BATCHES_BETWEEN_CHECKS: Final = 25
 """After so many, a run looks again whether complaints pause its shop."""
 _ACTOR: Final = "mail refusal"
+_REASONS: Final = {
+    "refused": "why addresses were refused",
+    "failed": "why mails failed",
+    "postponed": "why mails were postponed",
+    "held": "why outcomes are unknown",
+}
+"""Headings of a run's summary, by the count that the reason is of."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -119,6 +129,12 @@ async def is_paused(resources: Resources, shop: ShopRef) -> bool:
     return paused
 
 
+def pause(changes: Changes, waiting: int) -> None:
+    """Count the mails that wait because complaints pause their shop, and say so in the run's summary."""
+    changes["paused"] += waiting
+    changes.note("mails paused because of complaints (runbook: mail)", f"{waiting:,}")
+
+
 def make_mail(
     claimed: ClaimedMail, letterhead: Letterhead, content: Content, unsubscribe_url: str, reference: str
 ) -> Mail:
@@ -160,8 +176,9 @@ async def send_claimed(
 
     Raises:
         MailUnavailable, SenderRejected, ConfigurationError: After all sends have ended and are recorded.
+        EveryMailRejected: So many have failed, and none was sent.
     """
-    outcomes = await asyncio.gather(*(_deliver(delivery, *each) for each in mails), return_exceptions=True)
+    outcomes = await asyncio.gather(*(_deliver(delivery, *each, changes) for each in mails), return_exceptions=True)
     counts = Counter(outcome for outcome in outcomes if isinstance(outcome, str))
     counts["suppressed"] += claimed - len(mails)
     for outcome, number in counts.items():
@@ -172,6 +189,8 @@ async def send_claimed(
     for failure in outcomes:
         if isinstance(failure, BaseException):
             raise failure
+    if changes["failed"] >= MOST_FAILED and not changes["sent"]:
+        raise EveryMailRejected(f"the mail provider rejects every mail: {changes['failed']} of {changes['due']}")
 
 
 async def judge_refusals(resources: Resources, table: Table, since: datetime) -> None:
@@ -194,24 +213,14 @@ async def judge_refusals(resources: Resources, table: Table, since: datetime) ->
     )
 
 
-async def _deliver(delivery: Delivery, claimed: ClaimedMail, mail: Mail) -> str:
-    """Send the mail, record its outcome, and return the count that it belongs to."""
+async def _deliver(delivery: Delivery, claimed: ClaimedMail, mail: Mail, changes: Changes) -> str:
+    """Send the mail, record its outcome, and return the count that it belongs to; `changes` gets the reason."""
     try:
         await _send(delivery.resources, mail)
-    except MailPostponed as error:
-        await _record_undelivered(delivery, claimed, error)
-        return "postponed"
-    except AddressRejected as error:
-        async with delivery.resources.db.transaction() as session:
-            await deliveries.record_rejection(session, delivery.table, delivery.shop_id, claimed, str(error))
-        return "refused"
-    except MailRejected as error:
-        await _record_outcome(delivery, claimed, MailState.FAILED, error)
-        return "failed"
-    except MailOutcomeUnknown as error:
-        resend = delivery.settings.reminder_recovery == "resend"
-        await _record_outcome(delivery, claimed, MailState.PENDING if resend else MailState.SENDING, error)
-        return "postponed" if resend else "held"
+    except (MailPostponed, MailRejected, MailOutcomeUnknown) as error:
+        outcome = await _record_failure(delivery, claimed, error)
+        changes.note(_REASONS[outcome], str(error))
+        return outcome
     except (MailUnavailable, SenderRejected, ConfigurationError) as error:
         await _record_undelivered(delivery, claimed, error)
         if isinstance(error, SenderRejected) and mail.sender:
@@ -219,6 +228,25 @@ async def _deliver(delivery: Delivery, claimed: ClaimedMail, mail: Mail) -> str:
         raise
     await _record_outcome(delivery, claimed, MailState.SENT)
     return "sent"
+
+
+async def _record_failure(
+    delivery: Delivery, claimed: ClaimedMail, error: MailPostponed | MailRejected | MailOutcomeUnknown
+) -> str:
+    """Record why the mail was not accepted, or may not have been; the count that it belongs to."""
+    if isinstance(error, MailPostponed):
+        await _record_undelivered(delivery, claimed, error)
+        return "postponed"
+    if isinstance(error, AddressRejected):
+        async with delivery.resources.db.transaction() as session:
+            await deliveries.record_rejection(session, delivery.table, delivery.shop_id, claimed, str(error))
+        return "refused"
+    if isinstance(error, MailRejected):
+        await _record_outcome(delivery, claimed, MailState.FAILED, error)
+        return "failed"
+    resend = delivery.settings.reminder_recovery == "resend"
+    await _record_outcome(delivery, claimed, MailState.PENDING if resend else MailState.SENDING, error)
+    return "postponed" if resend else "held"
 
 
 async def _forget_own_sender(delivery: Delivery) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.mail_events import SuppressionReason
-from wishcraft.store.schema import EmailSuppression, Invitation
+from wishcraft.store.schema import EmailSuppression, Invitation, Registry
 
 # What says more of the owner's will replaces what says less: a click that lifts a bounce must not end the others.
 _SUPPRESS: Final = text(
@@ -66,8 +66,11 @@ async def find_all(session: AsyncSession, shop_id: int, reason: SuppressionReaso
     return [Suppression._make(row) for row in rows]
 
 
-async def find_recipients(session: AsyncSession, shop_id: int, registry_id: int) -> list[str]:
-    """The addresses that get the registry's mail."""
+async def find_recipients(session: AsyncSession, shop_id: int, registry_id: int) -> list[str] | None:
+    """The addresses that get the registry's mail; None if the shop has no such registry."""
+    registry = select(Registry.id).where(Registry.shop_id == shop_id, Registry.id == registry_id)
+    if (await session.execute(registry)).one_or_none() is None:
+        return None
     query = select(Invitation.recipient).where(
         Invitation.shop_id == shop_id, Invitation.registry_id == registry_id, Invitation.removed_at.is_(None)
     )

@@ -13,6 +13,7 @@ from tests.support.invitations import confirm_everyone
 from wishcraft.domain.addresses import address_hash
 from wishcraft.errors import ConfigurationError, MailUnavailable, RunStopped, SenderRejected
 from wishcraft.resources import Resources, open_resources
+from wishcraft.services.checkpoint import Changes
 from wishcraft.services.reminders.send import find_due_reminders, remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store import shops
@@ -80,7 +81,10 @@ async def test_shop_with_too_many_complaints_sends_nothing_until_they_are_old(
            FROM registries, generate_series(1, 3) n WHERE id = %s""",
         [registry],
     )
-    paused = await remind_shop(resources, settings, shop, now=NOW)
+    changes = Changes()
+    paused = await remind_shop(resources, settings, shop, now=NOW, changes=changes)
+    assert paused["paused"] == 1
+    assert list(changes.examples["mails paused because of complaints (runbook: mail)"]) == ["1"]
     assert (paused["due"], paused["sent"], recipients_of(mailbox)) == (0, 0, [])
     await resources.counters.flush()
     [series] = (await resources.counters.read())["mail_paused"]

@@ -14,8 +14,9 @@ from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.invitations import confirm_everyone
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_events import MailReference, MailTable, read_token
-from wishcraft.errors import MailUnavailable, TooManyAddressesRejected
+from wishcraft.errors import EveryMailRejected, MailUnavailable, TooManyAddressesRejected
 from wishcraft.resources import Resources, open_resources
+from wishcraft.services.checkpoint import Changes
 from wishcraft.services.deliveries import judge_refusals, reference_keys
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
@@ -90,6 +91,23 @@ async def test_a_refused_address_is_suppressed_and_other_mails_are_sent(
     assert known == [(shop.id, address_hash(shop.id, EMMA), "bounce")]
     entries = demo.execute("SELECT resource_id FROM audit_logs WHERE action = 'mail.suppressed'").fetchall()
     assert entries == [(address_hash(shop.id, EMMA).hex(),)]  # once, though judged twice
+
+
+async def test_a_run_stops_when_the_server_rejects_every_mail_and_leaves_the_rest_due(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    demo.execute(
+        """INSERT INTO invitations (shop_id, registry_id, recipient, state, answer)
+           SELECT 1, min(id), 'p' || n || '@example.com', 'sent', 'confirmed'
+           FROM registries, generate_series(1, 40) n WHERE shop_id = 1 GROUP BY n"""
+    )
+    mailbox.set_fault(Fault(FaultKind.REJECT))
+    changes = Changes()
+    with pytest.raises(EveryMailRejected, match="12 of 12"):
+        await remind_shop(resources, settings, shop, now=NOW, changes=changes)
+    assert list(changes.examples["why mails failed"]) == ["the mail server refuses the mail: 554 5.7.1"]
+    mailbox.faults.clear()
+    assert (await remind_shop(resources, settings, shop, now=NOW))["sent"] == 30
 
 
 async def test_no_address_is_suppressed_if_the_server_refuses_most_recipients(

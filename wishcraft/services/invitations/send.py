@@ -23,6 +23,7 @@ from wishcraft.services.deliveries import (
     is_paused,
     make_mail,
     make_reference,
+    pause,
     send_claimed,
 )
 from wishcraft.services.reminders.unsubscribe import unsubscribe_link
@@ -66,10 +67,10 @@ async def invite_shop(
         Counts: those of `remind_shop`, and `waiting` because of a limit.
 
     Raises:
-        MailUnavailable, SenderRejected, ConfigurationError, RunStopped: As `remind_shop`.
+        MailUnavailable, SenderRejected, EveryMailRejected, ConfigurationError, RunStopped: As `remind_shop`.
     """
     changes = Changes() if changes is None else changes
-    changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0)
+    changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0, paused=0)
     letterhead, today = await find_letterhead(resources, shop, now)
     limits = limits_of(settings)
     run = InvitationRun(resources, settings, shop, letterhead, today, limits, _derive_key(settings))
@@ -82,8 +83,11 @@ async def invite_shop(
         resources.counters.count("mails_total", given_up, outcome="failed")
         changes.update(due=given_up, failed=given_up)
         async with resources.db.repeatable_read() as session:
-            is_on = shop.settings.email_notifications and not paused
+            is_on = shop.settings.email_notifications
             waiting = await invitations.find_waiting(session, shop.id, today) if is_on else []
+            if paused:
+                pause(changes, len(waiting))
+                waiting = []
             ids = within_limits(waiting, await invitations.find_recent(session, shop.id), limits)
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
             await checkpoint(number * SENDS_AT_ONCE, len(ids))

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -16,6 +17,8 @@ from wishcraft.store.suppressions import Suppression
 IMPORTS: Final = "imports"
 """The folder of FILES_URL in which a file to be imported is put."""
 _NAMED_LINES: Final = 5
+_HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_ADDRESS_COLUMNS: Final = ("address_hash", "email", "e-mail", "address", "email_address")
 _REASONS: Final = {reason.value: reason for reason in SuppressionReason}
 
 
@@ -51,31 +54,49 @@ async def lift_suppressions(
 
 
 async def find_hashes_of_registry(resources: Resources, shop_id: int, registry_id: int) -> list[bytes]:
-    """Return the hashes of the addresses that get the registry's mail."""
+    """Return the hashes of the addresses that get the registry's mail.
+
+    Raises:
+        QueryRefused: The shop has no such registry.
+    """
     async with resources.db.repeatable_read() as session:
         recipients = await suppressions.find_recipients(session, shop_id, registry_id)
+    if recipients is None:
+        raise QueryRefused(f"the shop has no registry {registry_id}")
     return [address_hash(shop_id, recipient) for recipient in recipients]
 
 
 async def import_suppressions(
-    resources: Resources, actor: Actor, name: str, details: Mapping[str, Any] | None = None
+    resources: Resources,
+    actor: Actor,
+    name: str,
+    reason: SuppressionReason | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> tuple[int, int]:
     """Suppress the addresses of a CSV file in the folder `imports` of FILES_URL, then delete the file.
 
-    Each line has an address and, perhaps, a reason: `bounce` (the default), `complaint` or `unsubscribe`. A first line
-    with names of columns is skipped.
+    Each line has an address, or the hash that an export has of it, and perhaps a reason: `bounce` (the default),
+    `complaint` or `unsubscribe`. A first line with names says which columns these are, such as `email` and `reason`;
+    else they are the first two. Fields are separated by commas, or by semicolons.
+
+    Args:
+        resources: The stores.
+        actor: The shop, and who imports.
+        name: The file's name.
+        reason: That of all addresses, whatever the file says.
+        details: Further values of the audit log entry.
 
     Returns:
         How many addresses the file has, and how many of them were not suppressed before.
 
     Raises:
-        QueryRefused: There is no such file, or a line is not valid; then nothing is imported.
+        QueryRefused: There is no such file, or a line is not valid; then nothing is imported, and the file stays.
         ConfigurationError: The disk refuses.
     """
     content = resources.files.read(IMPORTS, name)
     if content is None:
         raise QueryRefused(f"there is no file {name} in the folder {IMPORTS} of FILES_URL")
-    reasons = _parse(actor.shop_id, content)
+    reasons = _parse(actor.shop_id, content, reason)
     async with resources.db.transaction() as session:
         added = await suppressions.add_all(session, actor.shop_id, reasons)
         more = {"addresses": len(reasons), "added": added, **(details or {})}
@@ -84,27 +105,53 @@ async def import_suppressions(
     return len(reasons), added
 
 
-def _parse(shop_id: int, content: bytes) -> dict[bytes, SuppressionReason]:
+def _parse(shop_id: int, content: bytes, reason: SuppressionReason | None) -> dict[bytes, SuppressionReason]:
     """The reasons by the hash of the address. An error names lines, and never quotes one."""
-    try:
-        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
-    except (UnicodeDecodeError, csv.Error):
-        raise QueryRefused("the file is no CSV in UTF-8") from None
     found: dict[bytes, SuppressionReason] = {}
     wrong: list[int] = []
-    for number, row in enumerate(rows, start=1):
-        cells = [cell.strip() for cell in row]
-        if not any(cells) or (number == 1 and "@" not in cells[0]):
+    address_at, reason_at = 0, 1
+    for number, cells in enumerate(_read_rows(content), start=1):
+        if number == 1 and not _HASH.fullmatch(cells[0]) and "@" not in "".join(cells):
+            names = [cell.lower().replace(" ", "_") for cell in cells]
+            address_at = next((names.index(each) for each in _ADDRESS_COLUMNS if each in names), 0)
+            reason_at = names.index("reason") if "reason" in names else len(names)
             continue
-        address = normalise(cells[0])
-        reason = _REASONS.get((cells[1] if len(cells) > 1 else "").lower() or SuppressionReason.BOUNCE.value)
-        if address is None or reason is None:
+        if not any(cells):
+            continue
+        hashed = _hash(shop_id, cells[address_at] if address_at < len(cells) else "")
+        stated = cells[reason_at].lower() if reason_at < len(cells) else ""
+        known = reason or _REASONS.get(stated or SuppressionReason.BOUNCE.value)
+        if hashed is None or known is None:
             wrong.append(number)
         else:
-            found[address_hash(shop_id, address)] = reason
+            found[hashed] = known
     if wrong:
         lines = ", ".join(map(str, wrong[:_NAMED_LINES])) + (" and others" if len(wrong) > _NAMED_LINES else "")
         raise QueryRefused(
-            f"line {lines}: no address, or a reason other than {', '.join(_REASONS)}. Nothing was imported."
+            f"line {lines}: no address, or a reason other than {', '.join(_REASONS)}. Nothing was imported. The file "
+            f"with its addresses stays in {IMPORTS}: correct or delete it."
         )
     return found
+
+
+def _read_rows(content: bytes) -> list[list[str]]:
+    """The cells of each line; an empty line has one empty cell.
+
+    Raises:
+        QueryRefused: It is no CSV in UTF-8.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+        first = text.partition("\n")[0]
+        delimiter = ";" if ";" in first and "," not in first else ","
+        return [[cell.strip() for cell in row] or [""] for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
+    except (UnicodeDecodeError, csv.Error):
+        raise QueryRefused(f"the file is no CSV in UTF-8. It stays in {IMPORTS}: correct or delete it.") from None
+
+
+def _hash(shop_id: int, cell: str) -> bytes | None:
+    """The hash of the address in a cell, or the hash that it has; None if it has neither."""
+    if _HASH.fullmatch(cell):
+        return bytes.fromhex(cell)
+    address = normalise(cell)
+    return address_hash(shop_id, address) if address else None

@@ -28,6 +28,7 @@ from wishcraft.services.deliveries import (
     is_paused,
     make_mail,
     make_reference,
+    pause,
     send_claimed,
 )
 from wishcraft.services.reminders.unsubscribe import unsubscribe_link
@@ -72,20 +73,21 @@ async def remind_shop(
     Returns:
         Counts: `due` reminders that have an outcome, and of them `sent`, `suppressed` (the address was unsubscribed or
         suppressed before), `refused` (the server says that the address does not exist; see `judge_refusals`), `failed`
-        permanently, and `postponed` to the next run. `held` counts all reminders whose outcome is unknown, including
-        those of earlier runs.
+        permanently, and `postponed` to the next run. `paused` are those that wait because of complaints. `held` counts
+        all reminders whose outcome is unknown, including those of earlier runs.
 
     Raises:
         MailUnavailable: The mail server does not answer; unsent reminders stay due.
-        SenderRejected, ConfigurationError: The sender or a setting must be corrected first.
+        SenderRejected, EveryMailRejected, ConfigurationError: The sender or a setting must be corrected first.
         RunStopped: Raised by the checkpoint.
     """
     changes = Changes() if changes is None else changes
-    changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0)
+    changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0, paused=0)
     run = await _start_run(resources, settings, shop, now, today)
     async with locks.acquire(resources.db, "reminders", shop.id):
         ids = await _find_work(run)
         if await is_paused(resources, shop):
+            pause(changes, len(ids))
             ids = []
         for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
             await checkpoint(number * SENDS_AT_ONCE, len(ids))

@@ -25,6 +25,7 @@ from wishcraft.store.mail_events import ShopOutcomes
 from wishcraft.store.mail_statistics import FailedMails
 from wishcraft.store.service_minutes import BadMinute
 from wishcraft.store.shops import TokenAge
+from wishcraft.store.webhook_events import DeadLetter
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -166,6 +167,18 @@ def test_shares_of_bounces_and_complaints_are_findings_from_what_providers_revie
     bad = traffic.outcomes([ShopOutcomes("a.example", 5_000, 400, 0, 10), ShopOutcomes("b.example", 5_000, 100, 0, 0)])
     assert bad.finding == "5 % of mails bounced; 0.1 % of mails complained about"
     assert traffic.outcomes([ShopOutcomes("a.example", 10, 2, 0, 2)]).finding == ""  # too few to say
+
+
+def test_paused_shops_and_dead_letters_are_findings() -> None:
+    section = traffic.outcomes([], ["a.myshopify.com"])
+    assert section.finding == "no mail of a, which complaints pause"
+    assert "Complaints pause a: no mail is sent for it" in section.text
+    assert not traffic.dead_letters([], 0).finding
+    failures = [{"reason": "Most bounced <jo@example.com>"}]
+    letter = DeadLetter(1, "a.myshopify.com", "mail-events", NOW, 10, failures, has_payload=True)
+    section = traffic.dead_letters([letter], 3)
+    assert (section.finding, section.rows[0][:2]) == ("3 dead letters", ("a", "mail-events"))
+    assert "jo@" not in render_sections([section])
 
 
 def test_cache_use_is_counted_since_the_previous_report() -> None:

@@ -19,6 +19,7 @@ from wishcraft.store.mail_statistics import FailedMails
 from wishcraft.store.service_minutes import BadMinute
 from wishcraft.store.shops import TokenAge
 from wishcraft.store.statistics import IndexUse, SlowQuery, TableUse
+from wishcraft.store.webhook_events import DeadLetter
 
 NOW: Final = datetime(2026, 3, 14, 12, tzinfo=UTC)
 LINK: Final = "http://127.0.0.1:4200/v2/artifacts/artifact/018f3b1e-9d7c-7c6a-a2f4-6b1f0c9e2d11"
@@ -48,7 +49,10 @@ def _daily() -> list[Section]:
         traffic.errors(_TRAFFIC, [BadMinute(NOW, 12, 3_456)]),
         runs.failures(_RUNS),
         traffic.mails([FailedMails(shop, _REASON, 1_234) for shop in _SHOPS]),
-        traffic.outcomes([ShopOutcomes(shop, 123_456, 7_890, 12, 345) for shop in _SHOPS]),
+        traffic.outcomes([ShopOutcomes(shop, 123_456, 7_890, 12, 345) for shop in _SHOPS], _SHOPS),
+        traffic.dead_letters(
+            [DeadLetter(1, _SHOPS[1], "mail-events", NOW, 10, [{"reason": _REASON}], has_payload=True)], 12
+        ),
         runs.jobs(_RUNS, _RUNS),
         _CACHE,
     ]

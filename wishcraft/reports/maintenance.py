@@ -25,10 +25,20 @@ from wishcraft.reports.sections.popularity import Unviewed, Viewed, Warmed
 from wishcraft.reports.sections.runs import Run
 from wishcraft.reports.sections.traffic import TrafficTotals
 from wishcraft.resources import Resources
+from wishcraft.services.deliveries import is_paused
 from wishcraft.services.operations.production_settings import find_misconfigurations
 from wishcraft.services.operations.vulnerabilities import audit
 from wishcraft.settings import Settings, time_zone
-from wishcraft.store import api_keys, mail_events, mail_statistics, registry_views, service_minutes, shops, statistics
+from wishcraft.store import (
+    api_keys,
+    mail_events,
+    mail_statistics,
+    registry_views,
+    service_minutes,
+    shops,
+    statistics,
+    webhook_events,
+)
 from wishcraft.store.shops import ShopRef
 
 CACHE_BY_DAY: Final = "daily-report-cache"
@@ -41,6 +51,7 @@ WEEK: Final = timedelta(days=7)
 _WORST_MINUTES: Final = 10
 _LISTED_REGISTRIES: Final = 5
 _UNVIEWED_DAYS: Final = 30
+_LISTED_DEAD_LETTERS: Final = 10
 _SLOW_QUERIES: Final = 10
 _SAMPLED_ENTRIES: Final = 500
 """Per shop, for the section on warming."""
@@ -63,13 +74,17 @@ async def build_daily(
         worst = await service_minutes.find_worst(session, begin, now, _WORST_MINUTES)
         failed = await mail_statistics.find_failures(session, begin, now)
         outcomes = await mail_events.count_outcomes_by_shop(session, begin, now)
+        dead, all_dead = await webhook_events.find_dead(session, None, _LISTED_DEAD_LETTERS)
+        active = await shops.find_active(session)
+    paused = [shop.domain for shop in active if await is_paused(resources, shop)]
     today = [run for run in recent_runs if run.ended >= begin]
     cache, table = await _cache_section(resources, previous_cache)
     sections = [
         traffic.errors(traffic.total(served.values()), worst, time_zone()),
         runs.failures(today, time_zone()),
         traffic.mails(failed),
-        traffic.outcomes(outcomes),
+        traffic.outcomes(outcomes, paused),
+        traffic.dead_letters(dead, all_dead),
         runs.jobs(today, [run for run in recent_runs if run.ended < begin]),
         cache,
     ]

@@ -1,4 +1,4 @@
-"""Statistics on reminders of all shops: sent, failed and why; no addresses."""
+"""Statistics on reminders and invitations of all shops: sent, failed and why; no addresses."""
 
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 
 class FailedMails(NamedTuple):
-    """Number of a shop's failed reminders with the same reason."""
+    """Number of a shop's mails that failed with the same reason."""
 
     shop: str
     reason: str
@@ -16,27 +16,33 @@ class FailedMails(NamedTuple):
 
 
 class MailCounts(NamedTuple):
-    """Numbers of sent and of failed reminders; `failed` includes those whose address was rejected."""
+    """Numbers of sent and of failed mails; `failed` includes those whose address was refused."""
 
     sent: int
     failed: int
 
 
-_COUNT: Final = text("""
-    SELECT ceil(extract(epoch FROM CAST(:end AS timestamptz) - updated_at) / 86400)::int - 1 AS days_ago,
-        count(*) FILTER (WHERE state = 'sent'),
-        count(*) FILTER (WHERE state = 'failed' OR (state = 'suppressed' AND last_error IS NOT NULL))
-    FROM reminders
-    WHERE updated_at >= CAST(:end AS timestamptz) - :days * interval '24 hours' AND updated_at < :end
+# The time of the last try: an invitation changes again when it is answered.
+_MAILS: Final = """
+    SELECT shop_id, state, last_error, coalesce(claimed_at, updated_at) AS at FROM reminders
+    UNION ALL
+    SELECT shop_id, state, last_error, coalesce(claimed_at, updated_at) AS at FROM invitations
+"""
+_HAS_FAILED: Final = "(state = 'failed' OR (state = 'suppressed' AND last_error IS NOT NULL))"
+_COUNT: Final = text(f"""
+    SELECT ceil(extract(epoch FROM CAST(:end AS timestamptz) - at) / 86400)::int - 1 AS days_ago,
+        count(*) FILTER (WHERE state = 'sent'), count(*) FILTER (WHERE {_HAS_FAILED})
+    FROM ({_MAILS}) mails
+    WHERE at >= CAST(:end AS timestamptz) - :days * interval '24 hours' AND at < :end
     GROUP BY 1
-""")
+""")  # noqa: S608  ours
 
-_FAILURES: Final = text("""
-    SELECT s.domain, coalesce(r.last_error, 'not known'), count(*) AS mails
-    FROM reminders r JOIN shops s ON s.id = r.shop_id
-    WHERE r.state = 'failed' AND r.updated_at >= :begin AND r.updated_at < :end
-    GROUP BY 1, 2 ORDER BY mails DESC, 1, 2
-""")
+_FAILURES: Final = text(f"""
+    SELECT s.domain, coalesce(m.last_error, 'not known'), count(*) AS number
+    FROM ({_MAILS}) m JOIN shops s ON s.id = m.shop_id
+    WHERE {_HAS_FAILED} AND m.at >= :begin AND m.at < :end
+    GROUP BY 1, 2 ORDER BY number DESC, 1, 2
+""")  # noqa: S608  ours
 
 
 async def count_days(session: AsyncSession, end: datetime, days: int) -> dict[int, MailCounts]:
@@ -46,6 +52,6 @@ async def count_days(session: AsyncSession, end: datetime, days: int) -> dict[in
 
 
 async def find_failures(session: AsyncSession, begin: datetime, end: datetime) -> list[FailedMails]:
-    """Failed reminders from `begin` to before `end`, by shop and reason, most first."""
+    """Mails that failed from `begin` to before `end`, by shop and reason, most first."""
     rows = await session.execute(_FAILURES, {"begin": begin, "end": end})
     return [FailedMails._make(row) for row in rows]

@@ -5,10 +5,12 @@ from datetime import UTC, tzinfo
 from typing import NamedTuple
 
 from wishcraft.domain.mail_events import BOUNCE_WARNING, COMPLAINT_WARNING, MIN_COMPLAINTS
+from wishcraft.domain.work_results import join_names
 from wishcraft.reports.page import Section, format_percent, pluralize, redacted_line, short_name
 from wishcraft.store.mail_events import ShopOutcomes
 from wishcraft.store.mail_statistics import FailedMails
 from wishcraft.store.service_minutes import BadMinute
+from wishcraft.store.webhook_events import DeadLetter
 
 
 class TrafficTotals(NamedTuple):
@@ -53,10 +55,10 @@ def mails(failed: Sequence[FailedMails]) -> Section:
     return Section("Failed mails", text, ("shop", "mails", "why"), rows, pluralize(total, "failed mail"))
 
 
-def outcomes(counted: Sequence[ShopOutcomes]) -> Section:
-    """What became of mails by shop: the shares by which mailbox providers judge a sender."""
+def outcomes(counted: Sequence[ShopOutcomes], paused: Sequence[str] = ()) -> Section:
+    """What became of mails by shop: the shares by which mailbox providers judge a sender; and paused shops."""
     title = "What became of mails"
-    if not counted:
+    if not counted and not paused:
         return Section(title, "The mail provider told nothing: it sent no mail, or its events do not come.")
     rows = [
         (
@@ -66,7 +68,9 @@ def outcomes(counted: Sequence[ShopOutcomes]) -> Section:
         )
         for each in counted
     ]
-    told, bounced, _, complained = (sum(column) for column in zip(*(each[1:] for each in counted), strict=True))
+    told, bounced, complained = (
+        sum(getattr(each, name) for each in counted) for name in ("told", "bounced", "complained")
+    )
     text = (
         f"{format_percent(bounced, told)} of {pluralize(told, 'mail')} bounced, and {format_percent(complained, told)} "
         f"were complained about. From {format_percent(BOUNCE_WARNING)} and {format_percent(COMPLAINT_WARNING)} on, "
@@ -80,7 +84,25 @@ def outcomes(counted: Sequence[ShopOutcomes]) -> Section:
         )
         if number >= MIN_COMPLAINTS and number >= limit * told
     ]
+    if paused:
+        names = join_names(map(short_name, paused))
+        text += f" Complaints pause {names}: no mail is sent for it until they are older."
+        findings.append(f"no mail of {names}, which complaints pause")
     return Section(title, text, ("shop", "mails", "bounced", "rejected", "complained about"), rows, "; ".join(findings))
+
+
+def dead_letters(letters: Sequence[DeadLetter], total: int) -> Section:
+    """Webhooks that wait for a person's decision, the oldest first."""
+    title = "Dead letters of webhooks"
+    if not total:
+        return Section(title, "None.")
+    rows = [
+        (short_name(each.shop_domain), each.topic, redacted_line(each.failures[-1]["reason"]) if each.failures else "")
+        for each in letters
+    ]
+    more = f" The oldest {len(letters)} are shown." if total > len(letters) else ""
+    text = f"They wait until a person replays or discards them: `webhook-dead-letters`.{more}"
+    return Section(title, text, ("shop", "topic", "why"), rows, pluralize(total, "dead letter"))
 
 
 def trends(now: TrafficTotals, before: TrafficTotals) -> Section:

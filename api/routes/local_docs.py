@@ -1,22 +1,36 @@
-"""The pages of `docs` with their pictures, such as the runbooks, which letters link to. Of the local stack only.
+"""The pages of `docs` and what they link to, such as the runbooks, which letters name. Of the local stack only.
 
 `api.app` has these routes only if START_PAGE is set.
 """
 
 import asyncio
+import re
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from markupsafe import Markup
 
 from api import problems
 from api.routes.start_page import require_this_machine
 
-DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
+_ROOT: Final = Path(__file__).resolve().parents[2]
+DOCS: Final = _ROOT / "docs"
+_CHANGELOG: Final = _ROOT / "CHANGELOG.md"
+LINKED: Final = {
+    "analysts.ipynb": DOCS / "analysts.ipynb",
+    **{
+        f"deployments/monitoring/{name}": _ROOT / "deployments/monitoring" / name
+        for name in ("alertmanager.yaml", "alerts.yaml", "dashboard.json", "prometheus.yaml")
+    },
+}
+"""Files that are no pages and that pages link to, by their path beside the pages."""
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False}).enable("table")
 _PAGE: Final = Environment(
     loader=PackageLoader("api"), autoescape=select_autoescape(["html"]), undefined=StrictUndefined, auto_reload=False
@@ -40,7 +54,19 @@ async def show(page: str) -> HTMLResponse:
         raise problems.not_found("There is no such page in the docs.")
     title = text.partition("\n")[0].lstrip("# ")
     # S704: Markdown is rendered without HTML of its own
-    return HTMLResponse(_PAGE.render(title=title, body=Markup(_MARKDOWN.render(text))), headers=_HEADERS)  # noqa: S704
+    tokens = _with_anchors(_MARKDOWN.parse(text))
+    body = Markup(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}))  # noqa: S704
+    return HTMLResponse(_PAGE.render(title=title, body=body), headers=_HEADERS)
+
+
+@router.get("/analysts.ipynb")
+@router.get("/deployments/monitoring/{_name}")
+async def show_linked(request: Request) -> FileResponse:
+    """A file that pages link to, as text."""
+    file = LINKED.get(request.url.path.removeprefix("/"))
+    if file is None:
+        raise problems.not_found("No page of the docs links to such a file.")
+    return FileResponse(file, media_type="text/plain; charset=utf-8", headers=_HEADERS)
 
 
 @router.get("/pictures/{name}.png")
@@ -52,9 +78,17 @@ async def show_picture(name: str) -> FileResponse:
     return FileResponse(file)
 
 
+def _with_anchors(tokens: Sequence[Token]) -> Sequence[Token]:
+    """The tokens of a page, whose headings have anchors as GitHub makes them."""
+    for token, inside in pairwise(tokens):
+        if token.type == "heading_open":
+            token.attrSet("id", re.sub(r"[^\w\- ]", "", inside.content.lower()).replace(" ", "-"))
+    return tokens
+
+
 def _read(page: str) -> str | None:
     """The text of a page; None if there is none."""
-    file = _find(f"{page}.md")
+    file = _CHANGELOG if page == "CHANGELOG" else _find(f"{page.removeprefix('docs/')}.md")
     return file.read_text("utf-8") if file else None
 
 

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 import pytest
 from psycopg import Connection
 
+from api.routes.local_docs import DOCS
 from api.routes.start_page import read_stack
 from tests.support.api import called_from
 from tests.support.prefect_stand_in import PrefectStandIn
@@ -149,6 +151,17 @@ async def test_runbook_of_an_alert_opens_with_the_pages_that_it_links_to(local: 
     assert linked
     for link in linked:
         (await local.get(f"/runbooks/{link}")).raise_for_status()
+
+
+async def test_anchors_and_files_that_pages_link_to_are_there(local: httpx.AsyncClient) -> None:
+    for page in [*DOCS.glob("*.md"), *DOCS.glob("runbooks/*.md")]:
+        path = f"/{page.relative_to(DOCS)}"
+        shown = (await local.get(path)).raise_for_status().text
+        for link in re.findall(r'href="([^":]+)"', shown):
+            target, _, anchor = urljoin(path, link).partition("#")
+            found = await local.get(target)
+            assert found.status_code == 200, (path, link)
+            assert not anchor or f'id="{anchor}"' in found.text, (path, link)
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,8 @@ class RunFile(NamedTuple):
         else:
             links = link("save it", self.url)
         return (
-            f"File: {links} — `{name}`, {size}. The link asks for the login of the Prefect UI; `cleanup-logs` deletes"
-            " the file after 30 days, unless it is set otherwise."
+            f"File: {links} — `{name}`, {size}. The link asks for user and password: what is before and after the colon"
+            " of the login of the Prefect UI. `cleanup-logs` deletes it after 30 days, unless it is set otherwise."
         )
 
 

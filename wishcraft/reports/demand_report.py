@@ -27,11 +27,13 @@ from wishcraft.reports.tables import (
 
 Part = Literal["forecast"]
 _PAGE_ROWS: Final = 20
+_ROWS_OF_A_VERDICT: Final = 8
+"""On the page, so that each verdict of the headline is seen."""
 _BARS: Final = 10
 _PRODUCT_CHARACTERS, _SHOP_CHARACTERS = 30, 16
 """Of the names beside the bars."""
 _COLUMNS: Final = {
-    "verdict": Column("verdict"), "product": Column("product", is_cut=True), "stock": integer("in stock"),
+    "product": Column("product", is_cut=True), "verdict": Column("verdict"), "stock": integer("in stock"),
     "expected_range": Column("expected"), "shop": shop(),
 }  # fmt: skip
 _SCARCE: Final = ("out of stock", "will run out", "may run out")
@@ -80,10 +82,16 @@ class DemandReport(AnalystReport[DemandFigures]):
             product=product_names(forecast),
             expected_range=with_ranges(forecast["expected"], forecast["low"], forecast["high"], "{:,.1f}".format),
         ).sort_values("verdict", key=lambda verdicts: verdicts.map(_SEVERITY), kind="stable")
-        table = to_markdown(shown, _COLUMNS, _PAGE_ROWS)
+        table = to_markdown(_of_each_verdict(shown), _COLUMNS, _PAGE_ROWS)
         body = [scope("Events", self.report_filter, days), *_draw(shown), table, _EXPLANATION]
         tables = {"demand-forecast": to_rows(shown, _COLUMNS, TABLE_ROWS)}
         return ReportResult(Page(_verdict(forecast, self.weeks), "\n\n".join(body), tables), forecast)
+
+
+def _of_each_verdict(shown: pd.DataFrame) -> pd.DataFrame:
+    """All rows, but those beyond the first of their verdict after the others."""
+    rank = shown.groupby("verdict").cumcount()
+    return shown.assign(_is_late=rank >= _ROWS_OF_A_VERDICT).sort_values("_is_late", kind="stable")
 
 
 def _verdict(forecast: pd.DataFrame, weeks: int) -> str:

@@ -205,7 +205,7 @@ def _draw(event_types: pd.DataFrame, products: pd.DataFrame, bands: pd.DataFrame
     fulfilment = to_percentages(event_types["fulfilment"])
     panels: list[Panel] = [
         BarChart("Wishes given", "by event type", list(event_types["event_type"]), fulfilment, "%"),
-        BarChart("Sold most", "pieces", shorten_labels(sold.index), list(sold)),
+        BarChart("Sold most", "pieces, all variants and shops", shorten_labels(sold.index), list(sold)),
     ]
     currencies = bands.groupby("currency")["wanted"].sum().nlargest(_CURRENCIES).index
     for currency in currencies:

@@ -9,6 +9,9 @@ import httpx
 _PAUSES: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 """Seconds between tries. A response of 4xx is an answer too: it is not repeated."""
 
+_MOST_AT_ONCE: Final = 16
+"""Requests; each further one would cost httpx a look at all that wait."""
+
 
 class WebhookSender:
     """Sends to one URL, or nowhere if it is None."""
@@ -16,6 +19,7 @@ class WebhookSender:
     def __init__(self, url: str | None) -> None:
         self._url = url
         self._client = httpx.AsyncClient(timeout=30, trust_env=False)
+        self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -34,10 +38,11 @@ class WebhookSender:
         if self._url is None:
             return
         for pause in _PAUSES:
-            try:
-                response = await self._client.post(self._url, content=body, headers=dict(headers))
-            except httpx.HTTPError:
-                response = None
+            async with self._slots:
+                try:
+                    response = await self._client.post(self._url, content=body, headers=dict(headers))
+                except httpx.HTTPError:
+                    response = None
             if response is not None and response.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
                 return
             await asyncio.sleep(pause)

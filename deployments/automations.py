@@ -183,7 +183,9 @@ def notice_late_starts() -> AutomationCore:
     return AutomationCore(
         name=LATE_WATCH,
         description="Fires if no worker takes a run within 5 minutes of a late one. A second automation alerts.",
-        trigger=_absence_trigger(PICKUP_TIMEOUT, _events("Late"), _TAKEN, for_each_run=False),
+        trigger=_absence_trigger(
+            PICKUP_TIMEOUT, _events("Late"), _TAKEN, for_each="related:work-pool:prefect.resource.id"
+        ),
         actions=[DoNothing()],
     )
 
@@ -244,19 +246,20 @@ def _absence_trigger(
     expect: set[str],
     related: ResourceSpecification | None = None,
     *,
-    for_each_run: bool = True,
+    for_each: str = "prefect.resource.id",
 ) -> EventTrigger:
     """Fires for each run that has no event of `expect` within the time after an event of `after`.
 
-    An event in both starts the time anew. `related` selects runs by a resource that their events name. Without
-    `for_each_run`, an event of any run counts for all.
+    An event in both starts the time anew. `related` selects runs by a resource that their events name. Events with the
+    same value of the label `for_each` count for each other. Without such a label, Prefect would start the time by
+    itself, and fire when no run is due for so long.
     """
     return EventTrigger(
         after=after,
         expect=expect,
         match=_RUNS,
         match_related=related or ResourceSpecification({}),
-        for_each={"prefect.resource.id"} if for_each_run else set(),
+        for_each={for_each},
         posture=Posture.Proactive,
         threshold=1,
         within=within,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
@@ -114,6 +114,33 @@ async def test_late_runs_send_no_alert_while_a_worker_takes_others(http: httpx.C
     assert not any("Jobs do not start" in alert for alert in alerts)
     for run in (*late, taken):
         set_state(http, run, "CANCELLED")
+
+
+async def test_a_quiet_time_is_no_late_start(http: httpx.Client) -> None:
+    began = datetime.now(UTC).isoformat()
+
+    def fired(automation: str) -> bool:
+        resource, occurred = {"id": [f"prefect.automation.{automation}"]}, {"since": began}
+        named = {"resource": resource, "occurred": occurred, "event": {"name": ["prefect.automation.triggered"]}}
+        return bool(post(http, "/events/filter", {"filter": named})["events"])
+
+    with shortened_trigger(http, LATE_WATCH), quiet_time(http) as quiet:
+        [watch] = [each for each in post(http, "/automations/filter", {}) if each["name"] == LATE_WATCH]
+        await wait_for(lambda: fired(quiet))
+    assert not fired(watch["id"])
+
+
+@contextmanager
+def quiet_time(http: httpx.Client) -> Iterator[str]:
+    """Context manager: an automation that fires when no run was taken for as long as LATE_WATCH waits; its id.
+
+    It has no key, so Prefect starts its time without an event.
+    """
+    [watch] = [each for each in post(http, "/automations/filter", {}) if each["name"] == LATE_WATCH]
+    body = {"name": "Quiet", "trigger": watch["trigger"] | {"for_each": []}, "actions": watch["actions"]}
+    created = str(post(http, "/automations/", body)["id"])
+    yield created
+    http.delete(f"/automations/{created}").raise_for_status()
 
 
 @contextmanager

@@ -38,4 +38,10 @@ def _verdict(number: int, bad: Sequence[CheckedRecord], weak: Sequence[CheckedRe
 
 
 def _cells(record: CheckedRecord) -> list[str]:
-    return [record.kind, record.state.value, record.name, record.detail, record.remedy.replace("`", "") or "nothing"]  # a table has no Markdown
+    return [
+        record.kind,
+        record.state.value,
+        record.name,
+        record.detail,
+        record.remedy.replace("`", "") or "nothing",
+    ]  # a table has no Markdown

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from botocore.exceptions import CredentialRetrievalError
 from fastapi import FastAPI, Request, Response
 from pydantic import SecretStr
 
@@ -247,3 +248,21 @@ async def test_ses_without_any_credentials_says_which_setting_lacks_them(
         await mailer.send(MAIL)
     await mailer.close()
     assert not server.requests
+
+
+@pytest.mark.parametrize(
+    "error", [CredentialRetrievalError(provider="iam-role", error_msg="no answer"), RuntimeError()]
+)
+async def test_ses_whose_credentials_cannot_be_renewed_is_unavailable_for_now(
+    server: Answering, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def renew() -> None:
+        raise error
+
+    credentials = SimpleNamespace(get_frozen_credentials=renew)
+    monkeypatch.setattr("wishcraft.mail.providers.ses._find_credentials", lambda: credentials)
+    mailer = ses(server, login="")
+    with pytest.raises(MailUnavailable, match=f"AWS's credentials cannot be renewed: {type(error).__name__}"):
+        await mailer.send(MAIL)
+    await mailer.close()
+    assert server.requests == []

@@ -20,6 +20,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.mail_events.receive import store_events
 from wishcraft.services.mail_events.webhooks import handle_mail_events
 from wishcraft.services.registries.write import registry_write
+from wishcraft.services.webhooks.dead_letters import decide, find_dead_letters
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.handling import Effect, Message, change_nothing
 from wishcraft.services.webhooks.inbox import MAX_WAITING, Inbox
@@ -195,6 +196,19 @@ async def test_provider_that_bounces_most_suppresses_few_whatever_it_delivers_me
             await tell((sent(f"{n}.{part}@example.com"), BOUNCED, True))
         await tell((sent(f"fine{n}@example.com"), DELIVERED))
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchall() == [(4,)]
+
+
+async def test_doubted_bounce_counts_once_a_person_replays_it(
+    resources: Resources, tell: Tell, sent: Tell, demo: Demo
+) -> None:
+    """A mail server tells of no delivery: without a person, nothing would end the doubt."""
+    for n in range(7):
+        await tell((sent(f"{n}@example.com"), BOUNCED, True))
+    [first, *others] = [each.id for each in (await find_dead_letters(resources, None, 9))[0]]
+    await decide(resources, None, [first], "replay", {})
+    assert await process(resources, HANDLERS, MAPLE, [first]) == {"applied": 1}
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchall() == [(5,)]
+    assert [each.id for each in (await find_dead_letters(resources, None, 9))[0]] == others
 
 
 async def test_several_bounces_of_one_mail_are_one(tell: Tell, sent: Tell, demo: Demo) -> None:

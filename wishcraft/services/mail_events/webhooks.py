@@ -40,8 +40,8 @@ TOO_MANY: Final = (
 async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
     """Record outcomes and suppress addresses, in whatever order the events come and however often.
 
-    A hard bounce becomes a dead letter while most mails of all shops bounce, so that a person decides. While most
-    bounce softly, soft bounces are recorded and suppress nothing.
+    A hard bounce becomes a dead letter while most mails of all shops bounce, so that a person decides: it counts if it
+    is replayed. While most bounce softly, soft bounces are recorded and suppress nothing.
 
     Raises:
         PayloadInvalid: A payload is no event of a mail of this shop.
@@ -50,7 +50,9 @@ async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequ
     hard, soft = (_with_outcome(events, each) for each in (MailOutcome.BOUNCED, MailOutcome.SOFT_BOUNCED))
     failed = {}
     if await _is_doubtful(resources, hard, MailOutcome.BOUNCED):
-        failed = {message_id: DecisionNeeded(TOO_MANY) for message_id in hard}
+        async with resources.db.autocommit() as session:
+            decided = await webhook_events.find_decided(session, list(hard), TOO_MANY)
+        failed = {message_id: DecisionNeeded(TOO_MANY) for message_id in hard.keys() - decided}
     trusts_soft = not await _is_doubtful(resources, soft, MailOutcome.SOFT_BOUNCED)
     judged = {message_id: event for message_id, event in events.items() if message_id not in failed}
     outcomes = Counter[MailOutcome]()

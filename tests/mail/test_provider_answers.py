@@ -1,7 +1,9 @@
 """What the HTTP providers send, and what they make of each answer: a server gives prepared ones."""
 
 import json
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -172,10 +174,36 @@ async def test_a_provider_whose_clock_is_slow_is_not_asked_again_at_once(
         pauses.append(seconds)
 
     monkeypatch.setattr(http_api, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(http_api, "time", SimpleNamespace(monotonic=lambda: sum(pauses), time=time.time))
     await mailer.send(MAIL)
     await mailer.close()
-    assert pauses[0] == 0
-    assert pauses[1] > 0.1
+    assert pauses
+    assert pauses[0] > 0.1
+
+
+async def test_a_mail_that_pauses_waits_as_long_as_a_later_answer_says(
+    server: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [Response(status_code=429, headers={"Retry-After": seconds}) for seconds in ("1", "20")]
+    server.answers.extend([*answers, Response(status_code=202)])
+    mailer, pauses, clock = sendgrid(server), list[float](), [0.0]
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        match len(pauses):
+            case 1:  # meanwhile another mail is throttled for longer
+                with suppress(InterruptedError):
+                    await mailer.send(MAIL)
+            case 3:
+                raise InterruptedError
+            case _:
+                clock[0] += seconds
+
+    monkeypatch.setattr(http_api, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(http_api, "time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time))
+    await mailer.send(MAIL)
+    await mailer.close()
+    assert (pauses, server.answers) == ([1, 1, 20, 20], [])
 
 
 @pytest.mark.parametrize("headers", [{"Retry-After": "3600"}, {"X-RateLimit-Reset": "9999999999"}])

@@ -70,6 +70,7 @@ def test_terms_that_cost_lookups_are_counted() -> None:
         (["v=DKIM2; p=AAAA"], MISSING),
         (["v=DKIM1; p="], WRONG),
         (["v=DKIM1; p=not base64!"], WRONG),
+        (["v=DKIM1; p=AAAÄ"], WRONG),
         ([f"v=DKIM1; k=rsa; p={rsa(2048)}"], OK),
         ([f"p={rsa(2048)[:60]} {rsa(2048)[60:]}"], OK),
         ([f"v=DKIM1;k=rsa;p={rsa(1024)};"], WEAK),

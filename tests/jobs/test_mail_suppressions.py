@@ -123,6 +123,20 @@ async def test_file_of_addresses_is_imported_and_deleted(
     assert not file.exists()
 
 
+async def test_imported_complaint_replaces_any_other_reason(
+    suppress: Callable[..., str], demo: Demo, tmp_path: Path
+) -> None:
+    suppress("a@example.com", "unsubscribe")
+    suppress("b@example.com", "bounce")
+    (tmp_path / "imports").mkdir()
+    lines = ["a@example.com,complaint", "b@example.com,unsubscribe", "c@example.com,complaint", "C@example.com,bounce"]
+    (tmp_path / "imports" / "list.csv").write_text("\n".join(lines))
+    state = await run(action="import", file="list.csv")
+    assert state.message == f"{SHOP}: 3 addresses read, 1 of them newly suppressed."
+    reasons = demo.execute("SELECT reason FROM email_suppressions ORDER BY 1").fetchall()
+    assert reasons == [("bounce",), ("complaint",), ("complaint",)]
+
+
 @pytest.mark.parametrize(
     "content",
     [

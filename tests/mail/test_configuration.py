@@ -51,10 +51,11 @@ def test_a_url_of_sendgrid_names_key_and_host(url: str, endpoint: str) -> None:
             "ses://hush:hush@eu-central-1?region=hush", "ses://hush:hush@eu-central-1?configuration_set=hush!",
             "ses://hush:hush@eu-central-1?endpoint=ftp://hush", "ses://hush:hush@eu-central-1?endpoint=http://h:hush",
             "ses://hush:hush@eu-central-1?endpoint=https://a&endpoint=https://b", "ses://[hush",
-            "ses://hush:hush@eu-central-1/hush", "ses://hush:hush@eu-central-1:25",
+            "ses://hush:hush@eu-central-1/hush", "ses://hush:hush@eu-central-1:25", "ses://hush%0A:hush@eu-central-1",
         )),
         *((parse_sendgrid, url) for url in (
             "sendgrid://", "sendgrid://api.sendgrid.com/hush", "sendgrid://hush:hush@", "sendgrid://h%C3%BCsh@",
+            "sendgrid://hush%0A@",
             "sendgrid://hush@?categories=hush", "sendgrid://hush@?endpoint=https://u:hush@host",
         )),
     ],

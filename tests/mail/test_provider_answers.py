@@ -1,12 +1,15 @@
 """What the HTTP providers send, and what they make of each answer: a server gives prepared ones."""
 
 import json
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import httpx
 import pytest
+from botocore.exceptions import CredentialRetrievalError
 from fastapi import FastAPI, Request, Response
 from pydantic import SecretStr
 
@@ -171,10 +174,36 @@ async def test_a_provider_whose_clock_is_slow_is_not_asked_again_at_once(
         pauses.append(seconds)
 
     monkeypatch.setattr(http_api, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(http_api, "time", SimpleNamespace(monotonic=lambda: sum(pauses), time=time.time))
     await mailer.send(MAIL)
     await mailer.close()
-    assert pauses[0] == 0
-    assert pauses[1] > 0.1
+    assert pauses
+    assert pauses[0] > 0.1
+
+
+async def test_a_mail_that_pauses_waits_as_long_as_a_later_answer_says(
+    server: Answering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [Response(status_code=429, headers={"Retry-After": seconds}) for seconds in ("1", "20")]
+    server.answers.extend([*answers, Response(status_code=202)])
+    mailer, pauses, clock = sendgrid(server), list[float](), [0.0]
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        match len(pauses):
+            case 1:  # meanwhile another mail is throttled for longer
+                with suppress(InterruptedError):
+                    await mailer.send(MAIL)
+            case 3:
+                raise InterruptedError
+            case _:
+                clock[0] += seconds
+
+    monkeypatch.setattr(http_api, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(http_api, "time", SimpleNamespace(monotonic=lambda: clock[0], time=time.time))
+    await mailer.send(MAIL)
+    await mailer.close()
+    assert (pauses, server.answers) == ([1, 1, 20, 20], [])
 
 
 @pytest.mark.parametrize("headers", [{"Retry-After": "3600"}, {"X-RateLimit-Reset": "9999999999"}])
@@ -247,3 +276,21 @@ async def test_ses_without_any_credentials_says_which_setting_lacks_them(
         await mailer.send(MAIL)
     await mailer.close()
     assert not server.requests
+
+
+@pytest.mark.parametrize(
+    "error", [CredentialRetrievalError(provider="iam-role", error_msg="no answer"), RuntimeError()]
+)
+async def test_ses_whose_credentials_cannot_be_renewed_is_unavailable_for_now(
+    server: Answering, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def renew() -> None:
+        raise error
+
+    credentials = SimpleNamespace(get_frozen_credentials=renew)
+    monkeypatch.setattr("wishcraft.mail.providers.ses._find_credentials", lambda: credentials)
+    mailer = ses(server, login="")
+    with pytest.raises(MailUnavailable, match=f"AWS's credentials cannot be renewed: {type(error).__name__}"):
+        await mailer.send(MAIL)
+    await mailer.close()
+    assert server.requests == []

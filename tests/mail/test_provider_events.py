@@ -49,8 +49,9 @@ def test_event_of_ses_tells_the_outcome_of_its_mail(event: dict[str, Any], outco
     assert MailEvent.from_json(read.to_json()) == read
 
 
-def test_event_of_ses_that_takes_a_complaint_back_is_ignored() -> None:
-    event = ses_event("Complaint", TOKEN, complaintFeedbackType="not-spam")
+@pytest.mark.parametrize("kind", ["not-spam", "auth-failure"])
+def test_feedback_that_no_recipient_complains_by_is_ignored(kind: str) -> None:
+    event = ses_event("Complaint", TOKEN, complaintFeedbackType=kind)
     assert read_ses(json.dumps(event), "id", [KEY]) is None
 
 

@@ -10,7 +10,14 @@ from pydantic import SecretStr
 
 from tests.support.connections import listening
 from tests.support.waiting import PATIENCE_SECONDS
-from wishcraft.errors import AddressRejected, MailPostponed, MailRejected, MailUnavailable, SenderRejected
+from wishcraft.errors import (
+    AddressRejected,
+    MailOutcomeUnknown,
+    MailPostponed,
+    MailRejected,
+    MailUnavailable,
+    SenderRejected,
+)
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.providers.smtp import SmtpMailer
 
@@ -72,6 +79,16 @@ async def test_internationalized_domain_needs_no_extension_of_the_server() -> No
             await mailer.send(replace(MAIL, recipient="zoë@bücher.example"))
     assert script.received.count("RCPT") == 1
     assert script.recipients == ["<jo@xn--bcher-kva.example>"]
+
+
+@pytest.mark.parametrize("reply", ["garbage", "251 2.0.0 Perhaps", "354 Go on", "999 Perhaps"])
+async def test_answer_to_the_mail_that_has_no_meaning_leaves_the_outcome_unknown(reply: str) -> None:
+    script = Script({".": reply})
+    async with conversation(script) as mailer:
+        for _ in range(2):
+            with pytest.raises(MailOutcomeUnknown):
+                await mailer.send(MAIL)
+    assert (script.connections, script.received.count(".")) == (2, 2)
 
 
 async def test_idle_connection_closed_by_the_server_is_replaced() -> None:

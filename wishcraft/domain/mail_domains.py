@@ -4,7 +4,6 @@ Mailbox providers refuse or hide mail of a domain whose records are missing (RFC
 """
 
 import base64
-import binascii
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -163,7 +162,7 @@ def check_dkim(name: str, texts: Sequence[str]) -> CheckedRecord:  # noqa: PLR09
     tags = keys[0]
     try:
         key = base64.b64decode("".join(tags["p"].split()), validate=True)
-    except binascii.Error:
+    except ValueError:  # also for what is not ASCII
         return result(RecordState.WRONG, "the key is not base64", "Copy the record from the mail provider again.")
     if not key:
         return result(RecordState.WRONG, "the key was revoked", "Add the selector that the provider signs with now.")

@@ -241,7 +241,7 @@ async def give_up(session: AsyncSession, shop_id: int) -> int:
 
 async def serialise_claims(session: AsyncSession, shop_id: int) -> None:
     """Let other transactions that call this for the shop wait for the end of this one, which can so count exactly."""
-    await locks.serialise(session, "invite", shop_id)
+    await locks.serialise(session, f"invite:{shop_id}")
 
 
 async def claim(session: AsyncSession, shop_id: int, hashes: dict[int, bytes]) -> list[ClaimedInvitation]:

@@ -70,14 +70,13 @@ async def acquire(db: Database, name: str, shop: int | str) -> AsyncIterator[Non
         yield
 
 
-async def serialise(session: AsyncSession, name: str, shop_id: int) -> None:
-    """Let other transactions that call this with the same arguments wait for the end of this one.
+async def serialise(session: AsyncSession, name: str) -> None:
+    """Let other transactions that call this with the same name wait for the end of this one.
 
     The row is deleted at once: another insertion of its name still waits for the end of this transaction.
     """
-    values = {"name": f"{name}:{shop_id}"}
-    await session.execute(insert(Lock).values(values))
-    await session.execute(delete(Lock).where(Lock.name == values["name"]))
+    await session.execute(insert(Lock).values(name=name))
+    await session.execute(delete(Lock).where(Lock.name == name))
 
 
 @asynccontextmanager

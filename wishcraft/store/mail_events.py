@@ -147,7 +147,7 @@ async def count_soft_bounces(
 
     The caller has recorded its own. What another transaction counts is waited for: else neither might see enough.
     """
-    await locks.serialise(session, "soft-bounces", shop_id)
+    await locks.serialise(session, f"soft-bounces:{shop_id}")
     rows = await session.execute(_SOFT, {"shop_id": shop_id, "recipients": list(recipients), "since": since})
     return {row.recipient: row.number for row in rows}
 

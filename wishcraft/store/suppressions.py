@@ -43,7 +43,9 @@ _IMPORT: Final = text(
     INSERT INTO email_suppressions (shop_id, address_hash, reason)
     SELECT :shop_id, address_hash, reason
     FROM unnest(CAST(:hashes AS bytea[]), CAST(:reasons AS text[])) AS n (address_hash, reason) ORDER BY 1
-    ON CONFLICT DO NOTHING RETURNING true
+    ON CONFLICT (shop_id, address_hash) DO UPDATE SET reason = excluded.reason, since = now()
+    WHERE excluded.reason = 'complaint' AND email_suppressions.reason <> 'complaint'
+    RETURNING xmax = 0
     """
 )
 
@@ -97,9 +99,9 @@ async def lift(
 
 
 async def add_all(session: AsyncSession, shop_id: int, reasons: Mapping[bytes, SuppressionReason]) -> int:
-    """Suppress these addresses, unless they are already; how many were not."""
+    """Suppress these addresses, as `suppress`; how many were not suppressed before."""
     values = {"shop_id": shop_id, "hashes": list(reasons), "reasons": [each.value for each in reasons.values()]}
-    return len((await session.execute(_IMPORT, values)).all())
+    return sum(is_new for (is_new,) in await session.execute(_IMPORT, values))
 
 
 async def find_reason(session: AsyncSession, shop_id: int, address_hash: bytes) -> SuppressionReason | None:

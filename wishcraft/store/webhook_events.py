@@ -204,6 +204,12 @@ async def find_dead(session: AsyncSession, shop_domain: str | None, most: int) -
     return [DeadLetter(*row) for row in rows], int(total)
 
 
+async def find_decided(session: AsyncSession, ids: Sequence[int], reason: str) -> set[int]:
+    """Those of these webhooks that were dead letters for this reason before, so that a person has replayed them."""
+    where = (WebhookEvent.id.in_(ids), WebhookEvent.failures.contains([{"reason": reason}]))
+    return set(await session.scalars(select(WebhookEvent.id).where(*where)))
+
+
 async def count_dead(session: AsyncSession, topic: str, since: datetime) -> int:
     """How many webhooks of a topic, of all shops, have become dead letters since then and still are."""
     where = (*_dead(None), WebhookEvent.topic == topic, WebhookEvent.handled_at >= since)

@@ -20,6 +20,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.mail_events.receive import store_events
 from wishcraft.services.mail_events.webhooks import handle_mail_events
 from wishcraft.services.registries.write import registry_write
+from wishcraft.services.webhooks.dead_letters import decide, find_dead_letters
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.handling import Effect, Message, change_nothing
 from wishcraft.services.webhooks.inbox import MAX_WAITING, Inbox
@@ -126,28 +127,49 @@ async def test_soft_bounces_suppress_only_when_there_are_three_in_two_weeks(tell
     assert suppressed(demo) == {(1, "bounce")}
 
 
+async def look_up(resources: Resources, shop: ShopRef, *mails: MailReference, permanent: bool) -> Effect:
+    """The effect of a bounce of each mail."""
+    now = datetime.now(UTC)
+    events = [MailEvent(mail, BOUNCED, permanent, "e", now) for mail in mails]
+    messages = [Message(n, "mail-events", now, now, event.to_json()) for n, event in enumerate(events)]
+    return await handle_mail_events(resources, shop, messages)
+
+
+async def apply_at_once(resources: Resources, demo: Demo, first: Effect, second: Effect) -> None:
+    """Apply the second effect while the transaction of the first one is open."""
+
+    async def apply(effect: Effect) -> None:
+        async with registry_write(resources, Actor(1, "test"), [], on_cache_down="refuse") as write:
+            await effect.apply(write)
+
+    async with registry_write(resources, Actor(1, "test"), [], on_cache_down="refuse") as write:
+        await first.apply(write)
+        task = asyncio.create_task(apply(second))
+        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        await wait_until(lambda: task.done() or demo.execute(waiting).fetchall())
+    await task
+
+
 async def test_soft_bounces_that_are_handled_at_once_are_counted_together(
     resources: Resources, shop: ShopRef, tell: Tell, sent: Tell, demo: Demo
 ) -> None:
     await tell((sent(), BOUNCED, False))
-    now = datetime.now(UTC)
-    effects = []
-    for number in range(2):
-        event = MailEvent(sent(), BOUNCED, permanent=False, event_id="e", occurred_at=now)
-        message = Message(number, "mail-events", now, now, event.to_json())
-        effects.append(await handle_mail_events(resources, shop, [message]))
-
-    async def apply(effect: Effect) -> None:
-        async with registry_write(resources, Actor(shop.id, "test"), [], on_cache_down="refuse") as write:
-            await effect.apply(write)
-
-    async with registry_write(resources, Actor(shop.id, "test"), [], on_cache_down="refuse") as first:
-        await effects[0].apply(first)
-        second = asyncio.create_task(apply(effects[1]))
-        waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        await wait_until(lambda: second.done() or demo.execute(waiting).fetchall())
-    await second
+    effects = [await look_up(resources, shop, sent(), permanent=False) for _ in range(2)]
+    await apply_at_once(resources, demo, *effects)
     assert suppressed(demo) == {(1, "bounce")}
+
+
+async def test_provider_that_bounces_everyone_at_once_suppresses_few(
+    resources: Resources, sent: Tell, demo: Demo
+) -> None:
+    mails = [sent(f"{n}@example.com", shop_id=n % 3 + 1) for n in range(24)]
+    events = [MailEvent(mail, BOUNCED, permanent=True, event_id="e", occurred_at=datetime.now(UTC)) for mail in mails]
+    await store_events(resources.db, Inbox(resources.db, WebhookQueue(resources.redis)), "ses", events)
+    stored = demo.execute("SELECT shop_domain, array_agg(id) FROM webhook_events GROUP BY shop_domain, id / 2")
+    await asyncio.gather(*(process(resources, HANDLERS, domain, ids) for domain, ids in stored.fetchall()))
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchall() == [(4,)]
+    counts = demo.execute("SELECT outcome, count(*) FROM webhook_events GROUP BY 1 ORDER BY 1").fetchall()
+    assert counts == [("applied", 4), ("dead", 20)]
 
 
 @pytest.mark.parametrize("kind", [DELIVERED, MailEventKind.DEFERRED, MailEventKind.REJECTED])
@@ -195,6 +217,19 @@ async def test_provider_that_bounces_most_suppresses_few_whatever_it_delivers_me
             await tell((sent(f"{n}.{part}@example.com"), BOUNCED, True))
         await tell((sent(f"fine{n}@example.com"), DELIVERED))
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchall() == [(4,)]
+
+
+async def test_doubted_bounce_counts_once_a_person_replays_it(
+    resources: Resources, tell: Tell, sent: Tell, demo: Demo
+) -> None:
+    """A mail server tells of no delivery: without a person, nothing would end the doubt."""
+    for n in range(7):
+        await tell((sent(f"{n}@example.com"), BOUNCED, True))
+    [first, *others] = [each.id for each in (await find_dead_letters(resources, None, 9))[0]]
+    await decide(resources, None, [first], "replay", {})
+    assert await process(resources, HANDLERS, MAPLE, [first]) == {"applied": 1}
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchall() == [(5,)]
+    assert [each.id for each in (await find_dead_letters(resources, None, 9))[0]] == others
 
 
 async def test_several_bounces_of_one_mail_are_one(tell: Tell, sent: Tell, demo: Demo) -> None:

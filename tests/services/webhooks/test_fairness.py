@@ -15,6 +15,7 @@ from wishcraft.domain.webhooks import TOPICS, Priority
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks import consume
 from wishcraft.services.webhooks.consume import Consumer, enqueue_due
+from wishcraft.services.webhooks.handling import Effect, change_nothing
 from wishcraft.store import webhook_events
 
 Demo = Connection[tuple[Any, ...]]
@@ -66,6 +67,30 @@ async def test_low_priority_gets_a_share_and_what_it_does_not_need_is_left_to_th
     await queue.enqueue([*entries(high), *entries(low, priority=Priority.LOW)])
     taken = [await queue.take("a", 8, NOW) for _ in range(2)]
     assert [[each.id for each in some] for some in taken] == [[*high[:6], *low[:2]], [*high[6:12], low[2], high[12]]]
+
+
+async def test_high_priority_does_not_wait_for_what_waits_for_shopify(
+    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wishcraft.services.webhooks.process.HANDLER_SECONDS", 600.0)
+    released = asyncio.Event()
+
+    async def hang(*_: object) -> Effect:
+        await released.wait()
+        return Effect(frozenset(), change_nothing)
+
+    consumer = Consumer(resources, {**COUNTING, "products/update": hang}, "a")
+    queue = WebhookQueue(resources.redis)
+    try:
+        await queue.enqueue(entries(receive(demo, topic="products/update"), priority=Priority.LOW))
+        assert await consumer.take(NOW) == 1
+        ids = receive(demo)
+        await queue.enqueue(entries(ids))
+        assert await consumer.take(NOW) == 1
+        await wait_until(lambda: applied(demo) == ids)
+    finally:
+        released.set()
+        await consumer.finish()
 
 
 async def test_shops_that_are_full_are_left_out_for_topics_of_that_priority_alone(

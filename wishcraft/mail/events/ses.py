@@ -26,7 +26,8 @@ _KINDS: Final[Mapping[str, tuple[MailEventKind, str]]] = {
     "Subscription": (MailEventKind.UNSUBSCRIBED, "subscription"),
 }
 """The kind of each type of event, and where the event has what is particular to it."""
-_NOT_SPAM: Final = "not-spam"
+_NO_COMPLAINTS: Final = frozenset({"not-spam", "auth-failure"})
+"""Feedback types that take a complaint back, or report a signature: of mailbox providers, not of recipients."""
 _ON_SUPPRESSION_LIST: Final = "OnAccountSuppressionList"
 
 
@@ -62,9 +63,9 @@ def read_ses(text: str, message_id: str, keys: Sequence[bytes]) -> MailEvent | N
         permanent = part.get("bounceType") == "Permanent"
         detail = f"{as_text(part.get('bounceType'))} {as_text(part.get('bounceSubType'))}"
     elif kind is MailEventKind.COMPLAINED:
-        if part.get("complaintFeedbackType") == _NOT_SPAM:
-            return None
         detail = as_text(part.get("complaintFeedbackType"))
+        if detail in _NO_COMPLAINTS:
+            return None
         if part.get("complaintSubType") == _ON_SUPPRESSION_LIST:
             kind, permanent, detail = MailEventKind.BOUNCED, True, _ON_SUPPRESSION_LIST
     occurred_at = _time(part.get("timestamp")) or _time(mail.get("timestamp")) or datetime.now(UTC)

@@ -16,6 +16,8 @@ MALFORMED: Final = (
     "of a key percent-encoded"
 )
 _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+){1,2}-\d{1,2}", re.ASCII)
+_KEY: Final = re.compile(r"[!-~]+", re.ASCII)
+"""A key that a header can have."""
 _CONFIGURATION_SET: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 _MAX_BOUNCE_LOCAL: Final = 10
 """Characters: with `+` and a reference of 53 they are the 64 that RFC 5321, section 4.5.3.1.1, permits."""
@@ -74,6 +76,7 @@ def parse_ses(url: SecretStr) -> SesAccount:
     if (
         not _REGION.fullmatch(region)
         or bool(parts.username) != bool(parts.password)
+        or (parts.username and not _KEY.fullmatch(unquote(parts.username)))
         or (configuration_set is not None and not _CONFIGURATION_SET.fullmatch(configuration_set))
     ):
         raise ConfigurationError(MALFORMED)
@@ -95,7 +98,7 @@ def parse_sendgrid(url: SecretStr) -> SendGridAccount:
     parts = _split(url)
     options = _options(parts, {"endpoint"})
     keys = [each for each in (parts.username, parts.password) if each]
-    if len(keys) != 1 or not unquote(keys[0]).isascii():
+    if len(keys) != 1 or not _KEY.fullmatch(unquote(keys[0])):
         raise ConfigurationError(MALFORMED)
     endpoint = options.get("endpoint", f"https://{parts.hostname or 'api.sendgrid.com'}")
     return SendGridAccount(SecretStr(unquote(keys[0])), endpoint)

@@ -63,7 +63,8 @@ class HttpApi:
         """
         async with self._slots:
             for attempt in range(MAX_TRIES):
-                await asyncio.sleep(max(0.0, self._resume_at - time.monotonic()))
+                while (seconds := self._resume_at - time.monotonic()) > 0:  # noqa: ASYNC110  it may be put off
+                    await asyncio.sleep(seconds)
                 response = await self._send(await build())
                 if not self._is_throttled(response):
                     return response

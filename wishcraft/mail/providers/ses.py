@@ -123,11 +123,19 @@ class SesMailer:
         return json.dumps(body).encode()
 
     async def _sign(self, body: bytes) -> httpx.Request:
-        """The signed request."""
+        """The signed request.
+
+        Raises:
+            ConfigurationError: There are no credentials.
+            MailUnavailable: They cannot be renewed.
+        """
         if self._credentials is None:
             self._credentials = await asyncio.to_thread(_find_credentials)
         # The credentials of an instance are renewed by a request to its metadata service.
-        frozen = await asyncio.to_thread(self._credentials.get_frozen_credentials)
+        try:
+            frozen = await asyncio.to_thread(self._credentials.get_frozen_credentials)
+        except (BotoCoreError, RuntimeError) as error:  # botocore raises the latter if they are expired when renewed
+            raise MailUnavailable(f"AWS's credentials cannot be renewed: {type(error).__name__}") from None
         url = f"{self._account.endpoint}{_PATH}"
         request = AWSRequest("POST", url, headers={"Content-Type": "application/json"}, data=body)
         SigV4Auth(frozen, "ses", self._account.region).add_auth(request)

@@ -41,6 +41,8 @@ from wishcraft.mail.providers.configuration import MALFORMED, parse_bounce_addre
 REPLY_TIMEOUT_SECONDS: Final = 30.0
 _CLOSING: Final = 421  # the server may send it in reply to any command: RFC 5321, section 3.8
 _PERMANENT: Final = 500
+_REFUSALS: Final = range(400, 600)
+"""All other codes but 250, and what is no reply, say nothing of a mail: RFC 5321, section 4.2.1."""
 _ENHANCED_CODE: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?![\d.])", re.ASCII)
 """An enhanced status code (RFC 2034) at the start of a reply; elsewhere it may be part of an IP address."""
 MAILBOX_MISSING: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
@@ -96,6 +98,8 @@ class SmtpMailer:
             try:
                 await connection.data(content)
             except SMTPResponseException as error:
+                if error.code not in _REFUSALS:
+                    raise MailOutcomeUnknown(f"no answer to the mail that has a meaning: {_codes(error)}") from None
                 refused = _mail_error(error)
                 # A policy may be about the shop's own sender; from MAIL_FROM, the next try tells.
                 if mail.sender and isinstance(refused, MailRejected) and "5.7." in _codes(error):

@@ -77,7 +77,8 @@ async def import_suppressions(
 
     Each line has an address, or the hash that an export has of it, and perhaps a reason: `bounce` (the default),
     `complaint` or `unsubscribe`. A first line with names says which columns these are, such as `email` and `reason`;
-    else they are the first two. Fields are separated by commas, or by semicolons.
+    else they are the first two. Fields are separated by commas, or by semicolons. A complaint replaces any other reason
+    of the address.
 
     Args:
         resources: The stores.
@@ -123,7 +124,7 @@ def _parse(shop_id: int, content: bytes, reason: SuppressionReason | None) -> di
         known = reason or _REASONS.get(stated or SuppressionReason.BOUNCE.value)
         if hashed is None or known is None:
             wrong.append(number)
-        else:
+        elif found.get(hashed) is not SuppressionReason.COMPLAINT:
             found[hashed] = known
     if wrong:
         lines = ", ".join(map(str, wrong[:_NAMED_LINES])) + (" and others" if len(wrong) > _NAMED_LINES else "")

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from typing import Final
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_events import (
     SOFT_BOUNCE_PERIOD,
@@ -23,7 +25,7 @@ from wishcraft.errors import DecisionNeeded, PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handling import Effect, Message
-from wishcraft.store import audit_log, mail_events, suppressions, webhook_events
+from wishcraft.store import audit_log, locks, mail_events, suppressions, webhook_events
 from wishcraft.store.mail_events import RecordedOutcome, SentMail
 from wishcraft.store.shops import ShopRef
 
@@ -40,8 +42,8 @@ TOO_MANY: Final = (
 async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
     """Record outcomes and suppress addresses, in whatever order the events come and however often.
 
-    A hard bounce becomes a dead letter while most mails of all shops bounce, so that a person decides. While most
-    bounce softly, soft bounces are recorded and suppress nothing.
+    A hard bounce becomes a dead letter while most mails of all shops bounce, so that a person decides: it counts if it
+    is replayed. While most bounce softly, soft bounces are recorded and suppress nothing.
 
     Raises:
         PayloadInvalid: A payload is no event of a mail of this shop.
@@ -49,14 +51,19 @@ async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequ
     events = {message.id: _read(message, shop) for message in messages}
     hard, soft = (_with_outcome(events, each) for each in (MailOutcome.BOUNCED, MailOutcome.SOFT_BOUNCED))
     failed = {}
-    if await _is_doubtful(resources, hard, MailOutcome.BOUNCED):
-        failed = {message_id: DecisionNeeded(TOO_MANY) for message_id in hard}
-    trusts_soft = not await _is_doubtful(resources, soft, MailOutcome.SOFT_BOUNCED)
+    async with resources.db.autocommit() as session:
+        trusts_soft = not await _is_doubtful(session, soft, MailOutcome.SOFT_BOUNCED)
+        trusts_hard = not await _is_doubtful(session, hard, MailOutcome.BOUNCED)
+        if not trusts_hard:
+            decided = await webhook_events.find_decided(session, list(hard), TOO_MANY)
+            failed = {message_id: DecisionNeeded(TOO_MANY) for message_id in hard.keys() - decided}
     judged = {message_id: event for message_id, event in events.items() if message_id not in failed}
     outcomes = Counter[MailOutcome]()
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         changed, told = set[int](), list[tuple[SentMail, RecordedOutcome]]()
+        if hard and trusts_hard:
+            await _require_trust(write, hard)
         for table in MailTable:
             of_table = {message_id: each for message_id, each in judged.items() if each.reference.table is table}
             if of_table:
@@ -89,7 +96,18 @@ def _with_outcome(events: Mapping[int, MailEvent], outcome: MailOutcome) -> dict
     return {message_id: event for message_id, event in events.items() if event.outcome is outcome}
 
 
-async def _is_doubtful(resources: Resources, bounces: Mapping[int, MailEvent], outcome: MailOutcome) -> bool:
+async def _require_trust(write: RegistryWrite, hard: Mapping[int, MailEvent]) -> None:
+    """Judge hard bounces again, after those of all shops that are handled at once.
+
+    Raises:
+        DecisionNeeded: They are doubtful now.
+    """
+    await locks.serialise(write.session, "hard-bounces")
+    if await _is_doubtful(write.session, hard, MailOutcome.BOUNCED):
+        raise DecisionNeeded(TOO_MANY)
+
+
+async def _is_doubtful(session: AsyncSession, bounces: Mapping[int, MailEvent], outcome: MailOutcome) -> bool:
     """Whether so many mails have the outcome of these bounces that the provider must be at fault.
 
     What is handled late is compared with its own day. Hard bounces that were doubted in the last day count, too.
@@ -98,10 +116,9 @@ async def _is_doubtful(resources: Resources, bounces: Mapping[int, MailEvent], o
         return False
     now, mails = datetime.now(UTC), {event.reference for event in bounces.values()}
     since = min(now, *(event.occurred_at for event in bounces.values())) - JUDGED_PERIOD
-    async with resources.db.autocommit() as session:
-        counts = await mail_events.count_bounces(session, since, outcome)
-        is_hard = outcome is MailOutcome.BOUNCED
-        doubted = await webhook_events.count_dead(session, TOPIC, now - JUDGED_PERIOD) if is_hard else 0
+    counts = await mail_events.count_bounces(session, since, outcome)
+    is_hard = outcome is MailOutcome.BOUNCED
+    doubted = await webhook_events.count_dead(session, TOPIC, now - JUDGED_PERIOD) if is_hard else 0
     return too_many_rejected(counts.refused + doubted + len(mails), counts.sent)
 
 

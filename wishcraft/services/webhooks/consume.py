@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from wishcraft.cache.webhook_queue import Delivery, Enqueued, QueueEntry, WebhookQueue
-from wishcraft.domain.webhooks import priority_of
+from wishcraft.domain.webhooks import Priority, priority_of
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks.handling import Handler
@@ -37,11 +37,16 @@ _PAUSE_SECONDS: Final = 1.0
 _log: Final = logging.getLogger(__name__)
 
 
+_Line = tuple[str, Priority]
+"""A shop's webhooks of one priority, which are handled one batch after the other."""
+
+
 class Consumer:
     """One of any number of consumers; each needs a name of its own.
 
-    Each shop whose webhooks it holds has a task, which handles them batch by batch; between its batches a shop lets
-    others go first. A shop that is slow, or sends many, holds up no other.
+    Each shop whose webhooks it holds has a task for each priority, which handles them batch by batch; between its
+    batches a shop lets others go first. A shop that is slow, or sends many, holds up no other, and what waits for
+    Shopify, which has low priority, nothing else of its shop.
     """
 
     def __init__(
@@ -62,7 +67,7 @@ class Consumer:
         self._slots = asyncio.Semaphore(SHOPS_AT_ONCE)
         self._held: dict[int, Delivery | None] = {}
         """What is taken and not finished, by id; None for what comes from the inbox."""
-        self._by_shop: dict[str, deque[int]] = {}
+        self._by_shop: dict[_Line, deque[int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._some_finished = asyncio.Event()
         self._queue_answers = True
@@ -118,7 +123,7 @@ class Consumer:
         async with self._resources.db.autocommit() as session:
             due = await webhook_events.find_due_fairly(session, WINDOW, PER_SHOP)
         new = [each for each in due if each.id not in self._held]
-        taken = self._hold_ids({each.id: each.shop_domain for each in new[:room]})
+        taken = self._hold_ids({each.id: (each.shop_domain, priority_of(each.topic)) for each in new[:room]})
         if not taken:
             await self._pause(wait.total_seconds())
         return taken
@@ -156,31 +161,31 @@ class Consumer:
 
     def _hold(self, taken: Sequence[Delivery]) -> int:
         """Hand deliveries to the tasks of their shops; the number of those that are not held yet."""
-        added = self._hold_ids({each.id: each.shop_domain for each in taken})
+        added = self._hold_ids({each.id: (each.shop_domain, each.priority) for each in taken})
         self._held |= {each.id: each for each in taken}  # one that came from the inbox is acknowledged too
         return added
 
-    def _hold_ids(self, shops: Mapping[int, str]) -> int:
-        new = {webhook_id: shop for webhook_id, shop in shops.items() if webhook_id not in self._held}
+    def _hold_ids(self, lines: Mapping[int, _Line]) -> int:
+        new = {webhook_id: line for webhook_id, line in lines.items() if webhook_id not in self._held}
         self._held |= dict.fromkeys(new)
-        for webhook_id, shop in new.items():
-            if shop not in self._by_shop:
-                self._by_shop[shop] = deque()
-                task = asyncio.create_task(self._handle_shop(shop))
+        for webhook_id, line in new.items():
+            if line not in self._by_shop:
+                self._by_shop[line] = deque()
+                task = asyncio.create_task(self._handle_line(line))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-            self._by_shop[shop].append(webhook_id)
+            self._by_shop[line].append(webhook_id)
         return len(new)
 
-    async def _handle_shop(self, shop_domain: str) -> None:
-        """Handle the shop's webhooks until none is left, or PostgreSQL does not answer and `stop` was called."""
-        waiting = self._by_shop[shop_domain]
+    async def _handle_line(self, line: _Line) -> None:
+        """Handle the line until none is left, or PostgreSQL does not answer and `stop` was called."""
+        waiting = self._by_shop[line]
         try:
             while waiting:
                 async with self._slots:
                     batch = [waiting[place] for place in range(min(len(waiting), PER_SHOP))]
                     try:
-                        await self._handle(shop_domain, batch)
+                        await self._handle(line[0], batch)
                     except DatabaseUnavailable as error:
                         _log.warning("Webhooks wait for PostgreSQL: %s", error)
                         if self.stopped.is_set():
@@ -192,7 +197,7 @@ class Consumer:
                         del self._held[each]
                     self._some_finished.set()
         finally:  # what is left is delivered again
-            del self._by_shop[shop_domain]
+            del self._by_shop[line]
             for each in waiting:
                 del self._held[each]
 

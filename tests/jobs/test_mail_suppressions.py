@@ -123,7 +123,7 @@ async def test_file_of_addresses_is_imported_and_deleted(
     assert not file.exists()
 
 
-async def test_imported_complaint_replaces_any_other_reason(
+async def test_imported_reason_replaces_one_that_says_less_of_the_owner(
     suppress: Callable[..., str], demo: Demo, tmp_path: Path
 ) -> None:
     suppress("a@example.com", "unsubscribe")
@@ -134,7 +134,7 @@ async def test_imported_complaint_replaces_any_other_reason(
     state = await run(action="import", file="list.csv")
     assert state.message == f"{SHOP}: 3 addresses read, 1 of them newly suppressed."
     reasons = demo.execute("SELECT reason FROM email_suppressions ORDER BY 1").fetchall()
-    assert reasons == [("bounce",), ("complaint",), ("complaint",)]
+    assert reasons == [("complaint",), ("complaint",), ("unsubscribe",)]
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,18 @@ from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.store.schema import EmailSuppression, Invitation, Registry
 
 # What says more of the owner's will replaces what says less: a click that lifts a bounce must not end the others.
+_IS_STRONGER: Final = """
+    array_position(ARRAY['bounce', 'unsubscribe', 'complaint'], excluded.reason)
+        > array_position(ARRAY['bounce', 'unsubscribe', 'complaint'], email_suppressions.reason)
+"""
 _SUPPRESS: Final = text(
-    """
+    f"""
     INSERT INTO email_suppressions (shop_id, address_hash, reason)
     SELECT id, :address_hash, :reason FROM shops WHERE id = :shop_id
     ON CONFLICT (shop_id, address_hash) DO UPDATE SET reason = excluded.reason, since = now()
-    WHERE array_position(ARRAY['bounce', 'unsubscribe', 'complaint'], excluded.reason)
-        > array_position(ARRAY['bounce', 'unsubscribe', 'complaint'], email_suppressions.reason)
+    WHERE {_IS_STRONGER}
     RETURNING true
-    """
+    """  # noqa: S608  ours
 )
 
 
@@ -39,14 +42,14 @@ _INVITE_AGAIN: Final = text(
     """
 )
 _IMPORT: Final = text(
-    """
+    f"""
     INSERT INTO email_suppressions (shop_id, address_hash, reason)
     SELECT :shop_id, address_hash, reason
     FROM unnest(CAST(:hashes AS bytea[]), CAST(:reasons AS text[])) AS n (address_hash, reason) ORDER BY 1
     ON CONFLICT (shop_id, address_hash) DO UPDATE SET reason = excluded.reason, since = now()
-    WHERE excluded.reason = 'complaint' AND email_suppressions.reason <> 'complaint'
+    WHERE {_IS_STRONGER}
     RETURNING xmax = 0
-    """
+    """  # noqa: S608  ours
 )
 
 

@@ -153,3 +153,21 @@ async def test_shopping_goes_on_while_the_app_does_not_answer(answer: httpx.Resp
         assert shopping
         await wait_until(lambda: len(shopping.recent) > 3)
         assert {action.what for action in shopping.recent} == {"view"}
+
+
+async def test_customer_asks_for_their_data_and_is_erased(
+    client: httpx.AsyncClient, resources: Resources, demo: Demo
+) -> None:
+    demo.execute("TRUNCATE webhook_events")
+    [(customer,)] = demo.execute("SELECT max(customer_id) FROM registries WHERE shop_id = 1").fetchall()
+    async with living_shop(client._transport, Options(seed=6, habits=PROMPT)) as living:
+        for name in ("data-request", "redact"):
+            answer = await living.http.post(f"/{SHOP}/customers/{customer}/{name}")
+            assert answer.status_code == 204
+        await living.simulator.webhooks.drain()
+    topics = demo.execute("SELECT topic FROM webhook_events ORDER BY id").fetchall()
+    assert topics == [("customers/data_request",), ("customers/redact",)]
+    await consume(resources)
+    left = demo.execute("SELECT count(*) FROM registries WHERE customer_id = %s AND shop_id = 1", [customer]).fetchone()
+    assert left == (0,)
+    demo.execute("TRUNCATE webhook_events")

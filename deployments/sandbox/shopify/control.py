@@ -65,6 +65,20 @@ async def uninstall_app(shop: ShopDep, simulator: SimulatorDep) -> None:
     simulator.credentials.uninstall(domain)
 
 
+@router.post("/{shop}/customers/{number}/data-request", status_code=204)
+async def request_data(shop: ShopDep, simulator: SimulatorDep, number: int) -> None:
+    """A customer asks the shop for their data: the webhook `customers/data_request`."""
+    payload = _about_customer(shop, number, "orders_requested") | {"data_request": {"id": number % 10_000}}
+    simulator.publish(shop.demo.domain, "customers/data_request", payload, str(number))
+
+
+@router.post("/{shop}/customers/{number}/redact", status_code=204)
+async def redact_customer(shop: ShopDep, simulator: SimulatorDep, number: int) -> None:
+    """The shop erases a customer: the webhook `customers/redact`, which Shopify sends after ten days or more."""
+    payload = _about_customer(shop, number, "orders_to_redact")
+    simulator.publish(shop.demo.domain, "customers/redact", payload, str(number))
+
+
 @router.get("/{shop}/variants")
 async def list_variants(
     shop: ShopDep,
@@ -129,6 +143,18 @@ async def set_rate_limit(shop: ShopDep, setting: RateLimitSetting) -> RateLimitS
     """Enable or disable the rate limit."""
     shop.bucket.enabled = setting.enabled
     return setting
+
+
+def _about_customer(shop: SimulatedShop, number: int, orders: str) -> dict[str, Any]:
+    """The payload of a webhook about the customer's data: ids, and the address of the last order, if there is one."""
+    found = [order for order in shop.orders.all() if order.customer.id == number]
+    email = found[-1].customer.email if found else None
+    return {
+        "shop_id": shop.demo.number,
+        "shop_domain": shop.demo.domain,
+        "customer": {"id": number, "email": email, "phone": None},
+        orders: [order.id for order in found],
+    }
 
 
 def _find_variant(shop: SimulatedShop, number: int) -> Variant:

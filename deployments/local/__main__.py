@@ -69,6 +69,7 @@ def up(workspace: Workspace) -> None:
             mailbox=choose_port("The mailbox", None, workspace.folder / "mailbox.port"),
             smtp=choose_port("The mail server", None, workspace.folder / "smtp.port"),
             dns=choose_port("The DNS server", None, workspace.folder / "dns.port"),
+            bounces=choose_port("The server of bounces", None, workspace.folder / "bounces.port"),
             monitoring=choose_monitoring_ports(workspace, os.environ),
         )
         choose_mail_url(os.environ, ports)  # refuses a wrong MAIL_PROVIDER before anything starts

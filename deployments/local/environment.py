@@ -79,6 +79,8 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "API_PORT": str(ports.api),
             "MAILBOX_URL": f"http://127.0.0.1:{ports.mailbox}",
             "MAIL_FROM": f"registry@{DOMAIN}",
+            "BOUNCE_ADDRESS": f"bounces@{DOMAIN}",
+            "BOUNCE_URL": f"lmtp://127.0.0.1:{ports.bounces}",
             "SES_TOPIC_ARNS": TOPIC_ARN,
             "SNS_ORIGIN": f"http://127.0.0.1:{ports.mailbox}",
             "SENDGRID_WEBHOOK_KEY": SENDGRID_PUBLIC_KEY,

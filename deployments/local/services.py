@@ -40,7 +40,7 @@ class MonitoringPorts:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Ports on 127.0.0.1 of the HTTP services and of the servers of SMTP (TCP) and DNS (UDP)."""
+    """Ports on 127.0.0.1 of the HTTP services and of the servers of SMTP and LMTP (TCP) and DNS (UDP)."""
 
     api: int
     prefect: int
@@ -48,6 +48,7 @@ class Ports:
     mailbox: int
     smtp: int
     dns: int
+    bounces: int
     monitoring: MonitoringPorts | None = None
 
     def __post_init__(self) -> None:
@@ -105,6 +106,7 @@ def mailbox(environment: Mapping[str, str], ports: Ports, mail: Path) -> Service
         "--port": ports.mailbox,
         "--smtp-port": ports.smtp,
         "--dns-port": ports.dns,
+        "--bounces": f"127.0.0.1:{ports.bounces}",
         "--state": mail,
         "--events": f"http://127.0.0.1:{ports.api}/api/mail-events",
     }

@@ -105,7 +105,7 @@ def environment(
     with pytest.MonkeyPatch.context() as shell:
         shell.setenv("PREFECT_API_AUTH_STRING", PASSWORD)
         environment = child_environment(
-            workspace, uuid4().hex, Ports(1, port, 1, 1, 1, 1), Stores(prefect_database, None, "")
+            workspace, uuid4().hex, Ports(1, port, 1, 1, 1, 1, 1), Stores(prefect_database, None, "")
         )
     environment |= {
         "ALERT_WEBHOOK_URL": alert_server[0],

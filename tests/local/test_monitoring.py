@@ -63,7 +63,7 @@ def test_servers_listen_on_loopback_and_keep_their_data_in_the_workspace(
         "RUNBOOK_URL": "http://127.0.0.1:8000/runbooks",
         "METRICS_TOKEN": token,
     }
-    ports = Ports(8000, 2, 3, 4, 5, 6, MonitoringPorts(prometheus=7, alertmanager=8, page=9))
+    ports = Ports(8000, 2, 3, 4, 5, 6, 7, MonitoringPorts(prometheus=7, alertmanager=8, page=9))
     started = [service for _, service in monitoring.services(Workspace(tmp_path), environment, ports)]
     options = " ".join(word for service in started for word in service.program.argv)
     assert "--web.listen-address=127.0.0.1:7" in options

@@ -97,7 +97,10 @@ def test_children_use_only_the_prefect_server_of_the_stack(tmp_path: Path, monke
     monkeypatch.setenv("PREFECT_API_URL", "https://elsewhere.example/api")
     database = "postgresql://postgres:secret@127.0.0.1:5433/wishcraft"
     environment = child_environment(
-        Workspace(tmp_path), "stack-id", Ports(8000, 4200, 9000, 9001, 9002, 9003), Stores(database, None, "redis://r")
+        Workspace(tmp_path),
+        "stack-id",
+        Ports(8000, 4200, 9000, 9001, 9002, 9003, 9004),
+        Stores(database, None, "redis://r"),
     )
     assert "PREFECT_API_KEY" not in environment
     assert environment["PREFECT_API_URL"] == "http://127.0.0.1:4200/api"
@@ -109,7 +112,7 @@ def test_children_use_only_the_prefect_server_of_the_stack(tmp_path: Path, monke
 
 def test_same_port_for_api_and_prefect_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="API_PORT and PREFECT_PORT are both 8303"):
-        Ports(api=8303, prefect=8303, shopify=1, mailbox=2, smtp=3, dns=4)
+        Ports(api=8303, prefect=8303, shopify=1, mailbox=2, smtp=3, dns=4, bounces=5)
 
 
 def test_prefect_requires_a_password_that_is_generated_once_in_a_private_file(
@@ -184,7 +187,7 @@ def test_signed_url_names_the_customer_and_keeps_the_query(tmp_path: Path) -> No
 
 def environment_of(folder: Path) -> dict[str, str]:
     stores = Stores("postgresql://db/w", "postgresql://analyst@db/w", "redis://r")
-    return child_environment(Workspace(folder), "stack-id", Ports(1, 2, 3, 4, 5, 6), stores)
+    return child_environment(Workspace(folder), "stack-id", Ports(1, 2, 3, 4, 5, 6, 7), stores)
 
 
 def test_mail_provider_chooses_how_the_stack_sends_mail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

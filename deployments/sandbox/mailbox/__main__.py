@@ -20,8 +20,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=4500, help="port of the page")
     parser.add_argument("--state", type=Path, help="file that keeps the mail between runs")
     parser.add_argument("--events", metavar="URL", help="where the simulated providers send events: URL/ses and so on")
+    parser.add_argument("--bounces", metavar="HOST:PORT", help="LMTP server that gets bounces of the mail server")
     arguments = parser.parse_args()
-    app = create_app(arguments.smtp_port, arguments.state, arguments.events, arguments.dns_port)
+    app = create_app(arguments.smtp_port, arguments.state, arguments.events, arguments.dns_port, arguments.bounces)
     uvicorn.run(app, host="127.0.0.1", port=arguments.port, log_level="warning")
 
 

@@ -15,6 +15,7 @@ from deployments.sandbox.hosts import LoopbackOnly
 from deployments.sandbox.mail_providers.sendgrid import SimulatedSendGrid
 from deployments.sandbox.mail_providers.ses import SimulatedSes
 from deployments.sandbox.mailbox import DOMAIN
+from deployments.sandbox.mailbox.bounces import BounceSender
 from deployments.sandbox.mailbox.dns import local_records, start_dns_server
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.mailbox.smtp import start_smtp_server
@@ -40,17 +41,22 @@ class Alert(BaseModel):
 
 
 def create_app(
-    smtp_port: int = 0, file: Path | None = None, events_url: str | None = None, dns_port: int = 0
+    smtp_port: int = 0,
+    file: Path | None = None,
+    events_url: str | None = None,
+    dns_port: int = 0,
+    bounces: str | None = None,
 ) -> FastAPI:
     """Create the application. It runs the servers of SMTP and DNS during its lifespan; `file` keeps the mail.
 
     `app.state.mailbox` is its `Mailbox`; after the start, `smtp_port` and `dns_port` are the ports of the servers. The
     simulated providers, `app.state.ses` and `app.state.sendgrid`, send their events to `{events_url}/ses` and
-    `/sendgrid`, or nowhere.
+    `/sendgrid`, or nowhere, and the mail server its bounces to the LMTP server `bounces`, `host:port`, or nowhere.
     """
     app = FastAPI(title="Mailbox", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.add_middleware(LoopbackOnly)
     app.state.mailbox, app.state.smtp_port, app.state.dns_port = Mailbox(file), smtp_port, dns_port
+    app.state.bounces = BounceSender(bounces)
     _add_routes(app, app.state.mailbox)
     app.state.ses = SimulatedSes(app.state.mailbox, events_url and f"{events_url}/ses")
     app.state.sendgrid = SimulatedSendGrid(app.state.mailbox, events_url and f"{events_url}/sendgrid")
@@ -61,13 +67,14 @@ def create_app(
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    server = await start_smtp_server(app.state.mailbox, app.state.smtp_port)
+    server = await start_smtp_server(app.state.mailbox, app.state.bounces, app.state.smtp_port)
     app.state.smtp_port = server.sockets[0].getsockname()[1]
     dns = await start_dns_server(local_records(), app.state.dns_port)
     app.state.dns_port = dns.get_extra_info("sockname")[1]
     yield
     dns.close()
     server.close()
+    await app.state.bounces.close()
     await app.state.ses.sender.close()
     await app.state.sendgrid.sender.close()
 

@@ -5,6 +5,7 @@ from typing import Final, cast
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from deployments.sandbox.mailbox.bounces import REPORTED, BounceSender
 from deployments.sandbox.mailbox.messages import FaultKind, Mailbox
 
 _REPLIES: Final = {
@@ -18,8 +19,9 @@ _REPLIES: Final = {
 class SmtpHandler:
     """Replies to SMTP commands; aiosmtpd prescribes the method names."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox, bounces: BounceSender) -> None:
         self._mailbox = mailbox
+        self._bounces = bounces
 
     async def handle_MAIL(  # noqa: N802  name set by aiosmtpd
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
@@ -49,16 +51,19 @@ class SmtpHandler:
         if fault is FaultKind.HANG:
             await asyncio.Event().wait()  # until the client disconnects
         self._mailbox.add(envelope.mail_from or "", envelope.rcpt_tos, envelope.original_content or b"")
+        for recipient in envelope.rcpt_tos:
+            if reported := self._mailbox.use_fault([recipient], *REPORTED):
+                self._bounces.start(reported, envelope.mail_from or "", recipient)
         if fault is FaultKind.DROP:
             cast("asyncio.WriteTransport", server.transport).abort()
         return "250 2.0.0 Taken"
 
 
-async def start_smtp_server(mailbox: Mailbox, port: int) -> asyncio.Server:
+async def start_smtp_server(mailbox: Mailbox, bounces: BounceSender, port: int) -> asyncio.Server:
     """Serve SMTP on 127.0.0.1; port 0 means any free port."""
     loop = asyncio.get_running_loop()
     return await loop.create_server(
-        lambda: SMTP(SmtpHandler(mailbox), enable_SMTPUTF8=True, hostname="mailbox.localhost", loop=loop),
+        lambda: SMTP(SmtpHandler(mailbox, bounces), enable_SMTPUTF8=True, hostname="mailbox.localhost", loop=loop),
         "127.0.0.1",
         port,
     )

@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
+from deployments.sandbox.mailbox.app import create_app as create_mailbox
+from deployments.sandbox.mailbox.messages import Fault, FaultKind
 from tests.mail.test_dsn import dsn
+from tests.support.http_server import served
 from tests.support.outages import postgresql_unavailable
 from tests.support.waiting import wait_until
 from wishcraft.domain.mail_events import MailReference, MailTable, make_token
@@ -71,6 +74,25 @@ async def test_bounce_to_a_signed_address_suppresses_the_recipient(
     ids = [row_id for (row_id,) in demo.execute("SELECT id FROM webhook_events")]
     assert await process(resources, HANDLERS, MAPLE, ids) == {"applied": 1}
     assert demo.execute("SELECT shop_id, reason FROM email_suppressions").fetchall() == [(1, "bounce")]
+
+
+@pytest.mark.parametrize(("kind", "reason"), [(FaultKind.BOUNCE, "bounce"), (FaultKind.COMPLAIN, "complaint")])
+async def test_simulated_mail_server_sends_bounces_and_complaints_to_the_return_path(
+    port: int, address: str, resources: Resources, demo: Demo, kind: FaultKind, reason: str
+) -> None:
+    app = create_mailbox(bounces=f"127.0.0.1:{port}")
+    app.state.mailbox.set_fault(Fault(kind, "jo@example.com"))
+    with served(app):
+
+        def send() -> None:
+            with smtplib.SMTP("127.0.0.1", app.state.smtp_port, timeout=30) as smtp:
+                smtp.sendmail(address, ["jo@example.com"], b"Subject: Hello\r\n\r\nHello\r\n")
+
+        await asyncio.to_thread(send)
+        await wait_until(lambda: demo.execute("SELECT FROM webhook_events").fetchall())
+    ids = [row_id for (row_id,) in demo.execute("SELECT id FROM webhook_events")]
+    assert await process(resources, HANDLERS, MAPLE, ids) == {"applied": 1}
+    assert demo.execute("SELECT shop_id, reason FROM email_suppressions").fetchall() == [(1, reason)]
 
 
 async def test_mail_to_another_address_is_refused_and_stores_nothing(port: int, address: str, demo: Demo) -> None:

@@ -177,6 +177,7 @@ def test_swagger_ui_reads_and_creates_a_registry(page: Page, stack: dict[str, An
     page.goto(f"{stack['api']}/api/docs/ui")
     page.get_by_role("button", name="Authorize").first.click()
     expect(page.locator(".auth-container").first).to_contain_text("X-API-Key")
+    expect(page.locator(".auth-container").first.get_by_role("textbox")).to_be_focused()
     page.locator(".auth-container").first.get_by_role("textbox").fill(stack["shops"][0]["api_key"])
     page.get_by_role("button", name="Apply credentials").first.click()
     page.get_by_role("button", name="Close").first.click()

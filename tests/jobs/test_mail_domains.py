@@ -136,6 +136,28 @@ async def test_shop_may_send_from_a_domain_that_names_it_and_from_no_other(
     assert f"Owner of _wishcraft.{SHOP_DOMAIN} is wrong" in str(done.message)
 
 
+async def test_domain_whose_name_servers_do_not_answer_keeps_no_other_from_a_check(
+    serve: Serve, demo: Connection[tuple[Any, ...]], resources: Resources
+) -> None:
+    dns = await serve(local_records())
+
+    class Lame(DnsClient):
+        async def texts(self, name: str) -> list[str]:
+            if name.endswith("lame.example"):
+                raise DnsUnavailable(name)
+            found: list[str] = await dns.texts(name)
+            return found
+
+    for shop_id, domain in ((1, SHOP_DOMAIN), (2, "lame.example")):
+        own = Jsonb({"mail_from": f"gifts@{domain}"})
+        demo.execute("UPDATE shops SET settings = %s WHERE id = %s", [own, shop_id])
+    demo.execute("UPDATE shops SET verified_mail_domain = 'before.example'")
+    checked = await check_senders_of_shops(resources, Lame("127.0.0.1:1"), ["local"])
+    assert [each.detail for each in checked["lame.example"]] == ["no name server answers"]
+    rows = demo.execute("SELECT id, verified_mail_domain FROM shops ORDER BY id").fetchall()
+    assert rows == [(1, SHOP_DOMAIN), (2, "before.example"), (3, None)]
+
+
 @pytest.mark.usefixtures("prefect_server", "worker_environment")
 async def test_verified_domain_stays_so_while_dns_does_not_answer(
     monkeypatch: pytest.MonkeyPatch, demo: Connection[tuple[Any, ...]], resources: Resources

@@ -82,6 +82,12 @@ def check_owner(domain: str, shop_domain: str, texts: Sequence[str]) -> CheckedR
     return CheckedRecord("Owner", owner_name(domain), state, detail, f"Add the TXT record `{wanted}`.")
 
 
+def unanswered(domain: str) -> CheckedRecord:
+    """What is said of a domain of which DNS does not answer: whether its shop may send from it stays as it was."""
+    detail = "no name server answers"
+    return CheckedRecord("Owner", owner_name(domain), RecordState.MISSING, detail, "Mend the domain's name servers.")
+
+
 def is_verified(records: Sequence[CheckedRecord]) -> bool:
     """Whether the shop may send from the domain: it names the shop, and has a key that the provider signs with.
 

@@ -17,12 +17,16 @@ from wishcraft.domain.mail_domains import (
     is_verified,
     owner_name,
     spf_terms,
+    unanswered,
 )
+from wishcraft.errors import DnsUnavailable
 from wishcraft.mail.dns_client import DnsClient
 from wishcraft.resources import Resources
 from wishcraft.store import shops
 
 _MOST_SPF_RECORDS: Final = 2 * MAX_SPF_LOOKUPS
+_MOST_UNANSWERED: Final = 10
+"""If DNS answers for none of so many domains, it is at fault, not they."""
 
 
 async def check_domain(
@@ -55,18 +59,29 @@ async def check_senders_of_shops(
         The records by domain.
 
     Raises:
-        DnsUnavailable: No DNS server answered; the shops after the last one that was checked are as before.
+        DnsUnavailable: No DNS server answered for any shop. If it is for some alone, these are as before.
     """
     checked: dict[str, list[CheckedRecord]] = {}
+    failures, is_answered = list[DnsUnavailable](), False
     async with resources.db.repeatable_read() as session:
         active = await shops.find_active(session)
     for shop in active:
         domain = domain_of(shop.settings.mail_from) if shop.settings.mail_from else None
-        records = await _check_shop(dns, domain, shop.domain, selectors) if domain else []
+        try:
+            records = await _check_shop(dns, domain, shop.domain, selectors) if domain else []
+        except DnsUnavailable as error:  # of a domain that its owner neglects: it must not keep others from a check
+            failures.append(error)
+            if not is_answered and len(failures) >= _MOST_UNANSWERED:
+                raise
+            checked.setdefault(domain or "", []).append(unanswered(domain or ""))
+            continue
+        is_answered |= domain is not None
         async with resources.db.transaction() as session:
             await shops.set_verified_mail_domain(session, shop.id, domain if is_verified(records) else None)
         if domain:
             checked.setdefault(domain, []).extend(records)
+    if failures and not is_answered:
+        raise failures[0]
     return checked
 
 

@@ -62,6 +62,26 @@ async def test_made_up_certificates_hold_up_no_message_with_a_known_one(sns: Sns
     assert asked.count("/true.pem") == 1
 
 
+async def test_known_certificate_is_used_for_a_day_while_sns_does_not_answer(
+    sns: Sns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, now = [200, 503, 503, 503, 503], [1_000.0]
+    monkeypatch.setattr("wishcraft.mail.events.sns.time.monotonic", lambda: now[0])
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        return httpx.Response(answers.pop(0), content=sns.certificate)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        verifier = SnsVerifier(http, TOPIC_ARN)
+        for later in (0, 3_601, 31, 3_601):
+            now[0] += later
+            await verifier.verify(signed(sns, f"{AMAZON}/true.pem"))
+        now[0] += 86_400
+        with pytest.raises(EventsUnverified):
+            await verifier.verify(signed(sns, f"{AMAZON}/true.pem"))
+    assert not answers
+
+
 async def test_signature_that_is_no_base64_is_refused(verifier: SnsVerifier, sns: Sns) -> None:
     for signature in ("!", "\u00e9", "\x00", "YQ"):
         message = sns.message("{}", SigningCertURL=f"{AMAZON}/a.pem", Signature=signature)

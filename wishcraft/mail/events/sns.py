@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import httpx
 import orjson
@@ -38,7 +38,19 @@ _SECONDS: Final = 3.0
 _MAX_CERTIFICATE_BYTES: Final = 16 * 1024
 _KEPT_SECONDS: Final = 3_600.0
 _FAILED_SECONDS: Final = 30.0
+_GOOD_SECONDS: Final = 86_400.0
 _MOST_KEPT: Final = 16
+
+
+class _Known(NamedTuple):
+    """What is known of a certificate; times are on the monotonic clock."""
+
+    key: RSAPublicKey | None
+    """None if it could not be read."""
+    until: float
+    """When it is read again."""
+    good_until: float
+    """How long the key is used if it cannot be."""
 
 
 class SnsVerifier:
@@ -56,8 +68,8 @@ class SnsVerifier:
         self._http = http
         self._topic_arns = frozenset(arn.strip() for arn in topic_arns.split(",") if arn.strip())
         self._origin = origin
-        self._keys: dict[str, tuple[float, RSAPublicKey | None]] = {}
-        """By URL of the certificate, with the time on the monotonic clock until which it is used; None if it failed."""
+        self._known: dict[str, _Known] = {}
+        """By URL of the certificate."""
         self._fetching = asyncio.Lock()
 
     async def verify(self, body: bytes) -> Mapping[str, Any]:
@@ -106,24 +118,34 @@ class SnsVerifier:
     async def _key(self, url: str) -> RSAPublicKey:
         if not _CERTIFICATE.fullmatch(self._require_own(url)):
             raise EventsUnsigned("SigningCertURL is not the URL of a certificate.")
-        until, key = self._keys.get(url, (0.0, None))
-        if time.monotonic() >= until:
+        known = self._known.get(url)
+        if known is None or time.monotonic() >= known.until:
             async with self._fetching:  # one request at a time, whatever senders make up
-                until, key = self._keys.get(url, (0.0, None))
-                if time.monotonic() >= until:
-                    key = await self._fetch(url)
-                    self._keep(url, key)
-        if key is None:
+                known = self._known.get(url)
+                if known is None or time.monotonic() >= known.until:
+                    known = self._renewed(known, await self._fetch(url))
+                    self._keep(url, known)
+        if known.key is None:
             raise EventsUnverified("SNS's certificate could not be read")
-        return key
+        return known.key
 
-    def _keep(self, url: str, key: RSAPublicKey | None) -> None:
+    @staticmethod
+    def _renewed(before: _Known | None, fetched: RSAPublicKey | None) -> _Known:
+        """What is known after a request; a key that was good a day ago is used while SNS does not answer."""
+        now = time.monotonic()
+        if fetched is not None:
+            return _Known(fetched, now + _KEPT_SECONDS, now + _GOOD_SECONDS)
+        if before is not None and now < before.good_until:
+            return before._replace(until=now + _FAILED_SECONDS)
+        return _Known(None, now + _FAILED_SECONDS, now)
+
+    def _keep(self, url: str, known: _Known) -> None:
         """Keep what was read, in place of what failed if possible: URLs that senders make up displace no key."""
-        self._keys.pop(url, None)
-        while len(self._keys) >= _MOST_KEPT:
-            failed = (each for each, (_, kept) in self._keys.items() if kept is None)
-            del self._keys[next(failed, next(iter(self._keys)))]
-        self._keys[url] = (time.monotonic() + (_FAILED_SECONDS if key is None else _KEPT_SECONDS), key)
+        self._known.pop(url, None)
+        while len(self._known) >= _MOST_KEPT:
+            failed = (each for each, kept in self._known.items() if kept.key is None)
+            del self._known[next(failed, next(iter(self._known)))]
+        self._known[url] = known
 
     async def _fetch(self, url: str) -> RSAPublicKey | None:
         try:

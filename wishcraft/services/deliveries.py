@@ -189,8 +189,9 @@ async def send_claimed(
     for failure in outcomes:
         if isinstance(failure, BaseException):
             raise failure
-    if changes["failed"] >= MOST_FAILED and not changes["sent"]:
-        raise EveryMailRejected(f"the mail provider rejects every mail: {changes['failed']} of {changes['due']}")
+    rejected = changes["failed"] - changes["given_up"]
+    if rejected >= MOST_FAILED and not changes["sent"]:
+        raise EveryMailRejected(f"the mail provider rejects every mail: {rejected:,} so far")
 
 
 async def judge_refusals(resources: Resources, table: Table, since: datetime) -> None:

@@ -13,7 +13,7 @@ from tests.support.invitations import invite
 from wishcraft.domain.invitations import TRIED_FOR, TRIES, Answer
 from wishcraft.errors import TooManyAddressesRejected
 from wishcraft.resources import Resources
-from wishcraft.services.deliveries import judge_refusals
+from wishcraft.services.deliveries import MOST_FAILED, judge_refusals
 from wishcraft.services.invitations.send import invite_shop
 from wishcraft.settings import Settings
 from wishcraft.store import invitations
@@ -61,6 +61,18 @@ async def test_a_mail_that_the_server_puts_off_is_given_up_after_four_days(
     counts = await invite_shop(resources, settings, shop, now=NOW)
     assert (counts["postponed"], counts["failed"]) == (0, 1)
     assert state_of(demo, HUGO) == ("failed", 0)
+
+
+async def test_invitations_that_are_given_up_do_not_stop_a_run(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, *(f"p{number}@example.com" for number in range(MOST_FAILED)))
+    mailbox.set_fault(Fault(FaultKind.DEFER))
+    await invite_shop(resources, settings, shop, now=NOW)
+    demo.execute("UPDATE invitations SET expires_at = expires_at - %s", [TRIED_FOR])
+    invite(demo, HUGO)
+    counts = await invite_shop(resources, settings, shop, now=NOW)
+    assert (counts["failed"], counts["given_up"], counts["postponed"]) == (MOST_FAILED, MOST_FAILED, 1)
 
 
 @pytest.mark.parametrize(("fault", "sent"), [(FaultKind.DROP, 0), (FaultKind.DEFER, 1)])

@@ -64,7 +64,7 @@ async def invite_shop(
     reminders, but a mail is not sent for ever: see `TRIES` and `TRIED_FOR`.
 
     Returns:
-        Counts: those of `remind_shop`, and `waiting` because of a limit.
+        Counts: those of `remind_shop`, those of `failed` that were `given_up`, and `waiting` because of a limit.
 
     Raises:
         MailUnavailable, SenderRejected, EveryMailRejected, ConfigurationError, RunStopped: As `remind_shop`.
@@ -81,7 +81,7 @@ async def invite_shop(
                 await deliveries.release_claims(session, Invitation, shop.id)
             given_up = await invitations.give_up(session, shop.id)
         resources.counters.count("mails_total", given_up, outcome="failed")
-        changes.update(due=given_up, failed=given_up)
+        changes.update(due=given_up, failed=given_up, given_up=given_up)
         async with resources.db.repeatable_read() as session:
             is_on = shop.settings.email_notifications
             waiting = await invitations.find_waiting(session, shop.id, today) if is_on else []

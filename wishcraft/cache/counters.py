@@ -90,8 +90,8 @@ FAMILIES: Final[Mapping[str, Family]] = {
     ),
     "mail_outcomes_total": Family(
         Kind.COUNTER,
-        "Mails of which the mail provider told what became of them, by shop: delivered, bounced, complained and so on.",
-        ("shop", "outcome"),
+        "Mails of which the mail provider told what became of them: delivered, bounced, complained and so on.",
+        ("shop", "provider", "outcome"),
     ),
     "mail_paused": Family(
         Kind.GAUGE, "Whether the shop sends no mail because of too many complaints, as of its last run.", ("shop",)

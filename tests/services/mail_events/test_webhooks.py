@@ -325,8 +325,8 @@ async def test_outcomes_are_counted_by_shop_all_kinds_from_the_first_on(
     await resources.counters.flush()
     families = await resources.counters.read()
     counted = {each.labels: each.value for each in families["mail_outcomes_total"]}
-    assert counted["maple-and-pine.myshopify.com", "delivered"] == 2
-    assert counted["maple-and-pine.myshopify.com", "complained"] == 0
+    assert counted["maple-and-pine.myshopify.com", "ses", "delivered"] == 2
+    assert counted["maple-and-pine.myshopify.com", "ses", "complained"] == 0
     assert sum(counted.values()) == 3
 
 

@@ -47,6 +47,6 @@ def _row(shop_domain: str, provider: str, event: MailEvent) -> Received:
         webhook_id=f"{provider}:{sha256(named).hexdigest()[:_ID_DIGITS]}",
         triggered_at=event.occurred_at,
         api_version=None,
-        payload=orjson.dumps(event.to_json()),
+        payload=orjson.dumps({**event.to_json(), "provider": provider}),
         signature=b"",
     )

@@ -58,7 +58,8 @@ async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequ
             decided = await webhook_events.find_decided(session, list(hard), TOO_MANY)
             failed = {message_id: DecisionNeeded(TOO_MANY) for message_id in hard.keys() - decided}
     judged = {message_id: event for message_id, event in events.items() if message_id not in failed}
-    outcomes = Counter[MailOutcome]()
+    providers = {message.id: str(message.payload.get("provider", "unknown")) for message in messages}
+    outcomes = Counter[tuple[str, MailOutcome]]()
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         changed, told = set[int](), list[tuple[SentMail, RecordedOutcome]]()
@@ -71,12 +72,14 @@ async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequ
                 changed |= changed_of_table
                 told += told_of_table
         await _suppress(write, shop.id, told, trusts_soft=trusts_soft)
-        outcomes.update(each for message_id in changed if (each := judged[message_id].outcome))
+        outcomes.update((providers[each], found) for each in changed if (found := judged[each].outcome))
         return dict.fromkeys(judged.keys() - changed, WebhookOutcome.IGNORED)
 
     async def count() -> None:
-        for outcome in MailOutcome if outcomes else ():  # all of them: then the first one of a kind is an increase, too
-            resources.counters.count("mail_outcomes_total", outcomes[outcome], shop=shop.domain, outcome=outcome.value)
+        for provider in {provider for provider, _ in outcomes}:
+            for outcome in MailOutcome:  # all of them: then the first one of a kind is an increase, too
+                labels = {"shop": shop.domain, "provider": provider, "outcome": outcome.value}
+                resources.counters.count("mail_outcomes_total", outcomes[provider, outcome], **labels)
 
     return Effect(frozenset(), apply, failed, after_commit=count)
 

@@ -106,11 +106,11 @@ def alertmanager_configuration(mail: MailServer, runbook_url: str) -> dict[str, 
         ConfigurationError: As `MailServer.options`.
     """
     found = _read("alertmanager.yaml")
-    [receiver] = found["receivers"]
-    [email] = receiver["email_configs"]
-    email["to"] = mail.recipient
     # Nothing that ends the template's string or refers to a group of its expression.
-    email["text"] = email["text"].replace("RUNBOOK_URL", quote(runbook_url.rstrip("/"), safe=":/?&=#@%+~,;"))
+    url = quote(runbook_url.rstrip("/"), safe=":/?&=#@%+~,;")
+    for receiver in found["receivers"]:
+        for email in receiver["email_configs"]:
+            email |= {"to": mail.recipient, "text": email["text"].replace("RUNBOOK_URL", url)}
     return {"global": mail.options()} | found
 
 

@@ -305,7 +305,10 @@ def test_set_up_of_the_example_installation_writes_the_configuration(
     assert scraping["static_configs"] == [{"targets": ["api:8000"]}]
     assert scraping["authorization"] == {"credentials_file": "/run/secrets/metrics_token"}
     text = (tmp_path / "out/alertmanager.yaml").read_text()
-    assert json.loads(text)["receivers"][0]["email_configs"][0]["to"] == "ops@b.example"
+    emails = [email for each in json.loads(text)["receivers"] for email in each["email_configs"]]
+    assert {email["to"] for email in emails} == {"ops@b.example"}
+    assert [email["send_resolved"] for email in emails] == [True, False]  # a failed run is not over later
+    assert "RUNBOOK_URL" not in text
     assert "https://docs.example/a%22b%241" in text
     assert (tmp_path / "out/alertmanager.yaml").stat().st_mode & 0o777 == 0o600
 

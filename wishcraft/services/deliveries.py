@@ -118,7 +118,7 @@ async def is_paused(resources: Resources, shop: ShopRef) -> bool:
         counts = await mail_events.count_complaints(session, shop.id, since)
         if paused := too_many_complaints(counts.complained, counts.told):
             # A mail server tells of bounces and complaints alone: of most mails that were sent, nothing is told.
-            counts = counts._replace(told=max(counts.told, await mail_events.count_sent(session, shop.id, since)))
+            counts = counts._replace(told=max(counts.told, await mail_events.count_sent(session, since, shop.id)))
             paused = too_many_complaints(counts.complained, counts.told)
     resources.counters.set("mail_paused", float(paused), shop=shop.domain)
     if paused:

@@ -53,8 +53,12 @@ _COMPLAINTS: Final = text("""
     ) told
 """)
 _SENT: Final = text("""
-    SELECT (SELECT count(*) FROM reminders WHERE shop_id = :shop_id AND state = 'sent' AND claimed_at >= :since)
-        + (SELECT count(*) FROM invitations WHERE shop_id = :shop_id AND state = 'sent' AND claimed_at >= :since)
+    SELECT count(*) FROM (
+        SELECT shop_id FROM reminders WHERE state = 'sent' AND claimed_at >= :since
+        UNION ALL
+        SELECT shop_id FROM invitations WHERE state = 'sent' AND claimed_at >= :since
+    ) sent
+    WHERE CAST(:shop_id AS bigint) IS NULL OR shop_id = :shop_id
 """)
 _COUNT_DAYS: Final = text("""
     SELECT ceil(extract(epoch FROM CAST(:end AS timestamptz) - outcome_at) / 86400)::int - 1 AS days_ago,
@@ -163,8 +167,8 @@ async def count_complaints(session: AsyncSession, shop_id: int, since: datetime)
     return Complaints._make((await session.execute(_COMPLAINTS, {"shop_id": shop_id, "since": since})).one())
 
 
-async def count_sent(session: AsyncSession, shop_id: int, since: datetime) -> int:
-    """How many mails of the shop were sent since then. Reads all reminders: for rare use."""
+async def count_sent(session: AsyncSession, since: datetime, shop_id: int | None = None) -> int:
+    """How many mails of the shop, or of all, were sent since then. Reads all reminders: for rare use."""
     number: int = (await session.execute(_SENT, {"shop_id": shop_id, "since": since})).scalar_one()
     return number
 

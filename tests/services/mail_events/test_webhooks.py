@@ -232,6 +232,22 @@ async def test_doubted_bounce_counts_once_a_person_replays_it(
     assert [each.id for each in (await find_dead_letters(resources, None, 9))[0]] == others
 
 
+@pytest.mark.parametrize(("others", "number"), [(0, 4), (20, 8)])
+async def test_mail_that_did_not_bounce_by_smtp_counts_as_delivered(
+    resources: Resources, sent: Tell, demo: Demo, others: int, number: int
+) -> None:
+    demo.execute("UPDATE invitations SET claimed_at = NULL")
+    for n in range(others):
+        sent(f"fine{n}@example.com")
+    for n in range(8):
+        mail = sent(f"{n}@example.com")
+        event = MailEvent(mail, BOUNCED, permanent=True, event_id="permanent", occurred_at=datetime.now(UTC))
+        await store_events(resources.db, Inbox(resources.db, WebhookQueue(resources.redis)), "smtp", [event])
+        [[row_id]] = demo.execute("SELECT max(id) FROM webhook_events").fetchall()
+        await process(resources, HANDLERS, MAPLE, [row_id])
+    assert demo.execute("SELECT count(*) FROM email_suppressions").fetchall() == [(number,)]
+
+
 async def test_several_bounces_of_one_mail_are_one(tell: Tell, sent: Tell, demo: Demo) -> None:
     mail = sent()
     assert (await tell(*[(mail, BOUNCED, True)] * 5))["applied"] == 1

@@ -20,7 +20,7 @@ from wishcraft.errors import ConfigurationError, DatabaseRejected, DatabaseUnava
 from wishcraft.mail.events.dsn import read_report, reference_of
 from wishcraft.resources import Resources
 from wishcraft.services.deliveries import reference_keys
-from wishcraft.services.mail_events.receive import store_events
+from wishcraft.services.mail_events.receive import BY_SMTP, store_events
 from wishcraft.services.webhooks.inbox import Inbox
 from wishcraft.settings import Settings
 
@@ -98,7 +98,7 @@ class _Handler:
             event = await asyncio.to_thread(read_report, content, reference, datetime.now(UTC))
             if event is None or event.outcome is None:
                 return "250 2.0.0 Ignored"
-            await store_events(self._resources.db, self._inbox, "smtp", [event])
+            await store_events(self._resources.db, self._inbox, BY_SMTP, [event])
         except DatabaseUnavailable:
             return "451 4.3.0 Not stored, try again later"
         except DatabaseRejected:

@@ -23,6 +23,7 @@ from wishcraft.domain.reminders import too_many_rejected
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import DecisionNeeded, PayloadInvalid
 from wishcraft.resources import Resources
+from wishcraft.services.mail_events.receive import BY_SMTP
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handling import Effect, Message
 from wishcraft.store import audit_log, locks, mail_events, suppressions, webhook_events
@@ -50,21 +51,22 @@ async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequ
     """
     events = {message.id: _read(message, shop) for message in messages}
     hard, soft = (_with_outcome(events, each) for each in (MailOutcome.BOUNCED, MailOutcome.SOFT_BOUNCED))
+    providers = {message.id: str(message.payload.get("provider", "unknown")) for message in messages}
+    is_silent = BY_SMTP in providers.values()
     failed = {}
     async with resources.db.autocommit() as session:
-        trusts_soft = not await _is_doubtful(session, soft, MailOutcome.SOFT_BOUNCED)
-        trusts_hard = not await _is_doubtful(session, hard, MailOutcome.BOUNCED)
+        trusts_soft = not await _is_doubtful(session, soft, MailOutcome.SOFT_BOUNCED, is_silent=is_silent)
+        trusts_hard = not await _is_doubtful(session, hard, MailOutcome.BOUNCED, is_silent=is_silent)
         if not trusts_hard:
             decided = await webhook_events.find_decided(session, list(hard), TOO_MANY)
             failed = {message_id: DecisionNeeded(TOO_MANY) for message_id in hard.keys() - decided}
     judged = {message_id: event for message_id, event in events.items() if message_id not in failed}
-    providers = {message.id: str(message.payload.get("provider", "unknown")) for message in messages}
     outcomes = Counter[tuple[str, MailOutcome]]()
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         changed, told = set[int](), list[tuple[SentMail, RecordedOutcome]]()
         if hard and trusts_hard:
-            await _require_trust(write, hard)
+            await _require_trust(write, hard, is_silent=is_silent)
         for table in MailTable:
             of_table = {message_id: each for message_id, each in judged.items() if each.reference.table is table}
             if of_table:
@@ -99,21 +101,24 @@ def _with_outcome(events: Mapping[int, MailEvent], outcome: MailOutcome) -> dict
     return {message_id: event for message_id, event in events.items() if event.outcome is outcome}
 
 
-async def _require_trust(write: RegistryWrite, hard: Mapping[int, MailEvent]) -> None:
+async def _require_trust(write: RegistryWrite, hard: Mapping[int, MailEvent], *, is_silent: bool) -> None:
     """Judge hard bounces again, after those of all shops that are handled at once.
 
     Raises:
         DecisionNeeded: They are doubtful now.
     """
     await locks.serialise(write.session, "hard-bounces")
-    if await _is_doubtful(write.session, hard, MailOutcome.BOUNCED):
+    if await _is_doubtful(write.session, hard, MailOutcome.BOUNCED, is_silent=is_silent):
         raise DecisionNeeded(TOO_MANY)
 
 
-async def _is_doubtful(session: AsyncSession, bounces: Mapping[int, MailEvent], outcome: MailOutcome) -> bool:
+async def _is_doubtful(
+    session: AsyncSession, bounces: Mapping[int, MailEvent], outcome: MailOutcome, *, is_silent: bool
+) -> bool:
     """Whether so many mails have the outcome of these bounces that the provider must be at fault.
 
-    What is handled late is compared with its own day. Hard bounces that were doubted in the last day count, too.
+    What is handled late is compared with its own day. Hard bounces that were doubted in the last day count, too. If
+    the provider is silent about deliveries, a mail that did not bounce counts as delivered.
     """
     if not bounces:
         return False
@@ -122,7 +127,10 @@ async def _is_doubtful(session: AsyncSession, bounces: Mapping[int, MailEvent], 
     counts = await mail_events.count_bounces(session, since, outcome)
     is_hard = outcome is MailOutcome.BOUNCED
     doubted = await webhook_events.count_dead(session, TOPIC, now - JUDGED_PERIOD) if is_hard else 0
-    return too_many_rejected(counts.refused + doubted + len(mails), counts.sent)
+    bounced = counts.refused + doubted + len(mails)
+    if not is_silent or not too_many_rejected(bounced, counts.sent):
+        return too_many_rejected(bounced, counts.sent)
+    return too_many_rejected(bounced, await mail_events.count_sent(session, since) - bounced)
 
 
 async def _apply(

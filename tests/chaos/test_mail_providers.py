@@ -26,14 +26,13 @@ from tests.support.job_processes import command, environment
 from tests.support.killable_process import Process
 from tests.support.waiting import block_until, wait_until
 from wishcraft.domain.addresses import address_hash
+from wishcraft.services.deliveries import SENDS_AT_ONCE
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.chaos
 Demo = Connection[tuple[Any, ...]]
 RECIPIENTS: Final = int(os.environ.get("WISHCRAFT_CHAOS_MAILS", "400"))
 KILLS: Final = 5
-SENDS_AT_ONCE: Final = 4
-"""Of a run: so many mails of a killed one have an unknown outcome."""
 _ADDRESS: Final = re.compile(r"p\d+@example\.com")
 
 

@@ -1,4 +1,4 @@
-"""What sending reminders and sending invitations share: letterhead, delivery, outcomes, and judging refusals.
+"""What sending reminders and sending invitations share: letterhead, batches, delivery, outcomes, and judging refusals.
 
 Each outcome is recorded at once; at the end of a run it is decided which refused addresses are suppressed.
 """
@@ -7,11 +7,12 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfoNotFoundError
 
+from wishcraft.domain.batches import batches
 from wishcraft.domain.mail_domains import own_sender
 from wishcraft.domain.mail_events import (
     COMPLAINT_PERIOD,
@@ -39,7 +40,7 @@ from wishcraft.errors import (
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.rendering import Content, Letterhead
 from wishcraft.resources import Resources
-from wishcraft.services.checkpoint import Changes
+from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.settings import Settings
 from wishcraft.store import audit_log, deliveries, mail_events, reminders, shops
 from wishcraft.store.audit_log import Actor
@@ -62,6 +63,9 @@ _REASONS: Final = {
 }
 """Headings of a run's summary, by the count that the reason is of."""
 _log: Final = logging.getLogger(__name__)
+
+SendBatch = Callable[[Sequence[int]], Awaitable[None]]
+"""Claims and sends the mails with these ids."""
 
 
 class Delivery(NamedTuple):
@@ -100,7 +104,18 @@ async def find_letterhead(resources: Resources, shop: ShopRef, now: datetime) ->
     return letterhead, day
 
 
-async def goes_on(resources: Resources, shop: ShopRef, batch: int) -> bool:
+async def send_in_batches(
+    resources: Resources, shop: ShopRef, ids: Sequence[int], checkpoint: Checkpoint, send: SendBatch
+) -> None:
+    """Call `send` with `SENDS_AT_ONCE` ids at a time, until mail is switched off or complaints pause the shop."""
+    for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
+        await checkpoint(number * SENDS_AT_ONCE, len(ids))
+        if not await _goes_on(resources, shop, number):
+            return
+        await send(batch)
+
+
+async def _goes_on(resources: Resources, shop: ShopRef, batch: int) -> bool:
     """Whether a run sends this batch, the first of which is 0.
 
     Mail may have been switched off since the run began or waited for its lock, and complaints may have come.

@@ -4,10 +4,11 @@ As with reminders, rows are claimed in small batches and sent outside any transa
 once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 
-from wishcraft.domain.batches import batches
 from wishcraft.domain.invitations import Limits, derive_key, hash_token, make_token, within_limits
 from wishcraft.domain.mail_events import MailTable
 from wishcraft.mail.mailer import Mail
@@ -16,15 +17,14 @@ from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.deliveries import (
-    SENDS_AT_ONCE,
     Delivery,
     find_letterhead,
-    goes_on,
     is_paused,
     make_mail,
     make_reference,
     pause,
     send_claimed,
+    send_in_batches,
 )
 from wishcraft.services.reminders.unsubscribe import unsubscribe_link
 from wishcraft.settings import Settings
@@ -89,11 +89,7 @@ async def invite_shop(
                 pause(changes, len(waiting))
                 waiting = []
             ids = within_limits(waiting, await invitations.find_recent(session, shop.id), limits)
-        for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
-            await checkpoint(number * SENDS_AT_ONCE, len(ids))
-            if not await goes_on(resources, shop, number):
-                break
-            await _send(run, list(batch), changes)
+        await send_in_batches(resources, shop, ids, checkpoint, partial(_send, run, changes))
         async with resources.db.repeatable_read() as session:
             held = await deliveries.count_held(session, Invitation, shop.id)
     return {**changes, "held": held, "waiting": len(waiting) - len(ids)}
@@ -115,7 +111,7 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(settings.invitations_per_shop, settings.invitations_per_customer, settings.invitations_per_address)
 
 
-async def claim_within_limits(run: InvitationRun, ids: list[int]) -> list[tuple[ClaimedInvitation, Mail | None]]:
+async def claim_within_limits(run: InvitationRun, ids: Sequence[int]) -> list[tuple[ClaimedInvitation, Mail | None]]:
     """Claim those of these invitations that the limits still permit, each with its mail unless it is suppressed.
 
     The limits are counted again under a lock that ends with the transaction: the shop's lock may have been lost.
@@ -131,7 +127,7 @@ async def claim_within_limits(run: InvitationRun, ids: list[int]) -> list[tuple[
         return [(each, None if each.suppressed else _compose(run, each, tokens[each.id])) for each in claimed]
 
 
-async def _send(run: InvitationRun, ids: list[int], changes: Changes) -> None:
+async def _send(run: InvitationRun, changes: Changes, ids: Sequence[int]) -> None:
     claimed = await claim_within_limits(run, ids)
     delivery = Delivery(run.resources, run.settings, run.shop.id, Invitation)
     await send_claimed(delivery, len(claimed), [(each, mail) for each, mail in claimed if mail], changes)

@@ -6,12 +6,12 @@ Due reminders are stored as rows, claimed in small batches, and sent outside any
 at once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from typing import Final
 
-from wishcraft.domain.batches import batches
 from wishcraft.domain.mail_events import MailTable
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.domain.reminders import ReminderKind, due_dates
@@ -21,15 +21,14 @@ from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.deliveries import (
-    SENDS_AT_ONCE,
     Delivery,
     find_letterhead,
-    goes_on,
     is_paused,
     make_mail,
     make_reference,
     pause,
     send_claimed,
+    send_in_batches,
 )
 from wishcraft.services.reminders.unsubscribe import unsubscribe_link
 from wishcraft.settings import Settings
@@ -89,11 +88,7 @@ async def remind_shop(
         if await is_paused(resources, shop):
             pause(changes, len(ids))
             ids = []
-        for number, batch in enumerate(batches(ids, SENDS_AT_ONCE)):
-            await checkpoint(number * SENDS_AT_ONCE, len(ids))
-            if not await goes_on(resources, shop, number):
-                break
-            await _send(run, list(batch), changes)
+        await send_in_batches(resources, shop, ids, checkpoint, partial(_send, run, changes))
         async with resources.db.repeatable_read() as session:
             held = await deliveries.count_held(session, Reminder, shop.id)
     return {**changes, "held": held}
@@ -141,7 +136,7 @@ async def _find_work(run: ReminderRun) -> list[int]:
         return await reminders.find_sendable(session, shop_id, run.due)
 
 
-async def _send(run: ReminderRun, ids: list[int], changes: Changes) -> None:
+async def _send(run: ReminderRun, changes: Changes, ids: Sequence[int]) -> None:
     """Claim these reminders, compose their mails, send them concurrently, and count the outcomes.
 
     Raises the first error that keeps a mail from being sent, after all others have an outcome.

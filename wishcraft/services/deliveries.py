@@ -42,7 +42,7 @@ from wishcraft.mail.messages.rendering import Content, Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.settings import Settings
-from wishcraft.store import audit_log, deliveries, mail_events, reminders, shops
+from wishcraft.store import audit_log, deliveries, mail_events, shops
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.deliveries import ClaimedMail, Table
 from wishcraft.store.schema.mail import MailState
@@ -85,7 +85,7 @@ async def find_letterhead(resources: Resources, shop: ShopRef, now: datetime) ->
         ConfigurationError: Its time zone does not exist.
     """
     async with resources.db.repeatable_read() as session:
-        sender = await reminders.find_sender(session, shop.id)
+        sender = await shops.find_sender(session, shop.id)
     if sender is None:
         raise UnknownShop(f"{shop.domain} no longer exists")
     try:

@@ -16,16 +16,7 @@ from wishcraft.domain.registries import RegistryStatus
 from wishcraft.domain.reminders import ReminderKind
 from wishcraft.store.deliveries import ClaimedMail
 from wishcraft.store.engine import Database
-from wishcraft.store.schema import Invitation, Registry, Shop, ShopSettings
-
-
-class Sender(NamedTuple):
-    """The shop's values that its mails show."""
-
-    name: str
-    timezone: str
-    settings: ShopSettings
-    verified_mail_domain: str | None
+from wishcraft.store.schema import Invitation, Registry
 
 
 class DueReminders(NamedTuple):
@@ -130,13 +121,6 @@ _FAIL_PAST: Final = text(
     WHERE shop_id = :shop_id AND state IN ('pending', 'sending') AND event_date < :today
     """
 )
-
-
-async def find_sender(session: AsyncSession, shop_id: int) -> Sender | None:
-    """The shop as its mails show it, active or not; None if it does not exist."""
-    query = select(Shop.name, Shop.timezone, Shop.settings, Shop.verified_mail_domain).where(Shop.id == shop_id)
-    row = (await session.execute(query)).one_or_none()
-    return Sender(*row) if row else None
 
 
 async def iter_due_batches(

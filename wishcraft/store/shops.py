@@ -49,6 +49,15 @@ class Contact(NamedTuple):
     email: str
 
 
+class Sender(NamedTuple):
+    """The shop's values that its mails show."""
+
+    name: str
+    timezone: str
+    settings: ShopSettings
+    verified_mail_domain: str | None
+
+
 class InstalledShop(NamedTuple):
     """A shop, and whether the app is installed in it now."""
 
@@ -227,6 +236,13 @@ async def describe(session: AsyncSession, shop_id: int) -> ShopProfile:
     """The shop, which must exist, as its administrator sees it."""
     columns = (getattr(Shop, name) for name in ShopProfile._fields)
     return ShopProfile(*(await session.execute(select(*columns).where(Shop.id == shop_id))).one())
+
+
+async def find_sender(session: AsyncSession, shop_id: int) -> Sender | None:
+    """The shop as its mails show it, active or not; None if it does not exist."""
+    query = select(Shop.name, Shop.timezone, Shop.settings, Shop.verified_mail_domain).where(Shop.id == shop_id)
+    row = (await session.execute(query)).one_or_none()
+    return Sender(*row) if row else None
 
 
 async def set_verified_mail_domain(session: AsyncSession, shop_id: int, domain: str | None) -> None:

@@ -38,7 +38,7 @@ SELECT id, topic, payload FROM (
     ) f WINDOW w AS (ORDER BY id)
 ) s WHERE place = 1 OR size <= :bytes ORDER BY id
 """)
-_FIND_WAITING: Final = text("""
+_FIND_UNHANDLED: Final = text("""
 SELECT id, topic, payload FROM webhook_events
 WHERE shop_domain = :shop_domain AND topic = ANY(:topics) AND handled_at IS NULL AND payload IS NOT NULL ORDER BY id
 """)
@@ -141,9 +141,9 @@ async def find_payloads(
     return [StoredPayload(*row) for row in await session.execute(_FIND_PAYLOADS, parameters)]
 
 
-async def find_waiting(session: AsyncSession, shop_domain: str, topics: Sequence[str]) -> list[StoredPayload]:
+async def find_unhandled(session: AsyncSession, shop_domain: str, topics: Sequence[str]) -> list[StoredPayload]:
     """The shop's webhooks of these topics that are not handled."""
-    found = await session.execute(_FIND_WAITING, {"shop_domain": shop_domain, "topics": list(topics)})
+    found = await session.execute(_FIND_UNHANDLED, {"shop_domain": shop_domain, "topics": list(topics)})
     return [StoredPayload(*row) for row in found]
 
 

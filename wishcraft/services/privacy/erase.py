@@ -65,7 +65,7 @@ class Erasure:
     async def look_up(self) -> None:
         """Find the registries that are about the people, and the ids that were merged into theirs."""
         async with self._resources.db.autocommit() as session:
-            merges = await webhook_inbox.find_waiting(session, self._shop.domain, [MERGE])
+            merges = await webhook_inbox.find_unhandled(session, self._shop.domain, [MERGE])
             waiting = [merge for each in merges if (merge := _merge_of(each.payload))]
             self.people = [await self._with_merged(session, person, waiting) for person in self.people]
             for person in self.people:

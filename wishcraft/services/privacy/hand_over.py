@@ -67,7 +67,7 @@ async def handle_data_requests(resources: Resources, shop: ShopRef, messages: Se
 
 async def _is_to_be_erased(session: AsyncSession, shop: ShopRef, person: Person) -> bool:
     """Whether a redaction of the person or the shop waits: until it is handled, nothing is handed over."""
-    for waiting in await webhook_inbox.find_waiting(session, shop.domain, [REDACT_CUSTOMER, REDACT_SHOP]):
+    for waiting in await webhook_inbox.find_unhandled(session, shop.domain, [REDACT_CUSTOMER, REDACT_SHOP]):
         content: Any = read_payload(waiting.payload)
         with suppress(PayloadInvalid):
             if waiting.topic == REDACT_SHOP or (

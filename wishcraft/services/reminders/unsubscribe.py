@@ -8,7 +8,7 @@ from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.domain.unsubscribe import Subscription, derive_keys, make_token, read_token
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
-from wishcraft.store import audit_log, reminders, suppressions
+from wishcraft.store import audit_log, shops, suppressions
 from wishcraft.store.audit_log import Actor, Origin
 
 LIFTED_BY_LINK: Final = (SuppressionReason.UNSUBSCRIBE, SuppressionReason.BOUNCE)
@@ -47,7 +47,7 @@ async def find_unsubscribe_target(resources: Resources, settings: Settings, toke
     if subscription is None:
         return None
     async with resources.db.repeatable_read() as session:
-        sender = await reminders.find_sender(session, subscription.shop_id)
+        sender = await shops.find_sender(session, subscription.shop_id)
         reason = await suppressions.find_reason(session, subscription.shop_id, subscription.address_hash)
     if sender is None:
         return None

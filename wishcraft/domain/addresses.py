@@ -74,6 +74,6 @@ def _ascii_domain(domain: str) -> str | None:
 def address_hash(shop_id: int, address: str) -> bytes:
     """SHA-256 of a normalised address, salted with the shop's id, so that shops cannot compare hashes.
 
-    The store computes the same in SQL: `sha256(convert_to(shop_id || ':' || recipient, 'UTF8'))`.
+    The store computes the same in SQL: `store.suppressions.hash_sql`.
     """
     return hashlib.sha256(f"{shop_id}:{address}".encode()).digest()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Text, cast, func, literal, select, update
+from sqlalchemy import LargeBinary, func, literal, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,6 +15,7 @@ from wishcraft.domain.addresses import normalise
 from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.store.schema import EmailSuppression, Invitation, Reminder
 from wishcraft.store.schema.mail import MailState
+from wishcraft.store.suppressions import hash_sql
 
 Table = type[Reminder] | type[Invitation]
 _REJECTED: Final = "refused: "
@@ -110,8 +111,7 @@ async def suppress_rejected(session: AsyncSession, table: Table, since: datetime
         .returning(table.shop_id, table.recipient)
         .cte("refused")
     )
-    salted = cast(refused.c.shop_id, Text) + ":" + refused.c.recipient  # as in `domain.addresses.address_hash`
-    address_hash = func.sha256(func.convert_to(salted, "UTF8"))
+    address_hash = literal_column(hash_sql("refused.shop_id", "refused.recipient"), LargeBinary)
     rows = select(refused.c.shop_id, address_hash, literal(SuppressionReason.BOUNCE.value)).distinct()
     rows = rows.order_by(refused.c.shop_id, address_hash)  # as all who suppress several, or two wait for each other
     key = EmailSuppression.shop_id, EmailSuppression.address_hash

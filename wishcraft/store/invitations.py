@@ -8,7 +8,21 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final, NamedTuple
 
-from sqlalchemy import Text, and_, case, cast, delete, func, insert, or_, select, text, update
+from sqlalchemy import (
+    LargeBinary,
+    Text,
+    and_,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.addresses import mailbox_hash, normalise
@@ -22,6 +36,7 @@ from wishcraft.store.schema import CountedInvitation, EmailSuppression, Invitati
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.schema.registries import CoRegistrant
 from wishcraft.store.statements import Call, Statement
+from wishcraft.store.suppressions import hash_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +110,12 @@ _GIVE_UP: Final = text("""
         AND (attempts >= :tries OR expires_at < now() + CAST(:left AS interval))
     RETURNING id
 """)
-_CLAIM: Final = text("""
+_CLAIM: Final = text(f"""
     WITH mine AS (
         SELECT m.id, r.event_type, r.event_date, r.customer_first_name, r.customer_last_name, r.customer_email,
             w.token_hash, EXISTS (
                 SELECT FROM email_suppressions x WHERE x.shop_id = m.shop_id
-                AND x.address_hash = sha256(convert_to(m.shop_id || ':' || m.recipient, 'UTF8'))) AS suppressed
+                AND x.address_hash = {hash_sql("m.shop_id", "m.recipient")}) AS suppressed
         FROM unnest(CAST(:ids AS bigint[]), CAST(:hashes AS bytea[])) AS w (id, token_hash)
         JOIN invitations m ON m.id = w.id JOIN registries r ON r.id = m.registry_id
         WHERE m.shop_id = :shop_id
@@ -116,7 +131,7 @@ _CLAIM: Final = text("""
     RETURNING m.id, m.attempts AS attempt, m.message_id, m.recipient, mine.suppressed, mine.event_type, mine.event_date,
         mine.customer_first_name AS first_name, mine.customer_last_name AS last_name, mine.customer_email AS registrant,
         m.registry_id
-""").columns(event_type=Registry.event_type.type)
+""").columns(event_type=Registry.event_type.type)  # noqa: S608  ours
 STATUS: Final = case(
     (Invitation.answer.is_not(None), cast(Invitation.answer, Text)),
     (Invitation.expires_at < func.now(), InvitationStatus.EXPIRED.value),
@@ -261,8 +276,7 @@ async def find_linked(session: AsyncSession, token_hash: bytes) -> LinkedInvitat
     """The invitation whose link has the token of this hash, in any shop."""
     # A removed address is not to be told more than that the invitation has ended.
     status = case((Invitation.removed_at.is_(None), STATUS), else_=InvitationStatus.EXPIRED.value)
-    salted = cast(Invitation.shop_id, Text) + ":" + Invitation.recipient  # as in `domain.addresses.address_hash`
-    hashed = func.sha256(func.convert_to(salted, "UTF8"))
+    hashed = literal_column(hash_sql("invitations.shop_id", "invitations.recipient"), LargeBinary)
     suppressed = (
         select(EmailSuppression.reason)
         .where(EmailSuppression.shop_id == Invitation.shop_id, EmailSuppression.address_hash == hashed)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.people import Person
 from wishcraft.store.schema.registries import CoRegistrant
+from wishcraft.store.suppressions import hash_sql
 
 
 class NamedIn(NamedTuple):
@@ -32,7 +33,7 @@ class NamedIn(NamedTuple):
 def _is_theirs(column: str) -> str:
     """The SQL of whether an address is one of the person's."""
     spelled = f"normalize(lower(btrim({column})), NFC)"
-    return f"sha256(convert_to(CAST(:shop_id AS bigint) || ':' || {spelled}, 'UTF8')) = ANY(CAST(:contacts AS bytea[]))"
+    return f"{hash_sql('CAST(:shop_id AS bigint)', spelled)} = ANY(CAST(:contacts AS bytea[]))"
 
 
 _ADDRESSED: Final = f"shop_id = :shop_id AND created_at < :before AND {_is_theirs('recipient')}"

@@ -17,6 +17,7 @@ from wishcraft.domain.reminders import ReminderKind
 from wishcraft.store.deliveries import ClaimedMail
 from wishcraft.store.engine import Database
 from wishcraft.store.schema import Invitation, Registry
+from wishcraft.store.suppressions import hash_sql
 
 
 class DueReminders(NamedTuple):
@@ -72,7 +73,7 @@ _PLAN: Final = text(
 )
 _FIND_DUE: Final = text(
     f"WITH wanted AS ({_ROWS})"  # noqa: S608  constants alone
-    """
+    f"""
     SELECT r.slug, w.kind, w.event_date, count(*)
     FROM wanted w
     LEFT JOIN reminders m USING (registry_id, kind, event_date, recipient)
@@ -80,7 +81,7 @@ _FIND_DUE: Final = text(
     WHERE (m.id IS NULL OR m.state = 'pending')
       AND NOT EXISTS (
           SELECT FROM email_suppressions s WHERE s.shop_id = :shop_id
-          AND s.address_hash = sha256(convert_to(CAST(:shop_id AS text) || ':' || w.recipient, 'UTF8')))
+          AND s.address_hash = {hash_sql("CAST(:shop_id AS text)", "w.recipient")})
     GROUP BY r.slug, w.kind, w.event_date ORDER BY w.event_date, r.slug
     """
 )
@@ -101,7 +102,7 @@ _CLAIM: Final = text(
     WITH mine AS (
         SELECT m.id, r.slug, r.customer_email, EXISTS (
             SELECT FROM email_suppressions x WHERE x.shop_id = m.shop_id
-            AND x.address_hash = sha256(convert_to(m.shop_id || ':' || m.recipient, 'UTF8'))) AS suppressed
+            AND x.address_hash = {hash_sql("m.shop_id", "m.recipient")}) AS suppressed
         {_SENDABLE} AND m.id = ANY(CAST(:ids AS bigint[]))
         ORDER BY m.id FOR UPDATE OF m SKIP LOCKED
     )

@@ -10,6 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.domain.mail_events import SuppressionReason
 from wishcraft.store.schema import EmailSuppression, Invitation, Registry
 
+
+def hash_sql(shop_id: str, recipient: str) -> str:
+    """SQL of `domain.addresses.address_hash` for these SQL expressions."""
+    return f"sha256(convert_to({shop_id} || ':' || {recipient}, 'UTF8'))"
+
+
 # What says more of the owner's will replaces what says less: a click that lifts a bounce must not end the others.
 _IS_STRONGER: Final = """
     array_position(ARRAY['bounce', 'unsubscribe', 'complaint'], excluded.reason)
@@ -34,12 +40,12 @@ _LIFT: Final = text(
 )
 # Invitations that were not sent for the suppression wait again, as new ones.
 _INVITE_AGAIN: Final = text(
-    """
+    f"""
     UPDATE invitations SET state = 'pending', attempts = 0, last_error = NULL, expires_at = NULL, updated_at = now()
     WHERE shop_id = :shop_id AND state = 'suppressed' AND answer IS NULL AND removed_at IS NULL
         AND (expires_at IS NULL OR expires_at > now())
-        AND sha256(convert_to(shop_id || ':' || recipient, 'UTF8')) = ANY(:hashes)
-    """
+        AND {hash_sql("shop_id", "recipient")} = ANY(:hashes)
+    """  # noqa: S608  ours
 )
 _IMPORT: Final = text(
     f"""

@@ -36,7 +36,8 @@ async def test_guests_buy_for_registries_that_they_see_through_the_proxy(
             days.append(await shop_for_a_while(living, ACTIONS))
             await living.simulator.webhooks.drain()
             totals = living.simulator.webhooks.totals
-            assert (totals.sent, totals.given_up, totals.lost) == (totals.accepted, 0, 0)
+            assert (totals.given_up, totals.lost, totals.pending) == (0, 0, 0)
+            assert totals.accepted == totals.sent - totals.tried_again  # which a busy machine may need
             orders = {order.id: order for shop in living.simulator.shops.values() for order in shop.orders.all()}
     assert days[0] == days[1]  # the same for the same seed
     assert {what for _, what, _ in days[0]} == {"view", "cart", "order", "edit", "cancel", "return", "payment"}

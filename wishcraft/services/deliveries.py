@@ -132,7 +132,7 @@ async def is_paused(resources: Resources, shop: ShopRef) -> bool:
     async with resources.db.autocommit() as session:
         counts = await mail_events.count_complaints(session, shop.id, since)
         if paused := too_many_complaints(counts.complained, counts.told):
-            # A mail server tells of bounces and complaints alone: of most mails that were sent, nothing is told.
+            # A mail server reports bounces and complaints alone, so most mails that were sent have no outcome.
             counts = counts._replace(told=max(counts.told, await mail_events.count_sent(session, since, shop.id)))
             paused = too_many_complaints(counts.complained, counts.told)
     resources.counters.set("mail_paused", float(paused), shop=shop.domain)

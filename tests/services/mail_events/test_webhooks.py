@@ -222,7 +222,7 @@ async def test_provider_that_bounces_most_suppresses_few_whatever_it_delivers_me
 async def test_doubted_bounce_counts_once_a_person_replays_it(
     resources: Resources, tell: Tell, sent: Tell, demo: Demo
 ) -> None:
-    """A mail server tells of no delivery: without a person, nothing would end the doubt."""
+    """A mail server reports no delivery: without a person, nothing would end the doubt."""
     for n in range(7):
         await tell((sent(f"{n}@example.com"), BOUNCED, True))
     [first, *others] = [each.id for each in (await find_dead_letters(resources, None, 9))[0]]

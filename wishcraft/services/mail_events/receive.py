@@ -14,7 +14,7 @@ from wishcraft.store.engine import Database
 from wishcraft.store.webhook_inbox import Received
 
 BY_SMTP: Final = "smtp"
-"""The provider of events that came as bounces: a mail server tells of no delivery."""
+"""The provider of events that came as bounces: a mail server reports no delivery."""
 _ID_DIGITS: Final = 32
 
 

@@ -246,8 +246,9 @@ async def find_sender(session: AsyncSession, shop_id: int) -> Sender | None:
 
 
 async def set_verified_mail_domain(session: AsyncSession, shop_id: int, domain: str | None) -> None:
-    """Store from which domain the shop may send mail."""
-    await session.execute(update(Shop).where(Shop.id == shop_id).values(verified_mail_domain=domain))
+    """Store from which domain the shop may send mail; a shop that may already is left as it is."""
+    is_other = Shop.verified_mail_domain.is_distinct_from(domain)
+    await session.execute(update(Shop).where(Shop.id == shop_id, is_other).values(verified_mail_domain=domain))
 
 
 async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:

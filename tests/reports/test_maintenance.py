@@ -192,3 +192,18 @@ async def test_maintenance_reports_without_redis_say_that_it_does_not_answer(set
     assert day.tables[CACHE_BY_DAY] == []
     assert "Redis did not answer" in section(week, "What warming is worth")
     assert month.verdict.endswith("the dependencies, which could not be checked.")
+
+
+async def test_daily_report_names_the_shops_that_complaints_pause_and_no_others(
+    resources: Resources, demo: Demo
+) -> None:
+    demo.execute(
+        """INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, state, outcome, outcome_at)
+           SELECT r.shop_id, r.id, 'day', current_date, 'jo' || n || '@example.com', 'sent', 'complained',
+               now() - interval '3 days'
+           FROM generate_series(1, 3) n, (SELECT * FROM registries WHERE shop_id < 3 ORDER BY id) r
+           WHERE r.id IN (SELECT min(id) FROM registries GROUP BY shop_id) AND (r.shop_id = 1 OR n < 3)"""
+    )
+    page = await build_daily(resources, [], NO_TABLE, datetime.now(UTC))
+    assert "no mail of maple-and-pine, which complaints pause" in page.verdict
+    assert "lumiere" not in page.verdict

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from wishcraft.cache.inspection import sample_slugs
+from wishcraft.domain.mail_events import COMPLAINT_PERIOD, MIN_COMPLAINTS
 from wishcraft.errors import CacheUnavailable
 from wishcraft.reports.page import (
     NO_DATA,
@@ -75,8 +76,10 @@ async def build_daily(
         failed = await mail_statistics.find_failures(session, begin, now)
         outcomes = await mail_events.count_outcomes_by_shop(session, begin, now)
         dead, all_dead = await webhook_events.find_dead(session, None, _LISTED_DEAD_LETTERS)
-        active = await shops.find_active(session)
-    paused = [shop.domain for shop in active if await is_paused(resources, shop)]
+        weekly = await mail_events.count_outcomes_by_shop(session, now - COMPLAINT_PERIOD, now)
+        complained = {each.shop for each in weekly if each.complained >= MIN_COMPLAINTS}
+        suspects = [shop for shop in await shops.find_active(session) if shop.domain in complained]
+    paused = [shop.domain for shop in suspects if await is_paused(resources, shop)]
     today = [run for run in recent_runs if run.ended >= begin]
     cache, table = await _cache_section(resources, previous_cache)
     sections = [

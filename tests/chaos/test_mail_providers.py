@@ -178,7 +178,7 @@ async def wait_for_events(stack: Stack, demo: Demo) -> None:
     def left() -> tuple[int, int]:
         row = demo.execute("SELECT count(*) FROM webhook_events WHERE handled_at IS NULL").fetchone()
         assert row
-        return sender.in_flight, int(row[0])
+        return sender.background.in_flight, int(row[0])
 
     while (before := left()) != (0, 0):
         await wait_until(lambda before=before: left() != before, "no event is sent or handled", pause=0.2)  # type: ignore[misc]

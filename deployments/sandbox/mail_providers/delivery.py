@@ -1,14 +1,15 @@
 """Sends webhooks to an address, again until they are accepted, as the providers do."""
 
 import asyncio
-from collections.abc import Coroutine, Mapping
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 import httpx
 
+from deployments.sandbox.background import Background
+
 _PAUSES: Final = (0.2, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 """Seconds between tries. A response of 4xx is an answer too: it is not repeated."""
-
 _MOST_AT_ONCE: Final = 16
 """Requests; each further one would cost httpx a look at all that wait."""
 
@@ -20,18 +21,8 @@ class WebhookSender:
         self._url = url
         self._client = httpx.AsyncClient(timeout=30, trust_env=False)
         self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def in_flight(self) -> int:
-        """The number of mails whose events are still being sent."""
-        return len(self._tasks)
-
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run the work in the background until `close`."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self.background = Background()
+        """Sends the events of each mail."""
 
     async def send(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Send one webhook."""
@@ -49,7 +40,5 @@ class WebhookSender:
 
     async def close(self) -> None:
         """Cancel what runs in the background, and close the connections."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.background.close()
         await self._client.aclose()

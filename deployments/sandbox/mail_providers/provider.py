@@ -70,7 +70,7 @@ def start_events(mail: AcceptedMail, faults: ProviderFaults, sender: WebhookSend
             await asyncio.sleep(event.seconds)
             await publish(event)
 
-    sender.start(run())
+    sender.background.start(run())
 
 
 def now() -> datetime:

@@ -4,6 +4,7 @@ import asyncio
 import smtplib
 from typing import Final
 
+from deployments.sandbox.background import Background
 from deployments.sandbox.mailbox import DOMAIN
 from deployments.sandbox.mailbox.messages import FaultKind
 
@@ -17,15 +18,13 @@ class BounceSender:
 
     def __init__(self, server: str | None) -> None:
         self._server = server
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     def start(self, kind: FaultKind, return_path: str, recipient: str) -> None:
         """Send the report in the background until `close`."""
         if self._server is None or not return_path:
             return
-        task = asyncio.create_task(self._send(self._server, return_path, make_report(kind, return_path, recipient)))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._background.start(self._send(self._server, return_path, make_report(kind, return_path, recipient)))
 
     async def _send(self, server: str, return_path: str, report: bytes) -> None:
         for pause in _PAUSES:
@@ -35,9 +34,7 @@ class BounceSender:
 
     async def close(self) -> None:
         """Cancel what is still to be sent."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.close()
 
 
 def make_report(kind: FaultKind, return_path: str, recipient: str) -> bytes:

@@ -192,8 +192,7 @@ def short_silence(environment: dict[str, str]) -> Iterator[None]:
 
 @pytest.fixture
 def slow_job(http: httpx.Client) -> str:
-    # Its own for each test: a run that another test has killed keeps its place for minutes.
-    return deploy(http, "slow-job", "tests.support.slow_job.slow_job", suffix=f"-{uuid4()}")
+    return deploy(http, "slow-job", "tests.support.slow_job.slow_job")
 
 
 def deploy(
@@ -201,13 +200,15 @@ def deploy(
     name: str,
     entrypoint: str,
     concurrency_limit: int | None = 1,
-    suffix: str = "",
     **options: object,
 ) -> str:
-    """Create a deployment of the pool; returns its id."""
+    """Create a deployment of the pool, for this test alone; returns its id.
+
+    Another test's would still have its killed runs in their places, and the product's would be replaced for all tests.
+    """
     flow = post(http, "/flows/", {"name": name})
     body = {
-        "name": name + suffix,
+        "name": f"{name}-{uuid4()}",
         "flow_id": flow["id"],
         "entrypoint": entrypoint,
         "pull_steps": [],

@@ -24,14 +24,14 @@ from api.auth.authenticator import Authenticator
 from api.auth.dependencies import IDENTIFIED, NO_CREDENTIALS, UNKNOWN_KEY, UNSIGNED, over_limit, too_many_invalid
 from api.middleware.request import ADDED_HEADERS, ARRIVED, FAILED, make_request_id
 from api.problems import ProblemError
-from api.representation import CLOSE, SECURITY, RawHeaders, represent
+from api.representation import CLOSE, NOT_MODIFIED_HEAD, OK_HEAD, SECURITY, RawHeaders, header_lines
 from api.request_head import HeadParser, Query, Sender
 from api.server import LimitedProtocol
 from api.state import AppState, Found
 from wishcraft.cache import entries, keys
 from wishcraft.cache.batched_reader import Value
 from wishcraft.cache.coherence import now_ms
-from wishcraft.cache.entries import Entry, Header
+from wishcraft.cache.entries import Header
 from wishcraft.cache.read_permit import Trust
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.cached_registry import AccessLevel
@@ -45,7 +45,7 @@ from wishcraft.settings import Settings
 _MAX_HEAD_BYTES: Final = 8 * 1024
 _MAX_HELD_BYTES: Final = 32 * 1024
 """Of what arrives while a read is under way; then no more is read from the connection until it has ended."""
-_MAX_KNOWN_HEADS: Final = 4_096
+_MAX_KNOWN_HEADERS: Final = 4_096
 _REFUSED_SECONDS: Final = 1.0
 """How long a query that Shopify has not signed is refused without another look."""
 
@@ -53,6 +53,7 @@ _SIGNATURE: Final = re.compile(rb"(?:^|&)signature=[0-9a-f]{64}(?:&|$)")
 _LAST: Final = b"%b: %b\r\n\r\n" % CLOSE
 _SECURITY_LINE: Final = b"%b: %b\r\n" % SECURITY
 _READ, _CURRENT, _SILENT, _HIT, _STALE = Scope.READ, Trust.CURRENT, Trust.SILENT, CacheState.HIT, CacheState.STALE
+_OPEN: Final = AccessLevel.OPEN
 """Of a class, an enumeration's member takes four times as long to find."""
 Reply = Value | CacheUnavailable | Found | DatabaseUnavailable
 _log: Final = logging.getLogger(__name__)
@@ -78,17 +79,6 @@ class Response(NamedTuple):
     body: bytes
 
 
-class _Known(NamedTuple):
-    """What follows from the header of a cache entry, made once."""
-
-    header: Header
-    is_open: bool
-    """Whether every caller may read the registry."""
-    etag: bytes
-    heads: dict[tuple[CacheState, bool], Response]
-    """By cache state, and by whether the client has the registry already; without a body."""
-
-
 class FastPath:
     """The decisions of the fast path, for all connections of a process."""
 
@@ -98,7 +88,6 @@ class FastPath:
         settings: Settings = state.settings
         self._trace_rate = settings.sentry_traces_sample_rate / HITS_PER_TRACE if settings.sentry_dsn else 0.0
         self.parser = HeadParser()
-        self._known: dict[bytes, _Known] = {}
         self._uvicorns: RawHeaders = []
         self._starts: dict[int, bytes] = {}
 
@@ -114,7 +103,7 @@ class FastPath:
             self._uvicorns, self._starts = uvicorns, {}
         start = self._starts.get(status)
         if start is None:
-            start = self._starts[status] = STATUS_LINE[status] + _lines(uvicorns)
+            start = self._starts[status] = STATUS_LINE[status] + header_lines(uvicorns)
         return start
 
     def begin(self, ref: str, query: Query, sender: Sender) -> Read | Response | None:
@@ -141,23 +130,26 @@ class FastPath:
         None: only the route can.
         """
         app_state = self.app_state
-        known = self._known.get(raw[: entries.HEADER_SIZE]) or self._learn(raw)
-        if known is None or (loaded is None and known.header.era != app_state.resources.redis.era):
+        known = _read_header(raw[: entries.HEADER_SIZE])
+        if known is None or (loaded is None and known[0].era != app_state.resources.redis.era):
             return None
-        caller, header = read.caller, known.header
+        caller, (header, etag) = read.caller, known
         is_fresh = loaded is not None or (read.is_current and header.soft_expiry_ms > now_ms())
         if caller.owns(header.owner):
             return None  # the route adds what only the registrant sees
-        if not known.is_open and not caller.can_read(header.access_level, header.owner):
+        if header.access_level is not _OPEN and not caller.can_read(header.access_level, header.owner):
             if not is_fresh or header.access_level is AccessLevel.CODE:
                 return None
             return _refuse(sender, _problem(problems.no_such_registry), b"ratelimit: %b\r\n" % read.limit)
         if read.is_current and not is_fresh:
             app_state.revalidate_in_background(caller.shop_id, slug)
         cache_state = loaded or (_HIT if is_fresh else _STALE)
-        has_copy = sender.if_none_match is not None and matches(sender.if_none_match, known.etag)
-        status, head, _ = known.heads.get((cache_state, has_copy)) or _make_head(known, raw, cache_state, has_copy)
-        body = b"" if has_copy else raw[entries.HEADER_SIZE :]
+        if sender.if_none_match is not None and matches(sender.if_none_match, etag):
+            status, body = 304, b""
+            head = NOT_MODIFIED_HEAD[cache_state] % etag
+        else:
+            status, body = 200, raw[entries.HEADER_SIZE :]
+            head = OK_HEAD[cache_state] % (len(body), etag)
         app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(body))
         if self._trace_rate and random() < self._trace_rate:  # noqa: S311  no secret
             seconds = time.perf_counter() - arrived
@@ -190,18 +182,6 @@ class FastPath:
         if guest is None:
             guest = sender.guests[verified.shop_id] = authenticator.guest(verified.shop_id, sender.scope)
         return guest
-
-    def _learn(self, raw: bytes) -> _Known | None:
-        """What follows from the entry's header; None if its format is another."""
-        header = entries.unpack_header(raw)
-        if header is None:
-            return None
-        if len(self._known) >= _MAX_KNOWN_HEADS:
-            del self._known[next(iter(self._known))]  # the oldest
-        is_open = header.access_level is AccessLevel.OPEN
-        known = _Known(header, is_open, make_etag(header.version, header.digest).encode(), {})
-        self._known[raw[: entries.HEADER_SIZE]] = known
-        return known
 
 
 class FastProtocol(LimitedProtocol):
@@ -365,14 +345,6 @@ class FastProtocol(LimitedProtocol):
         self._must_close = True
 
 
-def _make_head(known: _Known, raw: bytes, cache_state: CacheState, has_copy: bool) -> Response:
-    entry = Entry(known.header, raw[entries.HEADER_SIZE :])
-    made = represent(entry, cache_state, if_none_match=known.etag if has_copy else None)
-    response = Response(made.status, _lines(made.headers), b"")
-    known.heads[cache_state, has_copy] = response
-    return response
-
-
 def _refuse_invalid(authenticator: Authenticator, sender: Sender, reason: str) -> Response:
     """401 for credentials that are not valid, 429 after many; counts it."""
     refusals = authenticator.count_refusal(sender.scope)
@@ -388,12 +360,15 @@ def _refuse(sender: Sender, problem: Response, more: bytes = b"") -> Response:
     return Response(problem.status, head, problem.body)
 
 
+@lru_cache(_MAX_KNOWN_HEADERS)
+def _read_header(raw: bytes) -> tuple[Header, bytes] | None:
+    """The header of a cache entry, and the ETag; None if its format is another."""
+    header = entries.unpack_header(raw)
+    return header and (header, make_etag(header.version, header.digest).encode())
+
+
 @lru_cache(1024)
 def _problem(make: Callable[..., ProblemError], *arguments: object) -> Response:
     error = make(*arguments)
     answer = problems.answer(error.kind, str(error), error.headers)
-    return Response(answer.status_code, _lines(answer.raw_headers), bytes(answer.body))
-
-
-def _lines(headers: RawHeaders) -> bytes:
-    return b"".join([b"%b: %b\r\n" % header for header in headers])
+    return Response(answer.status_code, header_lines(answer.raw_headers), bytes(answer.body))

@@ -43,3 +43,16 @@ def represent(entry: Entry, cache_state: CacheState, *, if_none_match: bytes | N
         return Representation(HTTPStatus.NOT_MODIFIED, common, b"")
     body = entry.body
     return Representation(HTTPStatus.OK, [(b"content-length", b"%d" % len(body)), _JSON, *common], body)
+
+
+def header_lines(headers: RawHeaders) -> bytes:
+    """The header lines of a response."""
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+NOT_MODIFIED_HEAD: Final = {state: header_lines([(b"etag", b"%b"), _NO_CACHE, _X_CACHE[state]]) for state in CacheState}
+"""The header lines of a 304, for the ETag."""
+OK_HEAD: Final = {
+    state: header_lines([(b"content-length", b"%d"), _JSON]) + lines for state, lines in NOT_MODIFIED_HEAD.items()
+}
+"""Those of a registry, for the length of its body and the ETag."""

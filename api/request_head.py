@@ -5,7 +5,7 @@ It is stricter than uvicorn's parser, never laxer, and refuses nothing: what it 
 
 import re
 from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 from api.auth.authenticator import VerifiedQuery
 from api.middleware.request import REQUEST_ID
@@ -14,7 +14,7 @@ from wishcraft.domain.callers import Caller
 
 _MAX_KNOWN: Final = 2_048
 _MAX_KNOWN_BYTES: Final = 1_024
-"""How many parsed paths, queries and header blocks are kept, and the bytes that each may have."""
+"""How many parsed queries and header blocks are kept, and the bytes that each may have."""
 
 _PATH: Final = re.compile(rb"GET /api/registries/([a-z0-9](?:[a-z0-9-]{0,198}[a-z0-9])?)")
 _END: Final = b" HTTP/1.1"
@@ -33,9 +33,6 @@ _HARMLESS: Final = re.compile(
     rb"|traceparent|tracestate|baggage|sentry-trace"
 )
 """The headers that the fast path uses, and those that the route does not look at."""
-
-K = TypeVar("K")
-V = TypeVar("V")
 
 
 class Query:
@@ -65,41 +62,36 @@ class Sender(NamedTuple):
 
 
 class HeadParser:
-    """Parses the parts of a head, and remembers what it has parsed: most come again."""
+    """Parses the parts of a head, and remembers what it has parsed of queries and header blocks: most come again."""
 
     def __init__(self) -> None:
-        self._refs: dict[bytes, str] = {}
-        self._queries: dict[bytes, Query] = {}
-        self._senders: dict[tuple[str, bytes], Sender] = {}
+        self._known_query = lru_cache(_MAX_KNOWN)(_parse_query)
+        self._known_sender = lru_cache(_MAX_KNOWN)(_parse_block)
 
     def parse_line(self, line: bytes) -> tuple[str, Query] | None:
         """The ref and the query of a request line; None if uvicorn must parse it."""
         path, mark, end = line.partition(b"?")
         if not mark:
             path, end = line[: -len(_END)], line[-len(_END) :]
-        ref, query = self._refs.get(path), self._queries.get(end)
-        if ref is None:
-            match = _PATH.fullmatch(path)
-            if match is None:
-                return None
-            ref = _keep(self._refs, path, match[1].decode())
-        if query is None:
-            match = _QUERY.fullmatch(end)
-            if match is None or b"grant=" in end:
-                return None
-            query = _keep(self._queries, end, Query(match[1]), size=len(end))
-        return ref, query
+        match = _PATH.fullmatch(path)
+        if match is None:
+            return None
+        query = self._known_query(end) if len(end) <= _MAX_KNOWN_BYTES else _parse_query(end)
+        return None if query is None else (match[1].decode(), query)
 
     def parse_block(self, block: bytes, client: tuple[str, int] | None) -> Sender | None:
         """The sender of a header block; None if uvicorn must parse it."""
-        known = client[0] if client else "", block
-        sender = self._senders.get(known)
-        if sender is None and (sender := _parse_block(block, client)) is not None:
-            _keep(self._senders, known, sender, size=len(block))
-        return sender
+        address = client[0] if client else ""
+        return self._known_sender(block, address) if len(block) <= _MAX_KNOWN_BYTES else _parse_block(block, address)
 
 
-def _parse_block(block: bytes, client: tuple[str, int] | None) -> Sender | None:
+def _parse_query(end: bytes) -> Query | None:
+    """The query of the end of a request line, if each parameter is one that two servers read alike."""
+    match = _QUERY.fullmatch(end)
+    return None if match is None or b"grant=" in end else Query(match[1])
+
+
+def _parse_block(block: bytes, address: str) -> Sender | None:
     """The sender, if each header is one that this module knows to handle, and occurs once."""
     if not _BLOCK.fullmatch(block):
         return None
@@ -113,7 +105,7 @@ def _parse_block(block: bytes, client: tuple[str, int] | None) -> Sender | None:
     ):
         return None
     forwarded_for = [(name, value) for name, value in headers.items() if name == b"x-forwarded-for"]
-    scope: dict[str, Any] = {"method": "GET", "client": client, "headers": forwarded_for}
+    scope: dict[str, Any] = {"method": "GET", "client": (address, 0), "headers": forwarded_for}
     key, request_id = headers.get(b"x-api-key"), headers.get(b"x-request-id", b"")
     is_key_possible = key is not None and prefix_of(key.decode()) is not None
     usable_id = request_id if REQUEST_ID.fullmatch(request_id.decode()) else None
@@ -123,12 +115,3 @@ def _parse_block(block: bytes, client: tuple[str, int] | None) -> Sender | None:
 @lru_cache(1024)
 def _is_harmless(name: bytes) -> bool:
     return _HARMLESS.fullmatch(name) is not None
-
-
-def _keep(known: dict[K, V], key: K, value: V, *, size: int = 0) -> V:
-    """Remember the value, in place of the oldest if there are many, unless it is large."""
-    if size <= _MAX_KNOWN_BYTES:
-        if len(known) >= _MAX_KNOWN:
-            del known[next(iter(known))]
-        known[key] = value
-    return value

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -66,7 +67,7 @@ class TTLCache(Generic[K, V]):
 
     def __init__(self, find: Callable[[K], Awaitable[V | None]]) -> None:
         self._find = find
-        self._entries: dict[K, tuple[float, V]] = {}
+        self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
 
     def cached(self, key: K) -> V | None:
         """The cached value, if there is one that has not expired."""
@@ -89,7 +90,7 @@ class TTLCache(Generic[K, V]):
         self._entries.pop(key, None)
         if value is not None:
             while len(self._entries) >= _LARGEST_CACHE:
-                del self._entries[next(iter(self._entries))]  # the oldest
+                self._entries.popitem(last=False)
             self._entries[key] = (time.monotonic() + CACHE_SECONDS, value)
         return value
 

@@ -346,7 +346,7 @@ async def test_route_answers_when_the_fast_path_fails(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("api.fast_path.represent", fail)
+    monkeypatch.setattr("api.fast_path.now_ms", fail)
     assert (await clients.fast_path.get(url, headers=key)).status_code == 200
     assert "The fast path failed" in caplog.text
 

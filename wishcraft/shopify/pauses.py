@@ -6,6 +6,7 @@ failure begins one that is twice as long.
 
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -30,7 +31,7 @@ class Pauses:
         """`query_seconds` is how long a query may take: so long others wait for the first one after a pause."""
         self._query_seconds = query_seconds
         self._clock = clock
-        self._pauses: dict[int, _Pause] = {}
+        self._pauses: OrderedDict[int, _Pause] = OrderedDict()
 
     def check(self, shop_id: int) -> None:
         """Raise ShopifyPaused in a pause, and while the first query after one is under way."""
@@ -56,7 +57,7 @@ class Pauses:
             return
         seconds = min(LONGEST_SECONDS, 2 * last.seconds) if last else FIRST_SECONDS
         now = self._clock()
-        self._pauses.pop(shop_id, None)  # a dictionary keeps the order of insertion
+        self._pauses.pop(shop_id, None)
         self._pauses[shop_id] = _Pause(now, seconds, now + seconds)
         if len(self._pauses) > MAX_SHOPS:
-            del self._pauses[next(iter(self._pauses))]
+            self._pauses.popitem(last=False)

@@ -1,5 +1,6 @@
 """The orders of a simulated shop. They change its stock, and each change publishes the webhooks that Shopify sends."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import count
@@ -43,7 +44,7 @@ class Orders:
         self._inventory = inventory
         self._clock = clock
         self._publish = publish
-        self._by_id: dict[int, Order] = {}
+        self._by_id: OrderedDict[int, Order] = OrderedDict()
         self._ids = count(demo.number * _SPACE + int(clock() * _IDS_PER_SECOND))
         self._numbers = count(_FIRST_NUMBER)
 
@@ -88,7 +89,7 @@ class Orders:
         )
         self._by_id[order.id] = order
         if len(self._by_id) > MAX_ORDERS:
-            del self._by_id[next(iter(self._by_id))]
+            self._by_id.popitem(last=False)
         self._tell(order, "orders/create")
         self._tell(order, "orders/updated")
         self._move({line.variant_id: -line.ordered for line in lines})

@@ -1,5 +1,6 @@
 """The public list of registries: pages are kept for a second, and read from a replica where seconds do not matter."""
 
+from collections import OrderedDict
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -40,7 +41,7 @@ class PublicLists:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._pages: dict[_Request, SingleFlightCache[bytes]] = {}
+        self._pages: OrderedDict[_Request, SingleFlightCache[bytes]] = OrderedDict()
 
     async def read(self, caller: Caller, page: PageRequest, search: Search) -> bytes:
         """A page of the shop's public registries that match the search, as JSON.
@@ -54,7 +55,7 @@ class PublicLists:
         kept = self._pages.get(request)
         if kept is None:
             if len(self._pages) >= _MOST_PAGES:
-                del self._pages[next(iter(self._pages))]  # the oldest
+                self._pages.popitem(last=False)
             kept = self._pages[request] = SingleFlightCache(partial(self._load, request), KEPT_SECONDS)
         try:
             return await kept.get()

@@ -24,6 +24,8 @@ _QUERY: Final = re.compile(
 """The query, with the end of the request line. What two servers might read differently is left out, such as an encoded
 name."""
 _FIELD: Final = re.compile(rb"([A-Za-z0-9-]+): ([!-~](?:[ -~]*[!-~])?)\r\n")
+_IF_NONE_MATCH: Final = re.compile(rb"(?:\A|(?<=[!-~]\r\n))[Ii]f-[Nn]one-[Mm]atch: ([!-~](?:[ -~]*[!-~])?)\r\n")
+"""At the start of the block or after another line of it, not after its end."""
 _BLOCK: Final = re.compile(rb"(?:[A-Za-z0-9-]+: [!-~](?:[ -~]*[!-~])?\r\n){1,64}\r\n")
 """The header block, with the empty line that ends it and nothing after."""
 _HARMLESS: Final = re.compile(
@@ -82,7 +84,15 @@ class HeadParser:
     def parse_block(self, block: bytes, client: tuple[str, int] | None) -> Sender | None:
         """The sender of a header block; None if uvicorn must parse it."""
         address = client[0] if client else ""
-        return self._known_sender(block, address) if len(block) <= _MAX_KNOWN_BYTES else _parse_block(block, address)
+        if len(block) > _MAX_KNOWN_BYTES:
+            return _parse_block(block, address)
+        condition = _IF_NONE_MATCH.search(block)  # apart from the rest, as each registry has another ETag
+        if condition is None:
+            return self._known_sender(block, address)
+        sender = self._known_sender(block[: condition.start()] + block[condition.end() :], address)
+        if sender is None or sender.if_none_match is not None:
+            return None
+        return sender._replace(if_none_match=condition[1])
 
 
 def _parse_query(end: bytes) -> Query | None:

@@ -11,21 +11,24 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from benchmarks import analytics, serving, startup, webhooks
+from benchmarks import analytics, scale, serving, startup, webhooks
 from benchmarks.jobs import HEADING, NOTES, Row, rows
 from benchmarks.load import LoadError
 from benchmarks.servers import running_servers
 from benchmarks.web import ServerError
 from wishcraft.errors import ConfigurationError
 
-PARTS: Final = ("serving", "webhooks", "jobs", "analytics", "startup")
+PARTS: Final = ("serving", "scale", "webhooks", "jobs", "analytics", "startup")
 
 
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="serving|webhooks|jobs|analytics|startup", help="what to measure (default: all)"
+        "parts",
+        nargs="*",
+        metavar="serving|scale|webhooks|jobs|analytics|startup",
+        help="what to measure (default: all)",
     )
     parser.add_argument(
         "--registries",
@@ -33,14 +36,14 @@ def main() -> None:
         nargs="+",
         default=[1_000, 10_000, 100_000],
         metavar="N",
-        help="jobs: sizes to measure; analytics: the largest (default: %(default)s)",
+        help="sizes: all for jobs, the first and last for scale, the largest for analytics (default: %(default)s)",
     )
     parser.add_argument(
         "--requests",
         type=int,
         default=10_000,
         metavar="N",
-        help="serving and webhooks: requests per row, fewer for slow rows (default: %(default)s)",
+        help="serving, scale and webhooks: requests per row, fewer for slow rows (default: %(default)s)",
     )
     args = parser.parse_args()
     if unknown := set(args.parts) - set(PARTS):
@@ -48,6 +51,8 @@ def main() -> None:
     try:
         if "serving" in args.parts or not args.parts:
             serving.print_table(args.requests)
+        if "scale" in args.parts or not args.parts:
+            scale.print_table([args.registries[0], args.registries[-1]], args.requests)
         if "webhooks" in args.parts or not args.parts:
             webhooks.print_table(args.requests)
         if "jobs" in args.parts or not args.parts:

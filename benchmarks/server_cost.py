@@ -19,6 +19,8 @@ from benchmarks.servers import Servers
 from benchmarks.web import WebServer, web_server
 from deployments.sandbox.processes import ROOT
 from wishcraft.cache.keys import entry_key
+from wishcraft.resources import open_resources
+from wishcraft.settings import Settings
 
 _NO_LIMITS: Final = {"RATE_LIMIT_PER_MINUTE": "1000000000", "DRAIN_SECONDS": "0"}
 """The rate limiter counts but refuses nothing; servers stop without draining."""
@@ -113,6 +115,12 @@ def server_benchmark(servers: Servers, folder: Path, requests: int) -> Iterator[
     with psycopg.connect(url, autocommit=True) as connection:
         start_counting(connection)
         yield ServerBenchmark(servers, folder, connection, make_request_factory(connection, servers.settings), requests)
+
+
+async def wait_for_fills(settings: Settings) -> None:
+    """Wait until the new Redis accepts cache entries."""
+    async with open_resources(settings) as resources:
+        await resources.cache.ready_to_fill()
 
 
 def read_each(server: WebServer, paths: Sequence[str]) -> list[Answer]:

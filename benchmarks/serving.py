@@ -28,11 +28,10 @@ from benchmarks.server_cost import (
     read_anything,
     read_each,
     server_benchmark,
+    wait_for_fills,
 )
 from benchmarks.servers import running_servers
 from benchmarks.web import WebServer
-from wishcraft.resources import open_resources
-from wishcraft.settings import Settings
 
 REGISTRIES: Final = 1_400
 """About a thousand of them are public."""
@@ -88,7 +87,7 @@ def print_table(requests: int) -> None:
 def _lines(bench: ServerBenchmark) -> Iterator[str]:
     floor = _floor(bench)
     yield floor.formatted(floor.cpu)
-    asyncio.run(_wait_for_fills(bench.servers.settings))
+    asyncio.run(wait_for_fills(bench.servers.settings))
     expected = _read_all(bench)
     _store_answers(bench, expected)
     for row in chain(_wishcraft(bench, expected), _peers(bench, expected)):
@@ -106,12 +105,6 @@ def _floor(bench: ServerBenchmark) -> Row:
     what = "uvicorn, bare ASGI, constant body: the floor"
     with bench.server(*PEER, "floor") as server:
         return bench.measure(what, server, bench.factory.signed(), count=2 * bench.requests)
-
-
-async def _wait_for_fills(settings: Settings) -> None:
-    """Wait until the new Redis accepts cache entries."""
-    async with open_resources(settings) as resources:
-        await resources.cache.ready_to_fill()
 
 
 def _read_all(bench: ServerBenchmark) -> list[Answer]:

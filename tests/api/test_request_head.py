@@ -1,8 +1,10 @@
 """What the fast path reads of a request's head, and what it remembers of it."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from api.request_head import HeadParser
+from api.request_head import HeadParser, _parse_block
 
 BLOCK = b"Host: api\r\nX-API-Key: wc_x\r\n\r\n"
 
@@ -66,6 +68,57 @@ def test_sender_is_remembered_for_its_address_only() -> None:
     assert first is not None
     assert parser.parse_block(BLOCK, ("192.0.2.1", 2)) is first
     assert parser.parse_block(BLOCK, ("192.0.2.2", 1)) is not first
+
+
+def test_condition_is_read_apart_from_what_is_remembered_of_the_sender() -> None:
+    parser = HeadParser()
+    for name in (b"If-None-Match", b"if-none-match"):
+        for number in range(100):
+            block = b'Host: api\r\n%b: "%d-0"\r\nAccept: */*\r\n\r\n' % (name, number)
+            sender = parser.parse_block(block, None)
+            assert sender is not None
+            assert sender.if_none_match == b'"%d-0"' % number
+    assert parser._known_sender.cache_info().currsize == 1
+    plain = parser.parse_block(b"Host: api\r\nAccept: */*\r\n\r\n", None)
+    assert plain is not None
+    assert plain.if_none_match is None
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b'Host: api\r\nIf-None-Match: "1"\r\nIf-None-Match: "2"\r\n\r\n',
+        b'Host: api\r\nIf-None-Match: "1"\r\nIF-NONE-MATCH: "2"\r\n\r\n',
+        b'If-None-Match: "1"\r\n\r\n',
+        b'Host: api\nIf-None-Match: "1"\r\n\r\n',
+        b'Host: api\r\nIf-None-Match: "1"\nAccept: */*\r\n\r\n',
+        b'Host: api\r\nIf-None-Match: "1"\r\n',
+        b'Host: api\r\n\r\nIf-None-Match: "1"\r\n\r\n',
+        b'Host: api\r\n\r\nIf-None-Match: "1"\r\n',
+    ],
+)
+def test_unusual_condition_is_not_read(block: bytes) -> None:
+    assert HeadParser().parse_block(block, None) is None
+
+
+PARTS = (
+    *(b"Host: api\r\n", b"Accept: */*\r\n", b'If-None-Match: "1"\r\n', b'if-none-match: "2", *\r\n', b"\r\n"),
+    *(
+        b"X-If-None-Match: 3\r\n",
+        b"If-None-Match: \r\n",
+        b'If-None-Match: "4"\n',
+        b"GET / HTTP/1.1\r\n",
+        b"\n",
+        b" ",
+        b"\t",
+    ),
+)
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=6).map(b"".join), st.sampled_from([b"\r\n", b""]))
+def test_condition_makes_no_block_readable_that_would_not_be_without_it(lines: bytes, end: bytes) -> None:
+    for block in (lines + end, b"Host: api\r\n" + lines + end):
+        assert HeadParser().parse_block(block, None) == _parse_block(block, "")
 
 
 def test_what_is_remembered_is_bounded_in_number_and_size() -> None:

@@ -11,7 +11,7 @@ from api.link_pages import LINK_RESPONSES, LinkToken, no_such_link, page_respons
 from api.problems import documented
 from api.state import AppState
 from wishcraft.domain.invitations import Answer, InvitationStatus
-from wishcraft.domain.mail_events import SuppressionReason
+from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.mail.messages import link_pages as pages
 from wishcraft.mail.messages.invitation import registry_phrase
 from wishcraft.services.invitations.answer import answer_invitation, find_invitation

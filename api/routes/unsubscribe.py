@@ -8,11 +8,11 @@ from fastapi.responses import HTMLResponse
 from api.auth.dependencies import LinkOriginDep, over_limit
 from api.link_pages import LINK_RESPONSES, LinkToken, no_such_link, page_response
 from api.problems import documented
-from wishcraft.domain.mail_events import SuppressionReason
+from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.domain.rate_limits import Policy
 from wishcraft.mail.messages import link_pages as pages
 from wishcraft.resources import Resources
-from wishcraft.services.reminders.unsubscribe import (
+from wishcraft.services.mail.unsubscribe import (
     LIFTED_BY_LINK,
     UnsubscribeTarget,
     find_unsubscribe_target,

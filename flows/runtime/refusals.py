@@ -9,7 +9,7 @@ from tasks.runtime.retries import advice_for, problem_of
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.errors import TooManyAddressesRejected
 from wishcraft.observability.sentry import capture_error
-from wishcraft.store.deliveries import Table
+from wishcraft.store.outbox import Table
 
 
 async def judge(table: Table, results: Sequence[WorkResult], started: datetime) -> list[WorkResult]:

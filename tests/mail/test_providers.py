@@ -15,7 +15,7 @@ from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.errors import (
     AddressRejected,
     ConfigurationError,
-    MailOutcomeUnknown,
+    MailAcceptanceUnknown,
     MailPostponed,
     MailRejected,
     MailUnavailable,
@@ -166,8 +166,8 @@ async def test_a_mail_over_the_size_limit_is_rejected_for_good(provider: Provide
         ("unverified", (None, SenderRejected, SenderRejected)),
         ("unavailable", (None, MailUnavailable, MailUnavailable)),
         ("defer", (MailPostponed, None, None)),
-        ("fail", (None, MailOutcomeUnknown, MailOutcomeUnknown)),
-        ("drop", (MailOutcomeUnknown, MailOutcomeUnknown, MailOutcomeUnknown)),
+        ("fail", (None, MailAcceptanceUnknown, MailAcceptanceUnknown)),
+        ("drop", (MailAcceptanceUnknown, MailAcceptanceUnknown, MailAcceptanceUnknown)),
     ],
 )
 async def test_each_fault_has_its_error_without_the_address(
@@ -191,7 +191,7 @@ async def test_a_provider_that_hangs_leaves_the_outcome_unknown(
 ) -> None:
     provider.set_fault("hang", 1)
     hasty = make_mailer(provider.name, mail_urls[provider.name], seconds=3)
-    with pytest.raises(MailOutcomeUnknown):
+    with pytest.raises(MailAcceptanceUnknown):
         await hasty.send(mail())
     await hasty.close()
     await provider.mailer.send(mail())

@@ -300,7 +300,7 @@ BREAKAGES: Final = (
         (f"{_STOCK}/test_stock_webhooks.py::test_look_up_finds_the_new_stock_and_no_reading_from_before_is_kept",),
     ),
     Breakage(
-        "a released claim can settle a mail", "wishcraft/store/deliveries.py",
+        "a released claim can settle a mail", "wishcraft/store/outbox.py",
         "            table.attempts == claimed.attempt,\n",
         "", ("tests/services/reminders/test_send_together.py::test_a_claim_that_was_taken_back_cannot_settle",),
     ),

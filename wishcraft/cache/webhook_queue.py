@@ -80,7 +80,7 @@ class Enqueued(NamedTuple):
     """The shops, each with a priority, of which some were left out: the stream has enough of the shop."""
 
 
-class Delivery(NamedTuple):
+class PendingEntry(NamedTuple):
     """An entry that a consumer has taken, and must acknowledge."""
 
     id: int
@@ -121,7 +121,7 @@ class WebhookQueue:
         }
         return Enqueued(replies.count(b"queued"), full)
 
-    async def take(self, consumer: str, most: int, wait: timedelta) -> list[Delivery]:
+    async def take(self, consumer: str, most: int, wait: timedelta) -> list[PendingEntry]:
         """Take up to `most` entries for this consumer; none if none come in time.
 
         Those of high priority come first, but those of low priority get one in `_SHARE_OF_LOW` places if they need it.
@@ -140,22 +140,22 @@ class WebhookQueue:
         await self._wait(wait)
         return await self.take(consumer, most, timedelta(0))
 
-    async def claim(self, consumer: str, most: int, idle: timedelta) -> list[Delivery]:
+    async def claim(self, consumer: str, most: int, idle: timedelta) -> list[PendingEntry]:
         """Take over entries that another consumer took so long ago and has not acknowledged: it has probably died.
 
         Raises:
             CacheUnavailable: Redis does not answer.
         """
-        claimed: list[Delivery] = []
+        claimed: list[PendingEntry] = []
         for priority in _ORDER:
             stream = f"{keys.WEBHOOKS}{priority}"
             reply: Any = await self._grouped(
                 priority, "XAUTOCLAIM", stream, GROUP, consumer, idle // _MILLISECOND, "0-0", "COUNT", most
             )
-            claimed += _deliveries(priority, reply[1] if reply else ())
+            claimed += _pending_entries(priority, reply[1] if reply else ())
         return claimed
 
-    async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+    async def acknowledge(self, entries: Sequence[PendingEntry]) -> None:
         """Remove the entries from the queue.
 
         Raises:
@@ -171,7 +171,7 @@ class WebhookQueue:
                     "webhook_id": each.id,
                     "shop": each.shop_domain,
                 }
-                for each in deliveries
+                for each in entries
             ],
         )
 
@@ -212,12 +212,12 @@ class WebhookQueue:
             dict(zip(each[::2], each[1::2], strict=True)) if isinstance(each, list) else each for each in reply or ()
         ]
 
-    async def _read(self, priority: Priority, consumer: str, most: int) -> list[Delivery]:
+    async def _read(self, priority: Priority, consumer: str, most: int) -> list[PendingEntry]:
         stream = f"{keys.WEBHOOKS}{priority}"
         arguments = ("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", most, "STREAMS", stream, ">")
         reply: Any = await self._grouped(priority, *arguments)
         entries = reply.values() if isinstance(reply, dict) else [each[1] for each in reply or ()]
-        return [delivery for each in entries for delivery in _deliveries(priority, each)]
+        return [pending for each in entries for pending in _pending_entries(priority, each)]
 
     async def _wait(self, wait: timedelta) -> None:
         """Wait for a new entry in any stream, for so long at most; whose it is, the next `take` decides."""
@@ -255,11 +255,11 @@ def _keys(priority: Priority) -> dict[str, str]:
     return {"stream": f"{keys.WEBHOOKS}{priority}", "queued": queued, "shops": f"{queued}:shops"}
 
 
-def _deliveries(priority: Priority, entries: Iterable[Any]) -> list[Delivery]:
-    """The deliveries in a reply; an entry that was deleted meanwhile has no fields."""
+def _pending_entries(priority: Priority, entries: Iterable[Any]) -> list[PendingEntry]:
+    """The entries in a reply; an entry that was deleted meanwhile has no fields."""
     taken = []
     for entry, fields in entries:
         if fields:
             values = dict(zip(fields[::2], fields[1::2], strict=True)) if isinstance(fields, list) else fields
-            taken.append(Delivery(int(values[b"id"]), values[b"shop"].decode(), priority, entry))
+            taken.append(PendingEntry(int(values[b"id"]), values[b"shop"].decode(), priority, entry))
     return taken

@@ -16,10 +16,10 @@ from tests.mail.test_dsn import dsn
 from tests.support.http_server import served
 from tests.support.outages import postgresql_unavailable
 from tests.support.waiting import wait_until
-from wishcraft.domain.mail_events import MailReference, MailTable, make_token
+from wishcraft.domain.mail_references import MailReference, MailTable, make_token
 from wishcraft.errors import ConfigurationError
 from wishcraft.resources import Resources
-from wishcraft.services.deliveries import reference_keys
+from wishcraft.services.mail.references import reference_keys
 from wishcraft.services.mail_events import bounces
 from wishcraft.services.mail_events.bounces import MAX_BYTES, MAX_OF_A_CLIENT, MAX_UNANSWERED, serve_bounces
 from wishcraft.services.webhooks.handlers import HANDLERS

@@ -14,7 +14,8 @@ from tests.support.waiting import wait_until
 from tests.support.webhooks import NOON
 from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.domain.addresses import address_hash
-from wishcraft.domain.mail_events import MailEvent, MailEventKind, MailReference, MailTable
+from wishcraft.domain.mail_events import MailEvent, MailEventKind
+from wishcraft.domain.mail_references import MailReference, MailTable
 from wishcraft.errors import PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.mail_events.receive import store_events

@@ -23,7 +23,7 @@ from tests.support.counted_webhooks import (
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.support.webhooks import line, order
 from wishcraft.cache import keys
-from wishcraft.cache.webhook_queue import Delivery, QueueEntry, WebhookQueue
+from wishcraft.cache.webhook_queue import PendingEntry, QueueEntry, WebhookQueue
 from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
 from wishcraft.domain.webhooks import MAX_ATTEMPTS, TOPICS, Priority, WebhookOutcome
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, ShopifyThrottled, ShopifyUnavailable
@@ -289,7 +289,7 @@ async def test_queue_that_does_not_answer_is_asked_again_only_by_the_sweep(
 ) -> None:
     calls: list[str] = []
 
-    async def fail(_queue: WebhookQueue, consumer: str, _most: int, _wait: timedelta) -> list[Delivery]:
+    async def fail(_queue: WebhookQueue, consumer: str, _most: int, _wait: timedelta) -> list[PendingEntry]:
         calls.append(consumer)
         raise CacheUnavailable("no answer")
 

@@ -10,16 +10,10 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.addresses import address_hash
-from wishcraft.domain.mail_events import (
-    SOFT_BOUNCE_PERIOD,
-    TOPIC,
-    MailEvent,
-    MailOutcome,
-    MailTable,
-    latest_outcome,
-    suppression_for,
-)
-from wishcraft.domain.reminders import too_many_rejected
+from wishcraft.domain.mail_events import TOPIC, MailEvent, MailOutcome, latest_outcome
+from wishcraft.domain.mail_references import MailTable
+from wishcraft.domain.mail_reputation import too_many_rejected
+from wishcraft.domain.mail_suppressions import SOFT_BOUNCE_PERIOD, suppression_for
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import DecisionNeeded, PayloadInvalid
 from wishcraft.resources import Resources
@@ -127,9 +121,9 @@ async def _is_doubtful(
     counts = await mail_events.count_bounces(session, since, outcome)
     is_hard = outcome is MailOutcome.BOUNCED
     doubted = await webhook_events.count_dead(session, TOPIC, now - JUDGED_PERIOD) if is_hard else 0
-    bounced = counts.refused + doubted + len(mails)
-    if not is_silent or not too_many_rejected(bounced, counts.sent):
-        return too_many_rejected(bounced, counts.sent)
+    bounced = counts.bounced + doubted + len(mails)
+    if not is_silent or not too_many_rejected(bounced, counts.delivered):
+        return too_many_rejected(bounced, counts.delivered)
     return too_many_rejected(bounced, await mail_events.count_sent(session, since) - bounced)
 
 

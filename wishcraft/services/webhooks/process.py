@@ -30,7 +30,7 @@ from wishcraft.domain.webhooks import (
 from wishcraft.errors import (
     DatabaseUnavailable,
     DecisionNeeded,
-    MailOutcomeUnknown,
+    MailAcceptanceUnknown,
     MailUnavailable,
     PayloadInvalid,
     ShopifyThrottled,
@@ -174,7 +174,7 @@ class _Run:
         except Exception as error:  # noqa: BLE001  it is recorded with the webhooks
             if isinstance(error, DatabaseUnavailable):
                 await _require_database(self.resources, error)
-            self.is_mail_down |= isinstance(error, MailUnavailable | MailOutcomeUnknown)
+            self.is_mail_down |= isinstance(error, MailUnavailable | MailAcceptanceUnknown)
             if len(batch) == 1:
                 failed = [self._failure(batch[0], error)]
                 async with self.resources.db.transaction() as session:

@@ -62,7 +62,7 @@ class Run(NamedTuple):
 
 
 _COHERENCE: Final = "tests/cache/test_coherence.py"
-_PRODUCTS: Final = "tests/cache/test_products.py"
+_VARIANTS: Final = "tests/cache/test_variants.py"
 _WRITE: Final = "tests/services/registries/test_write.py"
 _OUTAGES: Final = "tests/api/test_outages.py"
 _CHANGES: Final = "tests/api/test_conditional_changes.py"
@@ -98,19 +98,19 @@ BREAKAGES: Final = (
         "return entry if entry and entry.header.era == self._server.era else None",
         "return entry", (f"{_COHERENCE}::test_entry_of_another_era_is_a_miss_and_is_replaced",),
     ),
-    # The product cache
+    # The cache of variants
     Breakage(
-        "an older reading replaces newer facts", "wishcraft/cache/product_scripts.py",
+        "an older reading replaces newer facts", "wishcraft/cache/variant_scripts.py",
         "has_newer = present_read_at >= read_at",
-        "has_newer = false", (f"{_PRODUCTS}::test_newest_reading_and_picture_stay_in_whatever_order_they_arrive",),
+        "has_newer = false", (f"{_VARIANTS}::test_newest_reading_and_picture_stay_in_whatever_order_they_arrive",),
     ),
     Breakage(
-        "facts read before a restart are stored", "wishcraft/cache/product_scripts.py",
+        "facts read before a restart are stored", "wishcraft/cache/variant_scripts.py",
         "if redis.call('HGET', era, 'era') ~= string.sub(begin, 2) then",
-        "if false then", (f"{_PRODUCTS}::test_facts_of_another_era_are_missing_and_late_ones_are_refused",),
+        "if false then", (f"{_VARIANTS}::test_facts_of_another_era_are_missing_and_late_ones_are_refused",),
     ),
     Breakage(
-        "a look-up shows drafts", "wishcraft/domain/products.py",
+        "a look-up shows drafts", "wishcraft/domain/variants.py",
         "return self.reading if self.reading and self.reading.product_active else None",
         "return self.reading", ("tests/api/test_products.py::test_drafts_and_deleted_and_others_variants_are_unknown",),
     ),
@@ -295,7 +295,7 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "facts from before a webhook stay in Redis", "wishcraft/services/inventory/webhooks.py",
-        "            await resources.products.mark_outdated(shop_id, variants)\n",
+        "            await resources.variants.mark_outdated(shop_id, variants)\n",
         "            pass\n",
         (f"{_STOCK}/test_stock_webhooks.py::test_look_up_finds_the_new_stock_and_no_reading_from_before_is_kept",),
     ),

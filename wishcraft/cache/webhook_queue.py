@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server
-from wishcraft.cache.script import Script
+from wishcraft.cache.lua import Script
 from wishcraft.domain.webhooks import Priority
 
 GROUP: Final = "consumers"

@@ -44,7 +44,7 @@ class AuditLog(Base):
 
 
 class AnalyticsEvent(Base):
-    """An event of an anonymous visitor on a registry."""
+    """What a visitor, a browser without a name, did with a registry."""
 
     __tablename__ = "analytics_events"
     __table_args__ = (

@@ -4,7 +4,7 @@ from decimal import Decimal
 import pytest
 
 from tests.support.variants import reading
-from wishcraft.domain.products import Picture, VariantFacts, is_complete, is_fresh, variant_payload
+from wishcraft.domain.variants import Picture, VariantFacts, is_complete, is_fresh, variant_payload
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)

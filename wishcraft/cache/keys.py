@@ -1,4 +1,4 @@
-"""Every Redis key of the product and its time to live (TTL). No other module builds a key."""
+"""Every Redis key of WishCraft and its time to live (TTL). No other module builds a key."""
 
 import random
 import re

@@ -1,4 +1,4 @@
-"""Every GraphQL query and mutation of the product; a test validates them against the official schema (2026-10)."""
+"""Every GraphQL query and mutation of WishCraft; a test validates them against the official schema (2026-10)."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Reads variants from Shopify, by id or in bulk. It changes nothing in the product's stores."""
+"""Reads variants from Shopify, by id or in bulk. It writes nothing."""
 
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence

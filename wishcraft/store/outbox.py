@@ -40,7 +40,7 @@ class ClaimedMail:
         return self.recipient == normalise(self.registrant)
 
 
-class DeliveryCounts(NamedTuple):
+class RefusalCounts(NamedTuple):
     """Number of sent mails, and of those whose address was rejected."""
 
     sent: int
@@ -87,13 +87,13 @@ async def count_held(session: AsyncSession, table: Table, shop_id: int) -> int:
     return (await session.execute(query)).scalar_one()
 
 
-async def count_refusals(session: AsyncSession, table: Table, since: datetime) -> DeliveryCounts:
+async def count_refusals(session: AsyncSession, table: Table, since: datetime) -> RefusalCounts:
     """Numbers of mails that were claimed since then and sent, or rejected, over all shops."""
     query = select(
         func.count().filter(table.state == MailState.SENT),
         func.count().filter(table.state == MailState.PENDING, table.last_error.startswith(_REJECTED)),
     ).where(table.claimed_at >= since)
-    return DeliveryCounts._make((await session.execute(query)).one())
+    return RefusalCounts._make((await session.execute(query)).one())
 
 
 async def suppress_rejected(session: AsyncSession, table: Table, since: datetime) -> list[tuple[int, bytes]]:

@@ -91,7 +91,7 @@ async def test_ten_products_that_the_sync_has_read_are_added_without_a_request(
         added = await emma.send("POST", ITEMS.format(slug), {"variant_id": number})
         assert (added.status_code, added.json()["items"][-1]["image"]) == (201, image), added.text
     assert shopify.counters.requests == requests
-    looked_up = await emma.send("GET", f"{PATH}?ids={found[0][0]}")  # its picture is as old as the item
+    looked_up = await emma.send("GET", f"{PATH}?ids={found[0][0]}")  # its image is as old as the item
     assert (looked_up.headers["x-cache"], shopify.counters.requests) == ("miss", requests + 1)
 
 

@@ -22,7 +22,7 @@ from wishcraft.cache.usage import Usage, UsageCounters
 from wishcraft.cache.variants import FORMAT, VariantCache
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry, Quota
 from wishcraft.domain.inventory import VariantReading
-from wishcraft.domain.variants import Picture, VariantFacts
+from wishcraft.domain.variants import VariantFacts, VariantImage
 from wishcraft.errors import CacheUnavailable
 
 SHOP, OTHER = 7, 77
@@ -44,9 +44,9 @@ def at(seconds: int) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def facts(seconds: int, picture: int | None = None, *, gone: bool = False) -> VariantFacts:
-    """Facts read after so many seconds, which their stock and picture say."""
-    known = None if picture is None else Picture(f"/{picture}.svg", at(picture))
+def facts(seconds: int, image: int | None = None, *, gone: bool = False) -> VariantFacts:
+    """Facts read after so many seconds, which their stock and image say."""
+    known = None if image is None else VariantImage(f"/{image}.svg", at(image))
     return VariantFacts(None if gone else reading(inventory_quantity=seconds), at(seconds), known)
 
 
@@ -65,7 +65,7 @@ async def used(usage: UsageCounters) -> Usage:
 async def test_facts_are_read_as_they_were_stored(variants: VariantCache) -> None:
     known = {
         5: facts(1, 2),
-        6: VariantFacts(reading(compare_at_price=reading().price), at(3), Picture(None, at(4))),
+        6: VariantFacts(reading(compare_at_price=reading().price), at(3), VariantImage(None, at(4))),
         7: facts(5),
         8: facts(6, gone=True),
     }
@@ -80,18 +80,18 @@ async def test_facts_are_read_as_they_were_stored(variants: VariantCache) -> Non
     deadline=None,
 )
 @given(order=st.permutations([(1, 1), (2, None), (3, 3), (4, None), (4, 4)]), gone=st.sets(st.integers(1, 4)))
-async def test_newest_reading_and_picture_stay_in_whatever_order_they_arrive(
+async def test_newest_reading_and_image_stay_in_whatever_order_they_arrive(
     variants: VariantCache, redis: Redis, order: list[tuple[int, int | None]], gone: set[int]
 ) -> None:
     await redis.delete(f"{keys.of_shop(SHOP).variant_prefix}5")
-    newest, newest_picture = 0, None
-    for seconds, picture in order:
-        outcome = await store(variants, facts(seconds, picture, gone=seconds in gone))
-        is_newer = seconds > newest or (picture or 0) > (newest_picture or 0)
+    newest, newest_image = 0, None
+    for seconds, image in order:
+        outcome = await store(variants, facts(seconds, image, gone=seconds in gone))
+        is_newer = seconds > newest or (image or 0) > (newest_image or 0)
         assert outcome is (FillOutcome.FILLED if is_newer else FillOutcome.NEWER_THERE)
         newest = max(newest, seconds)
-        newest_picture = max(newest_picture or 0, picture or 0) or None
-        assert (await variants.get(SHOP, [5]))[5] == facts(newest, newest_picture, gone=newest in gone)
+        newest_image = max(newest_image or 0, image or 0) or None
+        assert (await variants.get(SHOP, [5]))[5] == facts(newest, newest_image, gone=newest in gone)
 
 
 async def test_facts_of_another_era_are_missing_and_late_ones_are_refused(
@@ -163,7 +163,7 @@ async def test_outdated_facts_are_missing_and_only_newer_ones_are_stored(
     assert set(await variants.get(SHOP, [5, 6, 7])) == {6}
     assert (await used(usage)).products == 1
     assert 0 < await redis.ttl(f"{keys.of_shop(SHOP).variant_prefix}7") <= 300
-    for number in (5, 7):  # as of a query that was under way, with a picture or without one
+    for number in (5, 7):  # as of a query that was under way, with an image or without one
         assert await store(variants, {number: facts(2, 9)}) is FillOutcome.NEWER_THERE
         assert await store(variants, {number: facts(2)}) is FillOutcome.NEWER_THERE
     assert await variants.get(SHOP, [5, 7]) == {}
@@ -181,7 +181,7 @@ async def test_lifetimes_follow_the_last_reading(variants: VariantCache, redis: 
     await store(variants, facts(2))
     assert 0.79 * 86_400 < await redis.ttl(key) <= 86_400
     await redis.expire(key, 1000)
-    await store(variants, facts(1, 3))  # an older reading with a newer picture
+    await store(variants, facts(1, 3))  # an older reading with a newer image
     assert await redis.ttl(key) <= 1000
 
 

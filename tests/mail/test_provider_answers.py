@@ -23,7 +23,7 @@ from wishcraft.errors import (
     MailUnavailable,
     SenderRejected,
 )
-from wishcraft.mail.mailer import Mail, Mailer, Picture
+from wishcraft.mail.mailer import InlineImage, Mail, Mailer
 from wishcraft.mail.providers import http_api
 from wishcraft.mail.providers.configuration import parse_sendgrid, parse_ses
 from wishcraft.mail.providers.sendgrid import SendGridMailer
@@ -38,7 +38,7 @@ MAIL = Mail(
     text="Hello",
     html="<p>Hello</p>",
     message_id="<one@maple-and-pine.myshopify.com>",
-    pictures=[Picture("gift", b"png")],
+    inline_images=[InlineImage("gift", b"png")],
     reference="r-1f-2a-abcdefghijklmnop",
 )
 

@@ -21,7 +21,7 @@ from wishcraft.errors import (
     MailUnavailable,
     SenderRejected,
 )
-from wishcraft.mail.mailer import Mail, Mailer, Picture
+from wishcraft.mail.mailer import InlineImage, Mail, Mailer
 from wishcraft.mail.providers.configuration import parse_sendgrid, parse_ses
 from wishcraft.mail.providers.sendgrid import SendGridMailer
 from wishcraft.mail.providers.ses import SesMailer
@@ -88,7 +88,7 @@ async def provider(
 
 async def test_an_accepted_mail_arrives_as_it_was_composed(provider: Provider, mailbox: Mailbox) -> None:
     png = b"\x89PNG\r\n\x1a\n" + bytes(64)
-    await provider.mailer.send(mail(subject="Zoës Hochzeit: 結婚 🎁", pictures=[Picture("gift", png)]))
+    await provider.mailer.send(mail(subject="Zoës Hochzeit: 結婚 🎁", inline_images=[InlineImage("gift", png)]))
     received = mailbox.messages[0]
     message = received.parsed
     assert received.recipients == ["emma@example.com"]
@@ -153,7 +153,7 @@ async def test_mails_are_sent_concurrently(provider: Provider, mailbox: Mailbox)
 
 async def test_a_mail_over_the_size_limit_is_rejected_for_good(provider: Provider, mailbox: Mailbox) -> None:
     with pytest.raises(MailRejected) as caught:
-        await provider.mailer.send(mail(pictures=[Picture("gift", bytes(31 * 2**20))]))
+        await provider.mailer.send(mail(inline_images=[InlineImage("gift", bytes(31 * 2**20))]))
     assert caught.type is MailRejected
     assert not mailbox.messages
 

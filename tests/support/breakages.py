@@ -102,7 +102,7 @@ BREAKAGES: Final = (
     Breakage(
         "an older reading replaces newer facts", "wishcraft/cache/variant_scripts.py",
         "has_newer = present_read_at >= read_at",
-        "has_newer = false", (f"{_VARIANTS}::test_newest_reading_and_picture_stay_in_whatever_order_they_arrive",),
+        "has_newer = false", (f"{_VARIANTS}::test_newest_reading_and_image_stay_in_whatever_order_they_arrive",),
     ),
     Breakage(
         "facts read before a restart are stored", "wishcraft/cache/variant_scripts.py",
@@ -116,8 +116,8 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "an added item counts as read now", "wishcraft/services/registries/items.py",
-        "facts.picture.url if facts.picture else None, facts.observed_at)",
-        "facts.picture.url if facts.picture else None, facts.observed_at.now(facts.observed_at.tzinfo))",
+        "facts.image.url if facts.image else None, facts.observed_at)",
+        "facts.image.url if facts.image else None, facts.observed_at.now(facts.observed_at.tzinfo))",
         ("tests/api/test_products.py::test_added_item_has_the_time_of_its_reading_for_the_sync",),
     ),
     # The steps of a write

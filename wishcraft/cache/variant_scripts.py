@@ -4,10 +4,10 @@ from typing import Final
 
 from wishcraft.cache.lua import Script
 
-# A reading and a picture each replace an older one only, and a reading alone keeps the picture. Facts are stored only
+# A reading and an image each replace an older one only, and a reading alone keeps the image. Facts are stored only
 # in the era in which Shopify was asked: after a restart, what was read before must not replace what was read since.
-# They begin with nine bytes of format and era, then the times of reading and picture in microseconds, eight each, and
-# the picture's length, four. Facts that have expired give up their places; there is none for new ones at the quota,
+# They begin with nine bytes of format and era, then the times of reading and image in microseconds, eight each, and
+# the image's length, four. Facts that have expired give up their places; there is none for new ones at the quota,
 # which registries may fill alone.
 STORE_FACTS: Final = Script(
     name="store_facts",
@@ -17,8 +17,8 @@ STORE_FACTS: Final = Script(
         "begin",
         "read_at",
         "reading",
-        "pictured_at",
-        "picture",
+        "image_read_at",
+        "image",
         "ttl_ms",
         "max_entries",
         "max_bytes",
@@ -29,21 +29,21 @@ STORE_FACTS: Final = Script(
     if redis.call('HGET', era, 'era') ~= string.sub(begin, 2) then
         return 'other_era'
     end
-    read_at, pictured_at = tonumber(read_at), tonumber(pictured_at)
+    read_at, image_read_at = tonumber(read_at), tonumber(image_read_at)
     local has_newer = false
     local present = redis.call('GET', facts)
     if present and string.sub(present, 1, 9) == begin then
-        local present_read_at, present_pictured_at, length = struct.unpack('>I8I8I4', present, 10)
+        local present_read_at, present_image_read_at, length = struct.unpack('>I8I8I4', present, 10)
         has_newer = present_read_at >= read_at
         local is_outdated = string.sub(present, 30 + length) == outdated
-        if has_newer and (is_outdated or present_pictured_at >= pictured_at) then
+        if has_newer and (is_outdated or present_image_read_at >= image_read_at) then
             return 'newer_there'
         end
         if has_newer then
             read_at, reading = present_read_at, string.sub(present, 30 + length)
         end
-        if present_pictured_at >= pictured_at then
-            pictured_at, picture = present_pictured_at, string.sub(present, 30, 29 + length)
+        if present_image_read_at >= image_read_at then
+            image_read_at, image = present_image_read_at, string.sub(present, 30, 29 + length)
         end
     end
     local function forget(variant)
@@ -66,7 +66,7 @@ STORE_FACTS: Final = Script(
     if redis.call('ZSCORE', variant_index, variant_id) then
         others = others - 1
     end
-    local packed = begin .. struct.pack('>I8I8I4', read_at, pictured_at, #picture) .. picture .. reading
+    local packed = begin .. struct.pack('>I8I8I4', read_at, image_read_at, #image) .. image .. reading
     local growth = #packed - tonumber(redis.call('HGET', variant_sizes, variant_id) or 0)
     local bytes = growth
     for _, hash in ipairs({sizes, variant_sizes}) do

@@ -19,7 +19,7 @@ from wishcraft.cache.lua import Call
 from wishcraft.cache.scripts import FillOutcome
 from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
-from wishcraft.domain.variants import Picture, VariantFacts
+from wishcraft.domain.variants import VariantFacts, VariantImage
 
 FORMAT: Final = 2
 """Facts of another format count as missing: it says which fields a reading has."""
@@ -57,7 +57,7 @@ class VariantCache:
     ) -> dict[int, FillOutcome]:
         """Store these facts, part by part, unless newer ones are there; `era` is as before Shopify was asked.
 
-        Facts without a picture keep the one that is there. A shop at its quota stores no further ones.
+        Facts without an image keep the one that is there. A shop at its quota stores no further ones.
         """
         shop = keys.of_shop(shop_id)
         calls: list[Call] = [
@@ -72,8 +72,8 @@ class VariantCache:
                 "begin": _BEGIN.pack(FORMAT, era),
                 "read_at": _microseconds(each.observed_at),
                 "reading": orjson.dumps(asdict(each.reading), default=str) if each.reading else b"",
-                "pictured_at": _microseconds(each.picture.observed_at) if each.picture else 0,
-                "picture": (each.picture.url if each.picture else None) or "",
+                "image_read_at": _microseconds(each.image.observed_at) if each.image else 0,
+                "image": (each.image.url if each.image else None) or "",
                 "ttl_ms": keys.spread(each.lifetime // keys.MILLISECOND),
                 "max_entries": quota.entries,
                 "max_bytes": quota.bytes,
@@ -108,14 +108,14 @@ class VariantCache:
         """The stored facts; None if their era or format is another."""
         if raw[: _BEGIN.size] != _BEGIN.pack(FORMAT, self._server.era):
             return None
-        _, _, read_at, pictured_at, length = _LAYOUT.unpack_from(raw)
-        picture, reading = raw[_LAYOUT.size : _LAYOUT.size + length], raw[_LAYOUT.size + length :]
+        _, _, read_at, image_read_at, length = _LAYOUT.unpack_from(raw)
+        image, reading = raw[_LAYOUT.size : _LAYOUT.size + length], raw[_LAYOUT.size + length :]
         if reading == _OUTDATED:
             return None
         return VariantFacts(
             reading=_decode(reading) if reading else None,
             observed_at=_time(read_at),
-            picture=Picture(picture.decode() or None, _time(pictured_at)) if pictured_at else None,
+            image=VariantImage(image.decode() or None, _time(image_read_at)) if image_read_at else None,
         )
 
 

@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class InlineImage:
     """A PNG that the mail's HTML embeds as `cid:<name>`."""
 
     name: str
@@ -26,7 +26,7 @@ class Mail:
     """In angle brackets, the same on every attempt."""
     unsubscribe_url: str | None = field(repr=False, default=None)
     """Accepts a POST without a login (RFC 8058); None for mail that the recipient asked for."""
-    pictures: Sequence[Picture] = ()
+    inline_images: Sequence[InlineImage] = ()
     sender: str | None = field(repr=False, default=None)
     """The address in `From`, of a verified domain; None for MAIL_FROM."""
     reply_to: str | None = field(repr=False, default=None)

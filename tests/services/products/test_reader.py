@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 from wishcraft.cache import keys
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.variants import READING_FRESH, Picture, VariantFacts
+from wishcraft.domain.variants import READING_FRESH, VariantFacts, VariantImage
 from wishcraft.errors import ShopifyPaused, ShopifyRefused, ShopifyUnavailable, TooManyQueries
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
@@ -67,7 +67,7 @@ async def put_back(resources: Resources, shop: ShopRef, found: FoundVariantFacts
     older = {
         number: facts._replace(
             observed_at=facts.observed_at - age,
-            picture=facts.picture and facts.picture._replace(observed_at=facts.picture.observed_at - age),
+            image=facts.image and facts.image._replace(observed_at=facts.image.observed_at - age),
         )
         for number, facts in found.facts.items()
     }
@@ -134,7 +134,7 @@ async def test_changed_price_is_read_once_the_reading_is_no_longer_fresh(
     assert later.facts[variants[0].variant_id].observed_at > first.facts[variants[0].variant_id].observed_at
 
 
-async def test_sync_renews_readings_and_keeps_their_pictures(
+async def test_sync_renews_readings_and_keeps_their_images(
     products: VariantReader, caller: Caller, resources: Resources, shop: ShopRef, shopify: SimulatedShop, demo: Demo
 ) -> None:
     rows = demo.execute(
@@ -154,11 +154,11 @@ async def test_sync_renews_readings_and_keeps_their_pictures(
     requests = shopify.counters.requests
     now = await products.read(caller, wished)
     assert (now.state, shopify.counters.requests) == (CacheState.HIT, requests)
-    reading, picture = now.facts[wished[0]].reading, now.facts[wished[0]].picture
+    reading, image = now.facts[wished[0]].reading, now.facts[wished[0]].image
     assert reading
-    assert picture
+    assert image
     assert reading.inventory_quantity == changed.quantity
-    assert str(picture.url).endswith(f"/images/{changed.handle}.svg")
+    assert str(image.url).endswith(f"/images/{changed.handle}.svg")
 
 
 async def test_sync_notes_variants_that_are_gone(
@@ -311,7 +311,7 @@ async def test_without_redis_shopify_is_asked_and_a_sync_without_changes_ends(
 
 async def test_facts_of_shops_with_the_same_variant_are_apart(resources: Resources, shop: ShopRef) -> None:
     now = datetime.now(UTC)
-    known = {1: VariantFacts(None, now, Picture("/a.svg", now))}
+    known = {1: VariantFacts(None, now, VariantImage("/a.svg", now))}
     await resources.variants.store(shop.id, await resources.variants.current_era(), known, shop.quota)
     assert await resources.variants.get(shop.id, [1]) == known
     assert await resources.variants.get(10 * shop.id + 1, [1]) == {}

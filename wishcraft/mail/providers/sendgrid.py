@@ -107,16 +107,16 @@ def _payload(mail: Mail, sender: str) -> dict[str, Any]:
     }
     if mail.reply_to:
         payload["reply_to"] = {"email": mail.reply_to, "name": display_name(mail)}
-    if mail.pictures:
+    if mail.inline_images:
         payload["attachments"] = [
             {
-                "content": b64encode(picture.png).decode(),
+                "content": b64encode(image.png).decode(),
                 "type": "image/png",
-                "filename": picture.name,
+                "filename": image.name,
                 "disposition": "inline",
-                "content_id": picture.name,
+                "content_id": image.name,
             }
-            for picture in mail.pictures
+            for image in mail.inline_images
         ]
     return payload
 

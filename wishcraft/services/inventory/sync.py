@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from wishcraft.domain.batches import batches
 from wishcraft.domain.currencies import format_money
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
-from wishcraft.domain.variants import LONG_AGO, Picture, VariantFacts
+from wishcraft.domain.variants import LONG_AGO, VariantFacts, VariantImage
 from wishcraft.errors import BulkOperationFailed, CacheUnavailable, ShopifyRefused
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
@@ -150,13 +150,13 @@ async def _store_facts(
 ) -> None:
     """Put the readings into the cache of variants, within the quota of this moment: a run may take long.
 
-    Their pictures are those of items, as the sync's queries have none.
+    Their images are those of items, as the sync's queries have none.
     """
     async with resources.db.autocommit() as session:
         shop = await shops.find_one(session, shop_id)
         images = await registry_items.find_images(session, shop_id, list(readings))
     facts = {
-        number: VariantFacts(reading, observed_at, Picture(images[number], LONG_AGO) if number in images else None)
+        number: VariantFacts(reading, observed_at, VariantImage(images[number], LONG_AGO) if number in images else None)
         for number, reading in readings.items()
     }
     try:

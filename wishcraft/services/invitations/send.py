@@ -19,10 +19,10 @@ from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.mail.references import make_reference
 from wishcraft.services.mail.send import (
     MailRun,
+    count_paused,
     find_letterhead,
     is_paused,
     make_mail,
-    pause,
     send_claimed,
     send_in_batches,
 )
@@ -86,7 +86,7 @@ async def invite_shop(
             is_on = shop.settings.email_notifications
             waiting = await invitations.find_waiting(session, shop.id, today) if is_on else []
             if paused:
-                pause(changes, len(waiting))
+                count_paused(changes, len(waiting))
                 waiting = []
             ids = within_limits(waiting, await invitations.find_recent(session, shop.id), limits)
         await send_in_batches(resources, shop, ids, checkpoint, partial(_send, run, changes))

@@ -138,7 +138,7 @@ async def is_paused(resources: Resources, shop: ShopRef) -> bool:
     return paused
 
 
-def pause(changes: Changes, waiting: int) -> None:
+def count_paused(changes: Changes, waiting: int) -> None:
     """Count the mails that wait because complaints pause their shop, and say so in the run's summary."""
     changes["paused"] += waiting
     changes.note("mails paused because of complaints (runbook: mail)", f"{waiting:,}")

@@ -33,8 +33,7 @@ async def look_up(
     return {
         "currency": shop.currency,
         "variants": [
-            variant_payload(reading, facts[number].picture, shop.currency, threshold)
-            for number, reading in sold.items()
+            variant_payload(reading, facts[number].image, shop.currency, threshold) for number, reading in sold.items()
         ],
         "unknown_ids": [number for number in variant_ids if number not in sold],
     }, state

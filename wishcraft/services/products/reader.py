@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.rate_limits import SERVER_FACTOR, Policy
-from wishcraft.domain.variants import Picture, VariantFacts, is_complete, is_fresh
+from wishcraft.domain.variants import VariantFacts, VariantImage, is_complete, is_fresh
 from wishcraft.errors import (
     CacheUnavailable,
     ShopifyPaused,
@@ -53,11 +53,11 @@ class VariantReader:
         self._queries: dict[tuple[int, int], asyncio.Task[VariantFactsById]] = {}
         """The query under way for a shop's variant."""
 
-    async def read(self, caller: Caller, variant_ids: Sequence[int], *, any_picture: bool = False) -> FoundVariantFacts:
+    async def read(self, caller: Caller, variant_ids: Sequence[int], *, any_image: bool = False) -> FoundVariantFacts:
         """The facts of these distinct variants of the caller's shop, at most `MAX_DESCRIBED`.
 
         Shopify gets one query at most. If it fails or is refused, facts that are no longer fresh are used, if there are
-        any for all. With `any_picture`, pictures count as fresh whatever their age.
+        any for all. With `any_image`, images count as fresh whatever their age.
 
         Raises:
             TooManyQueries: The caller has caused too many queries.
@@ -67,7 +67,7 @@ class VariantReader:
         """
         known, miss = await self._read_cached(caller.shop_id, variant_ids)
         now = datetime.now(UTC)
-        fresh = {number: facts for number, facts in known.items() if is_fresh(facts, now, any_picture=any_picture)}
+        fresh = {number: facts for number, facts in known.items() if is_fresh(facts, now, any_image=any_image)}
         due = [number for number in variant_ids if number not in fresh]
         self._count(CacheState.HIT, len(fresh))
         if not due:
@@ -153,7 +153,9 @@ async def ask_shopify(resources: Resources, shop_id: int, variant_ids: Sequence[
     except TimeoutError:
         raise ShopifyUnavailable(f"{shop.domain}: Shopify did not answer in time") from None
     facts = {
-        number: VariantFacts(each[0], asked_at, Picture(each[1], asked_at)) if each else VariantFacts(None, asked_at)
+        number: VariantFacts(each[0], asked_at, VariantImage(each[1], asked_at))
+        if each
+        else VariantFacts(None, asked_at)
         for number, each in described.items()
     }
     with suppress(CacheUnavailable):

@@ -101,12 +101,12 @@ async def _is_added(resources: Resources, key: IdempotencyKey) -> bool:
 
 
 async def _read_variant(variants: VariantReader, caller: Caller, variant_id: int) -> ItemReading:
-    facts = (await variants.read(caller, [variant_id], any_picture=True)).facts.get(variant_id)
+    facts = (await variants.read(caller, [variant_id], any_image=True)).facts.get(variant_id)
     if facts is None:
         raise invalid_field("variant_id", "The variant cannot be added: its values in Shopify are out of range.")
     if facts.sold is None:
         raise invalid_field("variant_id", "The shop sells no such variant.")
-    return ItemReading(facts.sold, facts.picture.url if facts.picture else None, facts.observed_at)
+    return ItemReading(facts.sold, facts.image.url if facts.image else None, facts.observed_at)
 
 
 async def _insert(

@@ -23,10 +23,10 @@ from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.mail.references import make_reference
 from wishcraft.services.mail.send import (
     MailRun,
+    count_paused,
     find_letterhead,
     is_paused,
     make_mail,
-    pause,
     send_claimed,
     send_in_batches,
 )
@@ -86,7 +86,7 @@ async def remind_shop(
     async with locks.acquire(resources.db, "reminders", shop.id):
         ids = await _find_work(run)
         if await is_paused(resources, shop):
-            pause(changes, len(ids))
+            count_paused(changes, len(ids))
             ids = []
         await send_in_batches(resources, shop, ids, checkpoint, partial(_send, run, changes))
         async with resources.db.repeatable_read() as session:

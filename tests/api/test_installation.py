@@ -19,7 +19,7 @@ from tests.support.waiting import wait_until
 from tests.support.webhooks import apply
 from wishcraft.services.shops.install import FIRST_RUNS
 from wishcraft.services.shops.webhooks import handle_uninstalled
-from wishcraft.services.webhooks.handling import Message
+from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.settings import Settings
 from wishcraft.shopify.id_tokens import AdminIdentity, verify_id_token
 from wishcraft.store import shops

@@ -354,17 +354,17 @@ BREAKAGES: Final = (
     ),
     # Orders
     Breakage(
-        "a wish that is added after an order takes its lines", "wishcraft/services/purchases/claims.py",
+        "a wish that is added after an order takes its lines", "wishcraft/services/purchases/attribution.py",
         "and not item.is_hidden and item.created_at < moment + CLOCKS else", "and not item.is_hidden else",
         (_LATER_WEBHOOKS,),
     ),
     Breakage(
-        "a webhook undoes a dismissal", "wishcraft/services/purchases/claims.py",
+        "a webhook undoes a dismissal", "wishcraft/services/purchases/attribution.py",
         "if line.registry_id is not None or line.is_dismissed}", "if line.registry_id is not None}",
         (_LATER_WEBHOOKS,),
     ),
     Breakage(
-        "ordinary shopping is judged again", "wishcraft/services/purchases/claims.py",
+        "ordinary shopping is judged again", "wishcraft/services/purchases/attribution.py",
         "return waiting.claim != text if waiting else not is_judged", "return True", (_LATER_WEBHOOKS,),
     ),
     Breakage(

@@ -24,7 +24,7 @@ from wishcraft.services.inventory.webhooks import handle_stock
 from wishcraft.services.products.reader import VariantReader
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import registry_write
-from wishcraft.services.webhooks.handling import Message
+from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.shopify.inventory_levels import ITEMS
 from wishcraft.store import shops
 from wishcraft.store.audit_log import Actor

@@ -34,8 +34,8 @@ from wishcraft.resources import Resources
 from wishcraft.services.privacy import erase
 from wishcraft.services.privacy.webhooks import handle_customer_redactions, handle_shop_redactions
 from wishcraft.services.registries.write import registry_write
+from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.services.webhooks.handlers import HANDLERS
-from wishcraft.services.webhooks.handling import Message
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
 from wishcraft.store.audit_log import Actor

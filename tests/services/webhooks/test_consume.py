@@ -31,8 +31,8 @@ from wishcraft.resources import Resources, open_resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks import consume
 from wishcraft.services.webhooks.consume import Consumer
+from wishcraft.services.webhooks.handler_protocol import Effect, Message
 from wishcraft.services.webhooks.handlers import HANDLERS
-from wishcraft.services.webhooks.handling import Effect, Message
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
 from wishcraft.store import webhook_events

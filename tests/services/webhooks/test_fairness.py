@@ -15,7 +15,7 @@ from wishcraft.domain.webhooks import TOPICS, Priority
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks import consume
 from wishcraft.services.webhooks.consume import Consumer, enqueue_due
-from wishcraft.services.webhooks.handling import Effect, change_nothing
+from wishcraft.services.webhooks.handler_protocol import Effect, change_nothing
 from wishcraft.store import webhook_events
 
 Demo = Connection[tuple[Any, ...]]

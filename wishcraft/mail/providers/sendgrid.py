@@ -22,7 +22,7 @@ from wishcraft.errors import (
     WishCraftError,
 )
 from wishcraft.mail.mailer import Mail
-from wishcraft.mail.message import display_name, machine_headers, short_subject
+from wishcraft.mail.mime import display_name, machine_headers, short_subject
 from wishcraft.mail.providers.configuration import SendGridAccount, parse_sender
 from wishcraft.mail.providers.http_api import (
     LATER_STATUSES,

@@ -27,7 +27,7 @@ from wishcraft.errors import (
     WishCraftError,
 )
 from wishcraft.mail.mailer import Mail
-from wishcraft.mail.message import as_bytes, build_message
+from wishcraft.mail.mime import as_bytes, build_message
 from wishcraft.mail.providers.configuration import SesAccount, parse_sender
 from wishcraft.mail.providers.http_api import (
     LATER_STATUSES,

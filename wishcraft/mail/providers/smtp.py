@@ -35,7 +35,7 @@ from wishcraft.errors import (
     WishCraftError,
 )
 from wishcraft.mail.mailer import Mail
-from wishcraft.mail.message import as_bytes, build_message
+from wishcraft.mail.mime import as_bytes, build_message
 from wishcraft.mail.providers.configuration import MALFORMED, parse_bounce_address, parse_sender
 
 REPLY_TIMEOUT_SECONDS: Final = 30.0

@@ -22,7 +22,7 @@ from wishcraft.errors import (
 )
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
-from wishcraft.services.webhooks.handling import Effect, Message, wait_for_shopify
+from wishcraft.services.webhooks.handler_protocol import Effect, Message, wait_for_shopify
 from wishcraft.shopify.inventory_levels import read_levels
 from wishcraft.shopify.nodes import MAX_IDS
 from wishcraft.shopify.product_payloads import (

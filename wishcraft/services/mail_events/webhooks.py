@@ -19,7 +19,7 @@ from wishcraft.errors import DecisionNeeded, PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.mail_events.receive import BY_SMTP
 from wishcraft.services.registries.write import RegistryWrite
-from wishcraft.services.webhooks.handling import Effect, Message
+from wishcraft.services.webhooks.handler_protocol import Effect, Message
 from wishcraft.store import audit_log, locks, mail_events, suppressions, webhook_events
 from wishcraft.store.mail_events import RecordedOutcome, SentMail
 from wishcraft.store.shops import ShopRef

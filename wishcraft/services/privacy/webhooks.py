@@ -16,7 +16,7 @@ from wishcraft.services.privacy.erase import Erasure, details_of, erase_shop, wo
 from wishcraft.services.privacy.journal import Entry, entry_name
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.shops.webhooks import IS_IT_INSTALLED, accepts_token
-from wishcraft.services.webhooks.handling import Effect, Message, change_nothing
+from wishcraft.services.webhooks.handler_protocol import Effect, Message, change_nothing
 from wishcraft.shopify.privacy_payloads import read_subject, require_whole_shop
 from wishcraft.store import audit_log, shop_erasure, webhook_inbox
 from wishcraft.store.shops import ShopRef

@@ -13,7 +13,7 @@ from wishcraft.cache.webhook_queue import Enqueued, PendingEntry, QueueEntry, We
 from wishcraft.domain.webhooks import Priority, priority_of
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.resources import Resources
-from wishcraft.services.webhooks.handling import Handler
+from wishcraft.services.webhooks.handler_protocol import Handler
 from wishcraft.services.webhooks.process import process
 from wishcraft.store import webhook_events
 

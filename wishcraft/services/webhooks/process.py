@@ -39,7 +39,7 @@ from wishcraft.errors import (
 )
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import registry_write
-from wishcraft.services.webhooks.handling import Effect, Handler, Message, TakenByAnotherError
+from wishcraft.services.webhooks.handler_protocol import Effect, Handler, Message, TakenByAnotherError
 from wishcraft.store import shops, webhook_events
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import InstalledShop, ShopRef

@@ -20,8 +20,8 @@ from wishcraft.domain.mail_references import MailReference, MailTable, make_toke
 from wishcraft.errors import ConfigurationError
 from wishcraft.resources import Resources
 from wishcraft.services.mail.references import reference_keys
-from wishcraft.services.mail_events import bounces
-from wishcraft.services.mail_events.bounces import MAX_BYTES, MAX_OF_A_CLIENT, MAX_UNANSWERED, serve_bounces
+from wishcraft.services.mail_events import bounce_server
+from wishcraft.services.mail_events.bounce_server import MAX_BYTES, MAX_OF_A_CLIENT, MAX_UNANSWERED, serve_bounces
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
@@ -161,7 +161,7 @@ async def test_report_that_cannot_be_stored_for_another_reason_is_delivered_agai
     port: int, address: str, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(bounces, "store_events", None)
+        patched.setattr(bounce_server, "store_events", None)
         with pytest.raises(smtplib.SMTPDataError) as refused:
             await deliver(port, [address])
     assert refused.value.smtp_code == 451

@@ -1,4 +1,4 @@
-"""Orders of the simulator: stock follows them, webhooks tell of them, and registries move."""
+"""Orders of the simulator: stock follows them, webhooks report them, and registries move."""
 
 from functools import partial
 from typing import Any

@@ -65,7 +65,7 @@ class MailEvent:
 
     @property
     def outcome(self) -> MailOutcome | None:
-        """The outcome that it tells; None if it tells nothing new: that the mail was handed over, or looked at."""
+        """The outcome that it reports; None if it reports none, but that the mail was handed over, or looked at."""
         if self.kind is MailEventKind.BOUNCED and not self.permanent:
             return MailOutcome.SOFT_BOUNCED
         return _OUTCOMES.get(self.kind)

@@ -88,7 +88,7 @@ def read_deletion(payload: Object, deleted_at: datetime) -> OrderSnapshot:
         PayloadInvalid: No id, or it is an order: the topic is not signed, and another webhook's body is no deletion.
     """
     if "line_items" in payload:
-        raise PayloadInvalid("The order is told of as it is, not as deleted.")
+        raise PayloadInvalid("The payload has the order as it is, not as deleted.")
     return deleted_order(payload_id(payload.get("id"), "id"), deleted_at)
 
 

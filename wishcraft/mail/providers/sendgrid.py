@@ -2,7 +2,7 @@
 
 SendGrid passes the Message-ID on as one of the mail's headers. The mail's reference goes along as the custom argument
 `wishcraft`, which every event of the mail repeats. SendGrid has no idempotency key: a mail whose reply was lost may
-arrive twice if it is sent again. It tells of missing mailboxes by events alone; in reply to a request it refuses only
+arrive twice if it is sent again. It reports missing mailboxes by events alone; in reply to a request it refuses only
 addresses that no mailbox can have.
 """
 

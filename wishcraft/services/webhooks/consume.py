@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from wishcraft.cache.webhook_queue import Enqueued, PendingEntry, QueueEntry, WebhookQueue
-from wishcraft.domain.webhooks import Priority, priority_of
+from wishcraft.domain.webhooks import TopicPriority, priority_of
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks.handler_protocol import Handler
@@ -37,7 +37,7 @@ _PAUSE_SECONDS: Final = 1.0
 _log: Final = logging.getLogger(__name__)
 
 
-_Line = tuple[str, Priority]
+_Line = tuple[str, TopicPriority]
 """A shop's webhooks of one priority, which are handled one batch after the other."""
 
 

@@ -34,7 +34,7 @@ class OutboxMail(Timestamps):
     last_error: Mapped[str | None]
     message_id: Mapped[str | None]
     outcome: Mapped[MailOutcome | None] = mapped_column(choice(MailOutcome))
-    """What became of it after it was sent, as the mail provider tells; NULL while it has not told."""
+    """What became of it after it was sent, as the mail provider reports; NULL before it does."""
     outcome_at: Mapped[datetime | None]
     """When that happened, by the provider's clock."""
 

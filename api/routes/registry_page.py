@@ -18,7 +18,7 @@ from api.state import AppState
 from wishcraft.domain.access_codes import MAX_LENGTH
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.etags import matches
-from wishcraft.domain.texts import is_storable
+from wishcraft.domain.storable_text import is_storable
 from wishcraft.errors import Conflict, DatabaseUnavailable, NotAllowed, NotFound
 from wishcraft.services.registries.access import unlock
 from wishcraft.store.schema import ShopSettings

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
 from tests.support.api import Shopper, app_state_of, problem
-from wishcraft.domain.guest_events import AnalyticsType
+from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.services.operations import traffic_recorder
 from wishcraft.settings import Settings
 from wishcraft.store.analytics_events import Event

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.share_links import share_template
 from wishcraft.domain.shops import ShopFacts
-from wishcraft.domain.texts import is_storable
+from wishcraft.domain.storable_text import is_storable
 from wishcraft.errors import ShopifyUnauthorized, UnknownShop
 from wishcraft.store.schema import InventoryItem, Shop, ShopSettings
 from wishcraft.store.schema.shops import ShopStatus

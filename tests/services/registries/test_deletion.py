@@ -21,8 +21,8 @@ from wishcraft.cache.coherence import Lease, now_ms
 from wishcraft.cache.entries import make_entry
 from wishcraft.cache.registries import CacheState
 from wishcraft.cache.scripts import FillOutcome
+from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.domain.periods import last_weeks
 from wishcraft.reports.conversion_report import ConversionReport
 from wishcraft.reports.demand_report import DemandReport

@@ -17,7 +17,7 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.mail_domains import own_sender
 from wishcraft.domain.mail_reputation import COMPLAINT_PERIOD, too_many_complaints, too_many_rejected
 from wishcraft.domain.mail_suppressions import SuppressionReason
-from wishcraft.domain.plain_text import one_line
+from wishcraft.domain.mail_text import one_line
 from wishcraft.domain.reminders import local_day
 from wishcraft.errors import (
     AddressRejected,

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index, Uniq
 from sqlalchemy.dialects.postgresql import ARRAY, INET
 from sqlalchemy.orm import Mapped, mapped_column
 
-from wishcraft.domain.guest_events import AnalyticsType
+from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.domain.retention import COMPLIANCE_PREFIX
 from wishcraft.domain.webhooks import COMPLIANCE_TOPICS
 from wishcraft.store.schema.base import Base, choice

@@ -194,7 +194,7 @@ class AppState:
     async def _load(self, shop_id: int, slug: str, on_loaded: OnLoaded) -> None:
         found: Found | CacheUnavailable | DatabaseUnavailable = CacheUnavailable("nor was it loaded")
         try:
-            entry, cache_state = await self.reader.read(shop_id, slug)
+            entry, cache_state = await self.reader.read(shop_id, slug, was_missing=True)
             found = Found(entries.pack(entry), cache_state)
         except DatabaseUnavailable as error:
             found = error

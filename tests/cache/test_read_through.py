@@ -1,6 +1,7 @@
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
 from redis.asyncio import Redis
@@ -11,6 +12,7 @@ from wishcraft.cache import entries, keys
 from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import Lease
 from wishcraft.cache.counters import Counters
+from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import CacheState, RegistryCache
 from wishcraft.cache.scripts import FillOutcome
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
@@ -52,6 +54,18 @@ async def make_stale(redis: Redis, version: int) -> None:
     assert current
     old = entries.make_entry(CachedRegistry(version, AccessLevel.OPEN, 0, b"old"), current.header.era, now_ms=0)
     await redis.set(key, entries.pack(old), keepttl=True)
+
+
+async def get_entry(cache: RegistryCache) -> Entry:
+    entry = await cache.get(SHOP, "smith")
+    assert entry
+    return entry
+
+
+async def count_commands(redis: Redis) -> Counter[str]:
+    """How often clients have sent the commands of the cache."""
+    stats = await redis.info("commandstats")
+    return Counter({name: stats.get(name, {}).get("calls", 0) for name in ("cmdstat_evalsha", "cmdstat_mget")})
 
 
 async def as_stale(redis: Redis) -> bytes:
@@ -141,27 +155,44 @@ async def test_cancelled_reader_releases_the_lease(cache: RegistryCache) -> None
     assert isinstance((await cache.lease(SHOP, ["smith"]))["smith"], Lease)
 
 
-async def test_reader_who_is_cancelled_before_its_load_releases_the_lease(
-    cache: RegistryCache, monkeypatch: pytest.MonkeyPatch
+async def test_entry_that_was_filled_since_it_was_missing_is_read_and_not_loaded(cache: RegistryCache) -> None:
+    database = Database()
+    await cache.read(SHOP, "smith", database.load)
+    result = await cache.read(SHOP, "smith", database.load, was_missing=True)
+    assert (result.state, result.entry.body, database.loads) == (CacheState.HIT, b"version 1", 1)
+
+
+async def test_entry_that_was_renewed_since_it_was_stale_is_read_and_not_loaded(
+    cache: RegistryCache, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leased = asyncio.Event()
+    database = Database(version=2)
+    await cache.read(SHOP, "smith", database.load)
+    renewed = entries.pack(await get_entry(cache))
+    await make_stale(redis, 1)
+    get = cache.get
 
-    answers: Iterator[None] = iter([None])
+    async def get_then_renew(shop_id: int, slug: str) -> Entry | None:
+        entry = await get(shop_id, slug)
+        await redis.set(keys.entry_key(SHOP, "smith"), renewed, keepttl=True)
+        return entry
 
-    async def get(_shop_id: int, _slug: str) -> None:
-        for _ in answers:
-            return
-        leased.set()
-        await asyncio.Event().wait()
+    monkeypatch.setattr(cache, "get", get_then_renew)
+    result = await cache.read(SHOP, "smith", database.load)
+    assert (result.state, result.entry.body, database.loads) == (CacheState.HIT, b"version 2", 1)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(cache, "get", get)
-        read = asyncio.create_task(cache.read(SHOP, "smith", Database().load))
-        await leased.wait()
-        read.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await read
-    assert isinstance((await cache.lease(SHOP, ["smith"]))["smith"], Lease)
+
+async def test_entry_of_an_earlier_era_counts_as_missing(cache: RegistryCache, redis: Redis) -> None:
+    entry = entries.make_entry(CachedRegistry(1, AccessLevel.OPEN, 0, b"old"), b"earlier!", now_ms=0)
+    await redis.set(keys.entry_key(SHOP, "smith"), entries.pack(entry), ex=60)
+    result = await cache.read(SHOP, "smith", Database().load)
+    assert (result.state, (await get_entry(cache)).body) == (CacheState.MISS, b"version 1")
+
+
+async def test_miss_that_was_seen_takes_two_commands(cache: RegistryCache, redis: Redis) -> None:
+    await cache.read(SHOP, "jones", Database().load)  # Redis knows the scripts from here on
+    before = await count_commands(redis)
+    await cache.read(SHOP, "smith", Database().load, was_missing=True)
+    assert await count_commands(redis) - before == Counter({"cmdstat_evalsha": 2})
 
 
 async def test_lease_that_a_cancelled_caller_would_get_is_given_back(cache: RegistryCache) -> None:
@@ -302,9 +333,9 @@ async def test_five_hundred_readers_of_one_process_take_one_lease(
     leases: list[str] = []
     take_lease = cache.lease
 
-    async def lease(shop_id: int, slugs: Iterable[str]) -> Mapping[str, Lease | FillOutcome]:
+    async def lease(shop_id: int, slugs: Iterable[str], *, seen: bytes) -> Mapping[str, Lease | FillOutcome]:
         leases.extend(slugs)
-        return await take_lease(shop_id, slugs)
+        return await take_lease(shop_id, slugs, seen=seen)
 
     monkeypatch.setattr(cache, "lease", lease)
     database = Database()

@@ -134,21 +134,31 @@ class CoherenceCommands:
         ]
         await self._server.run(scripts.FORGET, calls)
 
-    async def lease(self, shop_id: int, slugs: Iterable[str]) -> dict[str, Lease | FillOutcome]:
-        """A lease for each slug, or why there is none: LEASED or ON_HOLD. Take it before the load begins."""
-        prefix, hold_ms = keys.of_shop(shop_id).lease_prefix, int(self._hold_seconds * 1000)
+    async def lease(
+        self, shop_id: int, slugs: Iterable[str], *, seen: bytes = scripts.ANYTHING
+    ) -> dict[str, Lease | FillOutcome]:
+        """A lease for each slug, or why there is none: CHANGED, LEASED or ON_HOLD. Take it before the load begins.
+
+        Args:
+            shop_id: The shop.
+            slugs: Those of its registries.
+            seen: The header of the entry that the caller has read, empty for none. CHANGED if it is another one now.
+        """
+        shop, hold_ms = keys.of_shop(shop_id), int(self._hold_seconds * 1000)
         tokens = {slug: secrets.token_bytes(8) for slug in slugs}
         replies: list[bytes] = []
         for _ in range(2):
             era = self._server.era
             calls: list[Call] = [
                 {
-                    "lease": prefix + slug,
+                    "entry": shop.entry_prefix + slug,
+                    "lease": shop.lease_prefix + slug,
                     "era": keys.ERA,
                     "token": token,
                     "ttl_ms": keys.LEASE_TTL_MS,
                     "known_era": era,
                     "hold_ms": hold_ms,
+                    "seen": seen,
                 }
                 for slug, token in tokens.items()
             ]
@@ -162,6 +172,7 @@ class CoherenceCommands:
                 break
             await self._server.learn_era()  # this process has run no command yet, or the data was flushed
         refusals = {
+            scripts.CHANGED: FillOutcome.CHANGED,
             scripts.LEASED: FillOutcome.LEASED,
             scripts.ON_HOLD: FillOutcome.ON_HOLD,
             scripts.OTHER_ERA: FillOutcome.ON_HOLD,

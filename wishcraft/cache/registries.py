@@ -11,7 +11,7 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from wishcraft.cache import keys
+from wishcraft.cache import entries, keys
 from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import CoherenceCommands, Lease, now_ms
 from wishcraft.cache.counters import Counters
@@ -102,14 +102,16 @@ class RegistryCache(CoherenceCommands):
         age = await self._server.learn_era()
         await asyncio.sleep(max(0, self._hold_seconds - age))
 
-    async def read(self, shop_id: int, slug: str, load: Load) -> CacheResult:
+    async def read(self, shop_id: int, slug: str, load: Load, *, was_missing: bool = False) -> CacheResult:
         """One registry, from Redis if possible. Concurrent readers of a missing entry share one load.
+
+        `was_missing` says that the caller has just found no entry: Redis need not be asked a second time.
 
         Raises only what `load` raises, and only if Redis has no entry, fresh or stale.
         """
         trust = await self.trust(shop_id, slug)
         if trust is Trust.CURRENT:
-            return await self._read_through(shop_id, slug, load)
+            return await self._read_through(shop_id, slug, load, was_missing)
         if trust is Trust.SILENT:
             with suppress(CacheUnavailable):
                 if entry := await self.get(shop_id, slug):
@@ -143,12 +145,13 @@ class RegistryCache(CoherenceCommands):
             for slug, outcome in filled.items()
         }
 
-    async def _read_through(self, shop_id: int, slug: str, load: Load) -> CacheResult:
+    async def _read_through(self, shop_id: int, slug: str, load: Load, was_missing: bool) -> CacheResult:
         """One reader of this process takes its turn to load; the others wait for it, or answer the stale entry."""
         deadline = time.monotonic() + WAIT_FOR_FILL_SECONDS
         with suppress(CacheUnavailable):
             while True:
-                entry = await self.get(shop_id, slug)
+                entry = None if was_missing else await self.get(shop_id, slug)
+                was_missing = False
                 if entry and entry.header.soft_expiry_ms > now_ms():
                     return CacheResult(entry, CacheState.HIT)
                 turn = self._turns.get((shop_id, slug))
@@ -166,18 +169,17 @@ class RegistryCache(CoherenceCommands):
         try:
             lease: Lease | FillOutcome = FillOutcome.ON_HOLD
             with suppress(CacheUnavailable):
-                lease = (await self.lease(shop_id, [slug]))[slug]
+                seen = entries.pack(entry._replace(body=b"")) if entry else b""  # its header
+                lease = (await self.lease(shop_id, [slug], seen=seen))[slug]
+                if lease is FillOutcome.CHANGED:
+                    entry = await self.get(shop_id, slug) or entry
+                    if entry and entry.header.soft_expiry_ms > now_ms():
+                        return CacheResult(entry, CacheState.HIT)
+                    lease = (await self.lease(shop_id, [slug]))[slug]
             if lease is FillOutcome.ON_HOLD:
                 turn.set_result(False)
             if isinstance(lease, Lease):
                 try:
-                    newer = None
-                    with suppress(CacheUnavailable):
-                        newer = await self.get(shop_id, slug)
-                    if newer and newer.header.soft_expiry_ms > now_ms():
-                        # Another reader filled the entry between the two commands, which ended its lease.
-                        await self._try_release(shop_id, {slug: lease})
-                        return CacheResult(newer, CacheState.HIT)
                     if entry:
                         return await self._revalidate(shop_id, slug, entry, lease, load)
                     return await self._fill_one(shop_id, slug, lease, await load())

@@ -15,6 +15,8 @@ class FillOutcome(StrEnum):
     UNDER_FLOOR = "under_floor"
     """The loaded version is below the floor: the load missed a commit that has happened or is about to."""
     NEWER_THERE = "newer_there"
+    CHANGED = "changed"
+    """Redis has another entry than the one that the reader has seen, or has one at all: it is to be read first."""
     LEASED = "held"
     """Another reader holds the lease and fills the entry."""
     ON_HOLD = "on_hold"
@@ -27,9 +29,12 @@ class FillOutcome(StrEnum):
     """The registry does not exist; a negative entry was filled."""
 
 
+CHANGED: Final = b"changed"
 LEASED: Final = b"held"
 ON_HOLD: Final = b"on_hold"
 OTHER_ERA: Final = b"other_era"
+ANYTHING: Final = b"anything"
+"""For `LEASE`: whatever entry there is."""
 IS_QUIET: Final = b"quiet"
 
 # A restart from a snapshot restores old entries and loses new floors; so does a failover to a replica that lags, and a
@@ -114,12 +119,12 @@ FORGET: Final = Script(
 """,
 )
 
-# One database load per miss. A young era gives no leases: a writer whose floor was lost with the older era may be about
-# to commit.
+# One database load per miss: none if the entry was filled after the reader has `seen` it, the start of a value, empty
+# for none. A young era gives no leases: a writer whose floor was lost with the older era may be about to commit.
 LEASE: Final = Script(
     name="take_lease",
-    keys=("lease", "era"),
-    args=("token", "ttl_ms", "known_era", "hold_ms"),
+    keys=("entry", "lease", "era"),
+    args=("token", "ttl_ms", "known_era", "hold_ms", "seen"),
     body="""
     local current = redis.call('HMGET', era, 'era', 'since')
     if current[1] ~= known_era then
@@ -128,6 +133,9 @@ LEASE: Final = Script(
     local time = redis.call('TIME')
     if time[1] * 1000 + math.floor(time[2] / 1000) - current[2] < tonumber(hold_ms) then
         return 'on_hold'
+    end
+    if seen ~= 'anything' and redis.call('GETRANGE', entry, 0, math.max(#seen - 1, 0)) ~= seen then
+        return 'changed'
     end
     if redis.call('SET', lease, token, 'NX', 'PX', ttl_ms) then
         return 'granted'

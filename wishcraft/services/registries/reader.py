@@ -45,13 +45,17 @@ class RegistryReader:
         self._loads: set[asyncio.Task[dict[str, CachedRegistry]]] = set()
         self._named: dict[tuple[int, int], NamedRegistry] = {}
 
-    async def read(self, shop_id: int, slug: str) -> CacheResult:
+    async def read(self, shop_id: int, slug: str, *, was_missing: bool = False) -> CacheResult:
         """The shop's registry with this slug: from Redis, or from PostgreSQL, which fills Redis.
+
+        `was_missing` says that the caller has just found none in Redis.
 
         Raises:
             DatabaseUnavailable: Redis has no entry, and PostgreSQL did not answer within `READ_SECONDS`.
         """
-        return await self._resources.cache.read(shop_id, slug, lambda: self._load(shop_id, slug))
+        return await self._resources.cache.read(
+            shop_id, slug, lambda: self._load(shop_id, slug), was_missing=was_missing
+        )
 
     async def find_slug(self, caller: Caller, ref: str) -> str | None:
         """The slug of the registry with this slug or id; None if there is none, or the caller may not use its id.

@@ -159,12 +159,12 @@ class FastPath:
     def _identify(self, authenticator: Authenticator, query: Query, sender: Sender) -> Caller | Response | None:
         """The caller, or a refusal, as far as it takes no I/O to see; None: only the route can tell."""
         if sender.key is None:  # a key takes precedence over a signature
-            return self._identify_visitor(authenticator, query, sender)
+            return self._identify_signed(authenticator, query, sender)
         if not sender.is_key_possible:
             return _refuse_invalid(authenticator, sender, UNKNOWN_KEY)
         return authenticator.cached_by_key(sender.key, sender.scope)
 
-    def _identify_visitor(self, authenticator: Authenticator, query: Query, sender: Sender) -> Caller | Response | None:
+    def _identify_signed(self, authenticator: Authenticator, query: Query, sender: Sender) -> Caller | Response | None:
         now, verified = time.monotonic(), query.verified
         if verified is None or verified.expires < now:
             if not query.text:

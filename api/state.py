@@ -16,7 +16,7 @@ from wishcraft.cache.read_permit import RENEW_SECONDS, ReadPermit
 from wishcraft.cache.registries import CacheState
 from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.rate_limits import Policy, Verdict
+from wishcraft.domain.rate_limits import SERVER_FACTOR, Policy, Verdict
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, RunStopped
 from wishcraft.mail.events.sns import SnsVerifier
 from wishcraft.resources import Resources, open_resources
@@ -24,7 +24,7 @@ from wishcraft.services.health.monitor import HealthMonitor
 from wishcraft.services.operations.metrics_collector import MetricsCollector
 from wishcraft.services.operations.sli_recorder import SliRecorder
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
-from wishcraft.services.products.reader import ProductReader
+from wishcraft.services.products.reader import VariantReader
 from wishcraft.services.registries.public_list import PublicLists
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import find_pending, replay_invalidations
@@ -43,8 +43,6 @@ _REFRESH_WAIT_SECONDS: Final = 5.0
 _CHECK_REPLICA_SECONDS: Final = 1.0
 _REFRESH_AGAIN_SECONDS: Final = 1.0
 _MINUTE: Final = 60
-_KEY_FACTOR: Final = 10
-"""A server's key may send this many times the requests of a guest or customer."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -68,7 +66,7 @@ class AppState:
         """Whether the process serves its last requests: each response ends its connection."""
         self.reader = RegistryReader(resources)
         self.public_lists = PublicLists(resources)
-        self.products = ProductReader(resources)
+        self.variants = VariantReader(resources)
         self.inbox = Inbox(resources.db, WebhookQueue(resources.redis))
         self.large_bodies = LargeBodies()
         self.sns = SnsVerifier(resources.http, settings.ses_topic_arns, settings.sns_origin)
@@ -79,8 +77,9 @@ class AppState:
         self.metrics = MetricsCollector(resources, self.health_monitor)
         self.sli_recorder = SliRecorder(resources, self.health_monitor)
         self.authenticator = Authenticator(resources, settings, self.traffic_recorder, self._start_first_runs)
-        self._visitors = Policy("visitor", settings.rate_limit_per_minute, _MINUTE)
-        self._keys = Policy("key", _KEY_FACTOR * settings.rate_limit_per_minute, _MINUTE)
+        # The names are in the RateLimit fields. An administrator in Shopify's admin counts as a visitor, too.
+        self._person_policy = Policy("visitor", settings.rate_limit_per_minute, _MINUTE)
+        self._server_policy = Policy("key", SERVER_FACTOR * settings.rate_limit_per_minute, _MINUTE)
         self._revalidated: dict[tuple[int, str], float] = {}
         self.permit = ReadPermit(partial(find_pending, resources))
         resources.cache.permit = self.permit
@@ -94,7 +93,7 @@ class AppState:
 
     def limit(self, caller: Caller) -> tuple[Policy, Verdict]:
         """Count a request of the caller against its rate limit."""
-        policy = self._keys if caller.is_server else self._visitors
+        policy = self._server_policy if caller.is_server else self._person_policy
         return policy, self.resources.limiter.take(policy, caller.name)
 
     def load_in_background(self, shop_id: int, slug: str, on_loaded: OnLoaded) -> None:

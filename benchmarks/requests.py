@@ -148,7 +148,7 @@ def request(method: str, path: str, headers: dict[str, str] | None = None, body:
 
 
 def signed_query(domain: str, customer_id: int, timestamp: int, secret: str, **others: str) -> str:
-    """A query string signed as by Shopify for a logged-in customer; `others` are the visitor's own parameters."""
+    """A query string signed as by Shopify for a logged-in customer; `others` are the browser's own parameters."""
     fields = [
         ("shop", domain),
         ("logged_in_customer_id", str(customer_id)),

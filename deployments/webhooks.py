@@ -18,7 +18,7 @@ from wishcraft.errors import ConfigurationError
 from wishcraft.observability.logs import configure_logging
 from wishcraft.observability.sentry import start_sentry
 from wishcraft.resources import open_resources
-from wishcraft.services.mail_events.bounces import serve_bounces
+from wishcraft.services.mail_events.bounce_server import serve_bounces
 from wishcraft.services.webhooks.consume import Consumer
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.settings import Settings, settings

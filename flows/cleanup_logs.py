@@ -8,7 +8,7 @@ from pydantic import Field
 
 from flows.runtime.job import job, run_batches, summarise
 from tasks.cleanup import delete_expired
-from wishcraft.domain.retention import Bounds, Kind, cutoffs
+from wishcraft.domain.retention import Bounds, DataKind, cutoffs
 
 Days = Annotated[int, Field(ge=1, le=3650)]
 Rows = Annotated[int, Field(ge=1, le=50_000)]
@@ -58,20 +58,20 @@ async def cleanup_logs(
     """
     now = datetime.now(UTC)
     days = {
-        Kind.AUDIT: audit_days,
-        Kind.COMPLIANCE: compliance_days,
-        Kind.PAYLOADS: payload_days,
-        Kind.WEBHOOKS: webhook_days,
-        Kind.ORDERS: order_days,
-        Kind.PRODUCTS: stock_days,
-        Kind.STOCK: stock_days,
-        Kind.ANALYTICS: analytics_days,
-        Kind.VIEWS: analytics_days,
-        Kind.MINUTES: service_days,
-        Kind.INVITATIONS: invitation_days,
-        Kind.FILES: file_days,
-        Kind.ERASURES: compliance_days,
-        Kind.RUNS: run_days,
+        DataKind.AUDIT: audit_days,
+        DataKind.COMPLIANCE: compliance_days,
+        DataKind.PAYLOADS: payload_days,
+        DataKind.WEBHOOKS: webhook_days,
+        DataKind.ORDERS: order_days,
+        DataKind.PRODUCTS: stock_days,
+        DataKind.STOCK: stock_days,
+        DataKind.ANALYTICS: analytics_days,
+        DataKind.VIEWS: analytics_days,
+        DataKind.MINUTES: service_days,
+        DataKind.INVITATIONS: invitation_days,
+        DataKind.FILES: file_days,
+        DataKind.ERASURES: compliance_days,
+        DataKind.RUNS: run_days,
     }
     bounds = Bounds(batch_rows, now + timedelta(minutes=minutes), dry_run)
     results = await run_batches(delete_expired, [[kind] for kind in days], before=cutoffs(days, now), bounds=bounds)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from flows.runtime.job import job, run_batches, summarise
 from tasks.cleanup import delete_expired
-from wishcraft.domain.retention import Bounds, Kind
+from wishcraft.domain.retention import Bounds, DataKind
 
 
 @job("cleanup-sessions")
@@ -25,7 +25,7 @@ async def cleanup_sessions(
         dry_run: Count what has expired; delete nothing.
     """
     now = datetime.now(UTC)
-    kinds = [Kind.SESSIONS, Kind.ORPHANS, Kind.IDEMPOTENCY, Kind.COUNTED]
+    kinds = [DataKind.SESSIONS, DataKind.ORPHANS, DataKind.IDEMPOTENCY, DataKind.COUNTED]
     bounds = Bounds(batch_rows, now + timedelta(minutes=minutes), dry_run)
     results = await run_batches(
         delete_expired, [[kind] for kind in kinds], before=dict.fromkeys(kinds, now), bounds=bounds

@@ -8,7 +8,7 @@ from pydantic import Field, StringConstraints
 from flows.runtime.job import job
 from flows.runtime.publish import publish
 from tasks.mail_suppressions import import_file, lift, list_suppressed
-from wishcraft.domain.mail_events import SuppressionReason
+from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.errors import QueryRefused
 from wishcraft.files import is_name
 

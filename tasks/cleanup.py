@@ -8,7 +8,7 @@ from prefect.runtime import task_run
 from tasks.runtime.retries import task
 from tasks.runtime.run_cleanup import delete_runs
 from tasks.runtime.work_items import work_on_items
-from wishcraft.domain.retention import Bounds, Kind
+from wishcraft.domain.retention import Bounds, DataKind
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import open_resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
@@ -20,20 +20,22 @@ def _task_name() -> str:
 
 
 @task(_task_name)
-async def delete_expired(kinds: list[Kind], *, before: Mapping[Kind, datetime], bounds: Bounds) -> list[WorkResult]:
+async def delete_expired(
+    kinds: list[DataKind], *, before: Mapping[DataKind, datetime], bounds: Bounds
+) -> list[WorkResult]:
     """Delete the rows of these kinds older than their cutoff in `before`.
 
     Raises:
         TransientError: As `work_on_items`.
     """
 
-    async def delete(kind: Kind, checkpoint: Checkpoint, changes: Changes) -> dict[str, int]:
-        if kind is Kind.RUNS:
+    async def delete(kind: DataKind, checkpoint: Checkpoint, changes: Changes) -> dict[str, int]:
+        if kind is DataKind.RUNS:
             return await delete_runs(before[kind], bounds, checkpoint, changes)
         async with open_resources(redis_timeout=5) as resources:
-            if kind in {Kind.FILES, Kind.ERASURES}:
+            if kind in {DataKind.FILES, DataKind.ERASURES}:
                 return await clean_files(resources, kind, before[kind], bounds, checkpoint=checkpoint, changes=changes)
-            if kind is Kind.ORPHANS:
+            if kind is DataKind.ORPHANS:
                 return await clean_orphans(resources, before[kind], bounds, checkpoint=checkpoint, changes=changes)
             return await clean_table(resources, kind, before[kind], bounds, checkpoint=checkpoint, changes=changes)
 

@@ -4,8 +4,8 @@ from datetime import datetime
 
 from tasks.runtime.retries import task
 from wishcraft.resources import open_resources
-from wishcraft.services import deliveries
-from wishcraft.store.deliveries import Table
+from wishcraft.services.mail import send
+from wishcraft.store.outbox import Table
 
 
 @task("judge refusals")
@@ -16,4 +16,4 @@ async def judge_refusals(table: Table, since: datetime) -> None:
         TooManyAddressesRejected: It refused most recipients; no address is suppressed.
     """
     async with open_resources() as resources:
-        await deliveries.judge_refusals(resources, table, since)
+        await send.judge_refusals(resources, table, since)

@@ -7,13 +7,13 @@ from prefect.runtime import flow_run
 
 from tasks.runtime.retries import task
 from tasks.runtime.shop_batches import find_shop
-from wishcraft.domain.mail_events import SuppressionReason
+from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.files import complete_file
 from wishcraft.reports.page import Page
 from wishcraft.reports.run_file import RunFile, count_cells
 from wishcraft.reports.suppressions import imported_page, lifted_page, suppressions_page, to_csv
 from wishcraft.resources import open_resources
-from wishcraft.services.mail_events.suppressions import (
+from wishcraft.services.mail.suppressions import (
     find_hashes_of_registry,
     find_suppressions,
     import_suppressions,

@@ -35,7 +35,7 @@ async def replay_erasures(names: list[str], *, dry_run: bool) -> list[WorkResult
     async with open_resources(redis_timeout=5) as resources:
         entries = {entry.name: entry for entry in await journal.read(resources.files) if entry.name in names}
 
-        async def work(entry: journal.Entry, _checkpoint: Checkpoint, _changes: Changes) -> Mapping[str, int]:
+        async def work(entry: journal.JournalEntry, _checkpoint: Checkpoint, _changes: Changes) -> Mapping[str, int]:
             return await journal.replay(resources, entry, dry_run=dry_run)
 
         return await work_on_items(entries, work, "erasure")

@@ -213,7 +213,7 @@ class MailPostponed(TransientError):  # noqa: N818  it names what happened
     """The mail server does not accept this one mail at present."""
 
 
-class MailOutcomeUnknown(TransientError):  # noqa: N818  it names a state
+class MailAcceptanceUnknown(TransientError):  # noqa: N818  it names a state
     """A mail was sent without a reply: the server may have accepted it."""
 
 

@@ -11,11 +11,11 @@ import httpx
 from wishcraft.cache.bulk_signals import BulkSignals
 from wishcraft.cache.client import Server, connect
 from wishcraft.cache.counters import Counters
-from wishcraft.cache.products import ProductCache
 from wishcraft.cache.rate_limiter import Limiter
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.sessions import SessionCache
 from wishcraft.cache.usage import UsageCounters
+from wishcraft.cache.variants import VariantCache
 from wishcraft.errors import ConfigurationError
 from wishcraft.files import FileStore
 from wishcraft.mail.mailer import Mailer
@@ -52,7 +52,7 @@ class Resources:
     """None without a replica that the application may read."""
     redis: Server
     cache: RegistryCache
-    products: ProductCache
+    variants: VariantCache
     sessions: SessionCache
     usage: UsageCounters
     counters: Counters
@@ -111,7 +111,7 @@ async def open_resources(
             replica=replica,
             redis=redis,
             cache=RegistryCache(redis, counters=counters),
-            products=ProductCache(redis),
+            variants=VariantCache(redis),
             sessions=SessionCache(redis),
             usage=UsageCounters(redis),
             counters=counters,

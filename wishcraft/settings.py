@@ -158,7 +158,9 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         description="Proxies whose X-Forwarded-For is trusted: addresses, networks and `shopify`, comma-separated.",
     )
     rate_limit_per_minute: int = Field(
-        600, ge=1, description="Requests of one guest or customer. A server's key may send ten times as many."
+        600,
+        ge=1,
+        description="Requests of one person. A server's key may send ten times as many.",
     )
     cors_origins: str = Field(
         "", description="Other sites whose pages may call the API, comma-separated. The app proxy needs none."

@@ -213,7 +213,7 @@ class Authenticator:
         return key.caller
 
     def guest(self, shop_id: int, scope: Connection) -> Caller:
-        """The visitor of a shop who is not logged in, by the address."""
+        """The caller who came through the app proxy without being logged in, by the address."""
         return Caller(shop_id, f"guest:{shop_id}:{household(self.address(scope, is_signed=True))}")
 
     def _sender(self, scope: Connection) -> str:
@@ -235,7 +235,7 @@ class Authenticator:
         return CachedKey(Caller(holder.shop_id, f"key:{prefix}", None, scopes), prefix, networks, expires)
 
     async def _find_shop(self, domain: str) -> shops.ShopRef | None:
-        """A shop that Shopify names. If it is unknown, its visitors are refused, and not all that Shopify forwards."""
+        """A shop that Shopify names. If it is unknown, its requests are refused, and not all that Shopify forwards."""
         if not self._limiter.peek(_REFUSALS, domain).allowed:
             return None
         async with self._db.autocommit() as session:

@@ -23,7 +23,7 @@ from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.networks import UNKNOWN, household
 from wishcraft.errors import UnknownShop
 from wishcraft.observability.context import bind
-from wishcraft.observability.sentry import set_visitor
+from wishcraft.observability.sentry import set_user
 from wishcraft.shopify.ids import from_global
 from wishcraft.store.audit_log import Origin
 
@@ -115,7 +115,7 @@ async def identify(
             raise forbidden("X-Customer-Id needs an API key with scope `write`.")
         caller = caller._replace(customer_id=customer_id)
     bind(shop_id=str(caller.shop_id))
-    set_visitor(caller)
+    set_user(caller)
     return caller
 
 
@@ -173,8 +173,8 @@ Identified = Annotated[Caller, Depends(identify)]
 
 
 async def get_origin(request: Request, app_state: AppStateDep, caller: Identified) -> Origin:
-    """Address and user agent of the client, for the audit log: of the visitor behind Shopify's proxy, if it signed."""
-    address = app_state.authenticator.address(request.scope, is_signed=caller.is_visitor)
+    """Address and user agent of the client, for the audit log: of the one behind Shopify's proxy, if it signed."""
+    address = app_state.authenticator.address(request.scope, is_signed=caller.is_from_storefront)
     user_agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT_LENGTH]
     return Origin(None if address == UNKNOWN else address, user_agent or None)
 
@@ -200,10 +200,10 @@ LinkOriginDep = Annotated[Origin, Depends(get_link_origin)]
 async def find_senders(request: Request, app_state: AppStateDep, caller: Identified) -> list[str]:
     """By what the sender of an access code is known.
 
-    A visitor: by the address, and by the signed query, which others may have seen and sent again with addresses
-    that they made up. Others: by their credentials.
+    A customer or guest: by the address, and by the signed query, which others may have seen and sent again with
+    addresses that they made up. Others: by their credentials.
     """
-    if not caller.is_visitor:
+    if not caller.is_from_storefront:
         return [caller.name]
     address = household(app_state.authenticator.address(request.scope, is_signed=True))
     query = sha256(request.query_params["signature"].encode()).hexdigest()

@@ -17,7 +17,7 @@ from api.schemas.examples import CHANGED_SETTINGS, NEW_KEYS
 from api.schemas.headers import ETAG
 from api.schemas.requests import ChangedSettings, IsoTime, NewKey, Rotation, SuppressedAddress
 from wishcraft.errors import CacheUnavailable, invalid_parameter
-from wishcraft.services.mail_events.suppressions import lift_address
+from wishcraft.services.mail.suppressions import lift_address
 from wishcraft.services.shops.api_keys import Issued, create_key, list_keys, revoke_key, rotate_key
 from wishcraft.services.shops.settings import change_settings, read_settings, settings_etag
 from wishcraft.store import audit_log, shops

@@ -13,7 +13,7 @@ from api.routes.registry_changes import Slug
 from api.schemas.examples import GUEST_EVENTS
 from api.schemas.requests import GuestEvents, Unlocking
 from api.schemas.responses import Accepted, GrantAnswer
-from wishcraft.domain.guest_events import AnalyticsType
+from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.services.registries.access import unlock
 from wishcraft.store.analytics_events import Event
 

@@ -7,12 +7,12 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
 
 from api.auth.dependencies import AppStateDep, LinkOriginDep, limit_invalid_links
-from api.link_pages import LINK_RESPONSES, LinkToken, no_such_link, page_response
+from api.link_responses import LINK_RESPONSES, LinkToken, no_such_link, page_response
 from api.problems import documented
 from api.state import AppState
 from wishcraft.domain.invitations import Answer, InvitationStatus
-from wishcraft.domain.mail_events import SuppressionReason
-from wishcraft.mail.messages import link_pages as pages
+from wishcraft.domain.mail_suppressions import SuppressionReason
+from wishcraft.mail.messages import link_pages
 from wishcraft.mail.messages.invitation import registry_phrase
 from wishcraft.services.invitations.answer import answer_invitation, find_invitation
 from wishcraft.store.invitations import LinkedInvitation
@@ -78,12 +78,12 @@ def _answer(request: Request, app_state: AppState, invitation: LinkedInvitation 
     open_states = {InvitationStatus.INVITED, InvitationStatus.CONFIRMED}
     can_confirm = invitation.suppressed is SuppressionReason.BOUNCE and invitation.status is InvitationStatus.INVITED
     if invitation.suppressed and invitation.status in open_states and not can_confirm:
-        texts = pages.SUPPRESSED
+        texts = link_pages.SUPPRESSED
     else:
-        texts = pages.INVITATIONS[invitation.status]
+        texts = link_pages.INVITATIONS[invitation.status]
         is_closed = invitation.status is InvitationStatus.EXPIRED
     registry = registry_phrase(invitation.event_type, settings.language)
-    page = pages.translated_page(
+    page = link_pages.translated_page(
         texts,
         settings.language,
         settings.brand_colour,

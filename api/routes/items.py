@@ -55,7 +55,7 @@ async def add(
     item_change = registry_request.as_change("item.added", join_if_match(registry_request.request))
     app_state = registry_request.app_state
     return await registry_request.answer_created(
-        await add_item(app_state.resources, app_state.products, item_change, item, key)
+        await add_item(app_state.resources, app_state.variants, item_change, item, key)
     )
 
 

@@ -1,4 +1,4 @@
-"""The pages of `docs` and what they link to, such as the runbooks, which letters name. Of the local stack only.
+"""The pages of `docs` and what they link to, such as the runbooks, which alerts name. Of the local stack only.
 
 `api.app` has these routes only if START_PAGE is set.
 """

@@ -17,7 +17,7 @@ from wishcraft.mail.events import sendgrid
 from wishcraft.mail.events.ses import read_ses
 from wishcraft.mail.events.sns import NOTIFICATION
 from wishcraft.observability.metrics import MAIL_EVENTS as COUNTED
-from wishcraft.services.deliveries import reference_keys
+from wishcraft.services.mail.references import reference_keys
 from wishcraft.services.mail_events.receive import store_events
 
 router: Final = APIRouter(tags=["webhooks"])

@@ -53,7 +53,7 @@ async def look_up_products(
     Prices and stock are Shopify's of at most half an hour ago, or older while Shopify does not answer (`X-Cache`:
     `stale`). Ids of drafts and archived products are unknown, like those that do not exist.
     """
-    payload, state = await look_up(app_state.resources, app_state.products, caller, parse_variant_ids(ids))
+    payload, state = await look_up(app_state.resources, app_state.variants, caller, parse_variant_ids(ids))
     body = orjson.dumps(payload)
     etag = f'"{blake2b(body, digest_size=8).hexdigest()}"'
     headers = {"ETag": etag, "Cache-Control": "private, max-age=60", "X-Cache": state.value}

@@ -12,13 +12,13 @@ from fastapi.responses import HTMLResponse
 
 from api.auth.dependencies import MAY_NAME_CUSTOMER, AppStateDep, Reader, Senders
 from api.problems import COMMON, WITH_BODY, ProblemError, documented
-from api.registry_page import NO_REGISTRY, PROTECTED, WRONG_CODE, Style, notice_page, registry_page
+from api.registry_html import NO_REGISTRY, PROTECTED, WRONG_CODE, Style, notice_page, registry_page
 from api.routes.registries import NOT_MODIFIED, GrantQuery, Ref, read_authorized
 from api.state import AppState
 from wishcraft.domain.access_codes import MAX_LENGTH
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.etags import matches
-from wishcraft.domain.texts import is_storable
+from wishcraft.domain.storable_text import is_storable
 from wishcraft.errors import Conflict, DatabaseUnavailable, NotAllowed, NotFound
 from wishcraft.services.registries.access import unlock
 from wishcraft.store.schema import ShopSettings

@@ -6,13 +6,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from api.auth.dependencies import LinkOriginDep, over_limit
-from api.link_pages import LINK_RESPONSES, LinkToken, no_such_link, page_response
+from api.link_responses import LINK_RESPONSES, LinkToken, no_such_link, page_response
 from api.problems import documented
-from wishcraft.domain.mail_events import SuppressionReason
+from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.domain.rate_limits import Policy
-from wishcraft.mail.messages import link_pages as pages
+from wishcraft.mail.messages import link_pages
 from wishcraft.resources import Resources
-from wishcraft.services.reminders.unsubscribe import (
+from wishcraft.services.mail.unsubscribe import (
     LIFTED_BY_LINK,
     UnsubscribeTarget,
     find_unsubscribe_target,
@@ -91,14 +91,14 @@ def _page(request: Request, target: UnsubscribeTarget, token: str, *, is_undone:
     # Relative, because a proxy has prefixes; empty for the page's own address.
     stop, restart = (f"../{token}", "") if request.url.path.endswith("/undo") else ("", f"{token}/undo")
     if target.suppressed is SuppressionReason.UNSUBSCRIBE:
-        texts = pages.UNSUBSCRIBED
+        texts = link_pages.UNSUBSCRIBED
     elif target.suppressed is SuppressionReason.BOUNCE:
-        texts = pages.BOUNCED
+        texts = link_pages.BOUNCED
     elif target.suppressed:
-        texts = pages.COMPLAINED
+        texts = link_pages.COMPLAINED
     else:
-        texts = pages.RESUBSCRIBED if is_undone else pages.UNSUBSCRIBE
+        texts = link_pages.RESUBSCRIBED if is_undone else link_pages.UNSUBSCRIBE
     paths = [restart if target.suppressed else stop]
-    address = target.subscription.masked or pages.your_address(target.language)
-    page = pages.translated_page(texts, target.language, target.colour, paths, shop=target.shop, address=address)
+    address = target.subscription.masked or link_pages.your_address(target.language)
+    page = link_pages.translated_page(texts, target.language, target.colour, paths, shop=target.shop, address=address)
     return page_response(page)

@@ -36,7 +36,7 @@ _HEADERS: Final = {
         "The webhook's id, the same in each repetition.", "b54557e4-bdd9-4b37-8a5f-bf7d70bcd043"
     ),
     "X-Shopify-Event-Id": (
-        "The id of the event that it tells of, the same in each webhook of the event.",
+        "The id of the event that it is about, the same in each webhook of the event.",
         "98880550-7158-44d4-b7cd-2c97c8a091b5",
     ),
     "X-Shopify-Triggered-At": ("When the event happened.", "2026-11-28T09:30:00.123456789Z"),

@@ -21,8 +21,8 @@ from api.schemas.examples import (
 )
 from wishcraft.domain import access_codes
 from wishcraft.domain.addresses import normalise
+from wishcraft.domain.analytics_events import VISITOR_ID
 from wishcraft.domain.callers import Scope
-from wishcraft.domain.guest_events import VISITOR_ID
 from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.networks import parse_networks
 from wishcraft.domain.registries import EventType, Priority, RegistryStatus, Visibility

@@ -25,7 +25,7 @@ class PrefectUnavailable(WishCraftError):  # noqa: N818  it names a state
 
 
 @dataclass(frozen=True, slots=True)
-class RunOutcome:
+class RunState:
     """Name and message of a run's last known state; not a final state if the wait timed out."""
 
     name: str
@@ -114,7 +114,7 @@ class PrefectApi:
         found: list[Any] = await self._post("/flow_runs/filter", query)
         return found
 
-    async def run_deployment(self, deployment_id: str, patience: float) -> RunOutcome:
+    async def run_deployment(self, deployment_id: str, patience: float) -> RunState:
         """Run a deployment with its default parameters and wait up to `patience` seconds for a final state."""
         body = {"state": {"type": "SCHEDULED", "message": "The first run of this stack."}}
         run = await self._post(f"/deployments/{deployment_id}/create_flow_run", body)
@@ -123,7 +123,7 @@ class PrefectApi:
         while state["type"] not in {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"} and time.monotonic() < deadline:
             await asyncio.sleep(0.3)
             state = (await self._request("GET", f"/flow_runs/{run['id']}"))["state"]
-        return RunOutcome(state["name"], state["message"] or "")
+        return RunState(state["name"], state["message"] or "")
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         return await self._request("POST", path, body)

@@ -140,8 +140,8 @@ class Stack:
 
         async def run(name: str, deployment: str) -> None:
             async with free:
-                outcome = await self._prefect.run_deployment(deployment, _FIRST_RUN_SECONDS)
-            self._terminal.show(f"  {name}: {outcome.name}{outcome.message and ': '}{outcome.message}")
+                state = await self._prefect.run_deployment(deployment, _FIRST_RUN_SECONDS)
+            self._terminal.show(f"  {name}: {state.name}{state.message and ': '}{state.message}")
 
         with self._terminal.timed("Due jobs run"):
             await _gather(*(run(*each) for each in (await self._prefect.list_due_jobs()).items()))

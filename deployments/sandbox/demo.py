@@ -25,7 +25,7 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.callers import Scope
 from wishcraft.settings import Settings
 from wishcraft.store.engine import Database
-from wishcraft.store.schema.access import ShopSettings
+from wishcraft.store.schema.shops import ShopSettings
 from wishcraft.store.tokens import TokenVault
 
 DEFAULT_REGISTRIES: Final = 200

@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Final
 
 from deployments.sandbox.catalogue import DemoShop, Row
-from wishcraft.domain.guest_events import AnalyticsType
+from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.domain.registries import EventType, PurchaseStatus
 from wishcraft.domain.reminders import DAYS_LEFT, ReminderKind
 from wishcraft.store.schema.mail import MailState

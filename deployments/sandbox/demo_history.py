@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
 from deployments.sandbox.catalogue import DemoShop, Row
-from wishcraft.domain.guest_events import AnalyticsType
+from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.domain.webhooks import COMPLIANCE_TOPICS, WebhookOutcome
 from wishcraft.store.schema.access import SessionKind
 

@@ -13,7 +13,7 @@ from argon2.low_level import Type, hash_secret
 
 from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, Row, catalogue
 from deployments.sandbox.demo_guests import FIRST, LAST, GuestRowGenerator
-from deployments.sandbox.shopify.pictures import picture_url
+from deployments.sandbox.shopify.images import image_url
 from wishcraft.domain.inventory import VariantReading, is_available, item_status
 from wishcraft.domain.invitations import Answer
 from wishcraft.domain.registries import LIVE_PURCHASES, EventType, Priority, RegistryStatus, Visibility
@@ -180,7 +180,7 @@ class ShopRowGenerator:
             "handle": variant.handle,
             "product_title": variant.product_title,
             "variant_title": variant.variant_title,
-            "image": picture_url(self._origin, variant.handle),
+            "image": image_url(self._origin, variant.handle),
             "quantity_wanted": self._rng.choice((1, 1, 1, 2, 4, 6)),
             "priority": self._rng.choice(list(Priority)),
             "notes": self._rng.choice(_NOTES),

@@ -10,7 +10,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 from prefect import Flow
 from prefect.exceptions import ParameterTypeError
 
-from wishcraft.domain.texts import is_storable
+from wishcraft.domain.storable_text import is_storable
 from wishcraft.errors import QueryRefused
 
 P = ParamSpec("P")

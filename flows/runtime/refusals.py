@@ -9,10 +9,10 @@ from tasks.runtime.retries import advice_for, problem_of
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.errors import TooManyAddressesRejected
 from wishcraft.observability.sentry import capture_error
-from wishcraft.store.deliveries import Table
+from wishcraft.store.outbox import Table
 
 
-async def judge(table: Table, results: Sequence[WorkResult], started: datetime) -> list[WorkResult]:
+async def suppress_refused(table: Table, results: Sequence[WorkResult], started: datetime) -> list[WorkResult]:
     """Suppress the addresses that the run had refused; if the refusals are doubted, the shops that had some fail."""
     if not any(result.counts.get("refused") for result in results):
         return list(results)

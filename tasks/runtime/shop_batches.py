@@ -46,7 +46,7 @@ async def find_shop_batches(domains: list[str]) -> list[list[str]]:
 
 
 async def find_shop(resources: Resources, domain: str) -> ShopRef:
-    """The active shop with this domain, for a job about one shop.
+    """The active shop with this domain.
 
     Raises:
         UnknownShop: There is none.
@@ -77,8 +77,7 @@ async def for_each_shop(domains: Sequence[str], work: ShopWork) -> list[WorkResu
 
         async def work_on_shop(domain: str, checkpoint: Checkpoint, changes: Changes) -> Mapping[str, int]:
             with log_context(shop=domain):
-                async with resources.db.repeatable_read() as session:
-                    [shop] = await shops.find_active(session, [domain])
+                shop = await find_shop(resources, domain)
                 try:
                     counts = await work(resources, shop, checkpoint=checkpoint, changes=changes)
                 finally:

@@ -14,7 +14,7 @@ from argon2 import PasswordHasher
 from psycopg import Connection
 
 from deployments.sandbox.demo_rows import ACCESS_CODE
-from tests.support.api import Visitor, app_state_of, called_from, problem
+from tests.support.api import Shopper, app_state_of, called_from, problem
 from tests.support.prefect_calls import wait_for
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import rate_limiter
@@ -54,7 +54,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.fixture
-async def slug(emma: Visitor) -> str:
+async def slug(emma: Shopper) -> str:
     """A registry of Emma's that opens with the access code."""
     return await emma.create(visibility="password", access_code=ACCESS_CODE)
 
@@ -93,7 +93,7 @@ async def test_ten_tries_from_an_address_limit_nobody_else(
 
 
 async def test_tries_at_one_registry_leave_the_others_open(
-    client: httpx.AsyncClient, signed: Signed, emma: Visitor, slug: str
+    client: httpx.AsyncClient, signed: Signed, emma: Shopper, slug: str
 ) -> None:
     for number in range(11):
         answer = await unlock(client, slug, signed(n=str(number)), "wrong")
@@ -175,7 +175,7 @@ async def test_wrong_codes_sent_at_once_wait_for_each_other(
 
 
 async def test_a_code_for_a_registry_of_another_customer_is_not_hashed(
-    emma: Visitor, hugo: Visitor, slug: str, monkeypatch: pytest.MonkeyPatch
+    emma: Shopper, hugo: Shopper, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(code_hashes, "MAX_HASHES", 0)
     new = {"access_code": "tulip-canoe-pearl"}
@@ -239,7 +239,7 @@ async def test_the_tries_at_all_processes_count_together(
 async def test_tries_are_limited_while_redis_is_away(
     client_on_own_valkey: httpx.AsyncClient, signed: Signed, own_valkey: OwnValkey
 ) -> None:
-    slug = await Visitor(client_on_own_valkey, signed, 7_100_000_000_001).create(
+    slug = await Shopper(client_on_own_valkey, signed, 7_100_000_000_001).create(
         visibility="password", access_code=ACCESS_CODE
     )
     own_valkey.kill()
@@ -259,7 +259,7 @@ async def test_a_server_has_a_hundred_tries(
 
 
 async def test_a_flood_of_tries_waits_neither_in_memory_nor_in_front_of_others(
-    client: httpx.AsyncClient, signed: Signed, emma: Visitor, slug: str, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, signed: Signed, emma: Shopper, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(code_hashes, "MAX_HASHES", 4)
     monkeypatch.setattr(code_tries, "MAX_OF_SENDER", 3)
@@ -284,7 +284,7 @@ async def test_a_flood_of_tries_waits_neither_in_memory_nor_in_front_of_others(
 
 
 async def test_a_flood_at_one_registry_leaves_the_others_open(
-    client: httpx.AsyncClient, signed: Signed, emma: Visitor, slug: str
+    client: httpx.AsyncClient, signed: Signed, emma: Shopper, slug: str
 ) -> None:
     other = await emma.create(visibility="password", access_code=ACCESS_CODE)
     code_hashes._under_way.update({name_for_tries(1, slug): code_hashes.MAX_OF_REGISTRY})
@@ -294,7 +294,7 @@ async def test_a_flood_at_one_registry_leaves_the_others_open(
 
 
 @pytest.mark.parametrize("code", WEAK.values(), ids=WEAK)
-async def test_a_new_access_code_that_is_easy_to_guess_is_refused(emma: Visitor, slug: str, code: str) -> None:
+async def test_a_new_access_code_that_is_easy_to_guess_is_refused(emma: Shopper, slug: str, code: str) -> None:
     new = {"visibility": "password", "access_code": code}
     for answer in (
         await emma.send("PATCH", f"{PATH}/{slug}", new, if_match="*"),
@@ -306,7 +306,7 @@ async def test_a_new_access_code_that_is_easy_to_guess_is_refused(emma: Visitor,
         await emma.create(**new)
 
 
-async def test_the_title_that_comes_with_an_access_code_counts(emma: Visitor, slug: str) -> None:
+async def test_the_title_that_comes_with_an_access_code_counts(emma: Shopper, slug: str) -> None:
     changed = {"title": "Tulips for Emma", "access_code": "tulips for emma"}
     refused = await emma.send("PATCH", f"{PATH}/{slug}", changed, if_match="*")
     assert problem(refused) == (422, "invalid-request")
@@ -323,7 +323,7 @@ async def test_a_short_access_code_of_an_earlier_release_still_opens(
 
 
 async def test_a_signed_query_may_read_for_five_minutes_and_change_for_90_seconds(
-    client: httpx.AsyncClient, signed: Signed, emma: Visitor, slug: str
+    client: httpx.AsyncClient, signed: Signed, emma: Shopper, slug: str
 ) -> None:
     public = await emma.create()
     for seconds, read, change in ((-60, 401, 401), (60, 200, 200), (120, 200, 401), (270, 200, 401), (330, 401, 401)):

@@ -9,7 +9,7 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from api.schemas.admin import AuditTrail
-from tests.support.api import WEDDING, Visitor, problem
+from tests.support.api import WEDDING, Shopper, problem
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -53,7 +53,7 @@ async def ids(client: httpx.AsyncClient, merchant: dict[str, str], **query: obje
 
 
 async def test_audit_log_names_actor_address_and_what_changed(
-    client: httpx.AsyncClient, merchant: dict[str, str], emma: Visitor
+    client: httpx.AsyncClient, merchant: dict[str, str], emma: Shopper
 ) -> None:
     slug = await emma.create()
     await emma.send("PATCH", f"/api/registries/{slug}", {"title": "New", "registrant": PERSON}, if_match="*")
@@ -85,7 +85,7 @@ async def test_log_names_the_customer_for_whom_a_server_acts(
 
 
 async def test_change_without_a_difference_writes_nothing(
-    client: httpx.AsyncClient, merchant: dict[str, str], emma: Visitor
+    client: httpx.AsyncClient, merchant: dict[str, str], emma: Shopper
 ) -> None:
     slug = await emma.create()
     before = await emma.read(slug)
@@ -147,7 +147,7 @@ async def test_invalid_filter_is_refused(client: httpx.AsyncClient, merchant: di
 
 
 async def test_audit_log_is_for_the_administrator_alone(
-    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo, emma: Visitor, token: Callable[..., dict[str, str]]
+    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo, emma: Shopper, token: Callable[..., dict[str, str]]
 ) -> None:
     entry = add(demo, 0)
     assert problem(await emma.send("GET", AUDIT)) == (403, "not-allowed")

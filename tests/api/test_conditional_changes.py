@@ -9,7 +9,7 @@ import pytest
 from psycopg import Connection
 
 from api.schemas.responses import OwnRegistryAnswer, OwnRegistryList
-from tests.support.api import WAYS, Visitor, problem
+from tests.support.api import WAYS, Shopper, problem
 from tests.support.waiting import wait_until
 from wishcraft.settings import Settings
 
@@ -19,7 +19,7 @@ PATH = "/api/registries"
 
 
 @pytest.fixture
-async def slug(emma: Visitor) -> str:
+async def slug(emma: Shopper) -> str:
     """A public registry of Emma's."""
     return await emma.create(description="Thank you.")
 
@@ -31,7 +31,7 @@ def row(demo: Demo, slug: str) -> dict[str, Any]:
     return {name: value for name, value in found[0].items() if name not in {"version", "updated_at", "search_text"}}
 
 
-async def test_change_with_the_current_etag_returns_the_new_etag(emma: Visitor, slug: str) -> None:
+async def test_change_with_the_current_etag_returns_the_new_etag(emma: Shopper, slug: str) -> None:
     etag = (await emma.read(slug)).headers["etag"]
     changed = await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Emma & Hugo"}, if_match=etag)
     assert changed.status_code == 200
@@ -43,7 +43,7 @@ async def test_change_with_the_current_etag_returns_the_new_etag(emma: Visitor, 
     assert next_one.status_code == 200
 
 
-async def test_change_with_an_old_etag_is_refused(emma: Visitor, slug: str) -> None:
+async def test_change_with_an_old_etag_is_refused(emma: Shopper, slug: str) -> None:
     etag = (await emma.read(slug)).headers["etag"]
     await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Changed"}, if_match=etag)
     for method, body in (("PATCH", {"title": "Lost"}), ("DELETE", None)):
@@ -52,7 +52,7 @@ async def test_change_with_an_old_etag_is_refused(emma: Visitor, slug: str) -> N
     assert (await emma.read(slug)).json()["title"] == "Changed"
 
 
-async def test_change_without_if_match_is_refused(emma: Visitor, slug: str, demo: Demo) -> None:
+async def test_change_without_if_match_is_refused(emma: Shopper, slug: str, demo: Demo) -> None:
     before = row(demo, slug)
     for method, body in (("PATCH", {"title": "Blind"}), ("DELETE", None)):
         answer = await emma.send(method, f"{PATH}/{slug}", body)
@@ -60,7 +60,7 @@ async def test_change_without_if_match_is_refused(emma: Visitor, slug: str, demo
     assert row(demo, slug) == before
 
 
-async def test_if_match_may_be_a_star_or_a_list(emma: Visitor, slug: str) -> None:
+async def test_if_match_may_be_a_star_or_a_list(emma: Shopper, slug: str) -> None:
     for number, condition in enumerate(("*", '"1-0000000000000000", {}')):
         etag = (await emma.read(slug)).headers["etag"]
         changing = {"title": f"Title {number}"}
@@ -69,7 +69,7 @@ async def test_if_match_may_be_a_star_or_a_list(emma: Visitor, slug: str) -> Non
 
 
 @pytest.mark.parametrize("condition", ["", '""', "x", '"1"', "1", "W/{}", '"**"', '"2-0000000000000000"', "*, x"])
-async def test_if_match_that_is_no_etag_of_the_registry_fails(emma: Visitor, slug: str, condition: str) -> None:
+async def test_if_match_that_is_no_etag_of_the_registry_fails(emma: Shopper, slug: str, condition: str) -> None:
     etag = (await emma.read(slug)).headers["etag"]
     answer = await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Lost"}, if_match=condition.format(etag))
     assert problem(answer) == (412, "changed-since")
@@ -79,7 +79,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_databas
 
 
 async def test_one_of_two_concurrent_changes_with_one_etag_succeeds(
-    emma: Visitor, slug: str, demo: Demo, settings: Settings
+    emma: Shopper, slug: str, demo: Demo, settings: Settings
 ) -> None:
     etag = (await emma.read(slug)).headers["etag"]
     with psycopg.connect(settings.database_url.replace("+psycopg", "")) as holder:
@@ -112,7 +112,7 @@ CHANGES: dict[str, tuple[object, dict[str, object]]] = {
 }
 
 
-async def test_fields_left_out_of_a_change_keep_their_values(emma: Visitor, slug: str, demo: Demo) -> None:
+async def test_fields_left_out_of_a_change_keep_their_values(emma: Shopper, slug: str, demo: Demo) -> None:
     for name, (value, columns) in CHANGES.items():
         before = row(demo, slug)
         assert before | columns != before, name
@@ -124,7 +124,7 @@ async def test_fields_left_out_of_a_change_keep_their_values(emma: Visitor, slug
     assert row(demo, slug) == before
 
 
-async def test_invalid_change_changes_nothing(emma: Visitor, slug: str, demo: Demo) -> None:
+async def test_invalid_change_changes_nothing(emma: Shopper, slug: str, demo: Demo) -> None:
     before = row(demo, slug)
     for values in (
         {"title": None}, {"title": " "}, {"status": None}, {"visibility": None}, {"visibility": "password"},
@@ -136,7 +136,7 @@ async def test_invalid_change_changes_nothing(emma: Visitor, slug: str, demo: De
 
 
 async def test_only_the_registrant_changes_a_registry(
-    emma: Visitor, hugo: Visitor, guest: Visitor, client: httpx.AsyncClient, key: dict[str, str], demo: Demo
+    emma: Shopper, hugo: Shopper, guest: Shopper, client: httpx.AsyncClient, key: dict[str, str], demo: Demo
 ) -> None:
     slugs = {
         403: [await emma.create(), await emma.create(visibility="unlisted"),
@@ -158,7 +158,7 @@ async def test_only_the_registrant_changes_a_registry(
 
 
 async def test_server_changes_a_registry_for_its_registrant(
-    emma: Visitor, client: httpx.AsyncClient, key: dict[str, str], slug: str
+    emma: Shopper, client: httpx.AsyncClient, key: dict[str, str], slug: str
 ) -> None:
     headers = {**key, "X-Customer-Id": f"gid://shopify/Customer/{emma.customer_id}", "If-Match": "*"}
     registry_id = (await emma.read(slug)).json()["id"]
@@ -167,9 +167,9 @@ async def test_server_changes_a_registry_for_its_registrant(
 
 
 async def test_guests_and_other_customers_find_no_registry_by_its_id(
-    emma: Visitor,
-    hugo: Visitor,
-    guest: Visitor,
+    emma: Shopper,
+    hugo: Shopper,
+    guest: Shopper,
     client: httpx.AsyncClient,
     key: dict[str, str],
     token: Callable[..., dict[str, str]],
@@ -194,7 +194,7 @@ async def test_guests_and_other_customers_find_no_registry_by_its_id(
             assert (await client.get(f"{PATH}/{registry_id}", headers=headers)).status_code == 200
 
 
-async def test_change_that_waits_too_long_for_another_says_so(emma: Visitor, slug: str, settings: Settings) -> None:
+async def test_change_that_waits_too_long_for_another_says_so(emma: Shopper, slug: str, settings: Settings) -> None:
     with psycopg.connect(settings.database_url.replace("+psycopg", "")) as holder:
         holder.execute("SELECT FROM registries WHERE slug = %s FOR UPDATE", [slug])
         answer = await emma.send("PATCH", f"{PATH}/{slug}", {"title": "New"}, if_match="*")
@@ -207,7 +207,7 @@ async def test_change_that_waits_too_long_for_another_says_so(emma: Visitor, slu
     [("", "127.0.0.1"), ("127.0.0.1", "198.51.100.1"), ("127.0.0.1,shopify", "203.0.113.5"),
      ("127.0.0.1,198.51.100.0/24", "203.0.113.5")],
 )  # fmt: skip
-async def test_audit_log_has_the_address_of_the_visitor_behind_trusted_proxies(
+async def test_audit_log_has_the_address_of_the_browser_behind_trusted_proxies(
     settings: Settings,
     open_client: OpenClient,
     signed: Callable[..., str],
@@ -218,7 +218,7 @@ async def test_audit_log_has_the_address_of_the_visitor_behind_trusted_proxies(
 ) -> None:
     headers = {"if_match": "*", "x_forwarded_for": "6.6.6.6, 203.0.113.5:51234, 198.51.100.1"}
     async with open_client(settings.model_copy(update={"trusted_proxies": trusted})) as client:
-        emma = Visitor(client, signed, 7_100_000_000_001)
+        emma = Shopper(client, signed, 7_100_000_000_001)
         assert (await emma.send("PATCH", f"{PATH}/{slug}", {"title": "New"}, **headers)).status_code == 200
     found = demo.execute(
         "SELECT host(ip) FROM audit_logs WHERE action = 'registry.changed' AND ip IS NOT NULL"
@@ -227,7 +227,7 @@ async def test_audit_log_has_the_address_of_the_visitor_behind_trusted_proxies(
 
 
 async def test_archived_registry_is_the_registrants_only_and_can_be_restored(
-    emma: Visitor, guest: Visitor, slug: str
+    emma: Shopper, guest: Shopper, slug: str
 ) -> None:
     etag = (await emma.read(slug)).headers["etag"]
     assert (await guest.read(slug)).status_code == 200
@@ -242,7 +242,7 @@ async def test_archived_registry_is_the_registrants_only_and_can_be_restored(
     assert (await guest.read(slug)).json().items() <= back.json().items()
 
 
-async def test_audit_log_records_who_changed_what_and_from_where(emma: Visitor, slug: str, demo: Demo) -> None:
+async def test_audit_log_records_who_changed_what_and_from_where(emma: Shopper, slug: str, demo: Demo) -> None:
     demo.execute("DELETE FROM audit_logs")
     await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Other"}, if_match="*", user_agent="x" * 300)
     await emma.send("PATCH", f"{PATH}/{slug}", {"status": "archived"}, if_match="*", user_agent="a browser")
@@ -260,7 +260,7 @@ async def test_audit_log_records_who_changed_what_and_from_where(emma: Visitor, 
 
 
 async def test_next_read_shows_a_change_on_every_path(
-    client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, slug: str
+    client: httpx.AsyncClient, key: dict[str, str], emma: Shopper, slug: str
 ) -> None:
     for number in range(3):
         for headers in WAYS:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from psycopg import Connection
 
-from tests.support.api import WEDDING, Visitor, called_from, problem
+from tests.support.api import WEDDING, Shopper, called_from, problem
 
 Demo = Connection[tuple[Any, ...]]
 ShortDeadline = Callable[[], AbstractContextManager[None]]
@@ -60,7 +60,7 @@ async def test_slow_body_is_answered_408_without_an_error_log(
     short_deadline: ShortDeadline,
 ) -> None:
     async with called_from(client, "127.0.0.1") as direct:  # a client over HTTP waits until it has sent its body
-        emma = Visitor(direct, signed, 7_100_000_000_001)
+        emma = Shopper(direct, signed, 7_100_000_000_001)
         assert (await emma.send("GET", MINE)).status_code == 200  # else it may pass before the body is awaited
         with short_deadline():
             answer = await emma.send("POST", "/api/registries", unfinished_body())
@@ -72,7 +72,7 @@ async def test_slow_body_is_answered_408_without_an_error_log(
 
 @pytest.mark.parametrize(("method", "path", "body"), [("GET", MINE, None), ("POST", "/api/registries", WEDDING)])
 async def test_request_past_its_deadline_is_answered_503_while_postgresql_hangs(
-    emma: Visitor,
+    emma: Shopper,
     demo: Demo,
     stopped_backends: list[int],
     caplog: pytest.LogCaptureFixture,

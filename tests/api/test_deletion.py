@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.support.api import SHOP, Visitor, app_state_of, problem
+from tests.support.api import SHOP, Shopper, app_state_of, problem
 from tests.support.invitations import confirm_everyone
 from tests.support.traces import traces_in_postgresql, traces_in_redis
 from tests.support.waiting import wait_until
@@ -51,7 +51,7 @@ def variant_id(simulator: Simulator) -> int:
 
 @pytest.fixture
 async def slug(
-    emma: Visitor, guest: Visitor, demo: Demo, client: httpx.AsyncClient, variant_id: int, shop: ShopRef
+    emma: Shopper, guest: Shopper, demo: Demo, client: httpx.AsyncClient, variant_id: int, shop: ShopRef
 ) -> str:
     """A registry of Emma's with all that may hang on one."""
     created = await emma.send("POST", PATH, PROTECTED, idempotency_key="registry")
@@ -93,12 +93,12 @@ def id_of(demo: Demo, slug: str) -> int:
     return int(found[0])
 
 
-async def delete(visitor: Visitor, slug: str, **headers: str) -> httpx.Response:
-    return await visitor.send("DELETE", f"{PATH}/{slug}", **({"if_match": "*"} | headers))
+async def delete(shopper: Shopper, slug: str, **headers: str) -> httpx.Response:
+    return await shopper.send("DELETE", f"{PATH}/{slug}", **({"if_match": "*"} | headers))
 
 
 async def test_deletion_leaves_nothing_that_names_the_registry(
-    emma: Visitor, slug: str, demo: Demo, redis: Redis, client: httpx.AsyncClient
+    emma: Shopper, slug: str, demo: Demo, redis: Redis, client: httpx.AsyncClient
 ) -> None:
     number = id_of(demo, slug)
     assert {key.split(":")[2] for key in await traces_in_redis(redis, slug)} >= {"entry", "index", "sizes", "session"}
@@ -116,7 +116,7 @@ async def test_deletion_leaves_nothing_that_names_the_registry(
 
 
 async def test_deleted_registry_is_not_found_by_anyone(
-    emma: Visitor, guest: Visitor, slug: str, demo: Demo, client: httpx.AsyncClient, key: dict[str, str]
+    emma: Shopper, guest: Shopper, slug: str, demo: Demo, client: httpx.AsyncClient, key: dict[str, str]
 ) -> None:
     number = id_of(demo, slug)
     assert (await emma.read(str(number))).status_code == 200
@@ -131,7 +131,7 @@ async def test_deleted_registry_is_not_found_by_anyone(
     assert (await emma.send("GET", "/api/my-registries")).json()["registries"] == []
 
 
-async def test_purchases_stay_without_names_and_their_sums_remain(emma: Visitor, slug: str, demo: Demo) -> None:
+async def test_purchases_stay_without_names_and_their_sums_remain(emma: Shopper, slug: str, demo: Demo) -> None:
     number, before = id_of(demo, slug), demo.execute(SUMS).fetchall()
     await delete(emma, slug)
     assert demo.execute(SUMS).fetchall() == before
@@ -143,7 +143,7 @@ async def test_purchases_stay_without_names_and_their_sums_remain(emma: Visitor,
     assert kept == [(None, None, None, None, 77, 1), (None, None, None, None, 77, 2)]
 
 
-async def test_audit_log_records_the_deletion(emma: Visitor, slug: str, demo: Demo) -> None:
+async def test_audit_log_records_the_deletion(emma: Shopper, slug: str, demo: Demo) -> None:
     number = id_of(demo, slug)
     await delete(emma, slug, user_agent="a browser")
     query = "SELECT actor, resource, resource_id, host(ip), user_agent FROM audit_logs WHERE action = %s"
@@ -153,7 +153,7 @@ async def test_audit_log_records_the_deletion(emma: Visitor, slug: str, demo: De
 
 
 async def test_only_the_registrant_and_servers_acting_for_them_can_delete(
-    emma: Visitor, hugo: Visitor, guest: Visitor, slug: str, demo: Demo, client: httpx.AsyncClient, key: dict[str, str],
+    emma: Shopper, hugo: Shopper, guest: Shopper, slug: str, demo: Demo, client: httpx.AsyncClient, key: dict[str, str],
     token: Callable[..., dict[str, str]],
 ) -> None:  # fmt: skip
     number, of_emma = id_of(demo, slug), {"X-Customer-Id": str(emma.customer_id)}
@@ -163,14 +163,14 @@ async def test_only_the_registrant_and_servers_acting_for_them_can_delete(
         for ref in (slug, number):
             answer = await client.delete(f"{PATH}/{ref}", headers=headers | {"If-Match": "*"})
             assert answer.status_code in {403, 404}, headers
-    for visitor in (hugo, guest, Visitor(client, emma._signed, emma.customer_id, "sakura-living.myshopify.com")):
-        assert (await delete(visitor, slug)).status_code in {403, 404}
+    for shopper in (hugo, guest, Shopper(client, emma._signed, emma.customer_id, "sakura-living.myshopify.com")):
+        assert (await delete(shopper, slug)).status_code in {403, 404}
     assert id_of(demo, slug) == number
     by_server = await client.delete(f"{PATH}/{slug}", headers=key | of_emma | {"If-Match": "*"})
     assert by_server.status_code == 204
 
 
-async def test_deletion_needs_the_current_etag(emma: Visitor, slug: str, demo: Demo) -> None:
+async def test_deletion_needs_the_current_etag(emma: Shopper, slug: str, demo: Demo) -> None:
     old = (await emma.read(slug)).headers["etag"]
     changed = await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Other"}, if_match=old)
     assert problem(await emma.send("DELETE", f"{PATH}/{slug}")) == (428, "precondition-required")
@@ -179,14 +179,14 @@ async def test_deletion_needs_the_current_etag(emma: Visitor, slug: str, demo: D
     assert (await delete(emma, slug, if_match=changed.headers["etag"])).status_code == 204
 
 
-async def test_concurrent_deletions_delete_once(emma: Visitor, slug: str, demo: Demo) -> None:
+async def test_concurrent_deletions_delete_once(emma: Shopper, slug: str, demo: Demo) -> None:
     answers = await asyncio.gather(*(delete(emma, slug) for _ in range(4)))
     assert sorted(answer.status_code for answer in answers) == [204, 404, 404, 404]
     assert demo.execute("SELECT count(*) FROM audit_logs WHERE action = 'registry.deleted'").fetchone() == (1,)
 
 
 async def test_deletion_and_change_with_one_etag_exclude_each_other(
-    emma: Visitor, slug: str, redis: Redis, variant_id: int
+    emma: Shopper, slug: str, redis: Redis, variant_id: int
 ) -> None:
     etag = (await emma.read(slug)).headers["etag"]
     new_item = {"variant_id": variant_id + 1}
@@ -202,7 +202,7 @@ async def test_deletion_and_change_with_one_etag_exclude_each_other(
 
 
 async def test_deletions_beside_changes_syncs_and_reads_end_clean(
-    emma: Visitor, guest: Visitor, simulator: Simulator, demo: Demo, resources: Resources, shop: ShopRef,
+    emma: Shopper, guest: Shopper, simulator: Simulator, demo: Demo, resources: Resources, shop: ShopRef,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     # As in production: a reader whose lease holder is refused the fill waits this long for it.
@@ -230,7 +230,7 @@ async def test_deletions_beside_changes_syncs_and_reads_end_clean(
 
 @pytest.mark.parametrize(("path", "key"), [("", "registry"), ("/{slug}/items", "item")])
 async def test_repeated_creation_does_not_bring_back_what_was_deleted(
-    emma: Visitor, slug: str, demo: Demo, variant_id: int, path: str, key: str
+    emma: Shopper, slug: str, demo: Demo, variant_id: int, path: str, key: str
 ) -> None:
     await delete(emma, slug)
     body = {"variant_id": variant_id, "notes": NOTES} if path else PROTECTED
@@ -241,7 +241,7 @@ async def test_repeated_creation_does_not_bring_back_what_was_deleted(
 
 
 async def test_later_registry_with_the_same_slug_shows_itself_and_opens_to_no_old_grant(
-    emma: Visitor, guest: Visitor, slug: str, demo: Demo
+    emma: Shopper, guest: Shopper, slug: str, demo: Demo
 ) -> None:
     unlocked = await guest.send("POST", f"{PATH}/{slug}/unlock", {"access_code": CODE})
     await delete(emma, slug)

@@ -6,7 +6,7 @@ from typing import Final
 import httpx
 
 from api.schemas.responses import OwnRegistryAnswer
-from tests.support.api import Visitor
+from tests.support.api import Shopper
 from tests.support.http_messages import read_messages
 from tests.test_docs import section
 
@@ -15,7 +15,7 @@ MADE: Final = {"id", "slug", "share_url"}
 
 
 async def test_example_requests_get_the_documented_answers(
-    client: httpx.AsyncClient, key: dict[str, str], emma: Visitor
+    client: httpx.AsyncClient, key: dict[str, str], emma: Shopper
 ) -> None:
     messages = read_messages(section("docs/api.md", "Example"))
     assert len(messages) == 4

@@ -19,7 +19,7 @@ from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
 from wishcraft.cache.client import READ_SECONDS
 from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
-from wishcraft.domain.webhooks import Priority
+from wishcraft.domain.webhooks import TopicPriority
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -158,7 +158,7 @@ async def test_webhooks_that_wait_in_inbox_and_queue_and_dead_letters_are_counte
                 AS w (n, due, outcome)"""
     )
     queue = WebhookQueue(app_state_of(client).resources.redis)
-    await queue.enqueue([QueueEntry(number, "a.shop", Priority.HIGH) for number in (1, 2)])
+    await queue.enqueue([QueueEntry(number, "a.shop", TopicPriority.HIGH) for number in (1, 2)])
     gauges = await webhook_gauges(client)
     lag = gauges.pop("lag_seconds")
     assert gauges == {"queued": 2, "waiting": 3, "dead_letters": 2}

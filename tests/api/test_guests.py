@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
-from tests.support.api import Visitor, app_state_of, problem
-from wishcraft.domain.guest_events import AnalyticsType
+from tests.support.api import Shopper, app_state_of, problem
+from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.services.operations import traffic_recorder
 from wishcraft.settings import Settings
 from wishcraft.store.analytics_events import Event
@@ -32,25 +32,25 @@ CREATE TRIGGER refuse BEFORE INSERT ON analytics_events EXECUTE FUNCTION refuse(
 
 
 @pytest.fixture
-async def slug(emma: Visitor) -> str:
+async def slug(emma: Shopper) -> str:
     """A registry of Emma's that opens with the access code."""
     return await emma.create(visibility="password", access_code=ACCESS_CODE)
 
 
-async def unlock(visitor: Visitor, slug: str, code: str = ACCESS_CODE) -> httpx.Response:
+async def unlock(shopper: Shopper, slug: str, code: str = ACCESS_CODE) -> httpx.Response:
     """Unlock with the access code."""
-    return await visitor.send("POST", f"{PATH}/{slug}/unlock", {"access_code": code})
+    return await shopper.send("POST", f"{PATH}/{slug}/unlock", {"access_code": code})
 
 
-async def granted(visitor: Visitor, slug: str) -> str:
+async def granted(shopper: Shopper, slug: str) -> str:
     """A grant that opens the registry."""
-    answer = await unlock(visitor, slug)
+    answer = await unlock(shopper, slug)
     assert answer.status_code == 200, answer.text
     grant: str = answer.json()["grant"]
     return grant
 
 
-async def test_access_code_returns_a_grant_that_opens_the_registry(guest: Visitor, slug: str) -> None:
+async def test_access_code_returns_a_grant_that_opens_the_registry(guest: Shopper, slug: str) -> None:
     assert problem(await guest.read(slug)) == (403, "access-code-required")
     answer = await unlock(guest, slug)
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
@@ -65,7 +65,7 @@ async def test_access_code_returns_a_grant_that_opens_the_registry(guest: Visito
     assert problem(await guest.read(slug)) == (403, "access-code-required")
 
 
-async def test_registries_of_the_sandbox_open_with_its_access_code(guest: Visitor, demo: Demo) -> None:
+async def test_registries_of_the_sandbox_open_with_its_access_code(guest: Shopper, demo: Demo) -> None:
     found = demo.execute(
         """UPDATE registries SET visibility = 'password', status = 'active', access_code_hash = (
                SELECT access_code_hash FROM registries WHERE access_code_hash IS NOT NULL LIMIT 1)
@@ -76,11 +76,11 @@ async def test_registries_of_the_sandbox_open_with_its_access_code(guest: Visito
 
 
 async def test_grant_opens_no_other_registry_of_its_shop_or_another(
-    client: httpx.AsyncClient, signed: Callable[..., str], emma: Visitor, guest: Visitor, slug: str, demo: Demo
+    client: httpx.AsyncClient, signed: Callable[..., str], emma: Shopper, guest: Shopper, slug: str, demo: Demo
 ) -> None:
     grant = await granted(guest, slug)
     other = await emma.create(visibility="password", access_code=ACCESS_CODE)
-    elsewhere = Visitor(client, signed, shop="lumiere-maison.myshopify.com")
+    elsewhere = Shopper(client, signed, shop="lumiere-maison.myshopify.com")
     demo.execute(
         """INSERT INTO registries (shop_id, slug, title, event_type, visibility, access_code_hash, customer_id,
                                    customer_email, customer_first_name, customer_last_name)
@@ -88,18 +88,18 @@ async def test_grant_opens_no_other_registry_of_its_shop_or_another(
                   customer_email, customer_first_name, customer_last_name FROM registries WHERE slug = %s""",
         [slug],
     )
-    for visitor, each in ((guest, other), (elsewhere, slug)):
-        answer = await visitor.read(each, x_registry_grant=grant)
+    for shopper, each in ((guest, other), (elsewhere, slug)):
+        answer = await shopper.read(each, x_registry_grant=grant)
         assert problem(answer) == (403, "access-code-required")
 
 
 @pytest.mark.parametrize("grant", ["", "x", "x" * 43, "ü", "x" * 101])
-async def test_invalid_grant_is_refused(guest: Visitor, slug: str, grant: str) -> None:
+async def test_invalid_grant_is_refused(guest: Shopper, slug: str, grant: str) -> None:
     answer = await guest.send("GET", f"{PATH}/{slug}?grant={grant}")
     assert problem(answer)[0] in {403, 422}
 
 
-async def test_wrong_access_code_is_refused(guest: Visitor, slug: str, demo: Demo) -> None:
+async def test_wrong_access_code_is_refused(guest: Shopper, slug: str, demo: Demo) -> None:
     demo.execute("DELETE FROM sessions")
     for code in ("wrong", "", f" {ACCESS_CODE}", ACCESS_CODE.upper(), "\x00", "🗝" * 100):
         assert problem(await unlock(guest, slug, code)) == (403, "wrong-access-code")
@@ -108,7 +108,7 @@ async def test_wrong_access_code_is_refused(guest: Visitor, slug: str, demo: Dem
 
 
 async def test_registry_without_access_code_or_hidden_from_guests_is_not_unlocked(
-    emma: Visitor, guest: Visitor, slug: str
+    emma: Shopper, guest: Shopper, slug: str
 ) -> None:
     assert problem(await unlock(guest, await emma.create())) == (409, "conflict")
     for each in ("nothing-here", "123", "No_Slug", await emma.create(visibility="private", access_code=ACCESS_CODE)):
@@ -119,7 +119,7 @@ async def test_registry_without_access_code_or_hidden_from_guests_is_not_unlocke
     assert problem(await guest.read(slug, x_registry_grant=grant)) == (404, "not-found")
 
 
-async def test_only_the_digest_of_a_grant_is_stored(guest: Visitor, slug: str, demo: Demo, redis: Redis) -> None:
+async def test_only_the_digest_of_a_grant_is_stored(guest: Shopper, slug: str, demo: Demo, redis: Redis) -> None:
     grant = await granted(guest, slug)
     await guest.read(slug, x_registry_grant=grant)
     rows = str(demo.execute("SELECT to_jsonb(s)::text FROM sessions s").fetchall())
@@ -130,14 +130,14 @@ async def test_only_the_digest_of_a_grant_is_stored(guest: Visitor, slug: str, d
     assert await redis.get(held[0]) == slug.encode()
 
 
-async def test_grant_survives_the_loss_of_its_redis_key(guest: Visitor, slug: str, redis: Redis) -> None:
+async def test_grant_survives_the_loss_of_its_redis_key(guest: Shopper, slug: str, redis: Redis) -> None:
     grant = await granted(guest, slug)
     await redis.flushdb()
     assert (await guest.read(slug, x_registry_grant=grant)).status_code == 200
     assert await redis.exists(f"wishcraft:{{1}}:session:{hashlib.sha256(grant.encode()).hexdigest()}")
 
 
-async def test_expired_grant_is_refused(guest: Visitor, slug: str, demo: Demo, redis: Redis) -> None:
+async def test_expired_grant_is_refused(guest: Shopper, slug: str, demo: Demo, redis: Redis) -> None:
     grant = await granted(guest, slug)
     left = demo.execute("SELECT expires_at - now() FROM sessions WHERE subject = %s", [slug]).fetchone()
     assert left
@@ -148,7 +148,7 @@ async def test_expired_grant_is_refused(guest: Visitor, slug: str, demo: Demo, r
     assert problem(await guest.read(slug, x_registry_grant=grant)) == (403, "access-code-required")
 
 
-async def test_new_access_code_ends_the_grants_of_the_old_one(emma: Visitor, guest: Visitor, slug: str) -> None:
+async def test_new_access_code_ends_the_grants_of_the_old_one(emma: Shopper, guest: Shopper, slug: str) -> None:
     old = await granted(guest, slug)
     assert (await guest.read(slug, x_registry_grant=old)).status_code == 200
     await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Another"}, if_match="*")
@@ -161,7 +161,7 @@ async def test_new_access_code_ends_the_grants_of_the_old_one(emma: Visitor, gue
 
 
 async def test_access_code_changed_during_an_unlock_ends_that_grant_too(
-    emma: Visitor, guest: Visitor, slug: str
+    emma: Shopper, guest: Shopper, slug: str
 ) -> None:
     change = emma.send("PATCH", f"{PATH}/{slug}", {"access_code": "another-code"}, if_match="*")
     changed, *tries = await asyncio.gather(change, *(unlock(guest, slug) for _ in range(6)))
@@ -192,7 +192,7 @@ def item(demo: Demo) -> tuple[int, str, int, int]:
 
 
 async def test_guest_events_are_stored_after_the_response(
-    client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int]
+    client: httpx.AsyncClient, guest: Shopper, demo: Demo, item: tuple[int, str, int, int]
 ) -> None:
     registry_id, slug, item_id, variant_id = item
     clicked = {"type": "item_clicked", "item_id": item_id}
@@ -207,7 +207,7 @@ async def test_guest_events_are_stored_after_the_response(
 
 
 async def test_events_need_a_registry_that_the_caller_may_read(
-    client: httpx.AsyncClient, emma: Visitor, guest: Visitor, slug: str, demo: Demo
+    client: httpx.AsyncClient, emma: Shopper, guest: Shopper, slug: str, demo: Demo
 ) -> None:
     private = await emma.create(visibility="private")
     assert problem(await guest.send("POST", f"{PATH}/{private}/events", VIEW)) == (404, "not-found")
@@ -220,7 +220,7 @@ async def test_events_need_a_registry_that_the_caller_may_read(
 
 
 async def test_events_of_unknown_registries_are_404_and_of_unknown_items_dropped(
-    client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int]
+    client: httpx.AsyncClient, guest: Shopper, demo: Demo, item: tuple[int, str, int, int]
 ) -> None:
     others = demo.execute("SELECT id, slug FROM registries WHERE shop_id = 2 ORDER BY id").fetchone()
     others_item = demo.execute("SELECT id FROM registry_items WHERE shop_id = 2 ORDER BY id").fetchone()
@@ -248,7 +248,7 @@ async def test_events_of_unknown_registries_are_404_and_of_unknown_items_dropped
     ],
 )
 async def test_event_types_not_for_guests_are_refused(
-    client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int], body: object
+    client: httpx.AsyncClient, guest: Shopper, demo: Demo, item: tuple[int, str, int, int], body: object
 ) -> None:
     assert problem(await guest.send("POST", f"{PATH}/{item[1]}/events", body)) == (422, "invalid-request")
     await app_state_of(client).traffic_recorder.flush()
@@ -257,7 +257,7 @@ async def test_event_types_not_for_guests_are_refused(
 
 async def test_events_are_answered_503_while_too_many_wait(
     client: httpx.AsyncClient,
-    guest: Visitor,
+    guest: Shopper,
     demo: Demo,
     item: tuple[int, str, int, int],
     monkeypatch: pytest.MonkeyPatch,
@@ -276,7 +276,7 @@ async def test_events_are_kept_while_postgresql_is_read_only(
     settings: Settings, open_client: OpenClient, signed: Callable[..., str], demo: Demo, item: tuple[int, str, int, int]
 ) -> None:
     async with open_client(settings) as client:
-        await Visitor(client, signed).send("POST", f"{PATH}/{item[1]}/events", VIEW)
+        await Shopper(client, signed).send("POST", f"{PATH}/{item[1]}/events", VIEW)
         recorder = app_state_of(client).traffic_recorder
         demo.execute(DISK_FULL)
         try:
@@ -288,7 +288,7 @@ async def test_events_are_kept_while_postgresql_is_read_only(
 
 
 async def test_events_that_postgresql_rejects_do_not_block_others(
-    client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int]
+    client: httpx.AsyncClient, guest: Shopper, demo: Demo, item: tuple[int, str, int, int]
 ) -> None:
     recorder = app_state_of(client).traffic_recorder
     recorder.add_events([Event(1, "\0", AnalyticsType.REGISTRY_VIEWED, datetime.now(UTC), "x", None)])
@@ -299,7 +299,7 @@ async def test_events_that_postgresql_rejects_do_not_block_others(
 
 
 async def test_reads_are_counted_as_views_of_the_day(
-    client: httpx.AsyncClient, guest: Visitor, demo: Demo, item: tuple[int, str, int, int]
+    client: httpx.AsyncClient, guest: Shopper, demo: Demo, item: tuple[int, str, int, int]
 ) -> None:
     demo.execute("DELETE FROM registry_views")
     for _ in range(3):

@@ -21,7 +21,7 @@ from tests.support.prefect_stand_in import PrefectStandIn
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
 from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
-from wishcraft.domain.webhooks import Priority
+from wishcraft.domain.webhooks import TopicPriority
 from wishcraft.settings import Settings
 from wishcraft.store.connections import count_connections
 
@@ -259,7 +259,7 @@ async def test_late_webhooks_and_dead_letters_are_shown_with_what_is_missing(
     try:
         await wait_until(lambda: shown("no consumer runs, start python -m deployments.webhooks"))
         queue = WebhookQueue(app_state.resources.redis)
-        await queue.enqueue([QueueEntry(row_id, "a.myshopify.com", Priority.HIGH)])
+        await queue.enqueue([QueueEntry(row_id, "a.myshopify.com", TopicPriority.HIGH)])
         await queue.take("alive", 1, timedelta(0))
         monkeypatch.setattr("wishcraft.services.health.monitor.CONSUMER_SECONDS", 3_600)
         await wait_until(lambda: shown("consumers run (1), and do not keep up"))

@@ -9,7 +9,7 @@ from fastapi.routing import APIRoute
 from psycopg import Connection
 
 from api.app import create_app
-from tests.support.api import Visitor, problem, public_slug
+from tests.support.api import Shopper, problem, public_slug
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -104,7 +104,7 @@ async def test_if_none_match_may_be_repeated_and_a_star(
 
 
 async def test_if_match_may_be_repeated_and_is_compared_strongly(
-    client: httpx.AsyncClient, emma: Visitor, signed: Callable[..., str]
+    client: httpx.AsyncClient, emma: Shopper, signed: Callable[..., str]
 ) -> None:
     slug = await emma.create()
     etag = (await emma.read(slug)).headers["etag"]

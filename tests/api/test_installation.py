@@ -13,13 +13,13 @@ from deployments.sandbox.catalogue import NEW_SHOP
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.support.api import SHOP, Visitor, app_state_of, open_api_client, problem, public_slug
+from tests.support.api import SHOP, Shopper, app_state_of, open_api_client, problem, public_slug
 from tests.support.prefect_stand_in import PrefectStandIn
 from tests.support.waiting import wait_until
 from tests.support.webhooks import apply
 from wishcraft.services.shops.install import FIRST_RUNS
 from wishcraft.services.shops.webhooks import handle_uninstalled
-from wishcraft.services.webhooks.handling import Message
+from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.settings import Settings
 from wishcraft.shopify.id_tokens import AdminIdentity, verify_id_token
 from wishcraft.store import shops
@@ -203,12 +203,12 @@ async def test_every_caller_of_an_uninstalled_shop_gets_401_and_its_tokens_are_g
     uninstall: Callable[[], Awaitable[None]],
 ) -> None:  # fmt: skip
     headers, key, slug = opened(simulator, SHOP), {"X-API-Key": add_key(demo, 1).key}, public_slug(demo)
-    visitor = Visitor(client, signed)
-    assert (await visitor.read(slug)).status_code == 200
+    shopper = Shopper(client, signed)
+    assert (await shopper.read(slug)).status_code == 200
     assert (await client.get(f"/api/registries/{slug}", headers=key)).status_code == 200
     await uninstall()
     for answer in (
-        await visitor.read(slug),
+        await shopper.read(slug),
         await client.get(f"/api/registries/{slug}", headers=key),
         await client.get("/api/admin/settings", headers=headers),
         await client.post(INSTALL, headers=headers),
@@ -216,7 +216,7 @@ async def test_every_caller_of_an_uninstalled_shop_gets_401_and_its_tokens_are_g
         assert problem(answer) == (401, "shop-not-installed")
     columns = "status, access_token_encrypted, refresh_token_encrypted, token_expires_at"
     assert stored(demo, columns, SHOP) == ("uninstalled", None, None, None)
-    other = Visitor(client, signed, shop="lumiere-maison.myshopify.com")
+    other = Shopper(client, signed, shop="lumiere-maison.myshopify.com")
     assert (await other.send("GET", "/api/registries")).status_code == 200
 
 
@@ -246,12 +246,12 @@ async def test_a_shop_that_comes_back_serves_what_is_right_now(
     client: httpx.AsyncClient, simulator: Simulator, demo: Demo, signed: Callable[..., str],
     uninstall: Callable[[], Awaitable[None]],
 ) -> None:  # fmt: skip
-    slug, visitor = public_slug(demo), Visitor(client, signed)
-    assert (await visitor.read(slug)).json()["currency"] == "USD"
+    slug, shopper = public_slug(demo), Shopper(client, signed)
+    assert (await shopper.read(slug)).json()["currency"] == "USD"
     await uninstall()
     demo.execute("UPDATE registries SET title = 'Changed meanwhile' WHERE slug = %s", [slug])
     assert (await client.post(INSTALL, headers=opened(simulator, SHOP))).status_code == 200
-    shown = (await visitor.read(slug)).json()
+    shown = (await shopper.read(slug)).json()
     assert shown["title"] == "Changed meanwhile"
     assert stored(demo, "synced_at > now() - interval '1 minute'", SHOP) == (True,)
 

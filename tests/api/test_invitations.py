@@ -12,7 +12,7 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
-from tests.support.api import WEDDING, Visitor, called_from
+from tests.support.api import WEDDING, Shopper, called_from
 from tests.support.invitations import link_in
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.invitations import TRIES, derive_key, make_token
@@ -48,7 +48,7 @@ def send(resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, ma
 
 
 @pytest.fixture
-async def link(emma: Visitor, send: Send) -> str:
+async def link(emma: Shopper, send: Send) -> str:
     """Hugo's link: Emma's registry names him."""
     await emma.create()
     return str((await send())[HUGO][0])
@@ -58,12 +58,12 @@ def answers(demo: Demo) -> dict[str, str | None]:
     return dict(demo.execute("SELECT recipient, answer FROM invitations WHERE removed_at IS NULL").fetchall())
 
 
-async def status_of_hugo(visitor: Visitor) -> str:
-    [own] = (await visitor.send("GET", "/api/my-registries")).json()["registries"]
+async def status_of_hugo(shopper: Shopper) -> str:
+    [own] = (await shopper.send("GET", "/api/my-registries")).json()["registries"]
     return str(own["co_registrants"][0]["status"])
 
 
-async def test_a_click_on_the_button_confirms(client: httpx.AsyncClient, emma: Visitor, demo: Demo, link: str) -> None:
+async def test_a_click_on_the_button_confirms(client: httpx.AsyncClient, emma: Shopper, demo: Demo, link: str) -> None:
     assert await status_of_hugo(emma) == "invited"
     page = await client.get(link)
     assert page.status_code == 200
@@ -107,7 +107,7 @@ async def test_the_first_answer_counts_and_each_click_is_answered(
 
 
 async def test_person_who_declines_is_never_asked_again(
-    client: httpx.AsyncClient, emma: Visitor, demo: Demo, link: str, send: Send
+    client: httpx.AsyncClient, emma: Shopper, demo: Demo, link: str, send: Send
 ) -> None:
     assert "You have declined" in (await client.post(f"{link}/decline")).text
     assert "You have declined" in (await client.post(link)).text
@@ -133,7 +133,7 @@ async def test_many_answers_at_once_are_one(client: httpx.AsyncClient, demo: Dem
 
 @pytest.mark.parametrize("confirm_first", [True, False] * 2)
 async def test_confirmation_and_removal_at_once_leave_no_named_stranger(
-    client: httpx.AsyncClient, emma: Visitor, demo: Demo, link: str, confirm_first: bool
+    client: httpx.AsyncClient, emma: Shopper, demo: Demo, link: str, confirm_first: bool
 ) -> None:
     [slug] = demo.execute("SELECT slug FROM registries ORDER BY id DESC LIMIT 1").fetchone() or []
     remove = emma.send("PATCH", f"/api/registries/{slug}", {"co_registrants": []}, if_match="*")
@@ -148,7 +148,7 @@ async def test_confirmation_and_removal_at_once_leave_no_named_stranger(
 
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", ""), ("POST", "/decline")])
 async def test_expired_link_says_so_and_changes_nothing(
-    client: httpx.AsyncClient, emma: Visitor, demo: Demo, link: str, method: str, path: str
+    client: httpx.AsyncClient, emma: Shopper, demo: Demo, link: str, method: str, path: str
 ) -> None:
     demo.execute("UPDATE invitations SET expires_at = expires_at - interval '14 days 1 second'")
     answer = await client.request(method, link + path)
@@ -184,7 +184,7 @@ async def test_page_is_not_cached_framed_or_referred_to_and_escapes(
 
 
 async def test_registrant_from_the_storefront_confirms_the_own_address(
-    client: httpx.AsyncClient, emma: Visitor, demo: Demo, send: Send
+    client: httpx.AsyncClient, emma: Shopper, demo: Demo, send: Send
 ) -> None:
     await emma.create(co_registrants=[])
     links = await send()
@@ -194,7 +194,7 @@ async def test_registrant_from_the_storefront_confirms_the_own_address(
 
 
 async def test_a_confirmation_is_for_one_registry(
-    client: httpx.AsyncClient, emma: Visitor, demo: Demo, link: str
+    client: httpx.AsyncClient, emma: Shopper, demo: Demo, link: str
 ) -> None:
     await client.post(link)
     [slug] = demo.execute("SELECT slug FROM registries ORDER BY id DESC LIMIT 1").fetchone() or []
@@ -215,7 +215,7 @@ async def test_a_server_vouches_for_the_registrant_and_not_for_co_registrants(
 
 
 async def test_a_server_vouches_for_no_address_that_it_does_not_send(
-    client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, demo: Demo, link: str
+    client: httpx.AsyncClient, key: dict[str, str], emma: Shopper, demo: Demo, link: str
 ) -> None:
     assert link
     [slug] = demo.execute("SELECT slug FROM registries ORDER BY id DESC LIMIT 1").fetchone() or []
@@ -225,7 +225,7 @@ async def test_a_server_vouches_for_no_address_that_it_does_not_send(
         assert answers(demo) == {"emma.reed@example.com": answer}
 
 
-async def test_guests_see_no_status(emma: Visitor, guest: Visitor, link: str) -> None:
+async def test_guests_see_no_status(emma: Shopper, guest: Shopper, link: str) -> None:
     assert link
     [own] = (await emma.send("GET", "/api/my-registries")).json()["registries"]
     seen = (await guest.read(own["slug"])).text
@@ -233,7 +233,7 @@ async def test_guests_see_no_status(emma: Visitor, guest: Visitor, link: str) ->
     assert HUGO not in seen
 
 
-async def test_the_same_address_is_invited_once_per_registry(emma: Visitor, demo: Demo, send: Send) -> None:
+async def test_the_same_address_is_invited_once_per_registry(emma: Shopper, demo: Demo, send: Send) -> None:
     slug = await emma.create()
     await send()
     hugo = WEDDING["co_registrants"][0]
@@ -246,7 +246,7 @@ async def test_the_same_address_is_invited_once_per_registry(emma: Visitor, demo
     assert set(answers(demo)) == {HUGO, "emma.reed@example.com"}
 
 
-async def test_a_removed_person_who_waits_is_not_invited(emma: Visitor, demo: Demo, send: Send) -> None:
+async def test_a_removed_person_who_waits_is_not_invited(emma: Shopper, demo: Demo, send: Send) -> None:
     slug = await emma.create()
     await emma.send("PATCH", f"/api/registries/{slug}", {"co_registrants": []}, if_match="*")
     assert HUGO not in await send()
@@ -254,7 +254,7 @@ async def test_a_removed_person_who_waits_is_not_invited(emma: Visitor, demo: De
 
 
 async def test_removal_of_a_person_whose_mail_may_be_out_keeps_the_tries(
-    client: httpx.AsyncClient, emma: Visitor, send: Send, mailbox: Mailbox
+    client: httpx.AsyncClient, emma: Shopper, send: Send, mailbox: Mailbox
 ) -> None:
     slug = await emma.create()
     mailbox.set_fault(Fault(FaultKind.DROP, HUGO))
@@ -268,7 +268,7 @@ async def test_removal_of_a_person_whose_mail_may_be_out_keeps_the_tries(
     assert (await client.get(links[0])).status_code == 200
 
 
-async def test_a_failed_creation_invites_nobody(emma: Visitor, demo: Demo, send: Send) -> None:
+async def test_a_failed_creation_invites_nobody(emma: Shopper, demo: Demo, send: Send) -> None:
     broken = WEDDING | {"visibility": "password"}  # without an access code
     assert (await emma.send("POST", "/api/registries", broken)).status_code == 422
     await emma.send("POST", "/api/registries", WEDDING, idempotency_key="one")
@@ -278,7 +278,7 @@ async def test_a_failed_creation_invites_nobody(emma: Visitor, demo: Demo, send:
 
 
 async def test_a_customer_cannot_mail_own_text_to_strangers(
-    emma: Visitor, demo: Demo, send: Send, mailbox: Mailbox, settings: Settings
+    emma: Shopper, demo: Demo, send: Send, mailbox: Mailbox, settings: Settings
 ) -> None:
     text = "Your account is locked https://evil.example/login www.evil.example a@evil.example"
     name = "Call https://evil.example 0800 123456"
@@ -327,7 +327,7 @@ async def test_made_up_links_cost_a_query_each_only_until_their_sender_is_refuse
 
 
 async def test_who_has_unsubscribed_is_promised_no_reminder(
-    client: httpx.AsyncClient, link: str, mailbox: Mailbox, emma: Visitor
+    client: httpx.AsyncClient, link: str, mailbox: Mailbox, emma: Shopper
 ) -> None:
     [received] = [each for each in mailbox.messages if each.recipients == [HUGO]]
     unsubscribe = urlsplit(str(received.parsed["List-Unsubscribe"]).strip("<>")).path

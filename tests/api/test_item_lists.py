@@ -10,7 +10,7 @@ from psycopg import Connection
 from redis.asyncio import Redis
 
 from api.schemas.responses import ItemList
-from tests.support.api import Visitor, problem
+from tests.support.api import Shopper, problem
 from wishcraft.cache import keys
 
 Demo = Connection[tuple[Any, ...]]
@@ -27,7 +27,7 @@ ALL: Final = ["vase", "lamp", "rug", "bowl", "fork"]
 
 
 @pytest.fixture
-async def slug(emma: Visitor, demo: Demo) -> str:
+async def slug(emma: Shopper, demo: Demo) -> str:
     """The slug of a registry with these items, the last displayed of which is the oldest."""
     slug = await emma.create()
     found = demo.execute("SELECT id FROM registries WHERE slug = %s", [slug]).fetchone()
@@ -44,13 +44,13 @@ async def slug(emma: Visitor, demo: Demo) -> str:
     return slug
 
 
-async def titles(visitor: Visitor, slug: str, query: str) -> list[str]:
-    answer = await visitor.send("GET", f"{PATH}/{slug}/items?{query}")
+async def titles(shopper: Shopper, slug: str, query: str) -> list[str]:
+    answer = await shopper.send("GET", f"{PATH}/{slug}/items?{query}")
     assert answer.status_code == 200, answer.text
     return [item.product_title for item in ItemList.model_validate_json(answer.content).items]
 
 
-async def test_items_are_filtered_and_sorted(guest: Visitor, slug: str) -> None:
+async def test_items_are_filtered_and_sorted(guest: Shopper, slug: str) -> None:
     for query, expected in {
         "": ALL,
         "sort=display_order": ALL,
@@ -73,14 +73,14 @@ async def test_items_are_filtered_and_sorted(guest: Visitor, slug: str) -> None:
         assert await titles(guest, slug, query) == expected, query
 
 
-async def test_newest_item_is_the_one_added_last(guest: Visitor, emma: Visitor, slug: str) -> None:
+async def test_newest_item_is_the_one_added_last(guest: Shopper, emma: Shopper, slug: str) -> None:
     items = (await guest.read(slug)).json()["items"]
     await emma.send("PATCH", f"{PATH}/{slug}/items/{items[0]['id']}", {"display_order": 99}, if_match="*")
     assert await titles(guest, slug, "") == [*ALL[1:], "vase"]
     assert await titles(guest, slug, "sort=newest") == ALL
 
 
-async def test_listed_items_are_those_of_the_registry(guest: Visitor, slug: str) -> None:
+async def test_listed_items_are_those_of_the_registry(guest: Shopper, slug: str) -> None:
     read = (await guest.read(slug)).json()
     assert [Decimal(item["price"]) for item in read["items"]] == [Decimal(row[1]) for row in ROWS]
     answer = await guest.send("GET", f"{PATH}/{slug}/items")
@@ -89,7 +89,7 @@ async def test_listed_items_are_those_of_the_registry(guest: Visitor, slug: str)
 
 
 async def test_unknown_and_malformed_parameters_are_refused(
-    client: httpx.AsyncClient, key: dict[str, str], guest: Visitor, slug: str
+    client: httpx.AsyncClient, key: dict[str, str], guest: Shopper, slug: str
 ) -> None:
     for query in (
         "availabel=true", "available=maybe", "price_min=cheap", "price_max=-1", "price_min=1e3",
@@ -104,7 +104,7 @@ async def test_unknown_and_malformed_parameters_are_refused(
     assert "available" in refused.json()["detail"]
 
 
-async def test_items_have_an_etag_for_each_selection(guest: Visitor, emma: Visitor, slug: str) -> None:
+async def test_items_have_an_etag_for_each_selection(guest: Shopper, emma: Shopper, slug: str) -> None:
     path = f"{PATH}/{slug}/items?sort=price"
     first = await guest.send("GET", path)
     tag = first.headers["etag"]
@@ -119,9 +119,9 @@ async def test_items_have_an_etag_for_each_selection(guest: Visitor, emma: Visit
 
 
 async def test_items_are_read_by_who_may_read_the_registry(
-    client: httpx.AsyncClient, signed: Callable[..., str], emma: Visitor, guest: Visitor, slug: str
+    client: httpx.AsyncClient, signed: Callable[..., str], emma: Shopper, guest: Shopper, slug: str
 ) -> None:
-    foreign = Visitor(client, signed, shop="sakura-living.myshopify.com")
+    foreign = Shopper(client, signed, shop="sakura-living.myshopify.com")
     assert problem(await foreign.send("GET", f"{PATH}/{slug}/items")) == (404, "not-found")
     assert problem(await guest.send("GET", f"{PATH}/none-such/items")) == (404, "not-found")
     code = {"visibility": "password", "access_code": "tulip-canoe-amber"}
@@ -135,7 +135,7 @@ async def test_items_are_read_by_who_may_read_the_registry(
     assert (own.status_code, own.headers["cache-control"]) == (200, "private, no-cache")
 
 
-async def test_items_come_from_the_cache(guest: Visitor, slug: str, redis: Redis) -> None:
+async def test_items_come_from_the_cache(guest: Shopper, slug: str, redis: Redis) -> None:
     answer = await guest.send("GET", f"{PATH}/{slug}/items?given=false")
     assert answer.headers["x-cache"] == "hit"
     before = await redis.get(keys.entry_key(1, slug))

@@ -12,7 +12,7 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import ProductStatus, Variant, VariantChange
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.support.api import SHOP, WAYS, Visitor, problem
+from tests.support.api import SHOP, WAYS, Shopper, problem
 from wishcraft.cache import keys
 from wishcraft.services.products import reader
 from wishcraft.services.registries.reader import RegistryReader
@@ -37,13 +37,13 @@ def variants(shopify: SimulatedShop) -> list[Variant]:
 
 
 @pytest.fixture
-async def slug(emma: Visitor) -> str:
+async def slug(emma: Shopper) -> str:
     """A registry of Emma's, without items."""
     return await emma.create()
 
 
 async def add(
-    emma: Visitor, slug: str, variant: Variant, body: dict[str, object] | None = None, **headers: str
+    emma: Shopper, slug: str, variant: Variant, body: dict[str, object] | None = None, **headers: str
 ) -> Item:
     """Add the variant; returns the item as guests see it."""
     new_item = {"variant_id": variant.variant_id, **(body or {})}
@@ -53,7 +53,7 @@ async def add(
     return next(item for item in shown if item.variant_id == variant.variant_id)
 
 
-async def items(emma: Visitor, slug: str) -> list[Item]:
+async def items(emma: Shopper, slug: str) -> list[Item]:
     """The registry's items as guests see them."""
     return OwnRegistryAnswer.model_validate_json((await emma.read(slug)).content).items
 
@@ -79,7 +79,7 @@ def buy(demo: Demo, item_id: int, quantity: int = 1) -> None:
 
 
 async def test_item_is_added_with_shopifys_current_data(
-    emma: Visitor, slug: str, variants: list[Variant], demo: Demo, settings: Settings
+    emma: Shopper, slug: str, variants: list[Variant], demo: Demo, settings: Settings
 ) -> None:
     variant = variants[0]
     variant.price, variant.compare_at_price = Decimal("12.30"), Decimal(15)
@@ -99,7 +99,7 @@ async def test_item_is_added_with_shopifys_current_data(
     assert kept == (1, variant.inventory_item_id, "USD", 3, True)
 
 
-async def test_item_is_added_by_shopifys_global_id(emma: Visitor, slug: str, variants: list[Variant]) -> None:
+async def test_item_is_added_by_shopifys_global_id(emma: Shopper, slug: str, variants: list[Variant]) -> None:
     number = variants[0].variant_id
     body = {"variant_id": f"gid://shopify/ProductVariant/{number}"}
     answer = await emma.send("POST", f"{PATH}/{slug}/items", body)
@@ -107,7 +107,7 @@ async def test_item_is_added_by_shopifys_global_id(emma: Visitor, slug: str, var
     assert [item.variant_id for item in await items(emma, slug)] == [number]
 
 
-async def test_sold_out_variant_is_added_as_out_of_stock(emma: Visitor, slug: str, variants: list[Variant]) -> None:
+async def test_sold_out_variant_is_added_as_out_of_stock(emma: Shopper, slug: str, variants: list[Variant]) -> None:
     variants[0].quantity, variants[0].tracked = 0, True
     variants[0].policy = type(variants[0].policy).DENY
     item = await add(emma, slug, variants[0])
@@ -115,7 +115,7 @@ async def test_sold_out_variant_is_added_as_out_of_stock(emma: Visitor, slug: st
 
 
 async def test_items_are_listed_in_order_of_addition_and_summed_in_totals(
-    emma: Visitor, guest: Visitor, slug: str, variants: list[Variant]
+    emma: Shopper, guest: Shopper, slug: str, variants: list[Variant]
 ) -> None:
     added = [(await add(emma, slug, variant, {"quantity": 2})).id for variant in variants[2::-1]]
     shown = RegistryAnswer.model_validate_json((await guest.read(slug)).content)
@@ -125,7 +125,7 @@ async def test_items_are_listed_in_order_of_addition_and_summed_in_totals(
 
 
 async def test_variant_that_the_shop_does_not_sell_is_refused(
-    emma: Visitor, slug: str, shopify: SimulatedShop, variants: list[Variant], simulator: Simulator, demo: Demo
+    emma: Shopper, slug: str, shopify: SimulatedShop, variants: list[Variant], simulator: Simulator, demo: Demo
 ) -> None:
     draft, deleted = variants[0], variants[1]
     shopify.inventory.change(draft, VariantChange({}, ProductStatus.DRAFT))
@@ -140,7 +140,7 @@ async def test_variant_that_the_shop_does_not_sell_is_refused(
 
 
 async def test_variant_that_cannot_be_stored_is_refused_and_a_nul_character_is_removed(
-    emma: Visitor, slug: str, variants: list[Variant], demo: Demo
+    emma: Shopper, slug: str, variants: list[Variant], demo: Demo
 ) -> None:
     dear, odd = variants[:2]
     dear.price, odd.product_title = Decimal("1E+11"), "A \0vase"
@@ -153,7 +153,7 @@ async def test_variant_that_cannot_be_stored_is_refused_and_a_nul_character_is_r
 
 
 async def test_quantity_is_changed_by_the_name_of_answers_or_of_creation(
-    emma: Visitor, slug: str, variants: list[Variant]
+    emma: Shopper, slug: str, variants: list[Variant]
 ) -> None:
     item = await add(emma, slug, variants[0])
     path = f"{PATH}/{slug}/items/{item.id}"
@@ -165,7 +165,7 @@ async def test_quantity_is_changed_by_the_name_of_answers_or_of_creation(
 
 
 async def test_audit_log_names_the_item_and_the_changed_fields(
-    emma: Visitor, slug: str, variants: list[Variant], demo: Demo
+    emma: Shopper, slug: str, variants: list[Variant], demo: Demo
 ) -> None:
     item = await add(emma, slug, variants[0])
     body = {"notes": "Very secret", "quantity": 3, "priority": item.priority}
@@ -182,7 +182,7 @@ async def test_audit_log_names_the_item_and_the_changed_fields(
 
 
 async def test_invalid_item_is_refused(
-    emma: Visitor, slug: str, variants: list[Variant], shopify: SimulatedShop
+    emma: Shopper, slug: str, variants: list[Variant], shopify: SimulatedShop
 ) -> None:
     new_item = {"variant_id": variants[0].variant_id}
     for body in ({}, {"variant_id": 0}, {"variant_id": 2**63}, {"variant_id": "x"}, new_item | {"quantity": 0},
@@ -193,7 +193,7 @@ async def test_invalid_item_is_refused(
 
 
 async def test_duplicate_variant_is_refused_with_the_existing_item(
-    emma: Visitor, slug: str, variants: list[Variant]
+    emma: Shopper, slug: str, variants: list[Variant]
 ) -> None:
     item = await add(emma, slug, variants[0])
     answer = await emma.send("POST", f"{PATH}/{slug}/items", {"variant_id": variants[0].variant_id})
@@ -203,11 +203,11 @@ async def test_duplicate_variant_is_refused_with_the_existing_item(
 
 
 async def test_only_the_registrant_adds_items_and_others_cost_no_shopify_request(
-    emma: Visitor, hugo: Visitor, guest: Visitor, slug: str, variants: list[Variant], shopify: SimulatedShop
+    emma: Shopper, hugo: Shopper, guest: Shopper, slug: str, variants: list[Variant], shopify: SimulatedShop
 ) -> None:
     new_item = {"variant_id": variants[0].variant_id}
-    for visitor in (hugo, guest):
-        assert problem(await visitor.send("POST", f"{PATH}/{slug}/items", new_item)) == (403, "not-allowed")
+    for shopper in (hugo, guest):
+        assert problem(await shopper.send("POST", f"{PATH}/{slug}/items", new_item)) == (403, "not-allowed")
     await emma.send("PATCH", f"{PATH}/{slug}", {"visibility": "private"}, if_match="*")
     for each in (slug, "nothing-here"):
         assert problem(await hugo.send("POST", f"{PATH}/{each}/items", new_item)) == (404, "not-found")
@@ -216,7 +216,7 @@ async def test_only_the_registrant_adds_items_and_others_cost_no_shopify_request
 
 
 async def test_full_registry_refuses_another_item(
-    emma: Visitor, slug: str, variants: list[Variant], demo: Demo
+    emma: Shopper, slug: str, variants: list[Variant], demo: Demo
 ) -> None:
     demo.execute("""UPDATE shops SET settings = settings || '{"max_items_per_registry": 2}' WHERE id = 1""")
     first = await add(emma, slug, variants[0])
@@ -231,7 +231,7 @@ async def test_full_registry_refuses_another_item(
     assert problem(answer) == (409, "limit-reached")
 
 
-async def test_item_change_keeps_the_fields_left_out(emma: Visitor, slug: str, variants: list[Variant]) -> None:
+async def test_item_change_keeps_the_fields_left_out(emma: Shopper, slug: str, variants: list[Variant]) -> None:
     item = await add(emma, slug, variants[0], {"quantity": 2, "notes": "In green"})
     etag = (await emma.read(slug)).headers["etag"]
     for change, shown in (
@@ -247,7 +247,7 @@ async def test_item_change_keeps_the_fields_left_out(emma: Visitor, slug: str, v
 
 
 async def test_answer_to_a_change_is_the_refilled_entry_and_reads_nothing(
-    emma: Visitor, slug: str, variants: list[Variant], monkeypatch: pytest.MonkeyPatch
+    emma: Shopper, slug: str, variants: list[Variant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     item = await add(emma, slug, variants[0])
     etag = (await emma.read(slug)).headers["ETag"]
@@ -264,7 +264,7 @@ async def test_answer_to_a_change_is_the_refilled_entry_and_reads_nothing(
         assert answer.headers[header] == read_again.headers[header]
 
 
-async def test_items_are_reordered(emma: Visitor, slug: str, variants: list[Variant]) -> None:
+async def test_items_are_reordered(emma: Shopper, slug: str, variants: list[Variant]) -> None:
     first, second = [await add(emma, slug, variant) for variant in variants[:2]]
     await emma.send("PATCH", f"{PATH}/{slug}/items/{first.id}", {"display_order": 9}, if_match="*")
     assert [item.id for item in await items(emma, slug)] == [second.id, first.id]
@@ -273,7 +273,7 @@ async def test_items_are_reordered(emma: Visitor, slug: str, variants: list[Vari
 
 
 async def test_item_change_and_removal_require_the_etag(
-    emma: Visitor, hugo: Visitor, slug: str, variants: list[Variant], demo: Demo
+    emma: Shopper, hugo: Shopper, slug: str, variants: list[Variant], demo: Demo
 ) -> None:
     item = await add(emma, slug, variants[0])
     etag = (await emma.read(slug)).headers["etag"]
@@ -287,7 +287,7 @@ async def test_item_change_and_removal_require_the_etag(
 
 
 async def test_item_of_another_registry_is_not_reached_through_ones_own(
-    emma: Visitor, hugo: Visitor, slug: str, variants: list[Variant], demo: Demo
+    emma: Shopper, hugo: Shopper, slug: str, variants: list[Variant], demo: Demo
 ) -> None:
     item = await add(emma, slug, variants[0])
     own = await hugo.create()
@@ -299,7 +299,7 @@ async def test_item_of_another_registry_is_not_reached_through_ones_own(
     assert (rows(demo, slug), rows(demo, own)) == before
 
 
-async def test_item_without_purchases_is_deleted(emma: Visitor, slug: str, variants: list[Variant], demo: Demo) -> None:
+async def test_item_without_purchases_is_deleted(emma: Shopper, slug: str, variants: list[Variant], demo: Demo) -> None:
     gone, left = [await add(emma, slug, variant) for variant in variants[:2]]
     answer = await emma.send("DELETE", f"{PATH}/{slug}/items/{gone.id}", if_match="*")
     assert answer.status_code == 200
@@ -310,7 +310,7 @@ async def test_item_without_purchases_is_deleted(emma: Visitor, slug: str, varia
 
 
 async def test_item_with_purchases_is_hidden(
-    emma: Visitor, guest: Visitor, slug: str, variants: list[Variant], demo: Demo
+    emma: Shopper, guest: Shopper, slug: str, variants: list[Variant], demo: Demo
 ) -> None:
     item = await add(emma, slug, variants[0])
     buy(demo, item.id)
@@ -325,13 +325,13 @@ async def test_item_with_purchases_is_hidden(
 
 
 async def test_hidden_item_added_again_is_shown_with_shopifys_current_data(
-    emma: Visitor, slug: str, variants: list[Variant], demo: Demo, redis: Redis
+    emma: Shopper, slug: str, variants: list[Variant], demo: Demo, redis: Redis
 ) -> None:
     item = await add(emma, slug, variants[0], {"notes": "In green"})
     buy(demo, item.id, 2)
     await emma.send("DELETE", f"{PATH}/{slug}/items/{item.id}", if_match="*")
     variants[0].price, variants[0].handle = Decimal("1.23"), "renamed"
-    await redis.delete(f"{keys.of_shop(1).product_prefix}{variants[0].variant_id}")
+    await redis.delete(f"{keys.of_shop(1).variant_prefix}{variants[0].variant_id}")
     again = await add(emma, slug, variants[0], {"quantity": 5})
     assert (again.id, again.wanted, again.purchased, again.remaining) == (item.id, 5, 2, 3)
     assert (again.notes, again.price, str(again.image)[-11:]) == ("", "1.23", "renamed.svg")
@@ -343,7 +343,7 @@ async def test_hidden_item_added_again_is_shown_with_shopifys_current_data(
      FaultKind.TIMEOUT, FaultKind.EXPIRED_TOKEN],
 )  # fmt: skip
 async def test_unusable_answer_of_shopify_adds_nothing_and_is_answered_503(
-    emma: Visitor,
+    emma: Shopper,
     slug: str,
     variants: list[Variant],
     shopify: SimulatedShop,
@@ -368,7 +368,7 @@ async def test_unusable_answer_of_shopify_adds_nothing_and_is_answered_503(
 
 
 async def test_repeated_addition_adds_once_also_with_if_match_and_without_shopify(
-    emma: Visitor, slug: str, variants: list[Variant], shopify: SimulatedShop, demo: Demo
+    emma: Shopper, slug: str, variants: list[Variant], shopify: SimulatedShop, demo: Demo
 ) -> None:
     etag = (await emma.read(slug)).headers["etag"]
     new_item = {"variant_id": variants[0].variant_id}
@@ -383,7 +383,7 @@ async def test_repeated_addition_adds_once_also_with_if_match_and_without_shopif
 
 @pytest.mark.parametrize("is_conditional", [False, True])
 async def test_concurrent_additions_with_one_key_add_one_item_and_change_the_registry_once(
-    emma: Visitor, slug: str, variants: list[Variant], demo: Demo, is_conditional: bool
+    emma: Shopper, slug: str, variants: list[Variant], demo: Demo, is_conditional: bool
 ) -> None:
     condition = {"if_match": (await emma.read(slug)).headers["etag"]} if is_conditional else {}
     find_version = "SELECT version FROM registries WHERE slug = %s"
@@ -400,7 +400,7 @@ async def test_concurrent_additions_with_one_key_add_one_item_and_change_the_reg
 
 
 async def test_idempotency_key_of_another_item_or_registry_is_refused(
-    emma: Visitor, slug: str, variants: list[Variant]
+    emma: Shopper, slug: str, variants: list[Variant]
 ) -> None:
     await add(emma, slug, variants[0], idempotency_key="one")
     for path, variant in ((slug, variants[1]), (await emma.create(), variants[0])):
@@ -410,7 +410,7 @@ async def test_idempotency_key_of_another_item_or_registry_is_refused(
     assert len(await items(emma, slug)) == 1
 
 
-async def test_if_match_is_optional_for_a_new_item(emma: Visitor, slug: str, variants: list[Variant]) -> None:
+async def test_if_match_is_optional_for_a_new_item(emma: Shopper, slug: str, variants: list[Variant]) -> None:
     etag = (await emma.read(slug)).headers["etag"]
     await add(emma, slug, variants[0])
     new_item = {"variant_id": variants[1].variant_id}
@@ -420,7 +420,7 @@ async def test_if_match_is_optional_for_a_new_item(emma: Visitor, slug: str, var
 
 
 async def test_next_read_shows_a_change_of_items_on_every_path(
-    client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, slug: str, variants: list[Variant]
+    client: httpx.AsyncClient, key: dict[str, str], emma: Shopper, slug: str, variants: list[Variant]
 ) -> None:
     async def wanted() -> list[list[int]]:
         answers = [await client.get(f"{PATH}/{slug}", headers=key | way) for way in WAYS]

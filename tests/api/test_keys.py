@@ -9,7 +9,7 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from api.schemas.admin import KeyIssued, KeyList, UsageAnswer
-from tests.support.api import SHOP, Visitor, app_state_of, called_from, problem
+from tests.support.api import SHOP, Shopper, app_state_of, called_from, problem
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -198,14 +198,14 @@ async def test_audit_log_records_every_change_of_a_key(
 
 
 async def test_key_is_limited_to_its_scopes(
-    client: httpx.AsyncClient, merchant: dict[str, str], guest: Visitor, emma: Visitor
+    client: httpx.AsyncClient, merchant: dict[str, str], guest: Shopper, emma: Shopper
 ) -> None:
     read, admin = [await create(client, merchant, scopes=[scope]) for scope in ("read", "admin")]
     for path in (KEYS, "/api/admin/usage"):
         assert problem(await client.get(path, headers={"X-API-Key": read.key})) == (403, "not-allowed")
         assert (await client.get(path, headers={"X-API-Key": admin.key})).status_code == 200
-        for visitor in (guest, emma):
-            assert problem(await visitor.send("GET", path)) == (403, "not-allowed")
+        for shopper in (guest, emma):
+            assert problem(await shopper.send("GET", path)) == (403, "not-allowed")
         assert problem(await client.get(path)) == (401, "unauthorized")
     slug = await emma.create()
     for _ in range(2):  # the second time on the fast path
@@ -267,7 +267,7 @@ ALLOWED = ["203.0.113.0/24", "2001:db8::/32", "198.51.100.7"]
     ],
 )  # fmt: skip
 async def test_key_is_accepted_from_its_allowed_networks_only(
-    client: httpx.AsyncClient, merchant: dict[str, str], emma: Visitor, peer: str, answer: int
+    client: httpx.AsyncClient, merchant: dict[str, str], emma: Shopper, peer: str, answer: int
 ) -> None:
     issued = await create(client, merchant, ip_allow_list=ALLOWED)
     slug = await emma.create()
@@ -318,7 +318,7 @@ async def test_audit_log_records_only_valid_addresses(
 
 
 async def test_usage_shows_the_shops_counters(
-    client: httpx.AsyncClient, merchant: dict[str, str], token: Callable[..., dict[str, str]], emma: Visitor
+    client: httpx.AsyncClient, merchant: dict[str, str], token: Callable[..., dict[str, str]], emma: Shopper
 ) -> None:
     slug = await emma.create()
     sizes = [len((await emma.read(slug)).content) for _ in range(3)]

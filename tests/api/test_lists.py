@@ -8,7 +8,7 @@ import pytest
 from psycopg import Connection
 
 from api.schemas.responses import OwnRegistryList, RegistryList
-from tests.support.api import Visitor, problem
+from tests.support.api import Shopper, problem
 from tests.support.recorded_statements import recorded_statements
 from wishcraft.domain.folding import fold
 from wishcraft.store.schema.registries import _folded
@@ -36,14 +36,14 @@ def person(first: str, last: str) -> dict[str, str]:
     return {"first_name": first, "last_name": last, "email": "someone@example.com"}
 
 
-async def found(visitor: Visitor, query: str) -> list[str]:
+async def found(shopper: Shopper, query: str) -> list[str]:
     """The titles that a search finds, in their order."""
-    answer = await visitor.send("GET", f"{PATH}?{query}")
+    answer = await shopper.send("GET", f"{PATH}?{query}")
     assert answer.status_code == 200, answer.text
     return [each.title for each in RegistryList.model_validate_json(answer.content).registries]
 
 
-async def test_search_finds_titles_and_first_names_without_accents_and_case(emma: Visitor, guest: Visitor) -> None:
+async def test_search_finds_titles_and_first_names_without_accents_and_case(emma: Shopper, guest: Shopper) -> None:
     await emma.create(title="Noël chez nous", registrant=person("Zoë", "Müller"), co_registrants=[])
     await emma.create(title="SPRING", registrant=person("Ren", "Sato"), co_registrants=[person("Åsa", "ÖBERG")])
     await emma.create(title="さくらの結婚式", registrant=person("Иван", "ПЕТРОВ"), co_registrants=[])
@@ -75,7 +75,7 @@ async def test_search_finds_titles_and_first_names_without_accents_and_case(emma
         ("Đỗ Ħal Ŧest", ["do", "hal", "test"]),
     ],
 )
-async def test_search_and_title_are_folded_alike(emma: Visitor, guest: Visitor, title: str, queries: list[str]) -> None:
+async def test_search_and_title_are_folded_alike(emma: Shopper, guest: Shopper, title: str, queries: list[str]) -> None:
     await emma.create(title=title)
     for words in queries:
         assert await found(guest, urlencode({"q": words})) == [title], words
@@ -90,7 +90,7 @@ def test_postgresql_folds_letters_as_the_domain_does(demo: Demo) -> None:
     assert [(letter, folded, fold(letter)) for letter, folded in rows if folded != fold(letter)] == []
 
 
-async def test_search_treats_sql_pattern_characters_literally(emma: Visitor, guest: Visitor) -> None:
+async def test_search_treats_sql_pattern_characters_literally(emma: Shopper, guest: Shopper) -> None:
     await emma.create(title="100% us")
     await emma.create(title="you_and_me")
     await emma.create(title="either/or")
@@ -103,7 +103,7 @@ async def test_search_treats_sql_pattern_characters_literally(emma: Visitor, gue
         assert await found(guest, f"q={words}") == titles, words
 
 
-async def test_search_filters_by_event_type_and_date(emma: Visitor, guest: Visitor) -> None:
+async def test_search_filters_by_event_type_and_date(emma: Shopper, guest: Shopper) -> None:
     for kind, day in (("wedding", "2027-06-12"), ("wedding", "2027-07-01"), ("baby", "2027-06-12"), ("baby", None)):
         await emma.create(title=f"{kind} {day}", event_type=kind, event_date=day)
     for query, titles in {
@@ -120,7 +120,7 @@ async def test_search_filters_by_event_type_and_date(emma: Visitor, guest: Visit
 
 
 async def test_search_finds_only_public_active_registries_of_the_shop(
-    client: httpx.AsyncClient, signed: Callable[..., str], emma: Visitor, guest: Visitor
+    client: httpx.AsyncClient, signed: Callable[..., str], emma: Shopper, guest: Shopper
 ) -> None:
     await emma.create(title="seen")
     for visibility in ("unlisted", "private"):
@@ -128,24 +128,24 @@ async def test_search_finds_only_public_active_registries_of_the_shop(
     await emma.create(title="seen not", visibility="password", access_code="very-secret")
     slug = await emma.create(title="seen not")
     await emma.send("DELETE", f"{PATH}/{slug}", if_match="*")
-    await Visitor(client, signed, 1, "sakura-living.myshopify.com").create(title="seen elsewhere")
+    await Shopper(client, signed, 1, "sakura-living.myshopify.com").create(title="seen elsewhere")
     assert await found(guest, "q=seen") == ["seen"]
     assert await found(emma, "q=seen") == ["seen"]
 
 
-async def pages(visitor: Visitor, path: str) -> list[list[str]]:
+async def pages(shopper: Shopper, path: str) -> list[list[str]]:
     """The slugs of every page, one after another."""
     shown: list[list[str]] = []
     cursor = ""
     while True:
-        page = (await visitor.send("GET", f"{path}{cursor}")).json()
+        page = (await shopper.send("GET", f"{path}{cursor}")).json()
         shown.append([each["slug"] for each in page["registries"]])
         if page["next_cursor"] is None:
             return shown
         cursor = f"&cursor={page['next_cursor']}"
 
 
-async def test_pages_of_a_search_have_no_gap_and_no_repeat(emma: Visitor, guest: Visitor) -> None:
+async def test_pages_of_a_search_have_no_gap_and_no_repeat(emma: Shopper, guest: Shopper) -> None:
     slugs = [await emma.create(title=title) for title in ("one fits", "another", "two fits", "three fits", "four fits")]
     fitting = [slug for slug in reversed(slugs) if "fits" in slug]
     assert await pages(guest, f"{PATH}?q=fits&limit=2") == [fitting[:2], fitting[2:]]
@@ -159,7 +159,7 @@ async def test_pages_of_a_search_have_no_gap_and_no_repeat(emma: Visitor, guest:
 
 
 async def test_own_list_can_be_filtered_by_status(
-    client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, demo: Demo
+    client: httpx.AsyncClient, key: dict[str, str], emma: Shopper, demo: Demo
 ) -> None:
     slugs = {status: await emma.create() for status in ("active", "paused", "completed", "archived")}
     for status, slug in slugs.items():
@@ -177,13 +177,13 @@ async def test_own_list_can_be_filtered_by_status(
 
 
 async def test_customer_lists_all_own_registries_and_no_others(
-    client: httpx.AsyncClient, key: dict[str, str], signed: Callable[..., str], emma: Visitor, hugo: Visitor
+    client: httpx.AsyncClient, key: dict[str, str], signed: Callable[..., str], emma: Shopper, hugo: Shopper
 ) -> None:
     kept = await emma.create(visibility="private")
     archived = await emma.create(title="Over")
     await emma.send("PATCH", f"{PATH}/{archived}", {"status": "archived"}, if_match="*")
     await hugo.create()
-    await Visitor(client, signed, emma.customer_id, "sakura-living.myshopify.com").create()
+    await Shopper(client, signed, emma.customer_id, "sakura-living.myshopify.com").create()
     by_server = await client.get(OWN, headers={**key, "X-Customer-Id": str(emma.customer_id)})
     for answer in (await emma.send("GET", OWN), by_server):
         assert answer.headers["cache-control"] == "private, no-store"
@@ -198,7 +198,7 @@ async def test_customer_lists_all_own_registries_and_no_others(
 
 
 async def test_own_list_requires_a_customer(
-    client: httpx.AsyncClient, key: dict[str, str], guest: Visitor, demo: Demo
+    client: httpx.AsyncClient, key: dict[str, str], guest: Shopper, demo: Demo
 ) -> None:
     demo.execute("UPDATE api_keys SET scopes = '{read}'")
     for answer in (
@@ -211,7 +211,7 @@ async def test_own_list_requires_a_customer(
     assert (await client.get(OWN)).status_code == 401
 
 
-async def test_list_costs_two_queries_in_one_round_trip_regardless_of_length(emma: Visitor, queries: list[str]) -> None:
+async def test_list_costs_two_queries_in_one_round_trip_regardless_of_length(emma: Shopper, queries: list[str]) -> None:
     for number in range(3):
         await emma.create(title=f"Number {number}")
     for path in (f"{PATH}?q=number&event_from=2020-01-01", PATH, OWN):

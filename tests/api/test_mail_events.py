@@ -14,10 +14,10 @@ from tests.support.api import open_api_client
 from tests.support.mail_events import TOPIC_ARN, SendGrid, Sns, sendgrid_event, ses_event
 from tests.support.outages import postgresql_unavailable
 from wishcraft.domain.addresses import address_hash
-from wishcraft.domain.mail_events import MailReference, MailTable, make_token
+from wishcraft.domain.mail_references import MailReference, MailTable, make_token
 from wishcraft.observability.metrics import PROCESS
 from wishcraft.resources import Resources
-from wishcraft.services.deliveries import reference_keys
+from wishcraft.services.mail.references import reference_keys
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings

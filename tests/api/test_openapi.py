@@ -29,7 +29,7 @@ from tests.support.api import SHOP, WEDDING
 from tests.support.http_server import served
 from tests.support.hypothesis_profiles import PROFILE, examples
 from wishcraft.domain.unsubscribe import Subscription, make_token
-from wishcraft.services.reminders.unsubscribe import unsubscribe_keys
+from wishcraft.services.mail.unsubscribe import unsubscribe_keys
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.support.api import SHOP, Visitor, app_state_of, open_api_client, problem, public_slug
+from tests.support.api import SHOP, Shopper, app_state_of, open_api_client, problem, public_slug
 from tests.support.failing_proxy import FailingProxy
 from tests.support.outages import postgresql_unavailable, recovered
 from tests.support.valkey import OwnValkey
@@ -54,7 +54,7 @@ async def test_reads_bypass_redis_while_it_is_down_and_hit_again_afterwards(
 async def test_write_without_redis_is_never_followed_by_a_stale_read(
     api: httpx.AsyncClient, own_valkey: OwnValkey, demo: Demo, signed: Callable[..., str], how: str
 ) -> None:
-    emma, guest = Visitor(api, signed, 7_100_000_000_001), Visitor(api, signed)
+    emma, guest = Shopper(api, signed, 7_100_000_000_001), Shopper(api, signed)
     slug = await emma.create(title="Before")
     assert [(await guest.read(slug)).headers["x-cache"] for _ in range(2)] == ["hit", "hit"]
     own_valkey.pause() if how == "hanging" else own_valkey.kill()
@@ -72,7 +72,7 @@ async def test_write_without_redis_is_never_followed_by_a_stale_read(
 async def test_products_are_looked_up_and_added_while_redis_is_down(
     api: httpx.AsyncClient, own_valkey: OwnValkey, simulator: Simulator, signed: Callable[..., str], how: str
 ) -> None:
-    emma = Visitor(api, signed, 7_100_000_000_001)
+    emma = Shopper(api, signed, 7_100_000_000_001)
     slug, (first, second, *_) = await emma.create(), simulator.shops[SHOP].inventory.variant_ids()
     own_valkey.pause() if how == "hanging" else own_valkey.kill()
     for number in (first, second):
@@ -118,7 +118,7 @@ async def test_settings_changed_without_redis_are_in_use_once_it_is_back(
 async def test_invalidation_missed_in_a_short_outage_is_replayed(
     api: httpx.AsyncClient, demo: Demo, signed: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    emma, guest = Visitor(api, signed, 7_100_000_000_001), Visitor(api, signed)
+    emma, guest = Shopper(api, signed, 7_100_000_000_001), Shopper(api, signed)
     slug = await emma.create(title="Before")
     assert (await guest.read(slug)).headers["x-cache"] == "hit"
     cache = app_state_of(api).resources.cache
@@ -158,7 +158,7 @@ async def test_pending_invalidation_of_a_dead_process_is_replayed_before_redis_i
 async def test_lost_grant_and_wrong_code_are_distinguished_without_redis(
     api: httpx.AsyncClient, own_valkey: OwnValkey, signed: Callable[..., str]
 ) -> None:
-    emma, guest = Visitor(api, signed, 7_100_000_000_001), Visitor(api, signed)
+    emma, guest = Shopper(api, signed, 7_100_000_000_001), Shopper(api, signed)
     slug = await emma.create(visibility="password", access_code="tulip-canoe-amber")
     own_valkey.kill()
     grant = (await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": "tulip-canoe-amber"})).json()[
@@ -184,7 +184,7 @@ async def test_without_postgresql_hits_and_stale_entries_are_served_others_503(
         await redis.set(
             name, entries.pack(entry._replace(header=entry.header._replace(soft_expiry_ms=1))), keepttl=True
         )
-        emma = Visitor(client, signed, 7_100_000_000_001)
+        emma = Shopper(client, signed, 7_100_000_000_001)
         assert (await emma.send("GET", "/api/my-registries")).status_code == 200
         with postgresql_unavailable(settings):
             hit = await client.get(f"/api/registries/{slugs[0]}", headers=key)
@@ -287,7 +287,7 @@ async def test_change_that_only_its_own_process_could_not_invalidate_is_read_by_
     signed: Callable[..., str], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     async with open_api_client(settings.model_copy(update={"redis_url": own_valkey.url})) as cut_off:
-        emma = Visitor(cut_off, signed, 7_100_000_000_001)
+        emma = Shopper(cut_off, signed, 7_100_000_000_001)
         slug = await emma.create(title="Before", visibility="public")
         assert await read_title(api, slug, key) == await read_title(api, slug, key) == "Before"
 

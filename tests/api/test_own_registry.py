@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from api.schemas.requests import ChangedItem, ChangedRegistry
 from api.schemas.responses import OwnRegistryAnswer, OwnRegistryList, RegistryAnswer
-from tests.support.api import WAYS, WEDDING, Visitor, app_state_of
+from tests.support.api import WAYS, WEDDING, Shopper, app_state_of
 from tests.support.waiting import wait_until
 from wishcraft.cache.read_permit import Trust
 from wishcraft.errors import DatabaseUnavailable
@@ -32,7 +32,7 @@ def variant_id(demo: Demo) -> int:
     return int(found[0])
 
 
-async def test_registrant_reads_every_field_that_a_change_sets(emma: Visitor, variant_id: int) -> None:
+async def test_registrant_reads_every_field_that_a_change_sets(emma: Shopper, variant_id: int) -> None:
     slug = await emma.create(visibility="password", access_code="tulip-canoe-amber")
     await emma.send("POST", f"{PATH}/{slug}/items", {"variant_id": variant_id})
     read = (await emma.read(slug)).json()
@@ -60,10 +60,10 @@ async def test_registrant_reads_every_field_that_a_change_sets(emma: Visitor, va
 
 async def test_private_fields_are_the_registrants_alone(
     client: httpx.AsyncClient, signed: Callable[..., str], key: dict[str, str],
-    token: Callable[..., dict[str, str]], emma: Visitor, hugo: Visitor, guest: Visitor,
+    token: Callable[..., dict[str, str]], emma: Shopper, hugo: Shopper, guest: Shopper,
 ) -> None:  # fmt: skip
     slug = await emma.create()
-    foreign = Visitor(client, signed, emma.customer_id, "sakura-living.myshopify.com")
+    foreign = Shopper(client, signed, emma.customer_id, "sakura-living.myshopify.com")
     for way in WAYS:
         for reader in (guest, hugo):
             answer = await reader.read(slug, **way)
@@ -84,7 +84,7 @@ async def test_private_fields_are_the_registrants_alone(
             assert not [word for word in PRIVATE if word in shown]
 
 
-async def test_own_answer_has_its_own_strong_etag(emma: Visitor, guest: Visitor) -> None:
+async def test_own_answer_has_its_own_strong_etag(emma: Shopper, guest: Shopper) -> None:
     slug = await emma.create()
     own, seen = await emma.read(slug), await guest.read(slug)
     assert own.headers["etag"] != seen.headers["etag"]
@@ -94,7 +94,7 @@ async def test_own_answer_has_its_own_strong_etag(emma: Visitor, guest: Visitor)
     assert (await guest.read(slug, if_none_match=own.headers["etag"])).status_code == 200
 
 
-async def test_own_answer_follows_an_invitation_that_is_answered(emma: Visitor, demo: Demo) -> None:
+async def test_own_answer_follows_an_invitation_that_is_answered(emma: Shopper, demo: Demo) -> None:
     slug = await emma.create()
     before = await emma.read(slug)
     demo.execute("UPDATE invitations SET answer = 'confirmed', expires_at = NULL WHERE recipient LIKE 'hugo.%'")
@@ -103,7 +103,7 @@ async def test_own_answer_follows_an_invitation_that_is_answered(emma: Visitor, 
     assert [person["status"] for person in after.json()["co_registrants"]] == ["confirmed"]
 
 
-async def test_own_answer_is_never_put_into_redis(emma: Visitor, guest: Visitor) -> None:
+async def test_own_answer_is_never_put_into_redis(emma: Shopper, guest: Shopper) -> None:
     slug = await emma.create()
     for reader in (emma, emma, guest):
         answer = await reader.read(slug)
@@ -112,7 +112,7 @@ async def test_own_answer_is_never_put_into_redis(emma: Visitor, guest: Visitor)
 
 
 async def test_registrant_gets_the_guests_answer_while_postgresql_is_silent(
-    emma: Visitor, guest: Visitor, monkeypatch: pytest.MonkeyPatch
+    emma: Shopper, guest: Shopper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slug = await emma.create()
     seen = (await guest.read(slug)).json()
@@ -131,7 +131,7 @@ async def test_registrant_gets_the_guests_answer_while_postgresql_is_silent(
 
 
 async def test_registrant_does_not_wait_for_a_postgresql_that_is_known_to_be_silent(
-    client: httpx.AsyncClient, emma: Visitor, guest: Visitor, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, emma: Shopper, guest: Shopper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slug = await emma.create()
     seen, permit = (await guest.read(slug)).json(), app_state_of(client).permit
@@ -157,7 +157,7 @@ async def test_registrant_does_not_wait_for_a_postgresql_that_is_known_to_be_sil
 
 
 async def test_form_cannot_overwrite_a_change_newer_than_its_fields(
-    emma: Visitor, monkeypatch: pytest.MonkeyPatch
+    emma: Shopper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slug = await emma.create()
     read = private_fields.read
@@ -173,7 +173,7 @@ async def test_form_cannot_overwrite_a_change_newer_than_its_fields(
     assert answer.status_code == 412
 
 
-async def test_own_list_has_what_the_own_answer_has(emma: Visitor) -> None:
+async def test_own_list_has_what_the_own_answer_has(emma: Shopper) -> None:
     slug = await emma.create()
     own = (await emma.read(slug)).json()
     answer = await emma.send("GET", "/api/my-registries")

@@ -13,7 +13,7 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import ProductStatus, Variant, VariantChange
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.support.api import SHOP, Visitor, app_state_of, problem
+from tests.support.api import SHOP, Shopper, app_state_of, problem
 from wishcraft.cache import keys
 from wishcraft.domain.cached_registry import Quota
 from wishcraft.services.inventory.sync import sync_shop
@@ -49,7 +49,7 @@ def shown(answer: httpx.Response) -> ProductList:
 
 
 async def test_look_up_answers_what_an_item_would_show_in_the_requested_order(
-    emma: Visitor, variants: list[Variant], shopify: SimulatedShop
+    emma: Shopper, variants: list[Variant], shopify: SimulatedShop
 ) -> None:
     slug = await emma.create()
     answer = await emma.send("GET", f"{PATH}?ids={joined(variants[9::-1])},1")
@@ -66,19 +66,19 @@ async def test_look_up_answers_what_an_item_would_show_in_the_requested_order(
 
 
 async def test_ten_known_products_are_added_to_another_registry_without_a_request(
-    emma: Visitor, hugo: Visitor, variants: list[Variant], shopify: SimulatedShop
+    emma: Shopper, hugo: Shopper, variants: list[Variant], shopify: SimulatedShop
 ) -> None:
     first, second = await emma.create(), await hugo.create()
-    for visitor, slug in ((emma, first), (hugo, second)):
+    for shopper, slug in ((emma, first), (hugo, second)):
         for variant in variants[:10]:
-            added = await visitor.send("POST", ITEMS.format(slug), {"variant_id": variant.variant_id})
+            added = await shopper.send("POST", ITEMS.format(slug), {"variant_id": variant.variant_id})
             assert added.status_code == 201, added.text
         assert shopify.counters.requests == 10
     assert (await emma.read(first)).json()["items"][0]["price"] == (await emma.read(second)).json()["items"][0]["price"]
 
 
 async def test_ten_products_that_the_sync_has_read_are_added_without_a_request(
-    emma: Visitor, client: httpx.AsyncClient, demo: Demo, shop: ShopRef, shopify: SimulatedShop
+    emma: Shopper, client: httpx.AsyncClient, demo: Demo, shop: ShopRef, shopify: SimulatedShop
 ) -> None:
     found = demo.execute(
         """SELECT DISTINCT ON (variant_id) variant_id, image
@@ -91,16 +91,16 @@ async def test_ten_products_that_the_sync_has_read_are_added_without_a_request(
         added = await emma.send("POST", ITEMS.format(slug), {"variant_id": number})
         assert (added.status_code, added.json()["items"][-1]["image"]) == (201, image), added.text
     assert shopify.counters.requests == requests
-    looked_up = await emma.send("GET", f"{PATH}?ids={found[0][0]}")  # its picture is as old as the item
+    looked_up = await emma.send("GET", f"{PATH}?ids={found[0][0]}")  # its image is as old as the item
     assert (looked_up.headers["x-cache"], shopify.counters.requests) == ("miss", requests + 1)
 
 
 async def test_added_item_has_the_time_of_its_reading_for_the_sync(
-    emma: Visitor, variants: list[Variant], demo: Demo, client: httpx.AsyncClient
+    emma: Shopper, variants: list[Variant], demo: Demo, client: httpx.AsyncClient
 ) -> None:
     slug, number = await emma.create(), variants[0].variant_id
     await emma.send("GET", f"{PATH}?ids={number}")
-    facts = await app_state_of(client).resources.products.get(1, [number])
+    facts = await app_state_of(client).resources.variants.get(1, [number])
     await emma.send("POST", ITEMS.format(slug), {"variant_id": number})
     query = """SELECT inventory_observed_at FROM registry_items i JOIN registries r ON r.id = i.registry_id
                WHERE r.slug = %s"""
@@ -108,7 +108,7 @@ async def test_added_item_has_the_time_of_its_reading_for_the_sync(
 
 
 async def test_item_shown_again_keeps_a_reading_that_is_newer_than_the_known_one(
-    emma: Visitor, variants: list[Variant], demo: Demo
+    emma: Shopper, variants: list[Variant], demo: Demo
 ) -> None:
     slug, number = await emma.create(), variants[0].variant_id
     item = (await emma.send("POST", ITEMS.format(slug), {"variant_id": number})).json()["items"][0]
@@ -123,7 +123,7 @@ async def test_item_shown_again_keeps_a_reading_that_is_newer_than_the_known_one
 
 
 async def test_ids_are_numbers_or_global_ids_with_repetitions_ignored(
-    client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, variants: list[Variant]
+    client: httpx.AsyncClient, key: dict[str, str], emma: Shopper, variants: list[Variant]
 ) -> None:
     first, second = variants[:2]
     gid = "gid://shopify/ProductVariant/"
@@ -156,7 +156,7 @@ async def test_missing_ids_are_refused(client: httpx.AsyncClient, key: dict[str,
     assert problem(await client.get(PATH, headers=key)) == (422, "invalid-request")
 
 
-async def test_fifty_variants_cost_one_request(emma: Visitor, shopify: SimulatedShop) -> None:
+async def test_fifty_variants_cost_one_request(emma: Shopper, shopify: SimulatedShop) -> None:
     wanted = shopify.inventory.variant_ids()[:50]
     answer = await emma.send("GET", f"{PATH}?ids={','.join(map(str, wanted))}")
     assert [each.variant_id for each in shown(answer).variants] == wanted
@@ -164,7 +164,7 @@ async def test_fifty_variants_cost_one_request(emma: Visitor, shopify: Simulated
 
 
 async def test_drafts_and_deleted_and_others_variants_are_unknown(
-    emma: Visitor, variants: list[Variant], shopify: SimulatedShop, simulator: Simulator
+    emma: Shopper, variants: list[Variant], shopify: SimulatedShop, simulator: Simulator
 ) -> None:
     draft, deleted, sold = variants[0], variants[5], variants[11]
     shopify.inventory.change(draft, VariantChange({}, ProductStatus.DRAFT))
@@ -180,7 +180,7 @@ async def test_drafts_and_deleted_and_others_variants_are_unknown(
 
 
 async def test_guests_log_in_first_and_servers_need_no_customer(
-    client: httpx.AsyncClient, guest: Visitor, key: dict[str, str], variants: list[Variant], shopify: SimulatedShop
+    client: httpx.AsyncClient, guest: Shopper, key: dict[str, str], variants: list[Variant], shopify: SimulatedShop
 ) -> None:
     query = f"{PATH}?ids={variants[0].variant_id}"
     assert problem(await guest.send("GET", query)) == (403, "not-allowed")
@@ -190,7 +190,7 @@ async def test_guests_log_in_first_and_servers_need_no_customer(
 
 
 async def test_unchanged_answer_is_304_and_pages_may_keep_it_for_a_minute(
-    emma: Visitor, variants: list[Variant]
+    emma: Shopper, variants: list[Variant]
 ) -> None:
     query = f"{PATH}?ids={joined(variants[:2])}"
     first = await emma.send("GET", query)
@@ -204,7 +204,7 @@ async def test_unchanged_answer_is_304_and_pages_may_keep_it_for_a_minute(
     assert (head.status_code, head.headers["etag"], head.content) == (200, first.headers["etag"], b"")
 
 
-async def test_stock_follows_the_shops_threshold_at_once(emma: Visitor, variants: list[Variant], demo: Demo) -> None:
+async def test_stock_follows_the_shops_threshold_at_once(emma: Shopper, variants: list[Variant], demo: Demo) -> None:
     variants[0].quantity, variants[0].tracked = 7, True
     query = f"{PATH}?ids={variants[0].variant_id}"
     assert shown(await emma.send("GET", query)).variants[0].stock == "in_stock"
@@ -213,7 +213,7 @@ async def test_stock_follows_the_shops_threshold_at_once(emma: Visitor, variants
 
 
 async def test_unusable_answer_of_shopify_is_503_unless_older_facts_are_known(
-    emma: Visitor,
+    emma: Shopper,
     variants: list[Variant],
     shopify: SimulatedShop,
     redis: Redis,
@@ -221,7 +221,7 @@ async def test_unusable_answer_of_shopify_is_503_unless_older_facts_are_known(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     number = variants[0].variant_id
-    products = app_state_of(client).resources.products
+    products = app_state_of(client).resources.variants
     await emma.send("GET", f"{PATH}?ids={number}")
     known = (await products.get(1, [number]))[number]
     shopify.faults.set(Fault(FaultKind.MALFORMED, remaining=None))
@@ -233,7 +233,7 @@ async def test_unusable_answer_of_shopify_is_503_unless_older_facts_are_known(
         other = await emma.send("GET", f"{PATH}?ids={joined(variants[:2])}")
         assert problem(other) == (503, "unavailable")
         assert (int(other.headers["retry-after"]) > 1_000) is answers
-    await redis.delete(f"{keys.of_shop(1).product_prefix}{number}")
+    await redis.delete(f"{keys.of_shop(1).variant_prefix}{number}")
     old = known._replace(observed_at=known.observed_at - timedelta(days=365))
     await products.store(1, await products.current_era(), {number: old}, Quota(10, 10**6))
     stale = await emma.send("GET", f"{PATH}?ids={number}")
@@ -242,7 +242,7 @@ async def test_unusable_answer_of_shopify_is_503_unless_older_facts_are_known(
     assert added.status_code == 201
 
 
-async def test_look_ups_of_made_up_ids_are_limited(emma: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_look_ups_of_made_up_ids_are_limited(emma: Shopper, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "QUERIES", QUERIES._replace(quota=1, seconds=10**9))
     assert shown(await emma.send("GET", f"{PATH}?ids=1")).unknown_ids == [1]
     refused = await emma.send("GET", f"{PATH}?ids=2")
@@ -252,7 +252,7 @@ async def test_look_ups_of_made_up_ids_are_limited(emma: Visitor, monkeypatch: p
 
 
 async def test_shop_at_its_quota_is_looked_up_all_the_same(
-    emma: Visitor, variants: list[Variant], demo: Demo, client: httpx.AsyncClient
+    emma: Shopper, variants: list[Variant], demo: Demo, client: httpx.AsyncClient
 ) -> None:
     demo.execute("""UPDATE shops SET settings = settings || '{"cache_quota_entries": 3}' WHERE id = 1""")
     for _ in range(2):

@@ -104,7 +104,7 @@ async def test_every_refusal_is_limited_by_address(
         assert visited.status_code == 200  # valid credentials are not refused
 
 
-async def test_visitors_of_a_shop_without_the_app_do_not_limit_other_shops(
+async def test_requests_to_a_shop_without_the_app_do_not_limit_other_shops(
     client: httpx.AsyncClient, signed: Signed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with counted(monkeypatch, shops, "find_by_domain") as calls:

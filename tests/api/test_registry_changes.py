@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from api.schemas.responses import OwnRegistryAnswer
 from deployments.sandbox.demo import add_key
-from tests.support.api import WEDDING, Visitor, problem
+from tests.support.api import WEDDING, Shopper, problem
 from wishcraft.services.registries import lifecycle
 
 Demo = Connection[tuple[Any, ...]]
@@ -37,7 +37,7 @@ def count(demo: Demo, customer_id: int | None) -> int:
     return int(found[0])
 
 
-async def test_customer_creates_a_registry_and_receives_it(emma: Visitor, demo: Demo) -> None:
+async def test_customer_creates_a_registry_and_receives_it(emma: Shopper, demo: Demo) -> None:
     answer = await emma.send("POST", PATH, WEDDING, user_agent="a browser")
     assert answer.status_code == 201
     shown = OwnRegistryAnswer.model_validate_json(answer.content)
@@ -55,7 +55,7 @@ async def test_customer_creates_a_registry_and_receives_it(emma: Visitor, demo: 
     assert (await emma.read(shown.slug)).content == answer.content
 
 
-async def test_audit_log_records_who_created_a_registry_and_from_where(emma: Visitor, demo: Demo) -> None:
+async def test_audit_log_records_who_created_a_registry_and_from_where(emma: Shopper, demo: Demo) -> None:
     slug = (await emma.send("POST", PATH, WEDDING, user_agent="a browser")).json()["slug"]
     row = demo.execute(
         """SELECT a.shop_id, a.actor, a.action, a.resource, host(a.ip), a.user_agent FROM audit_logs a
@@ -74,14 +74,14 @@ async def test_server_creates_a_registry_for_the_named_customer(
     assert owner.fetchone() == (1, 4711)
 
 
-async def test_logged_in_customer_cannot_act_for_another(emma: Visitor, demo: Demo) -> None:
+async def test_logged_in_customer_cannot_act_for_another(emma: Shopper, demo: Demo) -> None:
     answer = await emma.send("POST", PATH, WEDDING, x_customer_id="4711")
     assert answer.status_code == 201
     assert (count(demo, 4711), count(demo, emma.customer_id)) == (0, 1)
 
 
 async def test_caller_without_a_customer_cannot_create_a_registry(
-    client: httpx.AsyncClient, key: dict[str, str], guest: Visitor, demo: Demo
+    client: httpx.AsyncClient, key: dict[str, str], guest: Shopper, demo: Demo
 ) -> None:
     before = demo.execute("SELECT count(*) FROM registries").fetchone()
     assert problem(await guest.send("POST", PATH, WEDDING)) == (403, "not-allowed")
@@ -117,7 +117,7 @@ REFUSED = {
 }
 
 
-async def test_invalid_registry_is_refused_with_a_reason(emma: Visitor, demo: Demo) -> None:
+async def test_invalid_registry_is_refused_with_a_reason(emma: Shopper, demo: Demo) -> None:
     for what, values in REFUSED.items():
         answer = await emma.send("POST", PATH, WEDDING | values)
         assert problem(answer) == (422, "invalid-request"), what
@@ -126,20 +126,20 @@ async def test_invalid_registry_is_refused_with_a_reason(emma: Visitor, demo: De
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"x"', b"null", b"\xff\xfe", b"[" * 20_000])
-async def test_unreadable_body_is_answered_with_a_problem(emma: Visitor, body: bytes) -> None:
+async def test_unreadable_body_is_answered_with_a_problem(emma: Shopper, body: bytes) -> None:
     answer = await emma.send("POST", PATH, body)
     assert problem(answer)[0] in {400, 422}
 
 
 @pytest.mark.parametrize("media_type", ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx"])
-async def test_body_of_another_media_type_is_refused_with_the_right_one(emma: Visitor, media_type: str) -> None:
+async def test_body_of_another_media_type_is_refused_with_the_right_one(emma: Shopper, media_type: str) -> None:
     for body in (json.dumps(WEDDING).encode(), b"title=Wedding", b""):
         answer = await emma.send("POST", PATH, body, content_type=media_type)
         assert problem(answer) == (415, "unsupported-media-type")
         assert "Content-Type: application/json" in answer.json()["detail"]
 
 
-async def test_event_is_changed_by_the_names_of_answers_or_of_creation(emma: Visitor) -> None:
+async def test_event_is_changed_by_the_names_of_answers_or_of_creation(emma: Shopper) -> None:
     slug = await emma.create()
     for body, event in (
         ({"event": {"date": "2027-06-19"}}, {"type": "wedding", "date": "2027-06-19"}),
@@ -158,7 +158,7 @@ async def test_event_is_changed_by_the_names_of_answers_or_of_creation(emma: Vis
     assert (await emma.read(slug)).json()["event"] == event
 
 
-async def test_people_can_be_sent_back_as_they_were_read(emma: Visitor) -> None:
+async def test_people_can_be_sent_back_as_they_were_read(emma: Shopper) -> None:
     slug = await emma.create()
     read = (await emma.read(slug)).json()
     people = {name: read[name] for name in ("registrant", "co_registrants")}
@@ -168,13 +168,13 @@ async def test_people_can_be_sent_back_as_they_were_read(emma: Visitor) -> None:
 
 
 @pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "application/merge-patch+json"])
-async def test_json_of_any_application_type_is_read(emma: Visitor, media_type: str) -> None:
+async def test_json_of_any_application_type_is_read(emma: Shopper, media_type: str) -> None:
     assert (await emma.send("POST", PATH, WEDDING, content_type=media_type)).status_code == 201
     refused = await emma.send("POST", PATH, WEDDING | {"title": 5}, content_type=media_type)
     assert problem(refused) == (422, "invalid-request")
 
 
-async def test_too_large_body_is_refused_with_and_without_content_length(emma: Visitor) -> None:
+async def test_too_large_body_is_refused_with_and_without_content_length(emma: Shopper) -> None:
     async def chunks() -> AsyncIterator[bytes]:
         for _ in range(70):
             yield b" " * 1024
@@ -183,7 +183,7 @@ async def test_too_large_body_is_refused_with_and_without_content_length(emma: V
     assert problem(await emma.send("POST", PATH, chunks())) == (413, "content-too-large")
 
 
-async def test_only_the_hash_of_an_access_code_is_stored(emma: Visitor, demo: Demo) -> None:
+async def test_only_the_hash_of_an_access_code_is_stored(emma: Shopper, demo: Demo) -> None:
     slug = await emma.create(visibility="password", access_code="very-secret")
     stored = demo.execute("SELECT to_jsonb(r)::text FROM registries r WHERE slug = %s", [slug]).fetchone()
     assert stored
@@ -192,7 +192,7 @@ async def test_only_the_hash_of_an_access_code_is_stored(emma: Visitor, demo: De
     assert "very-secret" not in str(demo.execute("SELECT to_jsonb(a)::text FROM audit_logs a").fetchall())
 
 
-async def test_shop_without_password_protection_refuses_access_codes(emma: Visitor, demo: Demo) -> None:
+async def test_shop_without_password_protection_refuses_access_codes(emma: Shopper, demo: Demo) -> None:
     slug = await emma.create()
     demo.execute("""UPDATE shops SET settings = settings || '{"password_protection": false}' WHERE id = 1""")
     for visibility in ("password", "public"):
@@ -202,7 +202,7 @@ async def test_shop_without_password_protection_refuses_access_codes(emma: Visit
 
 
 async def test_form_of_a_protected_registry_is_saved_though_protection_was_switched_off(
-    emma: Visitor, demo: Demo
+    emma: Shopper, demo: Demo
 ) -> None:
     slug = await emma.create(visibility="password", access_code="very-secret")
     demo.execute("""UPDATE shops SET settings = settings || '{"password_protection": false}' WHERE id = 1""")
@@ -210,7 +210,7 @@ async def test_form_of_a_protected_registry_is_saved_though_protection_was_switc
     assert (await emma.send("PATCH", f"{PATH}/{slug}", same, if_match="*")).status_code == 200
 
 
-async def test_customer_is_limited_to_fifty_registries(emma: Visitor, hugo: Visitor, demo: Demo) -> None:
+async def test_customer_is_limited_to_fifty_registries(emma: Shopper, hugo: Shopper, demo: Demo) -> None:
     copy(demo, await emma.create(), 48, "paused")
     answers = await asyncio.gather(*(emma.send("POST", PATH, WEDDING) for _ in range(3)))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409]
@@ -219,7 +219,7 @@ async def test_customer_is_limited_to_fifty_registries(emma: Visitor, hugo: Visi
     assert await hugo.create()
 
 
-async def test_archived_registries_do_not_count_until_they_are_restored(emma: Visitor, demo: Demo) -> None:
+async def test_archived_registries_do_not_count_until_they_are_restored(emma: Shopper, demo: Demo) -> None:
     slug = await emma.create()
     copy(demo, slug, 2, "archived")
     copy(demo, slug, 48, "active")
@@ -239,21 +239,21 @@ async def test_archived_registries_do_not_count_until_they_are_restored(emma: Vi
     assert await emma.create()
 
 
-async def test_slug_has_the_title_and_a_random_suffix(emma: Visitor) -> None:
+async def test_slug_has_the_title_and_a_random_suffix(emma: Shopper) -> None:
     first, second = await emma.create(), await emma.create()
     for slug in (first, second):
         assert re.fullmatch(r"emma-hugos-wedding-[a-z2-9]{10}", slug)
     assert first != second
 
 
-async def test_slug_of_a_non_latin_title_has_the_event_type(emma: Visitor) -> None:
+async def test_slug_of_a_non_latin_title_has_the_event_type(emma: Shopper) -> None:
     slug = await emma.create(title="さくらと蓮の結婚式")
     assert re.fullmatch(r"wedding-[a-z2-9]{10}", slug)
     assert (await emma.read(slug)).json()["title"] == "さくらと蓮の結婚式"
 
 
 async def test_registry_is_found_by_slug_and_by_id(
-    client: httpx.AsyncClient, key: dict[str, str], emma: Visitor
+    client: httpx.AsyncClient, key: dict[str, str], emma: Shopper
 ) -> None:
     slug = await emma.create()
     by_slug = await client.get(f"{PATH}/{slug}", headers=key)
@@ -262,7 +262,7 @@ async def test_registry_is_found_by_slug_and_by_id(
 
 
 async def test_new_registry_is_read_at_once_after_earlier_misses_of_its_slug(
-    client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, key: dict[str, str], emma: Shopper, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lifecycle, "secrets", SimpleNamespace(token_bytes=bytes))  # makes the slug predictable
     slug = "emma-hugos-wedding-aaaaaaaaaa"
@@ -273,7 +273,7 @@ async def test_new_registry_is_read_at_once_after_earlier_misses_of_its_slug(
     assert (await emma.read(slug)).json()["slug"] == slug
 
 
-async def test_repeated_creation_with_one_key_creates_one_registry(emma: Visitor, demo: Demo) -> None:
+async def test_repeated_creation_with_one_key_creates_one_registry(emma: Shopper, demo: Demo) -> None:
     answers = [await emma.send("POST", PATH, WEDDING, idempotency_key="one") for _ in range(2)]
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].content == answers[1].content
@@ -281,14 +281,14 @@ async def test_repeated_creation_with_one_key_creates_one_registry(emma: Visitor
     assert count(demo, emma.customer_id) == 1
 
 
-async def test_concurrent_creations_with_one_key_create_one_registry(emma: Visitor, demo: Demo) -> None:
+async def test_concurrent_creations_with_one_key_create_one_registry(emma: Shopper, demo: Demo) -> None:
     answers = await asyncio.gather(*(emma.send("POST", PATH, WEDDING, idempotency_key="one") for _ in range(5)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.json()["slug"] for answer in answers}) == 1
     assert count(demo, emma.customer_id) == 1
 
 
-async def test_idempotency_key_of_another_request_is_refused(emma: Visitor, demo: Demo) -> None:
+async def test_idempotency_key_of_another_request_is_refused(emma: Shopper, demo: Demo) -> None:
     await emma.send("POST", PATH, WEDDING, idempotency_key="one")
     answer = await emma.send("POST", PATH, WEDDING | {"title": "Another"}, idempotency_key="one")
     assert problem(answer) == (409, "conflict")
@@ -296,7 +296,7 @@ async def test_idempotency_key_of_another_request_is_refused(emma: Visitor, demo
 
 
 async def test_idempotency_keys_are_scoped_by_customer(
-    client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, hugo: Visitor
+    client: httpx.AsyncClient, key: dict[str, str], emma: Shopper, hugo: Shopper
 ) -> None:
     answers = [await each.send("POST", PATH, WEDDING, idempotency_key="one") for each in (emma, hugo)]
     for customer in ("4711", "4712"):  # the server acts for both
@@ -306,14 +306,14 @@ async def test_idempotency_keys_are_scoped_by_customer(
     assert len({answer.json()["slug"] for answer in answers}) == 4
 
 
-async def test_refused_creation_does_not_use_up_its_idempotency_key(emma: Visitor, demo: Demo) -> None:
+async def test_refused_creation_does_not_use_up_its_idempotency_key(emma: Shopper, demo: Demo) -> None:
     protected = WEDDING | {"visibility": "password"}
     assert (await emma.send("POST", PATH, protected, idempotency_key="one")).status_code == 422
     assert (await emma.send("POST", PATH, WEDDING, idempotency_key="one")).status_code == 201
     assert count(demo, emma.customer_id) == 1
 
 
-async def test_expired_idempotency_key_can_be_used_again(emma: Visitor, demo: Demo) -> None:
+async def test_expired_idempotency_key_can_be_used_again(emma: Shopper, demo: Demo) -> None:
     first = await emma.send("POST", PATH, WEDDING, idempotency_key="one")
     demo.execute("UPDATE idempotency_keys SET expires_at = now() - interval '1 second'")
     second = await emma.send("POST", PATH, WEDDING | {"title": "Another"}, idempotency_key="one")
@@ -322,13 +322,13 @@ async def test_expired_idempotency_key_can_be_used_again(emma: Visitor, demo: De
 
 
 @pytest.mark.parametrize("idempotency_key", ["", "x" * 101, "with space"])
-async def test_invalid_idempotency_key_is_refused(emma: Visitor, idempotency_key: str) -> None:
+async def test_invalid_idempotency_key_is_refused(emma: Shopper, idempotency_key: str) -> None:
     answer = await emma.send("POST", PATH, WEDDING, idempotency_key=idempotency_key)
     assert problem(answer) == (422, "invalid-request")
 
 
 @pytest.mark.parametrize("code", ["22P05", "22003", "22001", "22008"])
-async def test_value_that_postgresql_rejects_is_answered_422(emma: Visitor, demo: Demo, code: str) -> None:
+async def test_value_that_postgresql_rejects_is_answered_422(emma: Shopper, demo: Demo, code: str) -> None:
     before = count(demo, emma.customer_id)
     demo.execute(
         f"CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS "

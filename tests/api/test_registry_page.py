@@ -11,7 +11,7 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.demo_rows import ACCESS_CODE
-from tests.support.api import SHOP, Visitor, problem, public_slug
+from tests.support.api import SHOP, Shopper, problem, public_slug
 from wishcraft.errors import DatabaseUnavailable
 
 Demo = Connection[tuple[Any, ...]]
@@ -19,8 +19,8 @@ HOSTILE: Final = "{{ shop.secret }}{% include 'x' %}<script>alert(1)</script>\"'
 FORM: Final = {"content-type": "application/x-www-form-urlencoded"}
 
 
-async def page_of(visitor: Visitor, slug: str, **headers: str) -> httpx.Response:
-    return await visitor.send("GET", f"/api/r/{slug}", **headers)
+async def page_of(shopper: Shopper, slug: str, **headers: str) -> httpx.Response:
+    return await shopper.send("GET", f"/api/r/{slug}", **headers)
 
 
 def protected_slug(demo: Demo) -> str:
@@ -34,7 +34,7 @@ def protected_slug(demo: Demo) -> str:
     return str(found[0])
 
 
-async def test_the_page_shows_each_item_with_price_what_is_left_and_links(guest: Visitor, demo: Demo) -> None:
+async def test_the_page_shows_each_item_with_price_what_is_left_and_links(guest: Shopper, demo: Demo) -> None:
     slug = public_slug(demo)
     demo.execute(
         """UPDATE registry_items SET quantity_wanted = quantity_purchased + 3, available = true, handle = 'café/à la'
@@ -58,7 +58,7 @@ async def test_the_page_shows_each_item_with_price_what_is_left_and_links(guest:
     assert text.count('action="/cart/add" method="post"') == len(registry["items"])
 
 
-async def test_the_pages_have_the_language_and_the_colour_of_the_shop(guest: Visitor, demo: Demo) -> None:
+async def test_the_pages_have_the_language_and_the_colour_of_the_shop(guest: Shopper, demo: Demo) -> None:
     demo.execute("""UPDATE shops SET settings = settings || '{"language": "ja", "brand_colour": "#ffe08a"}'""")
     assert "招待状に記載のアクセスコード" in (await page_of(guest, protected_slug(demo))).text
     assert "このリストは見つかりません" in (await page_of(guest, "no-such-registry")).text
@@ -71,7 +71,7 @@ async def test_the_pages_have_the_language_and_the_colour_of_the_shop(guest: Vis
 
 
 async def test_the_pages_are_served_while_postgresql_does_not_answer(
-    guest: Visitor, demo: Demo, monkeypatch: pytest.MonkeyPatch
+    guest: Shopper, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slug = public_slug(demo)
     await page_of(guest, slug)
@@ -85,18 +85,18 @@ async def test_the_pages_are_served_while_postgresql_does_not_answer(
     assert (page.status_code, '<html lang="en">' in page.text) == (200, True)
 
 
-async def test_what_is_given_or_out_of_stock_cannot_be_put_into_the_cart(guest: Visitor, demo: Demo) -> None:
+async def test_what_is_given_or_out_of_stock_cannot_be_put_into_the_cart(guest: Shopper, demo: Demo) -> None:
     slug = public_slug(demo)
     of_this = "registry_id = (SELECT id FROM registries WHERE slug = %s)"
     demo.execute(f"UPDATE registry_items SET quantity_purchased = quantity_wanted + 1 WHERE {of_this}", [slug])  # noqa: S608  ours
     assert "/cart/add" not in (page := (await page_of(guest, slug)).text)
     assert "Already given" in page
-    other = await Visitor(guest._client, guest._signed, 7_100_000_000_009).create()
+    other = await Shopper(guest._client, guest._signed, 7_100_000_000_009).create()
     assert "There is nothing on this list yet" in (page := (await page_of(guest, other)).text)
     assert "gifts given" not in page
 
 
-async def test_no_text_of_a_visitor_is_liquid_or_html(guest: Visitor, demo: Demo) -> None:
+async def test_no_text_of_a_person_is_liquid_or_html(guest: Shopper, demo: Demo) -> None:
     slug = public_slug(demo)
     demo.execute("UPDATE registries SET title = %(text)s, description = %(text)s WHERE slug = %(slug)s",
                  {"text": HOSTILE, "slug": slug})  # fmt: skip
@@ -114,7 +114,7 @@ async def test_no_text_of_a_visitor_is_liquid_or_html(guest: Visitor, demo: Demo
     assert "%" not in re.sub(r'style="width:\d+%"', "", visible)
 
 
-async def test_a_protected_registry_opens_by_the_form_and_not_otherwise(guest: Visitor, demo: Demo) -> None:
+async def test_a_protected_registry_opens_by_the_form_and_not_otherwise(guest: Shopper, demo: Demo) -> None:
     slug = protected_slug(demo)
     registry = demo.execute("SELECT title FROM registries WHERE slug = %s", [slug]).fetchone()
     assert registry
@@ -133,7 +133,7 @@ async def test_a_protected_registry_opens_by_the_form_and_not_otherwise(guest: V
     assert (await page_of(guest, slug)).status_code == 403
 
 
-async def test_a_grant_in_the_address_opens_the_page_too(guest: Visitor, demo: Demo) -> None:
+async def test_a_grant_in_the_address_opens_the_page_too(guest: Shopper, demo: Demo) -> None:
     slug = protected_slug(demo)
     unlocked = await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": ACCESS_CODE})
     assert (await guest.send("GET", f"/api/r/{slug}?grant={unlocked.json()['grant']}")).status_code == 200
@@ -141,7 +141,7 @@ async def test_a_grant_in_the_address_opens_the_page_too(guest: Visitor, demo: D
 
 @pytest.mark.parametrize("change", ["visibility = 'private'", "status = 'archived'"])
 async def test_a_registry_that_guests_cannot_read_looks_as_if_there_were_none(
-    guest: Visitor, demo: Demo, change: str
+    guest: Shopper, demo: Demo, change: str
 ) -> None:
     slug = public_slug(demo)
     demo.execute(f"UPDATE registries SET {change} WHERE slug = %s", [slug])  # noqa: S608  ours
@@ -152,7 +152,7 @@ async def test_a_registry_that_guests_cannot_read_looks_as_if_there_were_none(
     assert hidden.headers["cache-control"] == "no-store"
 
 
-async def test_registry_of_another_shop_is_not_found(demo: Demo, guest: Visitor) -> None:
+async def test_registry_of_another_shop_is_not_found(demo: Demo, guest: Shopper) -> None:
     found = demo.execute("SELECT slug FROM registries WHERE shop_id = 2 AND visibility = 'public'").fetchone()
     assert found
     assert (await page_of(guest, found[0])).status_code == 404
@@ -164,7 +164,7 @@ async def test_the_page_needs_shopifys_signature(client: httpx.AsyncClient, demo
     assert problem(await client.get(f"/api/r/{slug}?shop={SHOP}&signature=00")) == (401, "unauthorized")
 
 
-async def test_an_unchanged_page_is_not_sent_again(guest: Visitor, emma: Visitor) -> None:
+async def test_an_unchanged_page_is_not_sent_again(guest: Shopper, emma: Shopper) -> None:
     slug = await emma.create()
     first = await page_of(guest, slug)
     assert first.headers["cache-control"] == "private, no-cache"
@@ -176,7 +176,7 @@ async def test_an_unchanged_page_is_not_sent_again(guest: Visitor, emma: Visitor
     assert "Another title" in changed.text
 
 
-async def test_the_page_of_a_registry_runs_no_script_and_cannot_be_framed(guest: Visitor, demo: Demo) -> None:
+async def test_the_page_of_a_registry_runs_no_script_and_cannot_be_framed(guest: Shopper, demo: Demo) -> None:
     policy = (await page_of(guest, public_slug(demo))).headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "frame-ancestors 'none'" in policy

@@ -16,7 +16,7 @@ from psycopg import Connection
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.postgres import MAJOR_VERSION
-from tests.support.api import Visitor, app_state_of, open_api_client
+from tests.support.api import Shopper, app_state_of, open_api_client
 from tests.support.failing_proxy import FailingProxy
 from tests.support.standby import Standby, standby
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
@@ -106,16 +106,16 @@ async def reads_of_replica(client: httpx.AsyncClient) -> float:
 _limits = cycle(range(100, 50, -1))
 
 
-async def titles(visitor: Visitor, query: str = "") -> set[str]:
+async def titles(shopper: Shopper, query: str = "") -> set[str]:
     """As it is read now: a page of another size is not one that is kept."""
-    answer = await visitor.send("GET", f"{PATH}?limit={next(_limits)}{query}")
+    answer = await shopper.send("GET", f"{PATH}?limit={next(_limits)}{query}")
     assert answer.status_code == 200, answer.text
     return {registry["title"] for registry in answer.json()["registries"]}
 
 
 @pytest.mark.usefixtures("clock")
 async def test_only_guests_lists_come_from_the_replica_and_own_writes_are_seen(
-    client: httpx.AsyncClient, emma: Visitor, guest: Visitor, hugo: Visitor, key: dict[str, str], demo: Demo,
+    client: httpx.AsyncClient, emma: Shopper, guest: Shopper, hugo: Shopper, key: dict[str, str], demo: Demo,
     replica_server: Standby,
 ) -> None:  # fmt: skip
     read_only = {"X-API-Key": add_key(demo, 1).key}
@@ -129,8 +129,8 @@ async def test_only_guests_lists_come_from_the_replica_and_own_writes_are_seen(
         assert await titles(guest, "&q=made") == set()
         assert "Just made" not in (await client.get(f"{PATH}?limit=100", headers=read_only)).text
         # Who may write reads the primary, and one registry comes from it for all.
-        for visitor in (emma, hugo):
-            assert "Just made" in await titles(visitor)
+        for shopper in (emma, hugo):
+            assert "Just made" in await titles(shopper)
         assert "Just made" in (await client.get(f"{PATH}?limit=100", headers=key)).text
         own = (await emma.send("GET", "/api/my-registries")).json()["registries"]
         assert [registry["title"] for registry in own] == ["Just made"]
@@ -142,7 +142,7 @@ async def test_only_guests_lists_come_from_the_replica_and_own_writes_are_seen(
 
 
 async def test_replica_that_lags_beyond_the_bound_is_not_read(
-    client: httpx.AsyncClient, clock: Clock, emma: Visitor, guest: Visitor, replica_server: Standby
+    client: httpx.AsyncClient, clock: Clock, emma: Shopper, guest: Shopper, replica_server: Standby
 ) -> None:
     replica = replica_of(client)
     replica_server.pause_replay()
@@ -183,7 +183,7 @@ async def is_current_after_a_check(replica: Replica) -> bool:
 
 @pytest.mark.usefixtures("clock")
 async def test_silent_replica_is_left_until_a_check_succeeds(
-    client: httpx.AsyncClient, guest: Visitor, replica_server: Standby, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, guest: Shopper, replica_server: Standby, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replica = replica_of(client)
     answers = asyncio.Event()
@@ -216,7 +216,7 @@ async def test_lost_replica_costs_no_answer(
         url = lost._replace(netloc=f"{lost.username}:{lost.password}@127.0.0.1:{proxy.port}").geturl()
         changed = {"database_replica_url": url, "database_replica_max_lag_seconds": float(PATIENCE_SECONDS)}
         async with open_api_client(settings.model_copy(update=changed)) as client:
-            guest = Visitor(client, signed)
+            guest = Shopper(client, signed)
             replica = replica_of(client)
 
             async def is_left() -> bool:
@@ -263,7 +263,7 @@ async def test_application_without_a_replica_reads_the_primary(settings: Setting
     for changed in ({"database_replica_url": None}, {"database_replica_max_lag_seconds": 0.0}):
         async with open_api_client(settings.model_copy(update=changed)) as client:
             assert app_state_of(client).resources.replica is None
-            assert await titles(Visitor(client, signed))
+            assert await titles(Shopper(client, signed))
             assert "replica" not in (await client.get("/health")).json()["checks"]
 
 

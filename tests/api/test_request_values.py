@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.api import WEDDING, Visitor, problem
+from tests.support.api import WEDDING, Shopper, problem
 
 PATH = "/api/registries"
 
@@ -17,7 +17,7 @@ INVISIBLE = [
 
 
 @pytest.mark.parametrize("field", ["title", "first_name", "description"])
-async def test_invisible_and_direction_changing_characters_are_refused(emma: Visitor, field: str) -> None:
+async def test_invisible_and_direction_changing_characters_are_refused(emma: Shopper, field: str) -> None:
     for text in INVISIBLE:
         values: dict[str, object] = {field: text}
         if field == "first_name":
@@ -27,7 +27,7 @@ async def test_invisible_and_direction_changing_characters_are_refused(emma: Vis
         assert "characters" in answer.json()["detail"]
 
 
-async def test_refusal_lists_each_invalid_field_with_its_place(emma: Visitor) -> None:
+async def test_refusal_lists_each_invalid_field_with_its_place(emma: Shopper) -> None:
     person = {"first_name": "Emma", "last_name": "Reed", "email": "no address", "a/b ~cé": 1}
     body = WEDDING | {"event_type": "party", "registrant": person}
     answer = await emma.send("POST", PATH, body)
@@ -62,20 +62,20 @@ async def test_refusal_lists_each_invalid_field_with_its_place(emma: Visitor) ->
         "\u182a\u180b",
     ],
 )
-async def test_texts_of_all_scripts_are_accepted(emma: Visitor, text: str) -> None:
+async def test_texts_of_all_scripts_are_accepted(emma: Shopper, text: str) -> None:
     answer = await emma.send("POST", PATH, WEDDING | {"title": text})
     assert answer.status_code == 201, answer.text
     assert answer.json()["title"] == text
 
 
 @pytest.mark.parametrize("event_date", [0, 1.5, 1_800_000_000, True, "0", "0001-01-01", "1899-12-31", "3000-01-01", []])
-async def test_event_date_is_a_text_within_the_calendars_of_people(emma: Visitor, event_date: object) -> None:
+async def test_event_date_is_a_text_within_the_calendars_of_people(emma: Shopper, event_date: object) -> None:
     answer = await emma.send("POST", PATH, WEDDING | {"event_date": event_date})
     assert problem(answer) == (422, "invalid-request")
 
 
 @pytest.mark.parametrize("event_date", [None, "1900-01-01", "2999-12-31"])
-async def test_event_date_may_be_left_out_or_far_away(emma: Visitor, event_date: str | None) -> None:
+async def test_event_date_may_be_left_out_or_far_away(emma: Shopper, event_date: str | None) -> None:
     answer = await emma.send("POST", PATH, WEDDING | {"event_date": event_date})
     assert (answer.status_code, answer.json()["event"]["date"]) == (201, event_date)
 
@@ -84,14 +84,14 @@ async def test_event_date_may_be_left_out_or_far_away(emma: Visitor, event_date:
     "variant_id",
     ["gid://shopify/Product/1", "gid://shopify/ProductVariant/x", "gid://shopify/ProductVariant/0", "gid:", 0],
 )
-async def test_variant_id_of_another_kind_is_refused(emma: Visitor, variant_id: object) -> None:
+async def test_variant_id_of_another_kind_is_refused(emma: Shopper, variant_id: object) -> None:
     slug = await emma.create()
     answer = await emma.send("POST", f"{PATH}/{slug}/items", {"variant_id": variant_id})
     assert problem(answer) == (422, "invalid-request")
 
 
 @pytest.mark.parametrize("body", [b"{", b'"x"', b"null", b"[" * 20_000, b"\xff\xfe"])
-async def test_problem_of_an_unreadable_body_points_at_the_whole(emma: Visitor, body: bytes) -> None:
+async def test_problem_of_an_unreadable_body_points_at_the_whole(emma: Shopper, body: bytes) -> None:
     answer = await emma.send("POST", PATH, body)
     assert problem(answer) == (422, "invalid-request")
     assert [each["pointer"] for each in answer.json()["errors"]] == ["#"]
@@ -105,7 +105,7 @@ async def test_problem_of_an_unreadable_body_points_at_the_whole(emma: Visitor, 
     ],
 )
 async def test_problem_of_a_refused_value_points_at_its_field(
-    emma: Visitor, values: dict[str, str], pointer: str
+    emma: Shopper, values: dict[str, str], pointer: str
 ) -> None:
     answer = await emma.send("POST", PATH, WEDDING | values)
     assert problem(answer) == (422, "invalid-request")
@@ -124,7 +124,7 @@ async def test_problem_of_a_refused_value_points_at_its_field(
         ("items?price_min=12.51&price_max=12.50", {"price_min"}),
     ],
 )
-async def test_problem_names_each_invalid_parameter(emma: Visitor, query: str, parameters: set[str]) -> None:
+async def test_problem_names_each_invalid_parameter(emma: Shopper, query: str, parameters: set[str]) -> None:
     path = f"{PATH}/{await emma.create()}/{query}" if query.startswith("items") else query
     answer = await emma.send("GET", path)
     assert problem(answer) == (422, "invalid-request")
@@ -134,6 +134,6 @@ async def test_problem_names_each_invalid_parameter(emma: Visitor, query: str, p
 @pytest.mark.parametrize(
     "query", [f"{PATH}?event_from=2027-06-12&event_to=2027-06-12", "items?price_min=12.5&price_max=12.50"]
 )
-async def test_bounds_of_a_filter_may_be_equal(emma: Visitor, query: str) -> None:
+async def test_bounds_of_a_filter_may_be_equal(emma: Shopper, query: str) -> None:
     path = f"{PATH}/{await emma.create()}/{query}" if query.startswith("items") else query
     assert (await emma.send("GET", path)).status_code == 200

@@ -147,7 +147,7 @@ async def test_a_rate_of_0_sends_no_trace(
 
 
 @pytest.mark.usefixtures("always_sampled")
-async def test_a_hit_is_traced_a_hundredth_as_often_and_for_its_visitor(
+async def test_a_hit_is_traced_a_hundredth_as_often_and_for_its_user(
     dsn_alone: Settings, sentry: SentryListener, open_client: Opened, demo: Demo, signed: Callable[..., str]
 ) -> None:
     slug, query = public_slug(demo), signed()
@@ -201,7 +201,7 @@ def test_a_pseudonym_is_the_same_in_all_processes_with_the_same_secret(
     update = {"sentry_dsn": SecretStr(sentry.dsn), "shopify_api_secret": SecretStr(secret)}
     sentry_reports.start_sentry(settings.model_copy(update=update), "api")
     with sentry_reports.isolated():
-        sentry_reports.set_visitor(Caller(1, "customer:1:42", 42))
+        sentry_reports.set_user(Caller(1, "customer:1:42", 42))
         sentry_reports.capture_message("for the customer")
     sentry_reports.flush()
     [event] = sentry.of_type("event")

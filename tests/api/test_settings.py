@@ -7,7 +7,7 @@ from psycopg import Connection
 from pydantic import SecretStr
 
 from deployments.sandbox.demo import add_key
-from tests.support.api import JSON, SHOP, Visitor, app_state_of, problem, public_slug
+from tests.support.api import JSON, SHOP, Shopper, app_state_of, problem, public_slug
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.settings import Settings
 from wishcraft.store.schema import ShopSettings
@@ -64,7 +64,7 @@ async def test_settings_are_shown_and_changed_with_an_audit_entry(
 
 
 async def test_settings_show_the_share_link_that_is_in_use_and_can_be_sent_back(
-    client: httpx.AsyncClient, merchant: dict[str, str], emma: Visitor, default_link: str
+    client: httpx.AsyncClient, merchant: dict[str, str], emma: Shopper, default_link: str
 ) -> None:
     slug = await emma.create()
     own = "https://www.maple.example/gifts?list={slug}"
@@ -130,12 +130,12 @@ async def test_change_without_a_difference_has_no_version_and_no_entry(
 
 
 async def test_settings_are_for_the_administrator_alone(
-    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo, guest: Visitor, emma: Visitor
+    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo, guest: Shopper, emma: Shopper
 ) -> None:
     assert merchant
-    for visitor in (guest, emma):
+    for shopper in (guest, emma):
         for method in ("GET", "PATCH"):
-            assert problem(await visitor.send(method, SETTINGS, {}, if_match="*")) == (403, "not-allowed")
+            assert problem(await shopper.send(method, SETTINGS, {}, if_match="*")) == (403, "not-allowed")
     writer, administrator = ({"X-API-Key": add_key(demo, 1).key} for _ in range(2))
     for key, scope in ((writer, "write"), (administrator, "admin")):
         prefix = key["X-API-Key"].split("_")[1]
@@ -146,7 +146,7 @@ async def test_settings_are_for_the_administrator_alone(
 
 
 async def test_new_threshold_changes_the_stock_levels_that_guests_see_at_once(
-    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo, guest: Visitor, emma: Visitor,
+    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo, guest: Shopper, emma: Shopper,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr("api.state._REFRESH_WAIT_SECONDS", PATIENCE_SECONDS)
@@ -172,7 +172,7 @@ async def test_new_threshold_changes_the_stock_levels_that_guests_see_at_once(
 
 
 async def test_lower_quota_evicts_the_least_viewed_at_once(
-    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo, guest: Visitor
+    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo, guest: Shopper
 ) -> None:
     query = "SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active'"
     slugs = [slug for (slug,) in demo.execute(query).fetchall()]

@@ -9,7 +9,7 @@ import pytest
 from psycopg import Connection
 from pydantic import ValidationError
 
-from tests.support.api import SHOP, Visitor
+from tests.support.api import SHOP, Shopper
 from tests.support.living_shop import living_shop
 from wishcraft.settings import Settings
 from wishcraft.store.schema import ShopSettings
@@ -18,11 +18,11 @@ Demo = Connection[tuple[Any, ...]]
 OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
-async def shared(visitor: Visitor, slug: str) -> set[str]:
+async def shared(shopper: Shopper, slug: str) -> set[str]:
     """The share links of the registry in all answers that contain it."""
-    one = (await visitor.read(slug)).json()
+    one = (await shopper.read(slug)).json()
     lists = [
-        (await visitor.send("GET", path)).json()["registries"] for path in ("/api/registries", "/api/my-registries")
+        (await shopper.send("GET", path)).json()["registries"] for path in ("/api/registries", "/api/my-registries")
     ]
     return {one["share_url"], *(each["share_url"] for found in lists for each in found if each["slug"] == slug)}
 
@@ -32,13 +32,13 @@ async def test_share_url_is_a_page_at_the_shops_domain_by_default(
 ) -> None:
     assert not demo.closed
     async with open_client(settings.model_copy(update={"shopify_origin": "https://{shop}"})) as client:
-        emma = Visitor(client, signed, 7_100_000_000_001)
+        emma = Shopper(client, signed, 7_100_000_000_001)
         slug = await emma.create()
         assert await shared(emma, slug) == {f"https://{SHOP}/apps/registry/r/{slug}"}
 
 
 async def test_share_url_opens_the_page_of_a_registry_in_the_simulated_shop(
-    settings: Settings, emma: Visitor, client: httpx.AsyncClient
+    settings: Settings, emma: Shopper, client: httpx.AsyncClient
 ) -> None:
     [link] = await shared(emma, await emma.create())
     simulator, _, path = link.partition(f"/{SHOP}/")
@@ -49,7 +49,7 @@ async def test_share_url_opens_the_page_of_a_registry_in_the_simulated_shop(
     assert "Emma &amp; Hugo" in page.text
 
 
-async def test_share_url_follows_the_shops_own_template(emma: Visitor, demo: Demo) -> None:
+async def test_share_url_follows_the_shops_own_template(emma: Shopper, demo: Demo) -> None:
     template = "https://www.maple.example/pages/registry?slug={slug}&from=share%20link"
     demo.execute(
         "UPDATE shops SET settings = settings || jsonb_build_object('share_url', %s::text) WHERE id = 1", [template]

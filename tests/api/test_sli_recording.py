@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 from psycopg import Connection
 
-from tests.support.api import Visitor
+from tests.support.api import Shopper
 from wishcraft.settings import Settings
 
 OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
@@ -18,7 +18,7 @@ async def test_requests_served_are_recorded_before_shutdown_ends(
     [(slug,)] = demo.execute("SELECT slug FROM registries WHERE visibility = 'public' ORDER BY id LIMIT 1").fetchall()
     async with open_client(settings) as client:
         for _ in range(3):  # by the route, then by the fast path
-            assert (await Visitor(client, signed).read(slug)).status_code == 200
+            assert (await Shopper(client, signed).read(slug)).status_code == 200
         assert (await client.get("/api/registries")).status_code == 401
         assert (await client.get("/health")).status_code == 200
     query = "SELECT bool_or(served), sum(requests), sum(errors), sum(hits), sum(misses) FROM service_minutes"

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from psycopg import AsyncRawCursor, Connection
 
-from tests.support.api import Visitor, problem
+from tests.support.api import Shopper, problem
 from wishcraft.domain.registries import EventType
 from wishcraft.domain.registry_lists import ListSort, Position
 from wishcraft.resources import Resources
@@ -46,7 +46,7 @@ def empty(demo: Demo) -> None:
 
 
 @pytest.fixture
-def slugs(demo: Demo, emma: Visitor) -> list[str]:
+def slugs(demo: Demo, emma: Shopper) -> list[str]:
     """The slugs of registries with the titles and dates of `ROWS`, all of one customer."""
     for number, (title, day) in enumerate(ROWS):
         demo.execute(
@@ -58,19 +58,19 @@ def slugs(demo: Demo, emma: Visitor) -> list[str]:
     return [f"r-{number}" for number in range(len(ROWS))]
 
 
-async def page(visitor: Visitor, path: str, query: str) -> dict[str, Any]:
-    answer = await visitor.send("GET", f"{path}?{query}")
+async def page(shopper: Shopper, path: str, query: str) -> dict[str, Any]:
+    answer = await shopper.send("GET", f"{path}?{query}")
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
 
 
-async def walk(visitor: Visitor, path: str, query: str) -> list[str]:
+async def walk(shopper: Shopper, path: str, query: str) -> list[str]:
     """The slugs of all pages, one after another."""
     shown: list[str] = []
     cursor = ""
     while True:
-        found = await page(visitor, path, f"{query}{cursor}")
+        found = await page(shopper, path, f"{query}{cursor}")
         shown += [registry["slug"] for registry in found["registries"]]
         if found["next_cursor"] is None:
             return shown
@@ -80,7 +80,7 @@ async def walk(visitor: Visitor, path: str, query: str) -> list[str]:
 @pytest.mark.parametrize("sort", ORDERS)
 @pytest.mark.parametrize("path", [PATH, OWN])
 async def test_pages_of_each_order_have_no_gap_and_no_repeat(
-    emma: Visitor, slugs: list[str], sort: str, path: str
+    emma: Shopper, slugs: list[str], sort: str, path: str
 ) -> None:
     expected = [slugs[number] for number in ORDERS[sort]]
     for limit in (1, 2, 4, 9, 10):
@@ -89,7 +89,7 @@ async def test_pages_of_each_order_have_no_gap_and_no_repeat(
 
 @pytest.mark.parametrize(("sort", "day", "title"), [("event_date", "2027-06-12", "new"), ("name", None, "a")])
 async def test_new_registry_shifts_no_page_of_a_sorted_list(
-    emma: Visitor, guest: Visitor, slugs: list[str], sort: str, day: str | None, title: str
+    emma: Shopper, guest: Shopper, slugs: list[str], sort: str, day: str | None, title: str
 ) -> None:
     first = await page(guest, PATH, f"sort={sort}&limit=4")
     seen = [registry["slug"] for registry in first["registries"]]
@@ -100,7 +100,7 @@ async def test_new_registry_shifts_no_page_of_a_sorted_list(
     assert before not in rest
 
 
-async def test_filters_hold_in_every_order(guest: Visitor, slugs: list[str]) -> None:
+async def test_filters_hold_in_every_order(guest: Shopper, slugs: list[str]) -> None:
     for sort, order in ORDERS.items():
         dated = [number for number in order if ROWS[number][1] == "2027-06-12"]
         query = f"sort={sort}&event_from=2027-06-12&event_to=2027-06-30&limit=2"
@@ -111,7 +111,7 @@ async def test_filters_hold_in_every_order(guest: Visitor, slugs: list[str]) -> 
         assert await walk(guest, PATH, f"sort={sort}&q=EMILE&limit=1") == [slugs[number] for number in named]
 
 
-async def test_own_list_can_be_filtered_by_status(emma: Visitor, slugs: list[str]) -> None:
+async def test_own_list_can_be_filtered_by_status(emma: Shopper, slugs: list[str]) -> None:
     await emma.send("PATCH", f"{PATH}/{slugs[0]}", {"status": "archived"}, if_match="*")
     await emma.send("PATCH", f"{PATH}/{slugs[1]}", {"status": "paused"}, if_match="*")
     assert await walk(emma, OWN, "status=archived") == [slugs[0]]
@@ -120,12 +120,12 @@ async def test_own_list_can_be_filtered_by_status(emma: Visitor, slugs: list[str
     assert problem(await emma.send("GET", f"{OWN}?status=paused&cursor={cursor}")) == (422, "invalid-request")
 
 
-async def test_days_in_the_wrong_order_are_refused(guest: Visitor) -> None:
+async def test_days_in_the_wrong_order_are_refused(guest: Shopper) -> None:
     answer = await guest.send("GET", f"{PATH}?event_from=2027-06-13&event_to=2027-06-12")
     assert problem(answer) == (422, "invalid-request")
 
 
-async def test_entry_has_first_names_image_and_progress(emma: Visitor, guest: Visitor, demo: Demo) -> None:
+async def test_entry_has_first_names_image_and_progress(emma: Shopper, guest: Shopper, demo: Demo) -> None:
     slug = await emma.create()
     for order, image, wanted, purchased, status in (
         (5, "/second.svg", 1, 3, "active"), (3, None, 4, 1, "out_of_stock"), (4, "/first.svg", 2, 2, "discontinued"),
@@ -150,7 +150,7 @@ async def test_entry_has_first_names_image_and_progress(emma: Visitor, guest: Vi
 
 
 async def test_total_is_exact_up_to_a_bound(
-    emma: Visitor, guest: Visitor, slugs: list[str], monkeypatch: pytest.MonkeyPatch
+    emma: Shopper, guest: Shopper, slugs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def total(query: str, path: str = PATH) -> tuple[int, bool]:
         found = await page(guest if path == PATH else emma, path, query)
@@ -167,7 +167,7 @@ async def test_total_is_exact_up_to_a_bound(
     assert (second["total"], second["total_is_exact"]) == (3, False)
 
 
-async def test_cursor_of_another_list_is_refused(emma: Visitor, guest: Visitor, slugs: list[str]) -> None:
+async def test_cursor_of_another_list_is_refused(emma: Shopper, guest: Shopper, slugs: list[str]) -> None:
     assert slugs
     queries = [
         "sort=newest",
@@ -189,7 +189,7 @@ async def test_cursor_of_another_list_is_refused(emma: Visitor, guest: Visitor, 
         assert cursor is None or answer.status_code == (200 if query == "own" else 422), query
 
 
-async def test_malformed_cursor_is_refused(guest: Visitor, slugs: list[str]) -> None:
+async def test_malformed_cursor_is_refused(guest: Shopper, slugs: list[str]) -> None:
     assert slugs
     cursors = {sort: (await page(guest, PATH, f"sort={sort}&limit=1"))["next_cursor"] for sort in ORDERS}
     digests = {}
@@ -220,13 +220,13 @@ async def test_malformed_cursor_is_refused(guest: Visitor, slugs: list[str]) -> 
 
 
 async def test_list_is_not_taken_from_the_browsers_cache_after_a_change_or_a_login(
-    client: httpx.AsyncClient, key: dict[str, str], emma: Visitor, guest: Visitor
+    client: httpx.AsyncClient, key: dict[str, str], emma: Shopper, guest: Shopper
 ) -> None:
     for answer in (await guest.send("GET", PATH), await emma.send("GET", PATH), await client.get(PATH, headers=key)):
         assert answer.headers["cache-control"] == "private, no-cache"
 
 
-async def test_longest_titles_can_be_sorted_by(emma: Visitor, guest: Visitor) -> None:
+async def test_longest_titles_can_be_sorted_by(emma: Shopper, guest: Shopper) -> None:
     titles = ["\ufdfa" * 120, "\ufdfa" * 119 + "b", "🎁" * 120, "ß" * 120]  # one letter folds to eighteen
     made = [await emma.create(title=title) for title in titles]
     assert sorted(await walk(guest, PATH, "sort=name&limit=1")) == sorted(made)

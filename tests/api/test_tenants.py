@@ -21,7 +21,7 @@ from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
 from deployments.sandbox.shopify.inventory import Inventory
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.support.api import JSON, SHOP, WEDDING, Visitor, app_state_of
+from tests.support.api import JSON, SHOP, WEDDING, Shopper, app_state_of
 from tests.support.hypothesis_profiles import examples
 from wishcraft.domain.registry_lists import ListSort, Position, encode_cursor
 from wishcraft.settings import Settings
@@ -174,7 +174,7 @@ def world(
     customers = column(demo, "SELECT customer_id FROM registries WHERE shop_id <> 1 ORDER BY id")
     key = {"X-API-Key": add_key(demo, 1).key}
     prefixes = [add_key(demo, shop_id).prefix for shop_id in (2, 3)]
-    visitor = Visitor(client, signed, int(customers[0]))
+    shopper = Shopper(client, signed, int(customers[0]))
     merchant = token(exp=int(time.time()) + 3600)
 
     def by_headers(headers: dict[str, str]) -> Callable[..., Any]:
@@ -187,16 +187,16 @@ def world(
     async def prepare() -> tuple[list[str], str]:
         grants = []
         for domain in OTHERS:
-            guest = Visitor(client, signed, shop=domain)
+            guest = Shopper(client, signed, shop=domain)
             shop_id = OTHERS.index(domain) + 2
             slug = column(demo, f"SELECT slug FROM registries WHERE shop_id = {shop_id} AND visibility = 'password'")[0]  # noqa: S608  ours
             unlocked = await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": ACCESS_CODE})
             grants.append(unlocked.json()["grant"])
             assert MARKER in (await guest.read(slug, x_registry_grant=grants[-1])).text  # its own shop shows the marker
-            other = Visitor(client, signed, int(customers[0]), shop=domain)
+            other = Shopper(client, signed, int(customers[0]), shop=domain)
             await other.send("POST", "/api/registries", WEDDING | {"title": MARKER}, idempotency_key="taken")
             assert MARKER in (await other.send("GET", f"/api/products?ids={','.join(variants[domain])}")).text
-        own = await visitor.create()
+        own = await shopper.create()
         await app_state_of(client).traffic_recorder.flush()
         return grants, own
 
@@ -204,8 +204,8 @@ def world(
     ids = [int(each) for each in column(demo, "SELECT id FROM registries ORDER BY id")]
     yield World(
         callers={
-            "guest": Visitor(client, signed).send,
-            "customer": visitor.send,
+            "guest": Shopper(client, signed).send,
+            "customer": shopper.send,
             "server": by_headers(key | {"X-Customer-Id": customers[0]}),
             "merchant": by_headers(merchant | {"X-Customer-Id": customers[0]}),
         },
@@ -299,7 +299,7 @@ async def test_same_slug_in_two_shops_names_two_registries(
     settings: Settings, open_client: OpenClient, signed: Callable[..., str], demo: Demo
 ) -> None:
     async with open_client(settings) as client:
-        here, there = (Visitor(client, signed, 4711, shop) for shop in (SHOP, OTHERS[0]))
+        here, there = (Shopper(client, signed, 4711, shop) for shop in (SHOP, OTHERS[0]))
         slug = await here.create(title="Here")
         demo.execute(
             """INSERT INTO registries (shop_id, slug, title, event_type, visibility, customer_id, customer_email,
@@ -313,5 +313,5 @@ async def test_same_slug_in_two_shops_names_two_registries(
         await there.send("PATCH", f"/api/registries/{slug}", {"title": "Changed"}, if_match="*")
         assert [(await each.read(slug)).json()["title"] for each in (here, there)] == ["Here", "Changed"]
         await here.send("DELETE", f"/api/registries/{slug}", if_match="*")
-        assert (await Visitor(client, signed, shop=OTHERS[0]).read(slug)).status_code == 200
-        assert (await Visitor(client, signed).read(slug)).status_code == 404
+        assert (await Shopper(client, signed, shop=OTHERS[0]).read(slug)).status_code == 200
+        assert (await Shopper(client, signed).read(slug)).status_code == 404

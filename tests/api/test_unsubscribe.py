@@ -8,10 +8,10 @@ from psycopg import Connection
 
 from api.routes.unsubscribe import UNDOINGS
 from wishcraft.domain.addresses import address_hash
-from wishcraft.domain.mail_events import SuppressionReason
+from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.domain.unsubscribe import Subscription, make_token
 from wishcraft.resources import Resources
-from wishcraft.services.reminders.unsubscribe import unsubscribe_keys, unsubscribe_link
+from wishcraft.services.mail.unsubscribe import unsubscribe_keys, unsubscribe_link
 from wishcraft.settings import Settings
 from wishcraft.store.suppressions import suppress
 

@@ -8,7 +8,7 @@ from wishcraft.cache.client import Server, connect
 from wishcraft.cache.coherence import Lease, now_ms
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import RegistryCache
-from wishcraft.cache.scripts import Outcome
+from wishcraft.cache.scripts import FillOutcome
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
 from wishcraft.domain.lifetimes import LONGEST
 from wishcraft.errors import CacheUnavailable
@@ -26,7 +26,7 @@ async def take(cache: RegistryCache, slug: str = "smith") -> Lease:
     return lease
 
 
-async def fill(cache: RegistryCache, lease: Lease, version: int) -> Outcome:
+async def fill(cache: RegistryCache, lease: Lease, version: int) -> FillOutcome:
     return (await cache.fill(SHOP, {"smith": (lease, entries.make_entry(registry(version), lease.era, now_ms()))}))[
         "smith"
     ]
@@ -38,7 +38,7 @@ async def cached_version(cache: RegistryCache, slug: str = "smith") -> int | Non
 
 
 async def test_filled_entry_is_read_until_its_hard_expiry(cache: RegistryCache, redis: Redis) -> None:
-    assert await fill(cache, await take(cache), 1) is Outcome.FILLED
+    assert await fill(cache, await take(cache), 1) is FillOutcome.FILLED
     entry = await cache.get(SHOP, "smith")
     assert isinstance(entry, Entry)
     assert entry.body == b"version 1"
@@ -64,7 +64,7 @@ async def test_entry_is_not_visible_to_another_shop(cache: RegistryCache) -> Non
 
 async def test_lease_is_given_once_and_again_after_its_release(cache: RegistryCache) -> None:
     lease = await take(cache)
-    assert await cache.lease(SHOP, ["smith"]) == {"smith": Outcome.LEASED}
+    assert await cache.lease(SHOP, ["smith"]) == {"smith": FillOutcome.LEASED}
     await cache.release(SHOP, {"smith": lease})
     await take(cache)
 
@@ -74,7 +74,7 @@ async def test_expired_lease_cannot_release_its_successor(cache: RegistryCache, 
     await redis.delete(keys.of_shop(SHOP).lease_prefix + "smith")  # as its expiry does
     await take(cache)
     await cache.release(SHOP, {"smith": late})
-    assert await cache.lease(SHOP, ["smith"]) == {"smith": Outcome.LEASED}
+    assert await cache.lease(SHOP, ["smith"]) == {"smith": FillOutcome.LEASED}
 
 
 async def test_lease_expires(cache: RegistryCache, redis: Redis) -> None:
@@ -85,7 +85,7 @@ async def test_lease_expires(cache: RegistryCache, redis: Redis) -> None:
 async def test_fill_ends_its_lease(cache: RegistryCache) -> None:
     lease = await take(cache)
     await fill(cache, lease, 1)
-    assert await fill(cache, lease, 2) is Outcome.LEASE_GONE
+    assert await fill(cache, lease, 2) is FillOutcome.LEASE_GONE
     assert await cached_version(cache) == 1
 
 
@@ -93,7 +93,7 @@ async def test_expired_lease_cannot_fill_the_cache(cache: RegistryCache, redis: 
     late = await take(cache)
     await redis.delete(keys.of_shop(SHOP).lease_prefix + "smith")
     await fill(cache, await take(cache), 2)
-    assert await fill(cache, late, 1) is Outcome.LEASE_GONE
+    assert await fill(cache, late, 1) is FillOutcome.LEASE_GONE
     assert await cached_version(cache) == 2
 
 
@@ -102,19 +102,19 @@ async def test_invalidate_deletes_the_entry_and_the_lease(cache: RegistryCache) 
     lease = await take(cache)
     await cache.invalidate(SHOP, {"smith": 2})
     assert await cached_version(cache) is None
-    assert await fill(cache, lease, 2) is Outcome.LEASE_GONE
+    assert await fill(cache, lease, 2) is FillOutcome.LEASE_GONE
 
 
 async def test_load_between_invalidation_and_commit_is_not_filled(cache: RegistryCache) -> None:
     await cache.invalidate(SHOP, {"smith": 2})
-    assert await fill(cache, await take(cache), 1) is Outcome.UNDER_FLOOR
-    assert await fill(cache, await take(cache), 2) is Outcome.FILLED
+    assert await fill(cache, await take(cache), 1) is FillOutcome.UNDER_FLOOR
+    assert await fill(cache, await take(cache), 2) is FillOutcome.FILLED
 
 
 async def test_invalidating_an_earlier_version_does_not_lower_the_floor(cache: RegistryCache) -> None:
     await cache.invalidate(SHOP, {"smith": 3})
     await cache.invalidate(SHOP, {"smith": 2})
-    assert await fill(cache, await take(cache), 2) is Outcome.UNDER_FLOOR
+    assert await fill(cache, await take(cache), 2) is FillOutcome.UNDER_FLOOR
 
 
 async def test_floors_expire_one_by_one_and_the_hash_with_the_last(cache: RegistryCache, redis: Redis) -> None:
@@ -130,9 +130,9 @@ async def test_fill_does_not_replace_a_newer_version_and_renews_an_equal_one(
     cache: RegistryCache, redis: Redis
 ) -> None:
     await fill(cache, await take(cache), 2)
-    assert await fill(cache, await take(cache), 1) is Outcome.NEWER_THERE
+    assert await fill(cache, await take(cache), 1) is FillOutcome.NEWER_THERE
     await redis.pexpire(keys.entry_key(SHOP, "smith"), 10_000)
-    assert await fill(cache, await take(cache), 2) is Outcome.FILLED
+    assert await fill(cache, await take(cache), 2) is FillOutcome.FILLED
     assert await redis.pttl(keys.entry_key(SHOP, "smith")) > 10_000
 
 
@@ -141,7 +141,7 @@ async def test_entry_of_another_era_is_a_miss_and_is_replaced(cache: RegistryCac
     await redis.set(keys.entry_key(SHOP, "smith"), foreign, ex=60)
     assert await cached_version(cache) is None
     assert await cache.headers(SHOP, ["smith"]) == {}
-    assert await fill(cache, await take(cache), 1) is Outcome.FILLED
+    assert await fill(cache, await take(cache), 1) is FillOutcome.FILLED
 
 
 async def test_headers_are_returned_for_slugs_with_an_entry(cache: RegistryCache) -> None:
@@ -152,12 +152,12 @@ async def test_headers_are_returned_for_slugs_with_an_entry(cache: RegistryCache
 
 async def test_no_lease_is_given_during_the_hold(server: Server) -> None:
     holding = RegistryCache(server, hold_seconds=100)
-    assert await holding.lease(SHOP, ["smith"]) == {"smith": Outcome.ON_HOLD}
+    assert await holding.lease(SHOP, ["smith"]) == {"smith": FillOutcome.ON_HOLD}
 
 
 async def test_ready_to_fill_waits_for_the_end_of_the_hold(server: Server) -> None:
     holding = RegistryCache(server, hold_seconds=100)
-    assert await holding.lease(SHOP, ["smith"]) == {"smith": Outcome.ON_HOLD}
+    assert await holding.lease(SHOP, ["smith"]) == {"smith": FillOutcome.ON_HOLD}
     holding._hold_seconds = 0.2
     await holding.ready_to_fill()
     await take(holding)
@@ -166,7 +166,7 @@ async def test_ready_to_fill_waits_for_the_end_of_the_hold(server: Server) -> No
 async def test_flush_by_hand_begins_a_new_era(cache: RegistryCache, server: Server, redis: Redis) -> None:
     lease = await take(cache)
     await redis.flushdb()
-    assert await fill(cache, lease, 1) is Outcome.LEASE_GONE
+    assert await fill(cache, lease, 1) is FillOutcome.LEASE_GONE
     assert (await take(cache)).era == server.era != lease.era
 
 

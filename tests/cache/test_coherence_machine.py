@@ -16,8 +16,8 @@ from tests.support.valkey import OwnValkey
 from wishcraft.cache import entries, scripts
 from wishcraft.cache.client import Server
 from wishcraft.cache.entries import Entry
+from wishcraft.cache.lua import Call, Script
 from wishcraft.cache.registries import RegistryCache
-from wishcraft.cache.script import Call, Script
 
 UNTIL_FOUND: Final = settings(max_examples=1000, derandomize=True, database=None)
 HOLD_SECONDS: Final = 100_000  # only the rule `the_hold_ends` ends it

@@ -11,7 +11,7 @@ from wishcraft.cache.client import Server
 from wishcraft.cache.coherence import EVICTIONS_PER_CALL, Lease, now_ms
 from wishcraft.cache.entries import make_entry
 from wishcraft.cache.registries import RegistryCache
-from wishcraft.cache.scripts import Outcome
+from wishcraft.cache.scripts import FillOutcome
 from wishcraft.cache.usage import ReadCounts, UsageCounters
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry, Quota
 from wishcraft.domain.lifetimes import LONGEST
@@ -26,7 +26,7 @@ def usage(server: Server) -> UsageCounters:
     return UsageCounters(server)
 
 
-async def fill(cache: RegistryCache, slug: str, quota: Quota, size: int = 10, shop: int = SHOP) -> Outcome:
+async def fill(cache: RegistryCache, slug: str, quota: Quota, size: int = 10, shop: int = SHOP) -> FillOutcome:
     lease = (await cache.lease(shop, [slug]))[slug]
     assert isinstance(lease, Lease)
     entry = make_entry(CachedRegistry(1, AccessLevel.OPEN, 0, b"x" * size), lease.era, now_ms())
@@ -48,10 +48,10 @@ async def test_least_viewed_entry_is_evicted_over_the_quota(
     for slug in ("a", "b", "c"):
         await fill(cache, slug, PLENTY)
     await view(usage, a=5, b=1, c=9)
-    assert await fill(cache, "d", Quota(3, 10**9)) is Outcome.OVER_QUOTA  # it was viewed less than all the others
+    assert await fill(cache, "d", Quota(3, 10**9)) is FillOutcome.OVER_QUOTA  # it was viewed less than all the others
     await view(usage, b=1)
     assert await cached_slugs(redis) == {"a", "b", "c"}
-    assert await fill(cache, "e", Quota(2, 10**9)) is Outcome.OVER_QUOTA
+    assert await fill(cache, "e", Quota(2, 10**9)) is FillOutcome.OVER_QUOTA
     assert await cached_slugs(redis) == {"a", "c"}
     assert (await usage.read([SHOP]))[SHOP].evictions == 1
 
@@ -60,14 +60,14 @@ async def test_new_entry_replaces_one_whose_score_is_older(cache: RegistryCache,
     await redis.zadd(keys.of_shop(SHOP).index, {"old": weight(datetime(2026, 2, 1, tzinfo=UTC))})
     await redis.set(keys.entry_key(SHOP, "old"), b"x", ex=60)
     await redis.expire(keys.of_shop(SHOP).index, 60)
-    assert await fill(cache, "new", Quota(1, 10**9)) is Outcome.FILLED
+    assert await fill(cache, "new", Quota(1, 10**9)) is FillOutcome.FILLED
     assert await cached_slugs(redis) == {"new"}
 
 
 async def test_quota_limits_bytes_too(cache: RegistryCache, usage: UsageCounters, redis: Redis) -> None:
     await fill(cache, "small", PLENTY, size=100)
     await view(usage, small=3)
-    assert await fill(cache, "huge", Quota(1000, 5_000), size=10_000) is Outcome.OVER_QUOTA
+    assert await fill(cache, "huge", Quota(1000, 5_000), size=10_000) is FillOutcome.OVER_QUOTA
     assert await cached_slugs(redis) == {"small"}
     used = (await usage.read([SHOP]))[SHOP]
     assert (used.entries, used.bytes_held) == (1, len(await redis.get(keys.entry_key(SHOP, "small")) or b""))
@@ -93,7 +93,7 @@ async def test_quota_never_evicts_entries_of_another_shop(cache: RegistryCache, 
 
 
 async def test_quota_of_zero_keeps_no_entry(cache: RegistryCache, redis: Redis) -> None:
-    assert await fill(cache, "a", Quota(0, 0)) is Outcome.OVER_QUOTA
+    assert await fill(cache, "a", Quota(0, 0)) is FillOutcome.OVER_QUOTA
     assert not await cached_slugs(redis)
 
 
@@ -104,7 +104,7 @@ async def test_expired_entry_is_evicted_from_the_index_first(
     await fill(cache, "viewed", PLENTY)
     await view(usage, viewed=1)
     await redis.delete(keys.entry_key(SHOP, "gone"))  # as Redis does on expiry or eviction
-    assert await fill(cache, "new", Quota(2, 10**9)) is Outcome.FILLED
+    assert await fill(cache, "new", Quota(2, 10**9)) is FillOutcome.FILLED
     assert await cached_slugs(redis) == {"viewed", "new"}
 
 

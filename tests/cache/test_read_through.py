@@ -14,7 +14,7 @@ from wishcraft.cache.coherence import Lease
 from wishcraft.cache.counters import Counters
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import CacheState, RegistryCache
-from wishcraft.cache.scripts import Outcome
+from wishcraft.cache.scripts import FillOutcome
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
 from wishcraft.errors import CacheUnavailable
 
@@ -287,11 +287,11 @@ async def test_refill_returns_outcome_and_entry_of_each_slug(cache: RegistryCach
     await cache.lease(SHOP, ["taken"])
     results = await cache.refill(SHOP, database.load_many, ["a", "b", "invalidated", "taken", "no-such"])
     assert {slug: result.outcome for slug, result in results.items()} == {
-        "a": Outcome.FILLED,
-        "b": Outcome.FILLED,
-        "invalidated": Outcome.UNDER_FLOOR,
-        "taken": Outcome.LEASED,
-        "no-such": Outcome.NOT_FOUND,
+        "a": FillOutcome.FILLED,
+        "b": FillOutcome.FILLED,
+        "invalidated": FillOutcome.UNDER_FLOOR,
+        "taken": FillOutcome.LEASED,
+        "no-such": FillOutcome.NOT_FOUND,
     }
     assert [slug for slug, result in results.items() if result.entry is None] == ["taken"]
     assert results["a"].entry == await cache.get(SHOP, "a")
@@ -333,7 +333,7 @@ async def test_five_hundred_readers_of_one_process_take_one_lease(
     leases: list[str] = []
     take_lease = cache.lease
 
-    async def lease(shop_id: int, slugs: Iterable[str], *, seen: bytes) -> Mapping[str, Lease | Outcome]:
+    async def lease(shop_id: int, slugs: Iterable[str], *, seen: bytes) -> Mapping[str, Lease | FillOutcome]:
         leases.extend(slugs)
         return await take_lease(shop_id, slugs, seen=seen)
 

@@ -11,7 +11,7 @@ from tests.support.valkey import OwnValkey
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.cache import client
 from wishcraft.cache.client import READ_SECONDS, Server, connect
-from wishcraft.cache.script import Script
+from wishcraft.cache.lua import Script
 from wishcraft.cache.shared_connection import ErrorReply, SharedConnection
 from wishcraft.errors import CacheUnavailable
 

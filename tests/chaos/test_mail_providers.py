@@ -26,7 +26,7 @@ from tests.support.job_processes import command, environment
 from tests.support.killable_process import Process
 from tests.support.waiting import block_until, wait_until
 from wishcraft.domain.addresses import address_hash
-from wishcraft.services.deliveries import SENDS_AT_ONCE
+from wishcraft.services.mail.send import SENDS_AT_ONCE
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.chaos

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from psycopg import Connection
 
-from tests.support.api import Visitor, app_state_of, open_api_client
+from tests.support.api import Shopper, app_state_of, open_api_client
 from tests.support.failing_proxy import FailingProxy
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
@@ -32,8 +32,8 @@ class Traffic:
         self.writes = 0
         self.reads = Counter[str]()
         self._slug = slug
-        self._writers = [Visitor(client, signed, 7_100_000_000_001) for client in clients]
-        self._readers = [Visitor(client, signed) for client in clients]
+        self._writers = [Shopper(client, signed, 7_100_000_000_001) for client in clients]
+        self._readers = [Shopper(client, signed) for client in clients]
 
     async def write(self, process: int) -> None:
         for number in count():  # a change without a difference is no change
@@ -79,7 +79,7 @@ async def traffic(
     async with open_api_client(quick) as first, open_api_client(quick.model_copy(update={"port": 1})) as second:
         for client in (first, second):
             app_state_of(client).resources.cache._hold_seconds = 0
-        slug = await Visitor(first, signed, 7_100_000_000_001).create()
+        slug = await Shopper(first, signed, 7_100_000_000_001).create()
         traffic = Traffic([first, second], signed, slug)
         async with running(traffic):
             yield traffic

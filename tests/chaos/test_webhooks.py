@@ -28,8 +28,8 @@ from tests.support.waiting import block_until, wait_until
 from tests.support.webhooks import WishedItem, apply, find_items, life_of_an_order, order_state, signed_headers
 from wishcraft.migrations import upgrade
 from wishcraft.resources import open_resources
+from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.services.webhooks.handlers import HANDLERS
-from wishcraft.services.webhooks.handling import Message
 from wishcraft.settings import Settings
 from wishcraft.store import shops
 

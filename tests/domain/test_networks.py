@@ -64,7 +64,7 @@ def test_the_client_address_is_the_nearest_untrusted_one(peer: str, forwarded: l
         ("shopify", SHOPIFY, f"6.6.6.6, {VISITOR}", VISITOR, SHOPIFY),
         ("shopify", SHOPIFY, "", "unknown", SHOPIFY),
         ("", SHOPIFY, VISITOR, SHOPIFY, SHOPIFY),
-        ("10.0.0.0/8 shopify", BALANCER, SHOPIFY, SHOPIFY, SHOPIFY),  # it came without a visitor's address
+        ("10.0.0.0/8 shopify", BALANCER, SHOPIFY, SHOPIFY, SHOPIFY),  # it came without a client's address
         ("10.0.0.0/8 shopify", BALANCER, f"{VISITOR}, 10.9.9.9, {SHOPIFY}", VISITOR, SHOPIFY),
     ],
 )

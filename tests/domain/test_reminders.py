@@ -5,21 +5,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 import pytest
 
-from wishcraft.domain.addresses import address_hash, mailbox_key, normalise
-from wishcraft.domain.reminders import (
-    DAYS_LEFT,
-    ReminderKind,
-    due_dates,
-    due_kind,
-    local_day,
-    recipients,
-    too_many_rejected,
-)
-from wishcraft.domain.unsubscribe import Subscription, derive_keys, make_token, read_token
+from wishcraft.domain.reminders import DAYS_LEFT, ReminderKind, due_dates, due_kind, local_day
 
 EVENT = date(2026, 6, 20)
-KEYS = derive_keys(["new", "old"])
-SUBSCRIPTION = Subscription(7, address_hash(7, "emma@example.com"))
 
 
 @pytest.mark.parametrize(
@@ -95,87 +83,3 @@ def test_every_event_of_a_year_with_clock_changes_gets_both_reminders(zone: str)
     due = Counter((event, kind) for event, kind in {pair for day in days for pair in due_dates(day, day).items()})
     events = [date(2026, 1, 1) + timedelta(day) for day in range(365)]
     assert all(due[event, kind] == 1 for event in events for kind in ReminderKind)
-
-
-def test_recipients_are_valid_and_unique() -> None:
-    found = recipients([" Emma@Example.com", "emma@example.com", "hugo@example.com", "nobody", "", "a b@example.com"])
-    assert found == ["emma@example.com", "hugo@example.com"]
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "em\u202ema@b.example", "em\u200bma@b.example", "em\u200dma@b.example",
-        "a@b.example\r\nBcc: x@y.example", "<a@b.example>", "a@b@c.example", "@b.example", "a@",
-        "a" * 65 + "@b.example", "ä" * 33 + "@b.example", "a@b", "a@localhost", "a@-x.example", "a@x-.example",
-        "a@x..example", "a@.example", "a@x.example.", "a@127.0.0.1", "a@x.1", "a@[127.0.0.1]", "a@x_y.example",
-        "a@" + "x" * 64 + ".example", "a..b@x.example", ".a@x.example", "a.@x.example", "a b@x.example",
-        "=?utf-8?q?a?=@x.example", "a@xn--\u00fc.example", "a@" + "x." * 130 + "example",
-        "a@\uff47mail.com", "a@gm\u00adail.com", "a@gmail。com", "a@gmail\uff0ecom", "a@gmail\u200b.com", "a@①.example",
-        "a@xn--zz.example", "a@❤.example",
-    ],
-)  # fmt: skip
-def test_an_invalid_address_normalises_to_none(address: str) -> None:
-    assert normalise(address) is None
-
-
-@pytest.mark.parametrize(
-    ("address", "normalised"),
-    [
-        ("a@b.example", "a@b.example"),
-        ("A.B+c@B.Example", "a.b+c@b.example"),
-        ("o'neil@x.example", "o'neil@x.example"),
-        ("Jörg@Bücher.example", "jörg@xn--bcher-kva.example"),
-        ("jo\u0308rg@bu\u0308cher.example", "jörg@xn--bcher-kva.example"),
-        ("a@xn--bcher-kva.example", "a@xn--bcher-kva.example"),
-        ("a@straße.example", "a@xn--strae-oqa.example"),
-        ("a@日本.example", "a@xn--wgv71a.example"),
-    ],
-)
-def test_all_spellings_of_a_valid_address_normalise_to_one(address: str, normalised: str) -> None:
-    assert normalise(f" {address} ") == normalised
-    assert normalise(normalised) == normalised
-
-
-@pytest.mark.parametrize(
-    ("address", "same"),
-    [
-        ("jo+a@x.example", "jo@x.example"),
-        ("j.o.e+1@gmail.com", "joe@gmail.com"),
-        ("j.oe@googlemail.com", "joe@gmail.com"),
-    ],
-)
-def test_addresses_of_one_mailbox_have_one_key(address: str, same: str) -> None:
-    assert mailbox_key(address) == mailbox_key(same)
-    assert mailbox_key("j.oe@x.example") != mailbox_key("joe@x.example")
-
-
-def test_two_shops_store_different_hashes_of_an_address() -> None:
-    assert address_hash(1, "a@b.example") != address_hash(2, "a@b.example")
-
-
-def test_a_link_is_verified_with_the_key_that_signed_it_after_a_rotation() -> None:
-    for key in KEYS:
-        assert read_token(make_token(SUBSCRIPTION, key), KEYS) == SUBSCRIPTION
-    assert read_token(make_token(SUBSCRIPTION, KEYS[1]), KEYS[:1]) is None
-
-
-def test_a_link_does_not_contain_the_address() -> None:
-    assert "emma" not in make_token(SUBSCRIPTION, KEYS[0]).lower()
-
-
-@pytest.mark.parametrize("at", range(0, 96, 5))
-def test_a_modified_link_is_rejected(at: int) -> None:
-    token = make_token(SUBSCRIPTION, KEYS[0])
-    other = "B" if token[at] == "A" else "A"
-    assert read_token(token[:at] + other + token[at + 1 :], KEYS) is None
-
-
-@pytest.mark.parametrize("token", ["", "x", "=" * 96, "é" * 96, "A" * 97, "A" * 96])
-def test_a_malformed_link_is_rejected(token: str) -> None:
-    assert read_token(token, KEYS) is None
-
-
-@pytest.mark.parametrize(("rejected", "sent", "too_many"), [(4, 0, False), (5, 0, True), (5, 5, False), (60, 59, True)])
-def test_many_rejections_that_are_the_majority_are_too_many(rejected: int, sent: int, *, too_many: bool) -> None:
-    assert too_many_rejected(rejected, sent) is too_many

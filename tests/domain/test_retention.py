@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from wishcraft.domain.retention import Kind, cutoffs, is_compliance
+from wishcraft.domain.retention import DataKind, cutoffs, is_compliance
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,7 @@ def test_nothing_else_is_compliance(action: str) -> None:
 
 def test_a_cutoff_is_counted_in_days_of_24_hours() -> None:
     now = datetime(2026, 3, 8, 7, tzinfo=UTC)  # the day on which New York's clocks go forward
-    assert cutoffs({Kind.AUDIT: 30, Kind.RUNS: 1}, now) == {
-        Kind.AUDIT: now - timedelta(hours=720),
-        Kind.RUNS: datetime(2026, 3, 7, 7, tzinfo=UTC),
+    assert cutoffs({DataKind.AUDIT: 30, DataKind.RUNS: 1}, now) == {
+        DataKind.AUDIT: now - timedelta(hours=720),
+        DataKind.RUNS: datetime(2026, 3, 7, 7, tzinfo=UTC),
     }

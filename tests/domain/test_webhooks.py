@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from wishcraft.domain.webhooks import MAX_ATTEMPTS, Priority, priority_of, retry_delay, wait_delay
+from wishcraft.domain.webhooks import MAX_ATTEMPTS, TopicPriority, priority_of, retry_delay, wait_delay
 
 
 def longest(_least: float, most: float) -> float:
@@ -29,4 +29,4 @@ def test_what_waits_for_shopify_waits_as_long_as_it_has_waited_at_most(age: int,
 
 
 def test_topic_that_is_not_subscribed_to_has_low_priority() -> None:
-    assert (priority_of("orders/create"), priority_of("carts/create")) == (Priority.HIGH, Priority.LOW)
+    assert (priority_of("orders/create"), priority_of("carts/create")) == (TopicPriority.HIGH, TopicPriority.LOW)

@@ -6,7 +6,7 @@ import pytest
 
 from deployments.sandbox.shopify.inventory import Variant
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.support.api import SHOP, Visitor
+from tests.support.api import SHOP, Shopper
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def variant(simulator: Simulator) -> Variant:
 
 
 @pytest.fixture
-async def slug(emma: Visitor, variant: Variant) -> str:
+async def slug(emma: Shopper, variant: Variant) -> str:
     """The slug of a public registry of Emma's, whose only item is that variant."""
     slug = await emma.create()
     added = await emma.send("POST", f"/api/registries/{slug}/items", {"variant_id": variant.variant_id})

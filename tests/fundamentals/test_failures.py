@@ -13,7 +13,7 @@ import httpx
 from psycopg import Connection
 
 from deployments.sandbox.shopify.inventory import Variant
-from tests.support.api import Visitor, problem
+from tests.support.api import Shopper, problem
 from tests.support.job_processes import command, environment
 from tests.support.outages import postgresql_unavailable, recovered
 from tests.support.valkey import OwnValkey
@@ -30,7 +30,7 @@ Demo = Connection[tuple[Any, ...]]
 async def test_without_redis_registries_are_read_and_changed_in_postgresql(
     client_on_own_valkey: httpx.AsyncClient, own_valkey: OwnValkey, signed: Callable[..., str]
 ) -> None:
-    emma, guest = Visitor(client_on_own_valkey, signed, 7_100_000_000_001), Visitor(client_on_own_valkey, signed)
+    emma, guest = Shopper(client_on_own_valkey, signed, 7_100_000_000_001), Shopper(client_on_own_valkey, signed)
     slug = await emma.create(title="Before")
     own_valkey.pause()  # it keeps the old entry, and does not answer
     read = await guest.read(slug)
@@ -44,7 +44,7 @@ async def test_without_redis_registries_are_read_and_changed_in_postgresql(
 
 
 async def test_without_postgresql_cached_registries_are_read_and_changes_get_503(
-    emma: Visitor, guest: Visitor, slug: str, settings: Settings
+    emma: Shopper, guest: Shopper, slug: str, settings: Settings
 ) -> None:
     with postgresql_unavailable(settings):
         read = await guest.read(slug)
@@ -57,7 +57,7 @@ async def test_without_postgresql_cached_registries_are_read_and_changes_get_503
 
 
 async def test_killed_sync_leaves_no_old_price_and_the_next_run_completes_it(
-    guest: Visitor, slug: str, variant: Variant, settings: Settings, resources: Resources, shop: ShopRef
+    guest: Shopper, slug: str, variant: Variant, settings: Settings, resources: Resources, shop: ShopRef
 ) -> None:
     assert (await guest.read(slug)).headers["x-cache"] == "hit"
     variant.price = Decimal(25)

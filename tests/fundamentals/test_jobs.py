@@ -21,7 +21,7 @@ from flows.registry_report import registry_report
 from flows.send_invitations import send_invitations
 from flows.send_reminders import send_reminders
 from flows.sync_inventory import sync_inventory
-from tests.support.api import SHOP, Visitor, public_slug
+from tests.support.api import SHOP, Shopper, public_slug
 from tests.support.invitations import link_in
 from tests.support.prefect_artifacts import summary_of
 from wishcraft.settings import Settings
@@ -35,14 +35,14 @@ def settings(settings_with_mail: Settings) -> Settings:
     return settings_with_mail
 
 
-async def test_cache_warm_makes_the_first_read_of_a_registry_a_hit(guest: Visitor, demo: Demo) -> None:
+async def test_cache_warm_makes_the_first_read_of_a_registry_a_hit(guest: Shopper, demo: Demo) -> None:
     slug = public_slug(demo)  # in PostgreSQL only: nothing has read it
     state = await cache_warm([SHOP], return_state=True)
     assert state.is_completed(), state.message
     assert (await guest.read(slug)).headers["x-cache"] == "hit"
 
 
-async def test_sync_brings_a_new_price_in_shopify_to_every_reader(guest: Visitor, slug: str, variant: Variant) -> None:
+async def test_sync_brings_a_new_price_in_shopify_to_every_reader(guest: Shopper, slug: str, variant: Variant) -> None:
     assert (await guest.read(slug)).json()["items"][0]["price"] == "20.00"
     variant.price = Decimal(25)
     state = await sync_inventory([SHOP], return_state=True)
@@ -52,7 +52,7 @@ async def test_sync_brings_a_new_price_in_shopify_to_every_reader(guest: Visitor
 
 
 async def test_reminder_mail_arrives_a_week_before_the_event_and_only_once(
-    emma: Visitor, client: httpx.AsyncClient, mailbox: Mailbox
+    emma: Shopper, client: httpx.AsyncClient, mailbox: Mailbox
 ) -> None:
     today = datetime.now(UTC).date()
     await emma.create(event_date=str(today + timedelta(days=8)), co_registrants=[])

@@ -9,12 +9,12 @@ from typing import Any
 
 from psycopg import Connection
 
-from tests.support.api import WEDDING, Visitor, problem, public_slug
+from tests.support.api import WEDDING, Shopper, problem, public_slug
 
 Demo = Connection[tuple[Any, ...]]
 
 
-async def test_customer_creates_a_registry_that_guests_can_read(emma: Visitor, guest: Visitor) -> None:
+async def test_customer_creates_a_registry_that_guests_can_read(emma: Shopper, guest: Shopper) -> None:
     created = await emma.send("POST", "/api/registries", WEDDING)
     assert created.status_code == 201
     read = await guest.read(created.json()["slug"])
@@ -23,7 +23,7 @@ async def test_customer_creates_a_registry_that_guests_can_read(emma: Visitor, g
     assert "emma.reed@example.com" not in read.text  # guests see first names only
 
 
-async def test_first_read_fills_the_cache_and_the_next_one_is_a_hit(guest: Visitor, demo: Demo) -> None:
+async def test_first_read_fills_the_cache_and_the_next_one_is_a_hit(guest: Shopper, demo: Demo) -> None:
     slug = public_slug(demo)
     first, second = await guest.read(slug), await guest.read(slug)
     assert (first.headers["x-cache"], second.headers["x-cache"]) == ("miss", "hit")
@@ -32,7 +32,7 @@ async def test_first_read_fills_the_cache_and_the_next_one_is_a_hit(guest: Visit
     assert (unchanged.status_code, unchanged.content) == (304, b"")
 
 
-async def test_change_is_visible_to_the_next_reader(emma: Visitor, guest: Visitor, slug: str) -> None:
+async def test_change_is_visible_to_the_next_reader(emma: Shopper, guest: Shopper, slug: str) -> None:
     before = await guest.read(slug)
     changed = await emma.send("PATCH", f"/api/registries/{slug}", {"title": "New"}, if_match=before.headers["etag"])
     assert changed.status_code == 200
@@ -44,7 +44,7 @@ async def test_change_is_visible_to_the_next_reader(emma: Visitor, guest: Visito
     assert (await guest.read(slug)).json()["title"] == "New"
 
 
-async def test_access_code_unlocks_a_registry_for_the_guest_who_knows_it(emma: Visitor, guest: Visitor) -> None:
+async def test_access_code_unlocks_a_registry_for_the_guest_who_knows_it(emma: Shopper, guest: Shopper) -> None:
     slug = await emma.create(visibility="password", access_code="tulip-canoe-amber")
     assert problem(await guest.read(slug)) == (403, "access-code-required")
     refused = await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": "wrong-guess"})

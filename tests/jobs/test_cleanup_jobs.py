@@ -21,7 +21,7 @@ from tasks.cleanup import delete_expired
 from tasks.runtime.progress import STOPPING
 from tasks.runtime.run_cleanup import delete_runs
 from wishcraft.cache.keys import SessionName
-from wishcraft.domain.retention import Bounds, Kind
+from wishcraft.domain.retention import Bounds, DataKind
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import no_checkpoint
@@ -166,11 +166,11 @@ async def test_stopping_run_deletes_nothing_more(demo: Demo) -> None:
             await client.set_flow_run_state(UUID(flow_run.id), Running(name=STOPPING), force=True)
         now = datetime.now(UTC)
         return await delete_expired(
-            [Kind.AUDIT], before={Kind.AUDIT: now}, bounds=Bounds(5, now + timedelta(minutes=1))
+            [DataKind.AUDIT], before={DataKind.AUDIT: now}, bounds=Bounds(5, now + timedelta(minutes=1))
         )
 
     before = count_logs(demo)
-    assert await stopping() == [WorkResult(Kind.AUDIT, stopped=True)]
+    assert await stopping() == [WorkResult(DataKind.AUDIT, stopped=True)]
     assert count_logs(demo) == before
 
 

@@ -18,7 +18,7 @@ from tests.mail.test_invitation_content import compose as compose_invitation
 from tests.mail.test_reminder_content import compose as compose_reminder
 from tests.mail.test_reminder_content import item
 from tests.mail.test_translations import mails as translated_mails
-from tests.support.api import Visitor, public_slug
+from tests.support.api import Shopper, public_slug
 from tests.support.demo_reports import maintenance_reports
 from tests.support.http_server import served
 from tests.support.looks import chromium, find_faults, open_page
@@ -153,7 +153,7 @@ async def through(browser: Browser, client: httpx.AsyncClient, path: str, ready:
 
 
 async def test_page_of_a_registry(
-    browser: Browser, guest: Visitor, emma: Visitor, demo: Connection[tuple[Any, ...]]
+    browser: Browser, guest: Shopper, emma: Shopper, demo: Connection[tuple[Any, ...]]
 ) -> None:
     slug = public_slug(demo)
     demo.execute(

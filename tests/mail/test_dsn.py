@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from wishcraft.domain.mail_events import MailOutcome, MailReference, MailTable, derive_keys, make_token
+from wishcraft.domain.mail_events import MailOutcome
+from wishcraft.domain.mail_references import MailReference, MailTable, derive_keys, make_token
 from wishcraft.mail.events.dsn import read_report, reference_of
 
 [KEY] = derive_keys(["key"])

@@ -18,12 +18,12 @@ from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.errors import (
     AddressRejected,
     ConfigurationError,
-    MailOutcomeUnknown,
+    MailAcceptanceUnknown,
     MailRejected,
     MailUnavailable,
     SenderRejected,
 )
-from wishcraft.mail.mailer import Mail, Mailer, Picture
+from wishcraft.mail.mailer import InlineImage, Mail, Mailer
 from wishcraft.mail.providers import http_api
 from wishcraft.mail.providers.configuration import parse_sendgrid, parse_ses
 from wishcraft.mail.providers.sendgrid import SendGridMailer
@@ -38,7 +38,7 @@ MAIL = Mail(
     text="Hello",
     html="<p>Hello</p>",
     message_id="<one@maple-and-pine.myshopify.com>",
-    pictures=[Picture("gift", b"png")],
+    inline_images=[InlineImage("gift", b"png")],
     reference="r-1f-2a-abcdefghijklmnop",
 )
 
@@ -107,8 +107,8 @@ def sendgrid_error(status: int, field: str | None = None) -> Response:
         (Response('{"__type": "com.amazon#MessageRejected"}', 400), MailRejected, "400 MessageRejected"),
         (Response(f"<p>{EMMA}</p>", 413), MailRejected, "413"),
         (Response(status_code=302, headers={"location": "https://other.example"}), SenderRejected, "302"),
-        (ses_error(500, "InternalFailure"), MailOutcomeUnknown, "500"),
-        (Response("gateway", 504), MailOutcomeUnknown, "504"),
+        (ses_error(500, "InternalFailure"), MailAcceptanceUnknown, "500"),
+        (Response("gateway", 504), MailAcceptanceUnknown, "504"),
         (ses_error(503, "ServiceUnavailable"), MailUnavailable, "503"),
     ],
 )
@@ -131,7 +131,7 @@ async def test_each_answer_of_ses_has_its_error(
         (sendgrid_error(408), MailUnavailable, "408"),
         (sendgrid_error(413), MailRejected, "413"),
         (Response("[]", 400), MailRejected, "400"),
-        (sendgrid_error(500), MailOutcomeUnknown, "500"),
+        (sendgrid_error(500), MailAcceptanceUnknown, "500"),
         (sendgrid_error(503), MailUnavailable, "503"),
     ],
 )

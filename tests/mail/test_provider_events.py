@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.support.mail_events import sendgrid_event, ses_event
-from wishcraft.domain.mail_events import MailEvent, MailOutcome, MailReference, MailTable, derive_keys, make_token
+from wishcraft.domain.mail_events import MailEvent, MailOutcome
+from wishcraft.domain.mail_references import MailReference, MailTable, derive_keys, make_token
 from wishcraft.mail.events.sendgrid import read_sendgrid
 from wishcraft.mail.events.ses import read_ses
 

@@ -15,13 +15,13 @@ from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.errors import (
     AddressRejected,
     ConfigurationError,
-    MailOutcomeUnknown,
+    MailAcceptanceUnknown,
     MailPostponed,
     MailRejected,
     MailUnavailable,
     SenderRejected,
 )
-from wishcraft.mail.mailer import Mail, Mailer, Picture
+from wishcraft.mail.mailer import InlineImage, Mail, Mailer
 from wishcraft.mail.providers.configuration import parse_sendgrid, parse_ses
 from wishcraft.mail.providers.sendgrid import SendGridMailer
 from wishcraft.mail.providers.ses import SesMailer
@@ -88,7 +88,7 @@ async def provider(
 
 async def test_an_accepted_mail_arrives_as_it_was_composed(provider: Provider, mailbox: Mailbox) -> None:
     png = b"\x89PNG\r\n\x1a\n" + bytes(64)
-    await provider.mailer.send(mail(subject="Zoës Hochzeit: 結婚 🎁", pictures=[Picture("gift", png)]))
+    await provider.mailer.send(mail(subject="Zoës Hochzeit: 結婚 🎁", inline_images=[InlineImage("gift", png)]))
     received = mailbox.messages[0]
     message = received.parsed
     assert received.recipients == ["emma@example.com"]
@@ -153,7 +153,7 @@ async def test_mails_are_sent_concurrently(provider: Provider, mailbox: Mailbox)
 
 async def test_a_mail_over_the_size_limit_is_rejected_for_good(provider: Provider, mailbox: Mailbox) -> None:
     with pytest.raises(MailRejected) as caught:
-        await provider.mailer.send(mail(pictures=[Picture("gift", bytes(31 * 2**20))]))
+        await provider.mailer.send(mail(inline_images=[InlineImage("gift", bytes(31 * 2**20))]))
     assert caught.type is MailRejected
     assert not mailbox.messages
 
@@ -166,8 +166,8 @@ async def test_a_mail_over_the_size_limit_is_rejected_for_good(provider: Provide
         ("unverified", (None, SenderRejected, SenderRejected)),
         ("unavailable", (None, MailUnavailable, MailUnavailable)),
         ("defer", (MailPostponed, None, None)),
-        ("fail", (None, MailOutcomeUnknown, MailOutcomeUnknown)),
-        ("drop", (MailOutcomeUnknown, MailOutcomeUnknown, MailOutcomeUnknown)),
+        ("fail", (None, MailAcceptanceUnknown, MailAcceptanceUnknown)),
+        ("drop", (MailAcceptanceUnknown, MailAcceptanceUnknown, MailAcceptanceUnknown)),
     ],
 )
 async def test_each_fault_has_its_error_without_the_address(
@@ -191,7 +191,7 @@ async def test_a_provider_that_hangs_leaves_the_outcome_unknown(
 ) -> None:
     provider.set_fault("hang", 1)
     hasty = make_mailer(provider.name, mail_urls[provider.name], seconds=3)
-    with pytest.raises(MailOutcomeUnknown):
+    with pytest.raises(MailAcceptanceUnknown):
         await hasty.send(mail())
     await hasty.close()
     await provider.mailer.send(mail())

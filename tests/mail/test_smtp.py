@@ -14,7 +14,7 @@ from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.errors import (
     AddressRejected,
     ConfigurationError,
-    MailOutcomeUnknown,
+    MailAcceptanceUnknown,
     MailPostponed,
     MailRejected,
     MailUnavailable,
@@ -131,7 +131,7 @@ async def test_refusal_shows_the_reply_codes_and_never_the_address(
 
 async def test_lost_reply_means_outcome_unknown(mailer: SmtpMailer, mailbox: Mailbox) -> None:
     mailbox.set_fault(Fault(FaultKind.DROP, remaining=1))
-    with pytest.raises(MailOutcomeUnknown):
+    with pytest.raises(MailAcceptanceUnknown):
         await mailer.send(mail())
     assert len(mailbox.messages) == 1
     await mailer.send(mail())
@@ -141,7 +141,7 @@ async def test_lost_reply_means_outcome_unknown(mailer: SmtpMailer, mailbox: Mai
 async def test_server_that_hangs_means_outcome_unknown(mailer: SmtpMailer, mailbox: Mailbox) -> None:
     mailbox.set_fault(Fault(FaultKind.HANG, remaining=1))
     mailer._timeout = 3
-    with pytest.raises(MailOutcomeUnknown):
+    with pytest.raises(MailAcceptanceUnknown):
         await mailer.send(mail())
     mailer._timeout = PATIENCE_SECONDS
     await mailer.send(mail())

@@ -12,7 +12,7 @@ from tests.support.connections import listening
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.errors import (
     AddressRejected,
-    MailOutcomeUnknown,
+    MailAcceptanceUnknown,
     MailPostponed,
     MailRejected,
     MailUnavailable,
@@ -86,7 +86,7 @@ async def test_answer_to_the_mail_that_has_no_meaning_leaves_the_outcome_unknown
     script = Script({".": reply})
     async with conversation(script) as mailer:
         for _ in range(2):
-            with pytest.raises(MailOutcomeUnknown):
+            with pytest.raises(MailAcceptanceUnknown):
                 await mailer.send(MAIL)
     assert (script.connections, script.received.count(".")) == (2, 2)
 

@@ -12,7 +12,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po
 from jinja2 import Environment
 
-from api import registry_page
+from api import registry_html
 from deployments.sandbox.processes import ROOT
 from tests.mail.test_reminder_content import item, registry
 from wishcraft.domain.languages import Language
@@ -50,7 +50,7 @@ def used_texts() -> set[str]:
         reminder.CONFIRMED, invitation.SUBJECT, invitation.NAMELESS, link_pages.YOUR_ADDRESS,
         data_request.SUBJECT,
     )  # fmt: skip
-    found |= {*registry_page.TEXTS, *constants, *invitation.STATEMENTS.values(), *invitation.REGISTRIES.values()}
+    found |= {*registry_html.TEXTS, *constants, *invitation.STATEMENTS.values(), *invitation.REGISTRIES.values()}
     for page in link_pages.ALL:
         found |= {page.title, page.text, *page.buttons}
     return found

@@ -99,7 +99,7 @@ async def test_too_large_requests_and_answers_and_paths_that_lead_out_are_refuse
         assert (await living.http.get(f"{PATH}/a")).status_code == 502
 
 
-async def test_visitor_reads_and_customer_writes_through_the_proxy(
+async def test_guest_reads_and_customer_writes_through_the_proxy(
     client: httpx.AsyncClient, demo: Connection[tuple[Any, ...]], generous_limits: None
 ) -> None:
     assert generous_limits is None

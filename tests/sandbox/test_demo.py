@@ -11,7 +11,7 @@ from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import seed, write_demo_info
 from deployments.sandbox.demo_history import HistoryGenerator
 from deployments.sandbox.demo_rows import ACCESS_CODE, ShopRowGenerator
-from wishcraft.domain.guest_events import AnalyticsType
+from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]

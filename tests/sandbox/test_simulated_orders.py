@@ -1,4 +1,4 @@
-"""Orders of the simulator: stock follows them, webhooks tell of them, and registries move."""
+"""Orders of the simulator: stock follows them, webhooks report them, and registries move."""
 
 from functools import partial
 from typing import Any
@@ -10,7 +10,7 @@ from psycopg import Connection
 from deployments.sandbox.shopify.order import Customer
 from deployments.sandbox.shopify.orders import WantedLine
 from deployments.sandbox.shopify.simulator import Options, Simulator
-from tests.support.api import SHOP, Visitor, public_slug
+from tests.support.api import SHOP, Shopper, public_slug
 from tests.support.living_shop import PROMPT, App, consume, living_shop
 from tests.support.waiting import wait_until
 from wishcraft.domain.registries import PurchaseStatus
@@ -22,7 +22,7 @@ SECOND = 1_790_000_000
 
 
 async def test_order_of_the_simulator_changes_what_the_api_answers(
-    client: httpx.AsyncClient, guest: Visitor, resources: Resources, demo: Demo, generous_limits: None
+    client: httpx.AsyncClient, guest: Shopper, resources: Resources, demo: Demo, generous_limits: None
 ) -> None:
     assert generous_limits is None
     demo.execute("TRUNCATE webhook_events")

@@ -12,7 +12,7 @@ from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.shopify.simulator import Simulator
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.keys import SessionName
-from wishcraft.domain.retention import Bounds, Kind
+from wishcraft.domain.retention import Bounds, DataKind
 from wishcraft.errors import CacheUnavailable, MailUnavailable, RunStopped
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes
@@ -144,7 +144,7 @@ async def test_rows_deleted_before_a_cleanup_stops_are_counted(
     before = one(demo, "SELECT count(*) FROM sessions")
     bounds = Bounds(2, now + timedelta(minutes=10))
     with pytest.raises(RunStopped):
-        await clean_table(resources, Kind.SESSIONS, now, bounds, checkpoint=StopAt(3), changes=changes)
+        await clean_table(resources, DataKind.SESSIONS, now, bounds, checkpoint=StopAt(3), changes=changes)
     assert changes == {"old": 4, "deleted": 4}
     assert one(demo, "SELECT count(*) FROM sessions") == before - 4
 

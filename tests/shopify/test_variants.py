@@ -256,10 +256,10 @@ async def test_nul_characters_are_removed_from_texts(world: World) -> None:
     change(world, number, product_title="A\0 vase", variant_title="\0Sage", handle="a-\0vase")
     described = (await describe_variants(world.client, SHOP, [number]))[number]
     assert described
-    reading, picture = described
+    reading, image = described
     assert (reading.product_title, reading.variant_title, reading.handle) == ("A vase", "Sage", "a-vase")
-    assert picture
-    assert picture.endswith("/images/a-vase.svg")
+    assert image
+    assert image.endswith("/images/a-vase.svg")
 
 
 async def test_bulk_operation_that_completes_without_its_file_is_not_an_empty_shop(world: World) -> None:
@@ -296,7 +296,7 @@ async def test_completed_operation_without_a_file_must_say_that_it_selected_noth
             await read_all_in_bulk(world)
 
 
-async def test_variant_with_a_malformed_picture_is_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_variant_with_a_malformed_image_is_left_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     bad, good = world.ids(2)
     ids = [to_global("ProductVariant", number) for number in (bad, good)]
     answer = await world.client.query(SHOP, DESCRIBE_VARIANTS, {"ids": ids})

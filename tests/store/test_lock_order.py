@@ -11,7 +11,7 @@ from psycopg import Connection
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.support.waiting import wait_until
-from wishcraft.domain.guest_events import AnalyticsType
+from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.domain.reminders import ReminderKind
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings

@@ -8,7 +8,7 @@ from psycopg import Connection
 from sqlalchemy import text
 
 from tests.support.demo_data import DemoData
-from wishcraft.domain.retention import Kind, is_compliance
+from wishcraft.domain.retention import DataKind, is_compliance
 from wishcraft.settings import Settings
 from wishcraft.store import retention
 from wishcraft.store.engine import Database
@@ -17,20 +17,20 @@ from wishcraft.store.schema.history import IS_COMPLIANCE
 Demo = Connection[tuple[Any, ...]]
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 INDEXES = {
-    Kind.AUDIT: "ix_audit_logs_find_old_ordinary",
-    Kind.COMPLIANCE: "ix_audit_logs_find_old_compliance",
-    Kind.WEBHOOKS: "ix_webhook_events_find_handled",
-    Kind.PAYLOADS: "ix_webhook_events_find_payloads",
-    Kind.ORDERS: "ix_orders_find_old",
-    Kind.PRODUCTS: "ix_product_versions_find_old",
-    Kind.STOCK: "ix_inventory_items_find_old",
-    Kind.ANALYTICS: "ix_analytics_events_find_old",
-    Kind.VIEWS: "ix_registry_views_find_old",
-    Kind.MINUTES: "pk_service_minutes",
-    Kind.INVITATIONS: "ix_invitations_find_expired",
-    Kind.COUNTED: "ix_counted_invitations_find_expired",
-    Kind.IDEMPOTENCY: "ix_idempotency_keys_find_expired",
-    Kind.SESSIONS: "ix_sessions_find_expired",
+    DataKind.AUDIT: "ix_audit_logs_find_old_ordinary",
+    DataKind.COMPLIANCE: "ix_audit_logs_find_old_compliance",
+    DataKind.WEBHOOKS: "ix_webhook_events_find_handled",
+    DataKind.PAYLOADS: "ix_webhook_events_find_payloads",
+    DataKind.ORDERS: "ix_orders_find_old",
+    DataKind.PRODUCTS: "ix_product_versions_find_old",
+    DataKind.STOCK: "ix_inventory_items_find_old",
+    DataKind.ANALYTICS: "ix_analytics_events_find_old",
+    DataKind.VIEWS: "ix_registry_views_find_old",
+    DataKind.MINUTES: "pk_service_minutes",
+    DataKind.INVITATIONS: "ix_invitations_find_expired",
+    DataKind.COUNTED: "ix_counted_invitations_find_expired",
+    DataKind.IDEMPOTENCY: "ix_idempotency_keys_find_expired",
+    DataKind.SESSIONS: "ix_sessions_find_expired",
 }
 ROWS = 20_000
 EMPTY = """
@@ -86,7 +86,7 @@ def fill(demo: Demo) -> None:
     demo.execute("ANALYZE")
 
 
-async def plan(database: Database, statement: str, kind: Kind, before: datetime) -> str:
+async def plan(database: Database, statement: str, kind: DataKind, before: datetime) -> str:
     query = text("EXPLAIN " + statement.format(retention._AGING[kind]))
     async with database.transaction() as session:
         lines = await session.scalars(query, {"before": before, "limit": 1000})
@@ -96,7 +96,7 @@ async def plan(database: Database, statement: str, kind: Kind, before: datetime)
 @pytest.mark.parametrize("age", [timedelta(0), timedelta(minutes=ROWS / 2), timedelta(minutes=ROWS + 1)])
 @pytest.mark.parametrize("kind", INDEXES)
 async def test_a_batch_uses_its_index_whether_all_rows_or_none_are_expired(
-    database: Database, kind: Kind, age: timedelta
+    database: Database, kind: DataKind, age: timedelta
 ) -> None:
     lines = await plan(database, retention._DELETE, kind, NOW - age)
     assert INDEXES[kind] in lines, lines
@@ -104,8 +104,8 @@ async def test_a_batch_uses_its_index_whether_all_rows_or_none_are_expired(
     assert "Sort" not in lines, lines
 
 
-@pytest.mark.parametrize("kind", sorted(set(INDEXES) - {Kind.VIEWS}))  # they count days: all but a few are old
-async def test_a_count_of_few_rows_uses_the_index(database: Database, kind: Kind) -> None:
+@pytest.mark.parametrize("kind", sorted(set(INDEXES) - {DataKind.VIEWS}))  # they count days: all but a few are old
+async def test_a_count_of_few_rows_uses_the_index(database: Database, kind: DataKind) -> None:
     lines = await plan(database, retention._COUNT, kind, NOW - timedelta(minutes=ROWS - 10))
     assert INDEXES[kind] in lines, lines
 
@@ -123,4 +123,4 @@ async def test_a_count_stops_at_its_limit(database: Database, monkeypatch: pytes
     monkeypatch.setattr(retention, "MAX_COUNTED", 1000)
     async with database.repeatable_read() as session:
         assert (await session.execute(text("SELECT count(*) FROM sessions"))).scalar_one() == ROWS
-        assert await retention.count_old(session, Kind.SESSIONS, NOW) == 1000
+        assert await retention.count_old(session, DataKind.SESSIONS, NOW) == 1000

@@ -31,7 +31,7 @@ WEDDING: Final[dict[str, Any]] = {
 MAX_IDLE_APPS: Final = 4
 
 
-class Visitor:
+class Shopper:
     """A caller through the app proxy: a logged-in customer, or a guest."""
 
     def __init__(

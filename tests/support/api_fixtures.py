@@ -16,7 +16,7 @@ from psycopg import Connection
 from sqlalchemy import make_url
 
 from deployments.sandbox.demo import add_key
-from tests.support.api import SHOP, Visitor, app_state_of, open_api_client
+from tests.support.api import SHOP, Shopper, app_state_of, open_api_client
 from tests.support.failing_proxy import FailingProxy
 from tests.support.patient_api import raise_limits, raise_limits_of_redis
 from tests.support.valkey import OwnValkey
@@ -130,18 +130,18 @@ def token(settings: Settings) -> Callable[..., dict[str, str]]:
 
 
 @pytest.fixture
-def guest(client: httpx.AsyncClient, signed: Callable[..., str]) -> Visitor:
+def guest(client: httpx.AsyncClient, signed: Callable[..., str]) -> Shopper:
     """A guest of `SHOP`."""
-    return Visitor(client, signed)
+    return Shopper(client, signed)
 
 
 @pytest.fixture
-def emma(client: httpx.AsyncClient, signed: Callable[..., str]) -> Visitor:
+def emma(client: httpx.AsyncClient, signed: Callable[..., str]) -> Shopper:
     """A customer of `SHOP` who has no registry yet."""
-    return Visitor(client, signed, 7_100_000_000_001)
+    return Shopper(client, signed, 7_100_000_000_001)
 
 
 @pytest.fixture
-def hugo(client: httpx.AsyncClient, signed: Callable[..., str]) -> Visitor:
+def hugo(client: httpx.AsyncClient, signed: Callable[..., str]) -> Shopper:
     """Another customer of `SHOP`."""
-    return Visitor(client, signed, 7_100_000_000_002)
+    return Shopper(client, signed, 7_100_000_000_002)

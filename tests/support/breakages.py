@@ -62,7 +62,7 @@ class Run(NamedTuple):
 
 
 _COHERENCE: Final = "tests/cache/test_coherence.py"
-_PRODUCTS: Final = "tests/cache/test_products.py"
+_VARIANTS: Final = "tests/cache/test_variants.py"
 _WRITE: Final = "tests/services/registries/test_write.py"
 _OUTAGES: Final = "tests/api/test_outages.py"
 _CHANGES: Final = "tests/api/test_conditional_changes.py"
@@ -98,26 +98,26 @@ BREAKAGES: Final = (
         "return entry if entry and entry.header.era == self._server.era else None",
         "return entry", (f"{_COHERENCE}::test_entry_of_another_era_is_a_miss_and_is_replaced",),
     ),
-    # The product cache
+    # The cache of variants
     Breakage(
-        "an older reading replaces newer facts", "wishcraft/cache/product_scripts.py",
+        "an older reading replaces newer facts", "wishcraft/cache/variant_scripts.py",
         "has_newer = present_read_at >= read_at",
-        "has_newer = false", (f"{_PRODUCTS}::test_newest_reading_and_picture_stay_in_whatever_order_they_arrive",),
+        "has_newer = false", (f"{_VARIANTS}::test_newest_reading_and_image_stay_in_whatever_order_they_arrive",),
     ),
     Breakage(
-        "facts read before a restart are stored", "wishcraft/cache/product_scripts.py",
+        "facts read before a restart are stored", "wishcraft/cache/variant_scripts.py",
         "if redis.call('HGET', era, 'era') ~= string.sub(begin, 2) then",
-        "if false then", (f"{_PRODUCTS}::test_facts_of_another_era_are_missing_and_late_ones_are_refused",),
+        "if false then", (f"{_VARIANTS}::test_facts_of_another_era_are_missing_and_late_ones_are_refused",),
     ),
     Breakage(
-        "a look-up shows drafts", "wishcraft/domain/products.py",
+        "a look-up shows drafts", "wishcraft/domain/variants.py",
         "return self.reading if self.reading and self.reading.product_active else None",
         "return self.reading", ("tests/api/test_products.py::test_drafts_and_deleted_and_others_variants_are_unknown",),
     ),
     Breakage(
         "an added item counts as read now", "wishcraft/services/registries/items.py",
-        "facts.picture.url if facts.picture else None, facts.observed_at)",
-        "facts.picture.url if facts.picture else None, facts.observed_at.now(facts.observed_at.tzinfo))",
+        "facts.image.url if facts.image else None, facts.observed_at)",
+        "facts.image.url if facts.image else None, facts.observed_at.now(facts.observed_at.tzinfo))",
         ("tests/api/test_products.py::test_added_item_has_the_time_of_its_reading_for_the_sync",),
     ),
     # The steps of a write
@@ -295,12 +295,12 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "facts from before a webhook stay in Redis", "wishcraft/services/inventory/webhooks.py",
-        "            await resources.products.mark_outdated(shop_id, variants)\n",
+        "            await resources.variants.mark_outdated(shop_id, variants)\n",
         "            pass\n",
         (f"{_STOCK}/test_stock_webhooks.py::test_look_up_finds_the_new_stock_and_no_reading_from_before_is_kept",),
     ),
     Breakage(
-        "a released claim can settle a mail", "wishcraft/store/deliveries.py",
+        "a released claim can settle a mail", "wishcraft/store/outbox.py",
         "            table.attempts == claimed.attempt,\n",
         "", ("tests/services/reminders/test_send_together.py::test_a_claim_that_was_taken_back_cannot_settle",),
     ),
@@ -354,17 +354,17 @@ BREAKAGES: Final = (
     ),
     # Orders
     Breakage(
-        "a wish that is added after an order takes its lines", "wishcraft/services/purchases/claims.py",
+        "a wish that is added after an order takes its lines", "wishcraft/services/purchases/attribution.py",
         "and not item.is_hidden and item.created_at < moment + CLOCKS else", "and not item.is_hidden else",
         (_LATER_WEBHOOKS,),
     ),
     Breakage(
-        "a webhook undoes a dismissal", "wishcraft/services/purchases/claims.py",
+        "a webhook undoes a dismissal", "wishcraft/services/purchases/attribution.py",
         "if line.registry_id is not None or line.is_dismissed}", "if line.registry_id is not None}",
         (_LATER_WEBHOOKS,),
     ),
     Breakage(
-        "ordinary shopping is judged again", "wishcraft/services/purchases/claims.py",
+        "ordinary shopping is judged again", "wishcraft/services/purchases/attribution.py",
         "return waiting.claim != text if waiting else not is_judged", "return True", (_LATER_WEBHOOKS,),
     ),
     Breakage(

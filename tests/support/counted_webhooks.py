@@ -13,7 +13,7 @@ from wishcraft.errors import PayloadInvalid, ShopifyUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.consume import Consumer
-from wishcraft.services.webhooks.handling import Effect, Handler, Message
+from wishcraft.services.webhooks.handler_protocol import Effect, Handler, Message
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]

@@ -1,4 +1,4 @@
-"""The simulator beside an app in the same process: its orders, webhooks and visitors."""
+"""The simulator beside an app in the same process: its orders, webhooks and browsers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -67,7 +67,7 @@ class App:
 async def living_shop(
     app: httpx.AsyncBaseTransport | None, options: Options | None = None
 ) -> AsyncIterator[LivingShop]:
-    """A simulator whose webhooks and visitors go to this app."""
+    """A simulator whose webhooks and browsers go to this app."""
     url = None if app is None else "http://app.example"
     given = options or Options(habits=PROMPT)
     simulated = create_app(replace(given, app_url=url, app_transport=app))

@@ -13,7 +13,7 @@ from psycopg import Connection
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import registry_write
-from wishcraft.services.webhooks.handling import Handler, Message
+from wishcraft.services.webhooks.handler_protocol import Handler, Message
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 

@@ -23,7 +23,7 @@ from wishcraft.analytics.filters import TableName
 from wishcraft.analytics.question import parse_question
 from wishcraft.analytics.tables import TABLES, read_table
 from wishcraft.database_errors import translate_database_errors
-from wishcraft.domain.texts import is_storable
+from wishcraft.domain.storable_text import is_storable
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused, UnknownShop
 
 STATEMENT_SECONDS: Final = 60

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import groupby, takewhile
 from typing import Final
 
-from wishcraft.domain.texts import is_storable
+from wishcraft.domain.storable_text import is_storable
 from wishcraft.errors import QueryRefused
 
 SELECTS: Final = ("SELECT", "WITH", "VALUES", "TABLE")

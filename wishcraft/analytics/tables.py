@@ -9,7 +9,7 @@ from psycopg import Cursor
 from pyarrow import csv
 
 from wishcraft.analytics.filters import TableName
-from wishcraft.domain.guest_events import AnalyticsType
+from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.domain.registries import LIVE_PURCHASES
 
 _TEXT: Final = pa.dictionary(pa.int32(), pa.string())

@@ -20,7 +20,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from wishcraft.cache import keys, scripts
 from wishcraft.cache.batched_reader import BatchedReader
 from wishcraft.cache.circuit_breaker import CircuitBreaker
-from wishcraft.cache.script import Call, Script
+from wishcraft.cache.lua import Call, Script
 from wishcraft.cache.shared_connection import ErrorReply, SharedConnection
 from wishcraft.errors import CacheUnavailable
 

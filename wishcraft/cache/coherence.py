@@ -19,8 +19,8 @@ from wishcraft.cache import entries, keys, scripts
 from wishcraft.cache.client import Server
 from wishcraft.cache.counters import Counters
 from wishcraft.cache.entries import Entry, Header
-from wishcraft.cache.script import Call
-from wishcraft.cache.scripts import Outcome
+from wishcraft.cache.lua import Call
+from wishcraft.cache.scripts import FillOutcome
 from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, Quota
 from wishcraft.domain.view_score import weight
 from wishcraft.errors import CacheUnavailable
@@ -136,7 +136,7 @@ class CoherenceCommands:
 
     async def lease(
         self, shop_id: int, slugs: Iterable[str], *, seen: bytes = scripts.ANYTHING
-    ) -> dict[str, Lease | Outcome]:
+    ) -> dict[str, Lease | FillOutcome]:
         """A lease for each slug, or why there is none: CHANGED, LEASED or ON_HOLD. Take it before the load begins.
 
         Args:
@@ -172,10 +172,10 @@ class CoherenceCommands:
                 break
             await self._server.learn_era()  # this process has run no command yet, or the data was flushed
         refusals = {
-            scripts.CHANGED: Outcome.CHANGED,
-            scripts.LEASED: Outcome.LEASED,
-            scripts.ON_HOLD: Outcome.ON_HOLD,
-            scripts.OTHER_ERA: Outcome.ON_HOLD,
+            scripts.CHANGED: FillOutcome.CHANGED,
+            scripts.LEASED: FillOutcome.LEASED,
+            scripts.ON_HOLD: FillOutcome.ON_HOLD,
+            scripts.OTHER_ERA: FillOutcome.ON_HOLD,
         }
         return {
             slug: refusals.get(reply, Lease(token, era))
@@ -184,7 +184,7 @@ class CoherenceCommands:
 
     async def fill(
         self, shop_id: int, loaded: Mapping[str, tuple[Lease, Entry]], quota: Quota = UNCOUNTED
-    ) -> dict[str, Outcome]:
+    ) -> dict[str, FillOutcome]:
         """Store what was loaded under each lease, unless it is outdated; the leases end either way.
 
         A shop over its quota loses its least viewed entries, which may include one of these. A negative entry does not
@@ -204,8 +204,8 @@ class CoherenceCommands:
                     "index": shop.index,
                     "sizes": shop.sizes,
                     "usage": shop.usage,
-                    "products": shop.products,
-                    "product_sizes": shop.product_sizes,
+                    "variant_index": shop.variant_index,
+                    "variant_sizes": shop.variant_sizes,
                     "token": lease.token,
                     "slug": slug,
                     "packed": entries.pack(entry),
@@ -214,15 +214,15 @@ class CoherenceCommands:
                     "max_entries": max_entries,
                     "max_bytes": max_bytes,
                     "entry_prefix": shop.entry_prefix,
-                    "product_prefix": shop.product_prefix,
+                    "variant_prefix": shop.variant_prefix,
                     "index_ttl_ms": keys.INDEX_TTL_MS,
                     "usage_ttl_seconds": keys.USAGE_TTL_SECONDS,
                 }
             )
-        outcomes = [Outcome(reply.decode()) for reply in await self._server.run(scripts.FILL, calls)]
+        outcomes = [FillOutcome(reply.decode()) for reply in await self._server.run(scripts.FILL, calls)]
         if self._counters:
             for outcome, (_, entry) in zip(outcomes, loaded.values(), strict=True):
-                is_stored = outcome is Outcome.FILLED
+                is_stored = outcome is FillOutcome.FILLED
                 self._counters.count("cache_fills_total", outcome="stored" if is_stored else "refused")
                 if is_stored and entry.header.access_level is not AccessLevel.ABSENT:
                     hours = (entry.header.soft_expiry_ms - now_ms()) / 3_600_000
@@ -237,12 +237,12 @@ class CoherenceCommands:
             "index": shop.index,
             "sizes": shop.sizes,
             "usage": shop.usage,
-            "products": shop.products,
-            "product_sizes": shop.product_sizes,
+            "variant_index": shop.variant_index,
+            "variant_sizes": shop.variant_sizes,
             "max_entries": quota.entries,
             "max_bytes": quota.bytes,
             "entry_prefix": shop.entry_prefix,
-            "product_prefix": shop.product_prefix,
+            "variant_prefix": shop.variant_prefix,
             "usage_ttl_seconds": keys.USAGE_TTL_SECONDS,
             "most": EVICTIONS_PER_CALL,
         }

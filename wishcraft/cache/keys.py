@@ -1,4 +1,4 @@
-"""Every Redis key of the product and its time to live (TTL). No other module builds a key."""
+"""Every Redis key of WishCraft and its time to live (TTL). No other module builds a key."""
 
 import random
 import re
@@ -97,11 +97,11 @@ class ShopKeys:
     """A hash from slug to the bytes of its entry, with their sum under the empty slug."""
     usage: str
     """A hash of the shop's counters: reads by result, bytes sent, evictions."""
-    product_prefix: str
+    variant_prefix: str
     """The variant's id follows: its facts."""
-    products: str
+    variant_index: str
     """A sorted set: the ids of the variants with facts, by the time at which these expire (Unix time in ms)."""
-    product_sizes: str
+    variant_sizes: str
     """A hash from variant id to the bytes of its facts, with their sum under the empty id."""
 
 
@@ -117,9 +117,9 @@ def of_shop(shop_id: int) -> ShopKeys:
         index=f"{shop}:index",
         sizes=f"{shop}:sizes",
         usage=f"{shop}:usage",
-        product_prefix=f"{shop}:product:",
-        products=f"{shop}:products",
-        product_sizes=f"{shop}:product-sizes",
+        variant_prefix=f"{shop}:product:",
+        variant_index=f"{shop}:products",
+        variant_sizes=f"{shop}:product-sizes",
     )
 
 

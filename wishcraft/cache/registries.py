@@ -17,7 +17,7 @@ from wishcraft.cache.coherence import CoherenceCommands, Lease, now_ms
 from wishcraft.cache.counters import Counters
 from wishcraft.cache.entries import Entry, make_entry
 from wishcraft.cache.read_permit import ReadPermit, Trust
-from wishcraft.cache.scripts import Outcome
+from wishcraft.cache.scripts import FillOutcome
 from wishcraft.domain.cached_registry import UNCOUNTED, CachedRegistry
 from wishcraft.errors import CacheUnavailable
 
@@ -59,7 +59,7 @@ class CacheResult(NamedTuple):
 class RefillResult(NamedTuple):
     """What became of one slug of a refill."""
 
-    outcome: Outcome
+    outcome: FillOutcome
     entry: Entry | None = None
     """What was loaded; None if another reader holds the lease, or the server gives none."""
 
@@ -129,7 +129,7 @@ class RegistryCache(CoherenceCommands):
         """
         replies = await self.lease(shop_id, slugs)
         leases = {slug: lease for slug, lease in replies.items() if isinstance(lease, Lease)}
-        results = {slug: RefillResult(reply) for slug, reply in replies.items() if isinstance(reply, Outcome)}
+        results = {slug: RefillResult(reply) for slug, reply in replies.items() if isinstance(reply, FillOutcome)}
         try:
             registries = await load_many(list(leases)) if leases else {}
         except BaseException:
@@ -141,7 +141,7 @@ class RegistryCache(CoherenceCommands):
         quota = next((registry.quota for registry in registries.values()), UNCOUNTED)  # the shop's: all carry it
         filled = await self.fill(shop_id, loaded, quota)
         return results | {
-            slug: RefillResult(outcome if slug in registries else Outcome.NOT_FOUND, loaded[slug][1])
+            slug: RefillResult(outcome if slug in registries else FillOutcome.NOT_FOUND, loaded[slug][1])
             for slug, outcome in filled.items()
         }
 
@@ -167,16 +167,16 @@ class RegistryCache(CoherenceCommands):
     async def _take_turn(self, shop_id: int, slug: str, entry: Entry | None, load: Load) -> CacheResult:
         turn = self._turns[shop_id, slug] = asyncio.get_running_loop().create_future()
         try:
-            lease: Lease | Outcome = Outcome.ON_HOLD
+            lease: Lease | FillOutcome = FillOutcome.ON_HOLD
             with suppress(CacheUnavailable):
                 seen = entries.pack(entry._replace(body=b"")) if entry else b""  # its header
                 lease = (await self.lease(shop_id, [slug], seen=seen))[slug]
-                if lease is Outcome.CHANGED:
+                if lease is FillOutcome.CHANGED:
                     entry = await self.get(shop_id, slug) or entry
                     if entry and entry.header.soft_expiry_ms > now_ms():
                         return CacheResult(entry, CacheState.HIT)
                     lease = (await self.lease(shop_id, [slug]))[slug]
-            if lease is Outcome.ON_HOLD:
+            if lease is FillOutcome.ON_HOLD:
                 turn.set_result(False)
             if isinstance(lease, Lease):
                 try:
@@ -188,7 +188,7 @@ class RegistryCache(CoherenceCommands):
                     raise
             if entry:
                 return CacheResult(entry, CacheState.STALE)
-            if lease is Outcome.LEASED and (entry := await self._wait_for_fill(shop_id, slug)):
+            if lease is FillOutcome.LEASED and (entry := await self._wait_for_fill(shop_id, slug)):
                 return CacheResult(entry, CacheState.HIT)
             return await self._bypass(load)
         finally:

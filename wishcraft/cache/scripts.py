@@ -3,10 +3,10 @@
 from enum import StrEnum
 from typing import Final
 
-from wishcraft.cache.script import Script
+from wishcraft.cache.lua import Script
 
 
-class Outcome(StrEnum):
+class FillOutcome(StrEnum):
     """The result of an attempt to fill one entry."""
 
     FILLED = "filled"
@@ -148,14 +148,14 @@ LEASE: Final = Script(
 # none, its least viewed entry, whose slug it returns, and counts it. Uses the variables of the script around it. Sizes
 # whose list Redis has evicted are forgotten first: they would evict for what is not there.
 _EVICT: Final = """
-    local entries, variants = redis.call('ZCARD', index), redis.call('ZCARD', products)
-    for list, sizes_of in pairs({[index] = sizes, [products] = product_sizes}) do
+    local entries, variants = redis.call('ZCARD', index), redis.call('ZCARD', variant_index)
+    for list, sizes_of in pairs({[index] = sizes, [variant_index] = variant_sizes}) do
         if redis.call('EXISTS', list) == 0 then
             redis.call('DEL', sizes_of)
         end
     end
     local bytes = tonumber(redis.call('HGET', sizes, '') or 0)
-    local product_bytes = tonumber(redis.call('HGET', product_sizes, '') or 0)
+    local variant_bytes = tonumber(redis.call('HGET', variant_sizes, '') or 0)
     max_entries, max_bytes = tonumber(max_entries), tonumber(max_bytes)
     local function take_size(hash, name)
         local size = redis.call('HGET', hash, name)
@@ -168,9 +168,9 @@ _EVICT: Final = """
     end
     local function evict(own_slug)
         if variants > 0 then
-            local soonest = redis.call('ZPOPMIN', products)[1]
-            variants, product_bytes = variants - 1, product_bytes - take_size(product_sizes, soonest)
-            redis.call('DEL', product_prefix .. soonest)
+            local soonest = redis.call('ZPOPMIN', variant_index)[1]
+            variants, variant_bytes = variants - 1, variant_bytes - take_size(variant_sizes, soonest)
+            redis.call('DEL', variant_prefix .. soonest)
             return
         end
         local least = redis.call('ZPOPMIN', index)[1]
@@ -190,7 +190,7 @@ _EVICT: Final = """
 # and entries. With a quota of -1 nothing is counted: that is a negative entry.
 FILL: Final = Script(
     name="fill",
-    keys=("entry", "lease", "floors", "index", "sizes", "usage", "products", "product_sizes"),
+    keys=("entry", "lease", "floors", "index", "sizes", "usage", "variant_index", "variant_sizes"),
     args=(
         "token",
         "slug",
@@ -200,7 +200,7 @@ FILL: Final = Script(
         "max_entries",
         "max_bytes",
         "entry_prefix",
-        "product_prefix",
+        "variant_prefix",
         "index_ttl_ms",
         "usage_ttl_seconds",
     ),
@@ -233,7 +233,7 @@ FILL: Final = Script(
 """
     + _EVICT
     + """
-    while entries + variants > 0 and (entries + variants > max_entries or bytes + product_bytes > max_bytes) do
+    while entries + variants > 0 and (entries + variants > max_entries or bytes + variant_bytes > max_bytes) do
         if evict(slug) == slug then
             outcome = 'over_quota'
         end
@@ -245,14 +245,14 @@ FILL: Final = Script(
 # After a lower quota, in steps: `FILL` would evict all that is too much at once, while Redis answers no other command.
 TRIM: Final = Script(
     name="trim",
-    keys=("index", "sizes", "usage", "products", "product_sizes"),
-    args=("max_entries", "max_bytes", "entry_prefix", "product_prefix", "usage_ttl_seconds", "most"),
+    keys=("index", "sizes", "usage", "variant_index", "variant_sizes"),
+    args=("max_entries", "max_bytes", "entry_prefix", "variant_prefix", "usage_ttl_seconds", "most"),
     allow_oom=True,
     body=_EVICT
     + """
     local evicted, most = 0, tonumber(most)
     while evicted < most and entries + variants > 0
-            and (entries + variants > max_entries or bytes + product_bytes > max_bytes) do
+            and (entries + variants > max_entries or bytes + variant_bytes > max_bytes) do
         evict()
         evicted = evicted + 1
     end

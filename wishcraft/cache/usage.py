@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server
-from wishcraft.cache.script import Call
+from wishcraft.cache.lua import Call
 from wishcraft.cache.scripts import VIEW
 from wishcraft.domain.batches import batches
 from wishcraft.domain.view_score import weight
@@ -90,7 +90,7 @@ class UsageCounters:
                     for shop_id in batch:
                         shop = keys.of_shop(shop_id)
                         pipe.hgetall(shop.usage)
-                        for index, sizes in ((shop.index, shop.sizes), (shop.products, shop.product_sizes)):
+                        for index, sizes in ((shop.index, shop.sizes), (shop.variant_index, shop.variant_sizes)):
                             pipe.zcard(index)
                             pipe.hget(sizes, "")
                     replies += await pipe.execute()

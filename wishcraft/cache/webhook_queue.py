@@ -13,13 +13,13 @@ from redis.exceptions import ResponseError
 
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server
-from wishcraft.cache.script import Script
-from wishcraft.domain.webhooks import Priority
+from wishcraft.cache.lua import Script
+from wishcraft.domain.webhooks import TopicPriority
 
 GROUP: Final = "consumers"
 MOST_OF_A_SHOP: Final = 1_000
 """Webhooks of a shop in a stream, those that consumers have taken included."""
-_ORDER: Final = (Priority.HIGH, Priority.LOW)
+_ORDER: Final = (TopicPriority.HIGH, TopicPriority.LOW)
 _SHARE_OF_LOW: Final = 4
 """One in so many of the entries that are taken at once may be of low priority, however many of high priority wait."""
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -68,7 +68,7 @@ class QueueEntry(NamedTuple):
 
     id: int
     shop_domain: str
-    priority: Priority
+    priority: TopicPriority
 
 
 class Enqueued(NamedTuple):
@@ -76,16 +76,16 @@ class Enqueued(NamedTuple):
 
     added: int
     """Number of those that were not in the queue before."""
-    full: AbstractSet[tuple[str, Priority]]
+    full: AbstractSet[tuple[str, TopicPriority]]
     """The shops, each with a priority, of which some were left out: the stream has enough of the shop."""
 
 
-class Delivery(NamedTuple):
+class PendingEntry(NamedTuple):
     """An entry that a consumer has taken, and must acknowledge."""
 
     id: int
     shop_domain: str
-    priority: Priority
+    priority: TopicPriority
     entry: bytes
     """Its place in the stream."""
 
@@ -121,7 +121,7 @@ class WebhookQueue:
         }
         return Enqueued(replies.count(b"queued"), full)
 
-    async def take(self, consumer: str, most: int, wait: timedelta) -> list[Delivery]:
+    async def take(self, consumer: str, most: int, wait: timedelta) -> list[PendingEntry]:
         """Take up to `most` entries for this consumer; none if none come in time.
 
         Those of high priority come first, but those of low priority get one in `_SHARE_OF_LOW` places if they need it.
@@ -129,33 +129,33 @@ class WebhookQueue:
         Raises:
             CacheUnavailable: Redis does not answer.
         """
-        taken = await self._read(Priority.HIGH, consumer, first := most - most // _SHARE_OF_LOW)
+        taken = await self._read(TopicPriority.HIGH, consumer, first := most - most // _SHARE_OF_LOW)
         is_high_left = len(taken) == first
         if len(taken) < most:
-            taken += await self._read(Priority.LOW, consumer, most - len(taken))
+            taken += await self._read(TopicPriority.LOW, consumer, most - len(taken))
         if is_high_left and len(taken) < most:
-            taken += await self._read(Priority.HIGH, consumer, most - len(taken))
+            taken += await self._read(TopicPriority.HIGH, consumer, most - len(taken))
         if taken or not wait:
             return taken
         await self._wait(wait)
         return await self.take(consumer, most, timedelta(0))
 
-    async def claim(self, consumer: str, most: int, idle: timedelta) -> list[Delivery]:
+    async def claim(self, consumer: str, most: int, idle: timedelta) -> list[PendingEntry]:
         """Take over entries that another consumer took so long ago and has not acknowledged: it has probably died.
 
         Raises:
             CacheUnavailable: Redis does not answer.
         """
-        claimed: list[Delivery] = []
+        claimed: list[PendingEntry] = []
         for priority in _ORDER:
             stream = f"{keys.WEBHOOKS}{priority}"
             reply: Any = await self._grouped(
                 priority, "XAUTOCLAIM", stream, GROUP, consumer, idle // _MILLISECOND, "0-0", "COUNT", most
             )
-            claimed += _deliveries(priority, reply[1] if reply else ())
+            claimed += _pending_entries(priority, reply[1] if reply else ())
         return claimed
 
-    async def acknowledge(self, deliveries: Sequence[Delivery]) -> None:
+    async def acknowledge(self, entries: Sequence[PendingEntry]) -> None:
         """Remove the entries from the queue.
 
         Raises:
@@ -171,7 +171,7 @@ class WebhookQueue:
                     "webhook_id": each.id,
                     "shop": each.shop_domain,
                 }
-                for each in deliveries
+                for each in entries
             ],
         )
 
@@ -205,19 +205,19 @@ class WebhookQueue:
         with self._server.guard():
             return sum([int(await self._server.redis.scard(f"{keys.QUEUED}{priority}")) for priority in _ORDER])
 
-    async def _consumers(self, priority: Priority) -> list[dict[bytes, Any]]:
+    async def _consumers(self, priority: TopicPriority) -> list[dict[bytes, Any]]:
         """What Redis knows of each consumer: `name`, `pending`, and `idle` in milliseconds."""
         reply = await self._grouped(priority, "XINFO", "CONSUMERS", f"{keys.WEBHOOKS}{priority}", GROUP)
         return [
             dict(zip(each[::2], each[1::2], strict=True)) if isinstance(each, list) else each for each in reply or ()
         ]
 
-    async def _read(self, priority: Priority, consumer: str, most: int) -> list[Delivery]:
+    async def _read(self, priority: TopicPriority, consumer: str, most: int) -> list[PendingEntry]:
         stream = f"{keys.WEBHOOKS}{priority}"
         arguments = ("XREADGROUP", "GROUP", GROUP, consumer, "COUNT", most, "STREAMS", stream, ">")
         reply: Any = await self._grouped(priority, *arguments)
         entries = reply.values() if isinstance(reply, dict) else [each[1] for each in reply or ()]
-        return [delivery for each in entries for delivery in _deliveries(priority, each)]
+        return [pending for each in entries for pending in _pending_entries(priority, each)]
 
     async def _wait(self, wait: timedelta) -> None:
         """Wait for a new entry in any stream, for so long at most; whose it is, the next `take` decides."""
@@ -227,7 +227,7 @@ class WebhookQueue:
                 "XREAD", "COUNT", 1, "BLOCK", wait // _MILLISECOND, "STREAMS", *streams, *["$"] * len(streams)
             )
 
-    async def _grouped(self, priority: Priority, *command: Any) -> Any:
+    async def _grouped(self, priority: TopicPriority, *command: Any) -> Any:
         """Run a command of the group, which is created, at the beginning of its stream, where there is none.
 
         Only `enqueue` creates a stream, since it knows then that the ids of one that was lost are not queued. The
@@ -249,17 +249,17 @@ class WebhookQueue:
             return await self._client.execute_command(*command)
 
 
-def _keys(priority: Priority) -> dict[str, str]:
+def _keys(priority: TopicPriority) -> dict[str, str]:
     """The keys of the scripts."""
     queued = f"{keys.QUEUED}{priority}"
     return {"stream": f"{keys.WEBHOOKS}{priority}", "queued": queued, "shops": f"{queued}:shops"}
 
 
-def _deliveries(priority: Priority, entries: Iterable[Any]) -> list[Delivery]:
-    """The deliveries in a reply; an entry that was deleted meanwhile has no fields."""
+def _pending_entries(priority: TopicPriority, entries: Iterable[Any]) -> list[PendingEntry]:
+    """The entries in a reply; an entry that was deleted meanwhile has no fields."""
     taken = []
     for entry, fields in entries:
         if fields:
             values = dict(zip(fields[::2], fields[1::2], strict=True)) if isinstance(fields, list) else fields
-            taken.append(Delivery(int(values[b"id"]), values[b"shop"].decode(), priority, entry))
+            taken.append(PendingEntry(int(values[b"id"]), values[b"shop"].decode(), priority, entry))
     return taken

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Final
 
 import idna
@@ -33,6 +34,11 @@ def normalise(address: str) -> str | None:
         return None
     normalised = f"{unicodedata.normalize('NFC', local)}@{ascii_domain}"
     return normalised if len(normalised) <= _MAX_LENGTH else None
+
+
+def normalise_all(addresses: Iterable[str]) -> list[str]:
+    """The normalised valid addresses, each once, sorted."""
+    return sorted({normalised for address in addresses if (normalised := normalise(address))})
 
 
 def mask(address: str) -> str:

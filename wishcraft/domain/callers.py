@@ -31,8 +31,8 @@ class Caller(NamedTuple):
     scopes: frozenset[Scope] = frozenset({Scope.READ})
 
     @property
-    def is_visitor(self) -> bool:
-        """Whether the request came through the app proxy, with a query that Shopify signed."""
+    def is_from_storefront(self) -> bool:
+        """Whether a customer or a guest sent it through the app proxy, with a query that Shopify signed."""
         return self.name.startswith(("customer:", "guest:"))
 
     @property
@@ -42,7 +42,7 @@ class Caller(NamedTuple):
 
     @property
     def acts_for(self) -> int | None:
-        """The customer for whom a server acts; visitors act for themselves."""
+        """The customer for whom a server acts; customers act for themselves."""
         return self.customer_id if self.is_server else None
 
     @property

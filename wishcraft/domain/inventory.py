@@ -48,7 +48,7 @@ class VariantReading:
 
 
 @dataclass(frozen=True, slots=True)
-class ProductFacts:
+class VariantUpdate:
     """What a webhook about a product says of a variant; fields as in `VariantReading`."""
 
     product_id: int

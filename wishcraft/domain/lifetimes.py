@@ -1,6 +1,6 @@
 """How long a cached registry is fresh, by how stable it is. Pure.
 
-Every change through the product invalidates the entry at once, so a lifetime bounds only what bypasses that: rows that
+Every change through WishCraft invalidates the entry at once, so a lifetime bounds only what bypasses that: rows that
 were changed by hand or restored from a backup.
 """
 

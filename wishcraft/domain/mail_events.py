@@ -1,51 +1,20 @@
-"""What a mail provider says became of a mail, what follows from it, and the signed reference that names the mail. Pure.
+"""What a mail provider says became of a mail, as one normalised event, and the outcome that is stored. Pure.
 
-A reference names one row of a table of mails. It goes out with the mail (the return path of SMTP, a tag of SES, a
-custom argument of SendGrid) and comes back with each event: an event is never matched by an address.
+`domain.mail_suppressions` says what follows for the address, `domain.mail_reputation` for the shop.
 """
 
-import base64
-import hashlib
-import hmac
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+from wishcraft.domain.mail_references import MailReference, MailTable
 
 TOPIC: Final = "mail-events"
 """Topic of these events in the inbox. Shopify's have no hyphen: no webhook can pretend to be one."""
-SOFT_BOUNCES: Final = 3
-SOFT_BOUNCE_PERIOD: Final = timedelta(days=14)
-"""This many soft bounces of an address within this time count as a hard one."""
-COMPLAINT_LIMIT: Final = 0.003
-"""Share of complaints from which mailbox providers refuse a sender: Gmail's and Yahoo's rules for bulk senders."""
-BOUNCE_WARNING: Final = 0.05
-COMPLAINT_WARNING: Final = 0.001
-"""Shares from which Amazon SES reviews an account; SendGrid names the same."""
-COMPLAINT_PERIOD: Final = timedelta(days=7)
-MIN_COMPLAINTS: Final = 3
-"""Fewer complaints pause no shop, whatever their share: a small shop sends few mails."""
-_PURPOSE: Final = b"wishcraft: mail reference, 1"
-_MAC_BYTES: Final = 10
 _CODE: Final = re.compile(r"[A-Za-z0-9. -]{0,64}", re.ASCII)
-_TOKEN: Final = re.compile(r"([ri])-([0-9a-f]{1,16})-([0-9a-f]{1,16})-([a-z2-7]{16})", re.ASCII)
-
-
-class MailTable(StrEnum):
-    """The table of a referenced mail, by its letter in a token."""
-
-    REMINDERS = "r"
-    INVITATIONS = "i"
-
-
-class MailReference(NamedTuple):
-    """The row of a mail."""
-
-    table: MailTable
-    shop_id: int
-    row_id: int
 
 
 class MailEventKind(StrEnum):
@@ -78,14 +47,6 @@ class MailOutcome(StrEnum):
     COMPLAINED = "complained"
 
 
-class SuppressionReason(StrEnum):
-    """Why an address is suppressed."""
-
-    BOUNCE = "bounce"
-    COMPLAINT = "complaint"
-    UNSUBSCRIBE = "unsubscribe"
-
-
 @dataclass(frozen=True, slots=True)
 class MailEvent:
     """A normalised event of one mail. It holds no address."""
@@ -104,7 +65,7 @@ class MailEvent:
 
     @property
     def outcome(self) -> MailOutcome | None:
-        """The outcome that it tells; None if it tells nothing new: that the mail was handed over, or looked at."""
+        """The outcome that it reports; None if it reports none, but that the mail was handed over, or looked at."""
         if self.kind is MailEventKind.BOUNCED and not self.permanent:
             return MailOutcome.SOFT_BOUNCED
         return _OUTCOMES.get(self.kind)
@@ -154,52 +115,6 @@ def latest_outcome(outcomes: Iterable[MailOutcome]) -> MailOutcome:
     return max(outcomes, key=_RANK.__getitem__)
 
 
-def suppression_for(outcome: MailOutcome, soft_bounces: int) -> SuppressionReason | None:
-    """Why an address is to be suppressed after this outcome of a mail to it; None if it is not.
-
-    Args:
-        outcome: Of one mail.
-        soft_bounces: Mails of the shop to the address that bounced softly within `SOFT_BOUNCE_PERIOD`, this one too.
-    """
-    if outcome is MailOutcome.SOFT_BOUNCED:
-        return SuppressionReason.BOUNCE if soft_bounces >= SOFT_BOUNCES else None
-    return _SUPPRESSING.get(outcome)
-
-
-def too_many_complaints(complaints: int, told: int) -> bool:
-    """Whether a shop is to send no mail for now.
-
-    Args:
-        complaints: Within `COMPLAINT_PERIOD`.
-        told: All mails of which the provider told an outcome in that time.
-    """
-    return complaints >= MIN_COMPLAINTS and complaints > COMPLAINT_LIMIT * told
-
-
-def derive_keys(secrets: Sequence[str]) -> list[bytes]:
-    """Derive the signing keys of references from the application's secrets."""
-    return [hmac.digest(secret.encode(), _PURPOSE, hashlib.sha256) for secret in secrets]
-
-
-def make_token(reference: MailReference, key: bytes) -> str:
-    """The signed token: at most 53 characters of `a-z0-9-`, so that it fits in the local part of an address."""
-    body = f"{reference.table.value}-{reference.shop_id:x}-{reference.row_id:x}"
-    return f"{body}-{_mac(body, key)}"
-
-
-def read_token(token: str, keys: Sequence[bytes]) -> MailReference | None:
-    """The reference if one of the keys signed it, else None. Case does not matter: mail servers may change it."""
-    found = _TOKEN.fullmatch(token.lower())
-    if found is None:
-        return None
-    table, shop_id, row_id, mac = found.groups()
-    body = f"{table}-{shop_id}-{row_id}"
-    matches = [hmac.compare_digest(_mac(body, key), mac) for key in keys]  # all are tried, for a constant time
-    if not any(matches):
-        return None
-    return MailReference(MailTable(table), int(shop_id, 16), int(row_id, 16))
-
-
 _OUTCOMES: Final = {
     MailEventKind.DEFERRED: MailOutcome.DEFERRED,
     MailEventKind.DELIVERED: MailOutcome.DELIVERED,
@@ -209,12 +124,3 @@ _OUTCOMES: Final = {
     MailEventKind.COMPLAINED: MailOutcome.COMPLAINED,
 }
 _RANK: Final = {outcome: rank for rank, outcome in enumerate(MailOutcome)}
-_SUPPRESSING: Final = {
-    MailOutcome.BOUNCED: SuppressionReason.BOUNCE,
-    MailOutcome.UNSUBSCRIBED: SuppressionReason.UNSUBSCRIBE,
-    MailOutcome.COMPLAINED: SuppressionReason.COMPLAINT,
-}
-
-
-def _mac(body: str, key: bytes) -> str:
-    return base64.b32encode(hmac.digest(key, body.encode(), hashlib.sha256)[:_MAC_BYTES]).decode().lower()

@@ -6,7 +6,10 @@ Limits are set in `api/state.py`, `api/auth/authenticator.py`, `api/routes/unsub
 The headers follow the draft "RateLimit header fields for HTTP" (draft-ietf-httpapi-ratelimit-headers-10).
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+SERVER_FACTOR: Final = 10
+"""A server's key sends the requests of many guests: it may send this many times as many as one person."""
 
 
 class Policy(NamedTuple):

@@ -8,7 +8,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
-from wishcraft.domain.texts import is_storable
+from wishcraft.domain.storable_text import is_storable
 
 EXACT_TOTAL: Final = 1_000
 """A total is counted up to this number: 100,000 registries take PostgreSQL longer to count than a page to read."""

@@ -1,12 +1,9 @@
-"""Which reminders are due, and to whom. Pure: the caller passes the registries and the day."""
+"""Which reminders are due on a day. Pure: the caller passes the day."""
 
-from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
-
-from wishcraft.domain.addresses import normalise
 
 
 class ReminderKind(StrEnum):
@@ -24,9 +21,6 @@ takes over, and the last kind until the end of the event's day. Catching up is n
 once a day in one time zone, so a change of its clocks may leave another time zone without a run on one day. The mail
 names the days that are really left.
 """
-
-MIN_REJECTED_TO_SUSPECT: Final = 5
-"""Fewer rejected recipients in a run are never suspicious, whatever their share: a small shop may have three."""
 
 
 def local_day(now: datetime, timezone: str) -> date:
@@ -51,13 +45,3 @@ def due_dates(day: date, today: date) -> dict[date, ReminderKind]:
     """
     due = {day + timedelta(days=left): kind for kind, days in DAYS_LEFT.items() for left in days}
     return {date: kind for date, kind in due.items() if day >= today or due_kind(date, today) is kind}
-
-
-def too_many_rejected(rejected: int, sent: int) -> bool:
-    """Whether so many recipients of a run were rejected that the mail server, not the addresses, must be at fault."""
-    return rejected >= MIN_REJECTED_TO_SUSPECT and rejected > sent
-
-
-def recipients(addresses: Iterable[str]) -> list[str]:
-    """The normalised valid addresses, each once, sorted."""
-    return sorted({normalised for address in addresses if (normalised := normalise(address))})

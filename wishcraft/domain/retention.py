@@ -14,7 +14,7 @@ from wishcraft.domain.webhooks import COMPLIANCE_TOPICS
 COMPLIANCE_PREFIX: Final = "compliance."
 
 
-class Kind(StrEnum):
+class DataKind(StrEnum):
     """Kind of expired data, as shown to ops."""
 
     AUDIT = "audit logs"
@@ -51,6 +51,6 @@ class Bounds:
     dry_run: bool = False
 
 
-def cutoffs(days: Mapping[Kind, int], now: datetime) -> dict[Kind, datetime]:
+def cutoffs(days: Mapping[DataKind, int], now: datetime) -> dict[DataKind, datetime]:
     """The cutoff of each kind; older rows are expired, a row of exactly that age is not."""
     return {kind: now - timedelta(days=kept) for kind, kept in days.items()}

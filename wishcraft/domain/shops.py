@@ -4,8 +4,8 @@ import re
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from wishcraft.domain.plain_text import one_line
-from wishcraft.domain.texts import storable
+from wishcraft.domain.mail_text import one_line
+from wishcraft.domain.storable_text import storable
 
 _CURRENCY: Final = re.compile("[A-Z]{3}")
 _MAX_NAME: Final = 200

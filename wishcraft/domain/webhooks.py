@@ -20,7 +20,7 @@ class WebhookOutcome(StrEnum):
     """A person discarded the dead letter."""
 
 
-class Priority(StrEnum):
+class TopicPriority(StrEnum):
     """Priority of a topic; each has a stream in Redis, and the higher one is served first."""
 
     HIGH = "high"
@@ -29,29 +29,29 @@ class Priority(StrEnum):
 
 
 TOPICS: Final = {
-    "orders/create": Priority.HIGH,
-    "orders/updated": Priority.HIGH,
-    "orders/edited": Priority.HIGH,
-    "orders/cancelled": Priority.HIGH,
-    "orders/delete": Priority.HIGH,
-    "refunds/create": Priority.HIGH,
-    "customers/data_request": Priority.HIGH,
-    "customers/merge": Priority.HIGH,
-    "customers/redact": Priority.HIGH,
-    "shop/redact": Priority.HIGH,
-    "bulk_operations/finish": Priority.LOW,
-    "products/update": Priority.LOW,
-    "products/delete": Priority.LOW,
-    "inventory_levels/update": Priority.LOW,
-    "inventory_items/update": Priority.LOW,
-    "app/uninstalled": Priority.HIGH,
-    "shop/update": Priority.LOW,
+    "orders/create": TopicPriority.HIGH,
+    "orders/updated": TopicPriority.HIGH,
+    "orders/edited": TopicPriority.HIGH,
+    "orders/cancelled": TopicPriority.HIGH,
+    "orders/delete": TopicPriority.HIGH,
+    "refunds/create": TopicPriority.HIGH,
+    "customers/data_request": TopicPriority.HIGH,
+    "customers/merge": TopicPriority.HIGH,
+    "customers/redact": TopicPriority.HIGH,
+    "shop/redact": TopicPriority.HIGH,
+    "bulk_operations/finish": TopicPriority.LOW,
+    "products/update": TopicPriority.LOW,
+    "products/delete": TopicPriority.LOW,
+    "inventory_levels/update": TopicPriority.LOW,
+    "inventory_items/update": TopicPriority.LOW,
+    "app/uninstalled": TopicPriority.HIGH,
+    "shop/update": TopicPriority.LOW,
 }
 """The topics that the app subscribes to; webhooks of others are stored and ignored.
 
 https://shopify.dev/docs/api/webhooks
 """
-HIGH_TOPICS: Final = (MAIL_EVENTS, *(topic for topic, each in TOPICS.items() if each is Priority.HIGH))
+HIGH_TOPICS: Final = (MAIL_EVENTS, *(topic for topic, each in TOPICS.items() if each is TopicPriority.HIGH))
 REDACT_CUSTOMER: Final = "customers/redact"
 REDACT_SHOP: Final = "shop/redact"
 DATA_REQUEST: Final = "customers/data_request"
@@ -64,7 +64,7 @@ MERGE: Final = "customers/merge"
 LASTING_TOPICS: Final = (*COMPLIANCE_TOPICS, MERGE)
 """Handled also for a known shop without the app: it may have installed it again, and not opened it yet.
 
-What it misses of orders, products and stock is read from Shopify then; who was merged is told only once.
+What it misses of orders, products and stock is read from Shopify then; Shopify reports a merge only once.
 """
 MAX_ATTEMPTS: Final = 10
 """Failed tries after which a webhook is a dead letter: about a quarter of an hour by `retry_delay`."""
@@ -74,9 +74,9 @@ _FIRST_DELAY: Final = 2.0
 _LONGEST_WAIT: Final = 300.0
 
 
-def priority_of(topic: str) -> Priority:
+def priority_of(topic: str) -> TopicPriority:
     """The priority of a topic; low for one that is not known."""
-    return Priority.HIGH if topic in HIGH_TOPICS else Priority.LOW
+    return TopicPriority.HIGH if topic in HIGH_TOPICS else TopicPriority.LOW
 
 
 class EventTime(NamedTuple):

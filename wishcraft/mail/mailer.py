@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class InlineImage:
     """A PNG that the mail's HTML embeds as `cid:<name>`."""
 
     name: str
@@ -26,12 +26,12 @@ class Mail:
     """In angle brackets, the same on every attempt."""
     unsubscribe_url: str | None = field(repr=False, default=None)
     """Accepts a POST without a login (RFC 8058); None for mail that the recipient asked for."""
-    pictures: Sequence[Picture] = ()
+    inline_images: Sequence[InlineImage] = ()
     sender: str | None = field(repr=False, default=None)
     """The address in `From`, of a verified domain; None for MAIL_FROM."""
     reply_to: str | None = field(repr=False, default=None)
     reference: str | None = field(repr=False, default=None)
-    """The token of `domain.mail_events` by which an event names this mail; None for mail without events."""
+    """The token of `domain.mail_references` by which an event names this mail; None for mail without events."""
 
 
 class Mailer(Protocol):
@@ -44,7 +44,7 @@ class Mailer(Protocol):
             ConfigurationError: A setting for sending is missing.
             MailUnavailable: The provider is unavailable, or accepts no mail for now.
             MailPostponed: The provider does not accept this mail for now; it may accept others.
-            MailOutcomeUnknown: The reply was lost; the mail may have been accepted.
+            MailAcceptanceUnknown: The reply was lost; the mail may have been accepted.
             AddressRejected: The recipient's mailbox does not exist.
             MailRejected: The provider will never accept this mail, for another reason.
             SenderRejected: The provider accepts no mail from this login or sender; a setting must change.

@@ -138,7 +138,7 @@ def open_trace(operation: str, name: str, rate: float) -> Iterator[Transaction]:
 def record_trace(operation: str, name: str, rate: float, seconds: float, caller: Caller) -> None:
     """Send the trace of something that has taken so long and ends now, without its parts."""
     with sentry_sdk.isolation_scope():
-        set_visitor(caller)
+        set_user(caller)
         transaction = sentry_sdk.start_transaction(
             op=operation, name=name, source="route", sampled=True, start_timestamp=time.time() - seconds
         )
@@ -147,7 +147,7 @@ def record_trace(operation: str, name: str, rate: float, seconds: float, caller:
         transaction.finish()
 
 
-def set_visitor(caller: Caller) -> None:
+def set_user(caller: Caller) -> None:
     """Count the errors and traces of this request for its customer or guest, under a pseudonym.
 
     A server that acts for no customer has none. A customer has another pseudonym in each shop.

@@ -9,7 +9,7 @@ from typing import Final
 
 from markdown_it import MarkdownIt
 
-from wishcraft.mail.mailer import Mail, Picture
+from wishcraft.mail.mailer import InlineImage, Mail
 from wishcraft.mail.messages.rendering import render
 from wishcraft.reports.markdown import keep_figures_together, to_plain_text
 
@@ -45,11 +45,11 @@ def as_html(report: Report) -> str:
 
 def as_mail(report: Report, recipient: str, message_id: str) -> Mail:
     """Compose the mail. Plots are attached as inline parts: mail programs show neither remote nor `data:` images."""
-    pictures = [
-        Picture(f"plot{number}.png", base64.b64decode(plot["data"]))
+    images = [
+        InlineImage(f"plot{number}.png", base64.b64decode(plot["data"]))
         for number, plot in enumerate(_PLOT.finditer(report.body), start=1)
     ]
-    names = iter(picture.name for picture in pictures)
+    names = iter(image.name for image in images)
     with_parts = _PLOT.sub(lambda plot: f"![{plot['alt']}](cid:{next(names)})", report.body)
     without_plots = _PLOT.sub(lambda plot: f"[{plot['alt']}]", report.body)
     return Mail(
@@ -59,7 +59,7 @@ def as_mail(report: Report, recipient: str, message_id: str) -> Mail:
         text=f"{report.verdict}\n\n{to_plain_text(without_plots)}\n\n{report.link}\n",
         html=_html(report, with_parts),
         message_id=message_id,
-        pictures=pictures,
+        inline_images=images,
     )
 
 

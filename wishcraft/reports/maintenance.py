@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from wishcraft.cache.inspection import sample_slugs
-from wishcraft.domain.mail_events import COMPLAINT_PERIOD, MIN_COMPLAINTS
+from wishcraft.domain.mail_reputation import COMPLAINT_PERIOD, MIN_COMPLAINTS
 from wishcraft.errors import CacheUnavailable
 from wishcraft.reports.page import (
     NO_DATA,
@@ -26,7 +26,7 @@ from wishcraft.reports.sections.popularity import Unviewed, Viewed, Warmed
 from wishcraft.reports.sections.runs import Run
 from wishcraft.reports.sections.traffic import TrafficTotals
 from wishcraft.resources import Resources
-from wishcraft.services.deliveries import is_paused
+from wishcraft.services.mail.send import is_paused
 from wishcraft.services.operations.production_settings import find_misconfigurations
 from wishcraft.services.operations.vulnerabilities import audit
 from wishcraft.settings import Settings, time_zone

@@ -1,4 +1,4 @@
-"""Every GraphQL query and mutation of the product; a test validates them against the official schema (2026-10)."""
+"""Every GraphQL query and mutation of WishCraft; a test validates them against the official schema (2026-10)."""
 
 from typing import Final
 
@@ -22,7 +22,7 @@ query DescribeVariants($ids: [ID!]!) {{
   }} }}
 }}
 """
-"""Read for what is not known when an item is added or products are looked up; the product's picture serves variants
+"""Read for what is not known when an item is added or products are looked up; the product's image serves variants
 without their own."""
 
 ALL_VARIANTS: Final = f"""

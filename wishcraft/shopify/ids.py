@@ -1,4 +1,4 @@
-"""Shopify's global ids: strings in the API, numbers everywhere else in the product."""
+"""Shopify's global ids: strings in the API, numbers everywhere else."""
 
 
 def to_global(kind: str, number: int) -> str:

@@ -1,4 +1,4 @@
-"""Reads the levels of inventory items from Shopify. It changes nothing in the product's stores."""
+"""Reads the levels of inventory items from Shopify. It writes nothing."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence

@@ -10,8 +10,9 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final, TypeAlias
 
+from wishcraft.domain.analytics_events import VISITOR_ID
 from wishcraft.domain.currencies import MAX_AMOUNT
-from wishcraft.domain.guest_events import VISITOR_ID
+from wishcraft.domain.mail_text import one_line
 from wishcraft.domain.orders import (
     ANONYMOUS_PROPERTY,
     ITEM_PROPERTY,
@@ -24,9 +25,8 @@ from wishcraft.domain.orders import (
     OrderSnapshot,
     deleted_order,
 )
-from wishcraft.domain.plain_text import one_line
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, PurchaseStatus
-from wishcraft.domain.texts import storable
+from wishcraft.domain.storable_text import storable
 from wishcraft.errors import PayloadInvalid
 from wishcraft.shopify.values import payload_id, read_id, read_time
 
@@ -88,7 +88,7 @@ def read_deletion(payload: Object, deleted_at: datetime) -> OrderSnapshot:
         PayloadInvalid: No id, or it is an order: the topic is not signed, and another webhook's body is no deletion.
     """
     if "line_items" in payload:
-        raise PayloadInvalid("The order is told of as it is, not as deleted.")
+        raise PayloadInvalid("The payload has the order as it is, not as deleted.")
     return deleted_order(payload_id(payload.get("id"), "id"), deleted_at)
 
 

@@ -1,4 +1,4 @@
-"""Reads orders from Shopify, by the time of their last change. It changes nothing in the product's stores."""
+"""Reads orders from Shopify, by the time of their last change. It writes nothing."""
 
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence

@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import InvalidOperation
 from typing import Any, Final, NamedTuple, TypeVar
 
-from wishcraft.domain.inventory import InventoryPolicy, ProductFacts
+from wishcraft.domain.inventory import InventoryPolicy, VariantUpdate
 from wishcraft.errors import PayloadInvalid
 from wishcraft.shopify.values import (
     SOLD,
@@ -32,7 +32,7 @@ class ProductSnapshot(NamedTuple):
 
     product_id: int
     updated_at: datetime | None
-    variants: Mapping[int, ProductFacts]
+    variants: Mapping[int, VariantUpdate]
     """The first 100 by id."""
 
 
@@ -104,11 +104,11 @@ def read_inventory_item(payload: Mapping[str, Any]) -> InventoryItemSnapshot:
     )
 
 
-def _read_variant(variant: object, facts: Mapping[str, Any]) -> tuple[int, ProductFacts]:
+def _read_variant(variant: object, facts: Mapping[str, Any]) -> tuple[int, VariantUpdate]:
     if not isinstance(variant, Mapping):
         raise PayloadInvalid("A variant is no object.")
     has_item, was = variant.get("inventory_item_id") is not None, variant.get("compare_at_price")
-    return _read(variant, "id", read_id), ProductFacts(
+    return _read(variant, "id", read_id), VariantUpdate(
         **facts,
         inventory_item_id=_read(variant, "inventory_item_id", read_id) if has_item else None,
         variant_title=_read(variant, "title", read_variant_title),

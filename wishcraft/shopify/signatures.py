@@ -146,7 +146,7 @@ _decode_short: Final = lru_cache(1024)(_decode)  # such as `path_prefix`, the sa
 def _is_ambiguous(message: str, proven: tuple[str, str, str], now: datetime) -> bool:
     """Whether the message can be split into fields in a second way, which gives another customer, shop or time.
 
-    The message has no separators, so a visitor's own parameter such as `a=1logged_in_customer_id=42n=` may be split
+    The message has no separators, so a client's own parameter such as `a=1logged_in_customer_id=42n=` may be split
     into a customer's id under the same signature. What Shopify signed is one of the ways. All ways are searched that
     have Shopify's fields in their order; of other fields only the first between two of these must be sorted.
     """
@@ -174,7 +174,7 @@ def _is_ambiguous(message: str, proven: tuple[str, str, str], now: datetime) -> 
 
 
 def _may_be_fields(text: str, before: str) -> bool:
-    """Whether a part of the message may be parameters of the visitor, whose keys may contain `=`, `before` a field."""
+    """Whether a part of the message may be parameters of the client, whose keys may contain `=`, `before` a field."""
     is_repetition = text.startswith(_REPEATED)  # each field occurs once, so this would be a key with a `=` in it
     key, *others = text.split("=", 1 + is_repetition)
     return not text or (len(others) > is_repetition and "=".join([key, *others[:-1]]) <= before)

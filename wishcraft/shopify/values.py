@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 from wishcraft.domain.currencies import MAX_AMOUNT
-from wishcraft.domain.texts import storable
+from wishcraft.domain.storable_text import storable
 from wishcraft.errors import PayloadInvalid
 
 SOLD: Final = frozenset({"ACTIVE", "UNLISTED"})

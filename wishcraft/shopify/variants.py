@@ -1,4 +1,4 @@
-"""Reads variants from Shopify, by id or in bulk. It changes nothing in the product's stores."""
+"""Reads variants from Shopify, by id or in bulk. It writes nothing."""
 
 import logging
 from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -50,7 +50,7 @@ async def read_variants(client: ShopifyClient, shop: str, ids: Sequence[int]) ->
 async def describe_variants(
     client: ShopifyClient, shop: str, ids: Sequence[int]
 ) -> dict[int, tuple[VariantReading, str | None] | None]:
-    """The current reading of each variant in `ids`, at most `MAX_DESCRIBED`, and the URL of its picture, if any.
+    """The current reading of each variant in `ids`, at most `MAX_DESCRIBED`, and the URL of its image, if any.
 
     None for a variant that does not exist. A variant whose values cannot be stored is logged and left out.
 
@@ -66,7 +66,7 @@ async def describe_variants(
     described: dict[int, tuple[VariantReading, str | None] | None] = {}
     for number, node in zip(ids, nodes, strict=True):
         try:
-            described[number] = None if node is None else (_reading(node), _picture(node))
+            described[number] = None if node is None else (_reading(node), _image(node))
         except VariantUnreadable as error:  # customers cause it: at level ERROR they could flood Sentry
             _log.warning("%s: %s", shop, error)
     return described
@@ -96,13 +96,13 @@ def _readings(shop: str, node: Mapping[str, Any]) -> list[VariantReading]:
         return []
 
 
-def _picture(node: Mapping[str, Any]) -> str | None:
+def _image(node: Mapping[str, Any]) -> str | None:
     try:
         for media in (*node["media"]["nodes"], node["product"]["featuredMedia"]):
             if media and media["preview"] and media["preview"]["image"]:
                 return read_text(media["preview"]["image"]["url"])
     except (KeyError, TypeError) as error:
-        raise VariantUnreadable(f"the picture of the variant {node['id']!r} cannot be read: {error!r}") from error
+        raise VariantUnreadable(f"the image of the variant {node['id']!r} cannot be read: {error!r}") from error
     return None
 
 

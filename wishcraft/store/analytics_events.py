@@ -1,4 +1,4 @@
-"""Queries that insert guest events and daily view counts."""
+"""Queries that insert analytics events and daily view counts."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -8,11 +8,11 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.guest_events import AnalyticsType
+from wishcraft.domain.analytics_events import AnalyticsType
 
 
 class Event(NamedTuple):
-    """A guest event."""
+    """An analytics event that is to be stored."""
 
     shop_id: int
     slug: str

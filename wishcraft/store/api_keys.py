@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.domain.api_keys import NewKey
 from wishcraft.domain.callers import Scope
 from wishcraft.store.schema import ApiKey, Shop
-from wishcraft.store.schema.access import ShopStatus
+from wishcraft.store.schema.shops import ShopStatus
 
 
 class KeyAge(NamedTuple):

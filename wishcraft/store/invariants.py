@@ -7,7 +7,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.registries import LIVE_PURCHASES
-from wishcraft.store.deliveries import Table
+from wishcraft.store.outbox import Table
 from wishcraft.store.schema.mail import MailState
 
 _LIVE: Final = sorted(status.value for status in LIVE_PURCHASES)

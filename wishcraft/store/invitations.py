@@ -25,13 +25,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.addresses import mailbox_hash, normalise
+from wishcraft.domain.addresses import mailbox_hash, normalise, normalise_all
 from wishcraft.domain.invitations import LIFETIME, LIMITS_COVER, TRIED_FOR, TRIES, Addressee, Answer, InvitationStatus
-from wishcraft.domain.mail_events import SuppressionReason
+from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.domain.registries import EventType
-from wishcraft.domain.reminders import recipients
 from wishcraft.store import locks
-from wishcraft.store.deliveries import ClaimedMail
+from wishcraft.store.outbox import ClaimedMail
 from wishcraft.store.schema import CountedInvitation, EmailSuppression, Invitation, Registry, Shop, ShopSettings
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.schema.registries import CoRegistrant
@@ -72,7 +71,7 @@ _INVITE: Final = text("""
 INSERT INTO invitations (shop_id, registry_id, recipient, message_id, answer)
 SELECT s.id, :registry_id, w.recipient, '<' || gen_random_uuid() || '@' || s.domain || '>',
     CASE WHEN w.recipient = :registrant AND :vouched THEN 'confirmed' END
-FROM unnest(CAST(:recipients AS text[])) AS w (recipient) JOIN shops s ON s.id = :shop_id
+FROM unnest(CAST(:normalise_all AS text[])) AS w (recipient) JOIN shops s ON s.id = :shop_id
 ON CONFLICT (registry_id, recipient) DO UPDATE SET
     removed_at = NULL,
     answer = coalesce(invitations.answer, excluded.answer),
@@ -144,9 +143,9 @@ def invite_first(
     shop_id: int, registry_id: int, registrant: str, others: Sequence[CoRegistrant], *, vouched: bool
 ) -> Call:
     """Invite the people whom a new registry names; `vouched` as in `invite`."""
-    named = recipients([registrant, *(other["email"] for other in others)])
+    named = normalise_all([registrant, *(other["email"] for other in others)])
     return _INVITE_FIRST(
-        shop_id=shop_id, registry_id=registry_id, registrant=normalise(registrant), recipients=named, vouched=vouched
+        shop_id=shop_id, registry_id=registry_id, registrant=normalise(registrant), normalise_all=named, vouched=vouched
     )
 
 
@@ -166,7 +165,7 @@ async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouch
         Registry.shop_id == shop_id, Registry.id == registry_id
     )
     registrant, others = (await session.execute(query)).one()
-    named = recipients([registrant, *(other["email"] for other in others)])
+    named = normalise_all([registrant, *(other["email"] for other in others)])
     of_others = (
         Invitation.shop_id == shop_id,
         Invitation.registry_id == registry_id,
@@ -183,7 +182,7 @@ async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouch
         "shop_id": shop_id,
         "registry_id": registry_id,
         "registrant": normalise(registrant),
-        "recipients": named,
+        "normalise_all": named,
         "vouched": vouched,
     }
     await session.execute(_INVITE, parameters)

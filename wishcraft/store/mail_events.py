@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.mail_events import MailOutcome, MailTable
+from wishcraft.domain.mail_events import MailOutcome
+from wishcraft.domain.mail_references import MailTable
 from wishcraft.store import locks
-from wishcraft.store.deliveries import DeliveryCounts
 
 _TABLES: Final = {MailTable.REMINDERS: "reminders", MailTable.INVITATIONS: "invitations"}
 _LOCK: Final = {
@@ -86,6 +86,13 @@ _COUNT_SHOPS: Final = text("""
 """)
 
 
+class BounceCounts(NamedTuple):
+    """Numbers of mails that were delivered, and of those that bounced."""
+
+    delivered: int
+    bounced: int
+
+
 class ShopOutcomes(NamedTuple):
     """Number of a shop's mails of which the provider told an outcome, and of those that did not arrive or annoyed."""
 
@@ -156,10 +163,10 @@ async def count_soft_bounces(
     return {row.recipient: row.number for row in rows}
 
 
-async def count_bounces(session: AsyncSession, since: datetime, bounced: MailOutcome) -> DeliveryCounts:
+async def count_bounces(session: AsyncSession, since: datetime, bounced: MailOutcome) -> BounceCounts:
     """Of the mails of all shops: how many were delivered since then, and how many have this outcome."""
     row = (await session.execute(_COUNT, {"since": since, "bounced": bounced.value})).one()
-    return DeliveryCounts(row[0] + row[1], row[2] + row[3])
+    return BounceCounts(row[0] + row[1], row[2] + row[3])
 
 
 async def count_complaints(session: AsyncSession, shop_id: int, since: datetime) -> Complaints:

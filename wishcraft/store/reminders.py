@@ -14,8 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.domain.invitations import Answer
 from wishcraft.domain.registries import RegistryStatus
 from wishcraft.domain.reminders import ReminderKind
-from wishcraft.store.deliveries import ClaimedMail
 from wishcraft.store.engine import Database
+from wishcraft.store.outbox import ClaimedMail
 from wishcraft.store.schema import Invitation, Registry
 from wishcraft.store.suppressions import hash_sql
 
@@ -183,7 +183,7 @@ async def claim_batch(
     """Set those of the reminders that can still be sent to `sending`, or to `suppressed` if their address is.
 
     Skips rows that another process has locked or handled. After the commit the caller sends each returned reminder and
-    calls `record_outcome`.
+    calls `store.outbox.record_state`.
     """
     parameters = {**_due_parameters(shop_id, due), "ids": list(ids)}
     return [ClaimedReminder(*row) for row in await session.execute(_CLAIM, parameters)]

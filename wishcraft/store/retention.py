@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.retention import Kind
+from wishcraft.domain.retention import DataKind
 from wishcraft.store.schema import Session
 from wishcraft.store.schema.history import IS_COMPLIANCE
 from wishcraft.store.schema.webhooks import LAST_SAID
@@ -65,33 +65,33 @@ _LEVELS: Final = """
         AND l.inventory_item_id = gone.inventory_item_id
 """
 _AGING: Final = {
-    Kind.AUDIT: _Aging("audit_logs", "created_at", f"NOT ({IS_COMPLIANCE})"),
-    Kind.COMPLIANCE: _Aging("audit_logs", "created_at", IS_COMPLIANCE),
-    Kind.WEBHOOKS: _Aging("webhook_events", "handled_at", _IS_SETTLED),
-    Kind.PAYLOADS: _Aging(
+    DataKind.AUDIT: _Aging("audit_logs", "created_at", f"NOT ({IS_COMPLIANCE})"),
+    DataKind.COMPLIANCE: _Aging("audit_logs", "created_at", IS_COMPLIANCE),
+    DataKind.WEBHOOKS: _Aging("webhook_events", "handled_at", _IS_SETTLED),
+    DataKind.PAYLOADS: _Aging(
         "webhook_events",
         "handled_at",
         f"{_IS_SETTLED} AND payload IS NOT NULL",
         change="UPDATE webhook_events SET payload = NULL",
     ),
-    Kind.ORDERS: _Aging("orders", "seen_at", _NOT_REPLAYABLE, key="ctid", along=(_SETTLED_LINES, _DISMISSED_LINES)),
-    Kind.PRODUCTS: _Aging(
+    DataKind.ORDERS: _Aging("orders", "seen_at", _NOT_REPLAYABLE, key="ctid", along=(_SETTLED_LINES, _DISMISSED_LINES)),
+    DataKind.PRODUCTS: _Aging(
         "product_versions", "updated_at", _UNWISHED.format("product_versions", "product_id"), key="ctid"
     ),
-    Kind.STOCK: _Aging(
+    DataKind.STOCK: _Aging(
         "inventory_items",
         LAST_SAID,
         _UNWISHED.format("inventory_items", "inventory_item_id"),
         key="ctid",
         along=(_LEVELS,),
     ),
-    Kind.ANALYTICS: _Aging("analytics_events", "occurred_at"),
-    Kind.VIEWS: _Aging("registry_views", "day"),
-    Kind.MINUTES: _Aging("service_minutes", "minute", key="minute"),
-    Kind.INVITATIONS: _Aging("invitations", "expires_at"),
-    Kind.COUNTED: _Aging("counted_invitations", "expires_at"),
-    Kind.IDEMPOTENCY: _Aging("idempotency_keys", "expires_at"),
-    Kind.SESSIONS: _Aging("sessions", "expires_at"),
+    DataKind.ANALYTICS: _Aging("analytics_events", "occurred_at"),
+    DataKind.VIEWS: _Aging("registry_views", "day"),
+    DataKind.MINUTES: _Aging("service_minutes", "minute", key="minute"),
+    DataKind.INVITATIONS: _Aging("invitations", "expires_at"),
+    DataKind.COUNTED: _Aging("counted_invitations", "expires_at"),
+    DataKind.IDEMPOTENCY: _Aging("idempotency_keys", "expires_at"),
+    DataKind.SESSIONS: _Aging("sessions", "expires_at"),
 }
 _COUNT: Final = """
 SELECT count(*) FROM (
@@ -108,13 +108,13 @@ _DELETE: Final = """
 """
 
 
-async def count_old(session: AsyncSession, kind: Kind, before: datetime) -> int:
+async def count_old(session: AsyncSession, kind: DataKind, before: datetime) -> int:
     """Number of rows of this kind older than `before`, at most `MAX_COUNTED`."""
     query = text(_COUNT.format(_AGING[kind]))
     return int((await session.execute(query, {"before": before, "limit": MAX_COUNTED})).scalar_one())
 
 
-async def delete_old(session: AsyncSession, kind: Kind, before: datetime, limit: int) -> int:
+async def delete_old(session: AsyncSession, kind: DataKind, before: datetime, limit: int) -> int:
     """Delete up to `limit` rows (or their payloads) older than `before`, oldest first; returns their number.
 
     An order takes along its unmatched line items of which nothing is to be decided, and the names of those that were

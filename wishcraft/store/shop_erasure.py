@@ -7,8 +7,8 @@ from sqlalchemy import and_, delete, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.store.schema import Registry, Shop
-from wishcraft.store.schema.access import ShopStatus
 from wishcraft.store.schema.history import IS_COMPLIANCE
+from wishcraft.store.schema.shops import ShopStatus
 
 TABLES: Final = (
     "purchases", "unmatched_lines", "orders", "inventory_levels", "inventory_items", "product_versions",

@@ -11,10 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.share_links import share_template
 from wishcraft.domain.shops import ShopFacts
-from wishcraft.domain.texts import is_storable
+from wishcraft.domain.storable_text import is_storable
 from wishcraft.errors import ShopifyUnauthorized, UnknownShop
 from wishcraft.store.schema import InventoryItem, Shop, ShopSettings
-from wishcraft.store.schema.access import ShopStatus
+from wishcraft.store.schema.shops import ShopStatus
 
 _SECOND: Final = timedelta(seconds=1)
 
@@ -159,7 +159,7 @@ async def install(
 ) -> tuple[ShopRef, bool]:
     """Store the shop as installed at this time; the shop, and whether it was not installed before.
 
-    What is known of its stock by location counts as outdated: no webhook told of it while the app was not installed.
+    What is known of its stock by location counts as outdated: no webhook reported it while the app was not installed.
 
     Args:
         session: A transaction.

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.mail_events import SuppressionReason
+from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.store.schema import EmailSuppression, Invitation, Registry
 
 

@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import ColumnElement, func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.webhooks import HIGH_TOPICS, Priority, WebhookOutcome
+from wishcraft.domain.webhooks import HIGH_TOPICS, TopicPriority, WebhookOutcome
 from wishcraft.store.registries import WriteSession
 from wishcraft.store.schema import WebhookEvent
 
@@ -105,7 +105,7 @@ async def find_due(
     session: AsyncSession,
     most: int,
     after: DueWebhook | None = None,
-    without: AbstractSet[tuple[str, Priority]] = frozenset(),
+    without: AbstractSet[tuple[str, TopicPriority]] = frozenset(),
 ) -> list[DueWebhook]:
     """Webhooks that are due and not handled, the longest due first; those that follow `after`.
 
@@ -116,7 +116,7 @@ async def find_due(
         is_high = WebhookEvent.topic.in_(HIGH_TOPICS)
         shops = [shop for shop, each in without if each is priority]
         query = query.where(
-            ~(WebhookEvent.shop_domain.in_(shops) & (is_high if priority is Priority.HIGH else ~is_high))
+            ~(WebhookEvent.shop_domain.in_(shops) & (is_high if priority is TopicPriority.HIGH else ~is_high))
         )
     if after:
         query = query.where(tuple_(WebhookEvent.due_at, WebhookEvent.id) > (after.due_at, after.id))

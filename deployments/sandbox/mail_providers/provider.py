@@ -9,8 +9,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.sandbox.mail_providers.accepted import AcceptedMail, PlannedEvent, plan_events
-from deployments.sandbox.mail_providers.delivery import WebhookSender
 from deployments.sandbox.mail_providers.faults import ProviderFault, ProviderFaultKind, ProviderFaults
+from deployments.sandbox.mail_providers.webhook_sender import WebhookSender
 from deployments.sandbox.mailbox import DOMAIN, SHOP_DOMAIN
 
 VERIFIED_DOMAINS: Final = frozenset({DOMAIN, SHOP_DOMAIN})

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from deployments.sandbox.mail_providers import API_KEY, mail_urls
 from deployments.sandbox.mail_providers.accepted import AcceptedMail, PlannedEvent
-from deployments.sandbox.mail_providers.delivery import WebhookSender
 from deployments.sandbox.mail_providers.faults import ProviderFaultKind, ProviderFaults
 from deployments.sandbox.mail_providers.provider import (
     add_fault_routes,
@@ -26,6 +25,7 @@ from deployments.sandbox.mail_providers.provider import (
     wait_for_disconnect,
 )
 from deployments.sandbox.mail_providers.sendgrid_events import EventWebhook, sendgrid_event
+from deployments.sandbox.mail_providers.webhook_sender import WebhookSender
 from deployments.sandbox.mailbox.messages import Mailbox
 
 MAX_BYTES: Final = 30 * 2**20

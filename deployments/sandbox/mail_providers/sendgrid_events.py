@@ -10,8 +10,8 @@ from secrets import token_urlsafe
 from typing import Any
 
 from deployments.sandbox.mail_providers.accepted import AcceptedMail, Happening
-from deployments.sandbox.mail_providers.delivery import WebhookSender
 from deployments.sandbox.mail_providers.events import make_sendgrid_key, public_key_text, sandbox_key, sign_sendgrid
+from deployments.sandbox.mail_providers.webhook_sender import WebhookSender
 
 _KINDS: Mapping[Happening, Mapping[str, str]] = {
     Happening.SEND: {"event": "processed"},

@@ -19,7 +19,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from deployments.sandbox.mail_providers import ACCESS_KEY, CONFIGURATION_SET, REGION, SECRET_KEY, mail_urls
 from deployments.sandbox.mail_providers.accepted import AcceptedMail, PlannedEvent
-from deployments.sandbox.mail_providers.delivery import WebhookSender
 from deployments.sandbox.mail_providers.faults import ProviderFaultKind, ProviderFaults
 from deployments.sandbox.mail_providers.provider import (
     add_fault_routes,
@@ -30,6 +29,7 @@ from deployments.sandbox.mail_providers.provider import (
     wait_for_disconnect,
 )
 from deployments.sandbox.mail_providers.ses_events import SnsTopic, ses_event
+from deployments.sandbox.mail_providers.webhook_sender import WebhookSender
 from deployments.sandbox.mailbox.messages import Mailbox
 
 MAX_RAW_BYTES: Final = 40 * 2**20

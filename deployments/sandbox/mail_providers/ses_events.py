@@ -14,8 +14,8 @@ from uuid import uuid4
 
 from deployments.sandbox.mail_providers import ACCOUNT, CONFIGURATION_SET, REGION, TOPIC_ARN
 from deployments.sandbox.mail_providers.accepted import AcceptedMail, Happening
-from deployments.sandbox.mail_providers.delivery import WebhookSender
 from deployments.sandbox.mail_providers.events import make_sns_key, sign_sns
+from deployments.sandbox.mail_providers.webhook_sender import WebhookSender
 
 
 def ses_event(happening: Happening, mail: AcceptedMail, now: datetime) -> dict[str, Any]:

@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--tick", type=float, default=5.0, help="seconds between changes of stock; 0 for none")
     parser.add_argument("--bulk-seconds", type=float, default=1.0, help="seconds before a bulk operation runs")
     parser.add_argument("--state", type=Path, help="file that keeps the issued tokens between runs")
-    parser.add_argument("--app", help="URL of the app, to which webhooks and visitors go; none without it")
+    parser.add_argument("--app", help="URL of the app, to which webhooks and requests of browsers go; none without it")
     parser.add_argument("--actions-per-minute", type=_rate, default=0.0, help="what guests do; 0 for nothing")
     parser.add_argument("--no-rate-limit", action="store_true", help="count points but never throttle")
     arguments = parser.parse_args()

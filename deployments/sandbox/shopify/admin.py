@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 
 from deployments.sandbox.shopify.credentials import LIFETIME, TokenPair
 from deployments.sandbox.shopify.faults import FaultKind
-from deployments.sandbox.shopify.pictures import draw
+from deployments.sandbox.shopify.images import draw
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
 
@@ -122,8 +122,8 @@ async def download(shop: ShopDep, key: str) -> Response:
 
 
 @router.get("/{shop}/images/{handle}.svg")
-async def picture(shop: ShopDep, handle: str) -> Response:  # noqa: ARG001  which must exist
-    """The picture of a product, which may have been renamed or deleted."""
+async def image(shop: ShopDep, handle: str) -> Response:  # noqa: ARG001  which must exist
+    """The image of a product, which may have been renamed or deleted."""
     return Response(draw(handle), media_type="image/svg+xml", headers={"Cache-Control": "public, max-age=86400"})
 
 

@@ -24,7 +24,7 @@ Headers = Iterable[tuple[str, str]]
 
 
 class ProxiedRequest(NamedTuple):
-    """A visitor's request to a shop."""
+    """A browser's request to a shop."""
 
     method: str
     path: str
@@ -33,9 +33,9 @@ class ProxiedRequest(NamedTuple):
     headers: Headers = ()
     body: bytes = b""
     address: str = "127.0.0.1"
-    """The visitor's."""
+    """The browser's."""
     customer_id: int | None = None
-    """None for a visitor who is not logged in."""
+    """None for a guest, who is not logged in."""
 
 
 class AppAwayError(Exception):
@@ -44,7 +44,7 @@ class AppAwayError(Exception):
 
 @dataclass(slots=True)
 class AppProxy:
-    """Forwards visitors' requests to the app with this client, whose base URL is the app's."""
+    """Forwards browsers' requests to the app with this client, whose base URL is the app's."""
 
     http: httpx.AsyncClient
     secret: str
@@ -84,7 +84,7 @@ class AppProxy:
 
 
 def signed_query(shop: str, request: ProxiedRequest, secret: str, now: float) -> str:
-    """The visitor's query with Shopify's own parameters, of which a visitor's are dropped."""
+    """The browser's query with Shopify's own parameters; those that it sent itself are dropped."""
     own = parse_qsl(request.query, keep_blank_values=True)
     fields = [
         *((name, value) for name, value in own if name not in SIGNED_FIELDS),

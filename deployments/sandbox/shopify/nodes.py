@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from graphql import GraphQLResolveInfo
 
+from deployments.sandbox.shopify.images import image_url
 from deployments.sandbox.shopify.inventory import Inventory, ProductStatus, Variant, page
-from deployments.sandbox.shopify.pictures import picture_url
 from wishcraft.domain.inventory import InventoryPolicy
 from wishcraft.shopify.ids import from_global, to_global
 
@@ -116,7 +116,7 @@ def _media(v: Variant, info: GraphQLResolveInfo[Any]) -> Node:
     return {
         "__typename": "MediaImage",
         "id": to_global("MediaImage", v.variant_id),
-        "preview": {"image": {"url": picture_url(info.root_value["origin"], v.handle)}},
+        "preview": {"image": {"url": image_url(info.root_value["origin"], v.handle)}},
     }
 
 

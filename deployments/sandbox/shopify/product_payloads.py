@@ -3,9 +3,9 @@
 from typing import Any
 
 from deployments.sandbox.catalogue import DemoShop
+from deployments.sandbox.shopify.images import image_url
 from deployments.sandbox.shopify.inventory import Inventory, Variant
 from deployments.sandbox.shopify.order_payloads import local_time
-from deployments.sandbox.shopify.pictures import picture_url
 from wishcraft.shopify.ids import to_global
 
 Payload = dict[str, Any]
@@ -15,7 +15,7 @@ def product_payload(demo: DemoShop, inventory: Inventory, changed: Variant, orig
     """The payload of `products/update`, about the product of this variant; `origin` is the shop's URL."""
     found = [variant for number in inventory.variant_ids(changed.product_id) if (variant := inventory.find(number))]
     image = {"id": changed.product_id, "product_id": changed.product_id, "position": 1, "variant_ids": []}
-    image |= {"alt": None, "width": 800, "height": 800, "src": picture_url(origin, changed.handle)}
+    image |= {"alt": None, "width": 800, "height": 800, "src": image_url(origin, changed.handle)}
     at = local_time(demo, changed.updated_at)
     return {
         "id": changed.product_id,

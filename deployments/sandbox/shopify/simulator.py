@@ -48,9 +48,9 @@ class Options:
     clock: Callable[[], float] = time.time
     """Returns epoch seconds."""
     own_url: str = "http://127.0.0.1"
-    """URL of the simulator, for the pictures in webhooks."""
+    """URL of the simulator, for the images in webhooks."""
     app_url: str | None = None
-    """URL of the app, to which webhooks and visitors' requests go; None: no webhooks, and no guests."""
+    """URL of the app, to which webhooks and browsers' requests go; None: no webhooks, and no guests."""
     app_transport: httpx.AsyncBaseTransport | None = None
     """Leads to the app in the same process."""
     actions_per_minute: float = 0.0

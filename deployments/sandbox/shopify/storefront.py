@@ -1,4 +1,4 @@
-"""Visitors' requests to a shop: those that go through the app proxy, and the pages of a theme that links lead to."""
+"""Browsers' requests to a shop: those that go through the app proxy, and the pages of a theme that links lead to."""
 
 from html import escape
 from http import HTTPStatus
@@ -43,7 +43,7 @@ async def add_to_cart(request: Request) -> HTMLResponse:
 
 @router.api_route("/{shop}" + PREFIX + "/{path:path}", methods=_METHODS, include_in_schema=False)
 async def visit(shop: ShopDep, simulator: SimulatorDep, request: Request) -> Response:
-    """Pass a visitor's request on to the app; 404 if the shop does not have it."""
+    """Pass a browser's request on to the app; 404 if the shop does not have it."""
     if not simulator.credentials.is_installed(shop.demo.domain):
         raise HTTPException(HTTPStatus.NOT_FOUND, "the shop does not have the app")
     if simulator.proxy is None:

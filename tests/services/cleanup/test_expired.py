@@ -7,7 +7,7 @@ import pytest
 from psycopg import Connection
 from sqlalchemy import CursorResult, event
 
-from wishcraft.domain.retention import Bounds, Kind, is_compliance
+from wishcraft.domain.retention import Bounds, DataKind, is_compliance
 from wishcraft.errors import RunStopped
 from wishcraft.resources import Resources
 from wishcraft.services.cleanup import expired
@@ -18,39 +18,39 @@ NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 MONTH_AGO = NOW - timedelta(days=30)
 FOREVER = datetime.max.replace(tzinfo=UTC)
 TINY = timedelta(microseconds=1)
-TABLES = [Kind.AUDIT, Kind.COMPLIANCE, Kind.WEBHOOKS, Kind.ANALYTICS, Kind.SESSIONS]
+TABLES = [DataKind.AUDIT, DataKind.COMPLIANCE, DataKind.WEBHOOKS, DataKind.ANALYTICS, DataKind.SESSIONS]
 
 INSERTS = {
-    Kind.AUDIT: """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, created_at)
+    DataKind.AUDIT: """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, created_at)
                    SELECT 1, 'ops', 'registry.archived', 'registry', n, %s FROM generate_series(1, %s) n""",
-    Kind.COMPLIANCE: """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, created_at)
+    DataKind.COMPLIANCE: """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, created_at)
                         SELECT 1, 'shopify', 'customers/redact', 'customer', n, %s FROM generate_series(1, %s) n""",
-    Kind.WEBHOOKS: """INSERT INTO webhook_events (shop_domain, webhook_id, topic, triggered_at, handled_at, outcome)
+    DataKind.WEBHOOKS: """INSERT INTO webhook_events (shop_domain, webhook_id, topic, triggered_at, handled_at, outcome)
                       SELECT 'a.myshopify.com', 'w' || n || '-' || moment, 'orders/paid', moment, moment, 'applied'
                       FROM (SELECT CAST(%s AS timestamptz) AS moment) m, generate_series(1, %s) n""",
-    Kind.ANALYTICS: """INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id)
+    DataKind.ANALYTICS: """INSERT INTO analytics_events (shop_id, registry_id, type, occurred_at, visitor_id)
                        SELECT shop_id, id, 'registry_viewed', moment, 'v' FROM
                        (SELECT CAST(%s AS timestamptz) AS moment) m, generate_series(1, %s) n,
                        (SELECT shop_id, id FROM registries ORDER BY id LIMIT 1) r""",
-    Kind.VIEWS: """INSERT INTO registry_views (shop_id, registry_id, day, views)
+    DataKind.VIEWS: """INSERT INTO registry_views (shop_id, registry_id, day, views)
                    SELECT shop_id, id, CAST(moment AS date), 1 FROM
                    (SELECT CAST(%s AS timestamptz) - interval '1 day' AS moment) m,
                    (SELECT shop_id, id FROM registries ORDER BY id LIMIT %s) r""",
-    Kind.IDEMPOTENCY: """INSERT INTO idempotency_keys (shop_id, caller, key, request_hash, created, expires_at)
+    DataKind.IDEMPOTENCY: """INSERT INTO idempotency_keys (shop_id, caller, key, request_hash, created, expires_at)
                          SELECT 1, 'key', n || '-' || moment, '', 'smith', moment
                          FROM (SELECT CAST(%s AS timestamptz) AS moment) m, generate_series(1, %s) n""",
-    Kind.SESSIONS: """INSERT INTO sessions (id, shop_id, kind, subject, expires_at)
+    DataKind.SESSIONS: """INSERT INTO sessions (id, shop_id, kind, subject, expires_at)
                       SELECT 's' || n || '-' || moment, 1, 'guest_grant', 'a-registry', moment
                       FROM (SELECT CAST(%s AS timestamptz) AS moment) m, generate_series(1, %s) n""",
 }
 COUNTS = {
-    Kind.AUDIT: "SELECT count(*) FROM audit_logs",
-    Kind.COMPLIANCE: "SELECT count(*) FROM audit_logs",
-    Kind.WEBHOOKS: "SELECT count(*) FROM webhook_events",
-    Kind.ANALYTICS: "SELECT count(*) FROM analytics_events",
-    Kind.VIEWS: "SELECT count(*) FROM registry_views",
-    Kind.IDEMPOTENCY: "SELECT count(*) FROM idempotency_keys",
-    Kind.SESSIONS: "SELECT count(*) FROM sessions",
+    DataKind.AUDIT: "SELECT count(*) FROM audit_logs",
+    DataKind.COMPLIANCE: "SELECT count(*) FROM audit_logs",
+    DataKind.WEBHOOKS: "SELECT count(*) FROM webhook_events",
+    DataKind.ANALYTICS: "SELECT count(*) FROM analytics_events",
+    DataKind.VIEWS: "SELECT count(*) FROM registry_views",
+    DataKind.IDEMPOTENCY: "SELECT count(*) FROM idempotency_keys",
+    DataKind.SESSIONS: "SELECT count(*) FROM sessions",
 }
 
 
@@ -59,11 +59,11 @@ def only_the_tests_own_rows(demo: Demo) -> None:
     demo.execute("TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, idempotency_keys")
 
 
-def add(demo: Demo, kind: Kind, moment: datetime, rows: int = 1) -> None:
+def add(demo: Demo, kind: DataKind, moment: datetime, rows: int = 1) -> None:
     demo.execute(INSERTS[kind], [moment, rows])
 
 
-def count(demo: Demo, kind: Kind) -> int:
+def count(demo: Demo, kind: DataKind) -> int:
     [(rows,)] = demo.execute(COUNTS[kind]).fetchall()
     return int(rows)
 
@@ -74,7 +74,7 @@ def counts(old: int, deleted: int) -> dict[str, int]:
 
 @pytest.mark.parametrize("kind", TABLES)
 async def test_rows_older_than_the_limit_are_deleted_and_those_at_it_kept(
-    resources: Resources, demo: Demo, kind: Kind
+    resources: Resources, demo: Demo, kind: DataKind
 ) -> None:
     add(demo, kind, MONTH_AGO - TINY)
     add(demo, kind, MONTH_AGO)
@@ -83,14 +83,14 @@ async def test_rows_older_than_the_limit_are_deleted_and_those_at_it_kept(
 
 
 @pytest.mark.parametrize("kind", TABLES)
-async def test_a_second_run_deletes_nothing(resources: Resources, demo: Demo, kind: Kind) -> None:
+async def test_a_second_run_deletes_nothing(resources: Resources, demo: Demo, kind: DataKind) -> None:
     add(demo, kind, MONTH_AGO - TINY, 25)
     assert await clean_table(resources, kind, MONTH_AGO, Bounds(10, FOREVER)) == counts(25, 25)
     assert await clean_table(resources, kind, MONTH_AGO, Bounds(10, FOREVER)) == counts(0, 0)
 
 
 @pytest.mark.parametrize("kind", TABLES)
-async def test_a_dry_run_counts_and_deletes_nothing(resources: Resources, demo: Demo, kind: Kind) -> None:
+async def test_a_dry_run_counts_and_deletes_nothing(resources: Resources, demo: Demo, kind: DataKind) -> None:
     add(demo, kind, MONTH_AGO - TINY, 25)
     add(demo, kind, NOW, 3)
     assert await clean_table(resources, kind, MONTH_AGO, Bounds(10, FOREVER, dry_run=True)) == counts(25, 0)
@@ -98,7 +98,7 @@ async def test_a_dry_run_counts_and_deletes_nothing(resources: Resources, demo: 
 
 
 @pytest.mark.parametrize("kind", TABLES)
-async def test_no_statement_deletes_more_than_a_batch(resources: Resources, demo: Demo, kind: Kind) -> None:
+async def test_no_statement_deletes_more_than_a_batch(resources: Resources, demo: Demo, kind: DataKind) -> None:
     add(demo, kind, MONTH_AGO - TINY, 25)
     deleted: list[int] = []
 
@@ -119,9 +119,9 @@ async def test_ordinary_and_compliance_logs_are_deleted_separately(resources: Re
             [action, MONTH_AGO - TINY],
         )
     kept = [action for action in actions if is_compliance(action)]
-    assert await clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(10, FOREVER)) == counts(4, 4)
+    assert await clean_table(resources, DataKind.AUDIT, MONTH_AGO, Bounds(10, FOREVER)) == counts(4, 4)
     assert [action for (action,) in demo.execute("SELECT action FROM audit_logs ORDER BY id")] == kept
-    assert await clean_table(resources, Kind.COMPLIANCE, MONTH_AGO, Bounds(10, FOREVER)) == counts(2, 2)
+    assert await clean_table(resources, DataKind.COMPLIANCE, MONTH_AGO, Bounds(10, FOREVER)) == counts(2, 2)
 
 
 async def test_an_unhandled_webhook_is_kept_whatever_its_age(resources: Resources, demo: Demo) -> None:
@@ -129,8 +129,8 @@ async def test_an_unhandled_webhook_is_kept_whatever_its_age(resources: Resource
         """INSERT INTO webhook_events (shop_domain, webhook_id, topic, triggered_at, received_at)
            VALUES ('a.myshopify.com', 'w', 'orders/paid', '2020-01-01Z', '2020-01-01Z')"""
     )
-    assert await clean_table(resources, Kind.WEBHOOKS, NOW, Bounds(10, FOREVER)) == counts(0, 0)
-    assert count(demo, Kind.WEBHOOKS) == 1
+    assert await clean_table(resources, DataKind.WEBHOOKS, NOW, Bounds(10, FOREVER)) == counts(0, 0)
+    assert count(demo, DataKind.WEBHOOKS) == 1
 
 
 async def test_payloads_of_handled_webhooks_are_removed_and_their_rows_kept(resources: Resources, demo: Demo) -> None:
@@ -142,14 +142,14 @@ async def test_payloads_of_handled_webhooks_are_removed_and_their_rows_kept(reso
         [MONTH_AGO - TINY] * 3,
     )
     bounds = Bounds(1, FOREVER)
-    dry = await clean_table(resources, Kind.PAYLOADS, MONTH_AGO, Bounds(1, FOREVER, dry_run=True))
+    dry = await clean_table(resources, DataKind.PAYLOADS, MONTH_AGO, Bounds(1, FOREVER, dry_run=True))
     assert dry == counts(2, 0)
-    assert await clean_table(resources, Kind.PAYLOADS, MONTH_AGO, bounds) == counts(2, 2)
-    assert await clean_table(resources, Kind.PAYLOADS, MONTH_AGO, bounds) == counts(0, 0)
+    assert await clean_table(resources, DataKind.PAYLOADS, MONTH_AGO, bounds) == counts(2, 2)
+    assert await clean_table(resources, DataKind.PAYLOADS, MONTH_AGO, bounds) == counts(0, 0)
     kept = "SELECT webhook_id FROM webhook_events WHERE payload = '{}' ORDER BY 1"
     assert demo.execute(kept).fetchall() == [("dead",), ("new",)]
-    assert await clean_table(resources, Kind.WEBHOOKS, MONTH_AGO, bounds) == counts(2, 2)
-    assert count(demo, Kind.WEBHOOKS) == 2
+    assert await clean_table(resources, DataKind.WEBHOOKS, MONTH_AGO, bounds) == counts(2, 2)
+    assert count(demo, DataKind.WEBHOOKS) == 2
 
 
 async def test_orders_are_deleted_with_settled_line_items_and_the_decisions_of_people_stay(
@@ -168,9 +168,9 @@ async def test_orders_are_deleted_with_settled_line_items_and_the_decisions_of_p
                    VALUES (1, %s, %s, '', %s, 1, 1, 1, %s, '', '', false, %s, 'Ada')""",
                 [number, 10 * number + place, name, status, dismissed_at],
             )
-    assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, Bounds(9, FOREVER, dry_run=True)) == counts(3, 0)
-    assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, Bounds(2, FOREVER)) == counts(3, 3)
-    assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, Bounds(2, FOREVER)) == counts(0, 0)
+    assert await clean_table(resources, DataKind.ORDERS, MONTH_AGO, Bounds(9, FOREVER, dry_run=True)) == counts(3, 0)
+    assert await clean_table(resources, DataKind.ORDERS, MONTH_AGO, Bounds(2, FOREVER)) == counts(3, 3)
+    assert await clean_table(resources, DataKind.ORDERS, MONTH_AGO, Bounds(2, FOREVER)) == counts(0, 0)
     assert demo.execute("SELECT order_id FROM orders").fetchall() == [(2,)]
     columns = "order_id, product_title, purchaser_name"
     left = demo.execute(f"SELECT {columns} FROM unmatched_lines ORDER BY line_item_id".encode()).fetchall()  # noqa: S608
@@ -194,8 +194,8 @@ async def test_products_and_stock_are_deleted_once_no_registry_wishes_for_them(
         values = [shop, number, *said]
         demo.execute(f"INSERT INTO inventory_items ({columns}) VALUES (%s, %s, %s, %s)".encode(), values)  # noqa: S608
         demo.execute("INSERT INTO inventory_levels VALUES (%s, %s, 7, 5, %s, %s)", [shop, number, old, old])
-    assert await clean_table(resources, Kind.PRODUCTS, MONTH_AGO, Bounds(1, FOREVER)) == counts(2, 2)
-    assert await clean_table(resources, Kind.STOCK, MONTH_AGO, Bounds(2, FOREVER)) == counts(3, 3)
+    assert await clean_table(resources, DataKind.PRODUCTS, MONTH_AGO, Bounds(1, FOREVER)) == counts(2, 2)
+    assert await clean_table(resources, DataKind.STOCK, MONTH_AGO, Bounds(2, FOREVER)) == counts(3, 3)
     assert demo.execute("SELECT shop_id, product_id FROM product_versions ORDER BY 2").fetchall() == [
         (1, 2), (1, product)
     ]  # fmt: skip
@@ -207,7 +207,7 @@ async def test_products_and_stock_are_deleted_once_no_registry_wishes_for_them(
 
 async def test_the_oldest_rows_are_deleted_first(resources: Resources, demo: Demo) -> None:
     for days in (40, 60, 50):
-        add(demo, Kind.AUDIT, NOW - timedelta(days=days))
+        add(demo, DataKind.AUDIT, NOW - timedelta(days=days))
     rounds = 0
 
     async def stop_at_the_second(_done: int, _total: int) -> None:
@@ -217,25 +217,25 @@ async def test_the_oldest_rows_are_deleted_first(resources: Resources, demo: Dem
             raise RunStopped
 
     with pytest.raises(RunStopped):
-        await clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(1, FOREVER), checkpoint=stop_at_the_second)
+        await clean_table(resources, DataKind.AUDIT, MONTH_AGO, Bounds(1, FOREVER), checkpoint=stop_at_the_second)
     assert demo.execute("SELECT min(created_at) FROM audit_logs").fetchone() == (NOW - timedelta(days=50),)
 
 
 async def test_progress_is_reported_between_batches(resources: Resources, demo: Demo) -> None:
-    add(demo, Kind.AUDIT, MONTH_AGO - TINY, 25)
+    add(demo, DataKind.AUDIT, MONTH_AGO - TINY, 25)
     progress_calls: list[tuple[int, int]] = []
 
     async def note(done: int, total: int) -> None:
         progress_calls.append((done, total))
 
-    await clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(10, FOREVER), checkpoint=note)
+    await clean_table(resources, DataKind.AUDIT, MONTH_AGO, Bounds(10, FOREVER), checkpoint=note)
     assert progress_calls == [(0, 25), (10, 25), (20, 25), (25, 25)]
 
 
 async def test_after_the_deadline_no_batch_starts_and_the_rest_is_counted(
     resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add(demo, Kind.AUDIT, MONTH_AGO - TINY, 25)
+    add(demo, DataKind.AUDIT, MONTH_AGO - TINY, 25)
     now = until = datetime.now(UTC)
 
     async def take_long_over_the_second(done: int, _total: int) -> None:
@@ -245,13 +245,13 @@ async def test_after_the_deadline_no_batch_starts_and_the_rest_is_counted(
     now -= timedelta(seconds=1)
     monkeypatch.setattr(expired, "datetime", SimpleNamespace(now=lambda _: now))
     bounds = Bounds(10, until)
-    cleaned = await clean_table(resources, Kind.AUDIT, MONTH_AGO, bounds, checkpoint=take_long_over_the_second)
+    cleaned = await clean_table(resources, DataKind.AUDIT, MONTH_AGO, bounds, checkpoint=take_long_over_the_second)
     assert cleaned == counts(25, 20)
-    assert await clean_table(resources, Kind.AUDIT, MONTH_AGO, bounds) == counts(5, 0)
+    assert await clean_table(resources, DataKind.AUDIT, MONTH_AGO, bounds) == counts(5, 0)
 
 
 async def test_two_concurrent_runs_share_the_work(resources: Resources, demo: Demo) -> None:
-    add(demo, Kind.AUDIT, MONTH_AGO - TINY, 200)
+    add(demo, DataKind.AUDIT, MONTH_AGO - TINY, 200)
     both_there = asyncio.Barrier(2)
 
     async def begin_together(done: int, _total: int) -> None:
@@ -260,19 +260,19 @@ async def test_two_concurrent_runs_share_the_work(resources: Resources, demo: De
 
     bounds = Bounds(10, FOREVER)
     first, second = await asyncio.gather(
-        *(clean_table(resources, Kind.AUDIT, MONTH_AGO, bounds, checkpoint=begin_together) for _ in range(2))
+        *(clean_table(resources, DataKind.AUDIT, MONTH_AGO, bounds, checkpoint=begin_together) for _ in range(2))
     )
     assert first["deleted"] + second["deleted"] == 200
     assert min(first["deleted"], second["deleted"]) > 0
-    assert count(demo, Kind.AUDIT) == 0
+    assert count(demo, DataKind.AUDIT) == 0
 
 
 async def test_locked_rows_are_skipped_without_waiting_and_counted(resources: Resources, demo: Demo) -> None:
-    add(demo, Kind.AUDIT, MONTH_AGO - TINY, 25)
+    add(demo, DataKind.AUDIT, MONTH_AGO - TINY, 25)
     with demo.transaction():
         demo.execute("SELECT FROM audit_logs ORDER BY id LIMIT 5 FOR UPDATE")
-        assert await clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(10, FOREVER)) == counts(25, 20)
-    assert await clean_table(resources, Kind.AUDIT, MONTH_AGO, Bounds(10, FOREVER)) == counts(5, 5)
+        assert await clean_table(resources, DataKind.AUDIT, MONTH_AGO, Bounds(10, FOREVER)) == counts(25, 20)
+    assert await clean_table(resources, DataKind.AUDIT, MONTH_AGO, Bounds(10, FOREVER)) == counts(5, 5)
 
 
 async def test_orders_of_a_shop_are_kept_while_a_dead_letter_about_orders_may_be_replayed(
@@ -290,8 +290,8 @@ async def test_orders_of_a_shop_are_kept_while_a_dead_letter_about_orders_may_be
         [MONTH_AGO - TINY],
     )
     bounds = Bounds(10, FOREVER)
-    assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, bounds) == counts(1, 1)
+    assert await clean_table(resources, DataKind.ORDERS, MONTH_AGO, bounds) == counts(1, 1)
     demo.execute("UPDATE webhook_events SET outcome = NULL, handled_at = NULL")  # it is replayed, and waits
-    assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, bounds) == counts(0, 0)
+    assert await clean_table(resources, DataKind.ORDERS, MONTH_AGO, bounds) == counts(0, 0)
     demo.execute("UPDATE webhook_events SET outcome = 'discarded', handled_at = now()")
-    assert await clean_table(resources, Kind.ORDERS, MONTH_AGO, bounds) == counts(1, 1)
+    assert await clean_table(resources, DataKind.ORDERS, MONTH_AGO, bounds) == counts(1, 1)

@@ -10,7 +10,7 @@ from psycopg import Connection
 
 from tests.support.job_processes import command, environment
 from tests.support.waiting import block_until
-from wishcraft.domain.retention import Bounds, Kind
+from wishcraft.domain.retention import Bounds, DataKind
 from wishcraft.resources import Resources
 from wishcraft.services.cleanup.expired import clean_table
 from wishcraft.settings import Settings
@@ -71,7 +71,7 @@ async def test_a_cleanup_killed_between_batches_is_completed_by_the_next(
         go_on(cleaner)
     kill(cleaner)
     assert left(demo) == ROWS - 30
-    assert (await clean_table(resources, Kind.AUDIT, datetime.now(UTC), BOUNDS))["deleted"] == ROWS - 30
+    assert (await clean_table(resources, DataKind.AUDIT, datetime.now(UTC), BOUNDS))["deleted"] == ROWS - 30
     assert left(demo) == 0
 
 
@@ -95,4 +95,4 @@ async def test_a_cleanup_killed_within_a_batch_leaves_it_to_the_next(
         kill(cleaner)
     block_until(lambda: demo.execute(busy).fetchone() == (0,), "PostgreSQL did not end the killed client's query")
     assert left(demo) == ROWS - 10
-    assert (await clean_table(resources, Kind.AUDIT, datetime.now(UTC), BOUNDS))["deleted"] == ROWS - 10
+    assert (await clean_table(resources, DataKind.AUDIT, datetime.now(UTC), BOUNDS))["deleted"] == ROWS - 10

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from wishcraft.cache import keys
 from wishcraft.cache.keys import SessionName
-from wishcraft.domain.retention import Bounds, Kind
+from wishcraft.domain.retention import Bounds, DataKind
 from wishcraft.errors import RunStopped
 from wishcraft.resources import Resources
 from wishcraft.services.cleanup.expired import clean_orphans, clean_table
@@ -65,7 +65,7 @@ async def test_a_row_of_another_shop_keeps_no_session_alive(resources: Resources
 async def test_a_row_without_a_session_in_redis_is_kept(resources: Resources, demo: Demo, now: datetime) -> None:
     add_row(demo, SessionName(1, "unknown"), now + HOUR)
     await clean_orphans(resources, now, Bounds(10, FOREVER))
-    await clean_table(resources, Kind.SESSIONS, now, Bounds(10, FOREVER))
+    await clean_table(resources, DataKind.SESSIONS, now, Bounds(10, FOREVER))
     assert demo.execute("SELECT id FROM sessions").fetchall() == [("unknown",)]
 
 

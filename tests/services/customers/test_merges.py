@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from psycopg import Connection
 
-from tests.support.api import Visitor
+from tests.support.api import Shopper
 from tests.support.erased_person import receive
 from tests.support.webhooks import apply, line, message, order
 from wishcraft.errors import PayloadInvalid
@@ -79,7 +79,7 @@ async def test_any_order_of_merges_and_orders_ends_the_same(
 
 
 async def test_kept_customer_owns_the_registry_at_once(
-    demo: Demo, resources: Resources, shop: ShopRef, emma: Visitor, hugo: Visitor
+    demo: Demo, resources: Resources, shop: ShopRef, emma: Shopper, hugo: Shopper
 ) -> None:
     slug = await emma.create(visibility="private")
     assert emma.customer_id

@@ -21,8 +21,8 @@ from tests.support.webhooks import NOON, apply, inventory_item, level, message, 
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory import sync
 from wishcraft.services.inventory.sync import sync_shop
+from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.services.webhooks.handlers import HANDLERS
-from wishcraft.services.webhooks.handling import Message
 from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef

@@ -21,10 +21,10 @@ from wishcraft.errors import PayloadInvalid, ShopifyUnavailable, TransientError
 from wishcraft.resources import Resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.inventory.webhooks import handle_stock
-from wishcraft.services.products.reader import ProductReader
+from wishcraft.services.products.reader import VariantReader
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import registry_write
-from wishcraft.services.webhooks.handling import Message
+from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.shopify.inventory_levels import ITEMS
 from wishcraft.store import shops
 from wishcraft.store.audit_log import Actor
@@ -287,16 +287,16 @@ async def test_look_up_finds_the_new_stock_and_no_reading_from_before_is_kept(
     resources: Resources, shop: ShopRef, wished: Wished
 ) -> None:
     know_levels(wished, {LOCATION: 9})
-    number, products = wished.variant.variant_id, ProductReader(resources)
-    era, caller = await resources.products.current_era(), Caller(shop.id, "customer:1:9", 9)
+    number, products = wished.variant.variant_id, VariantReader(resources)
+    era, caller = await resources.variants.current_era(), Caller(shop.id, "customer:1:9", 9)
     before = (await products.read(caller, [number])).facts[number]
     wished.variant.quantity = 2
     later = datetime.now(UTC) + timedelta(seconds=2)
     sent = at_level(wished, 2, (later - NOON).total_seconds())._replace(received_at=later)
     await apply(resources, shop, handle_stock, [sent])
-    assert await resources.products.get(shop.id, [number]) == {}
-    await resources.products.store(shop.id, era, {number: before}, shop.quota)  # by a query that was under way
+    assert await resources.variants.get(shop.id, [number]) == {}
+    await resources.variants.store(shop.id, era, {number: before}, shop.quota)  # by a query that was under way
     found = (await products.read(caller, [number])).facts[number].reading
     assert found
     assert found.inventory_quantity == 2
-    assert await resources.redis.redis.ttl(f"{keys.of_shop(shop.id).product_prefix}{number}") > 0
+    assert await resources.redis.redis.ttl(f"{keys.of_shop(shop.id).variant_prefix}{number}") > 0

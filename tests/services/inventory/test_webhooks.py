@@ -23,8 +23,8 @@ from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.inventory.webhooks import handle_products, handle_stock
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import registry_write
+from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.services.webhooks.handlers import HANDLERS
-from wishcraft.services.webhooks.handling import Message
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
 from wishcraft.store import item_readings

@@ -15,9 +15,9 @@ from tests.support.invitations import invite, link_in
 from wishcraft.domain.addresses import address_hash
 from wishcraft.errors import MailUnavailable, RunStopped, TooManyAddressesRejected
 from wishcraft.resources import Resources, open_resources
-from wishcraft.services.deliveries import judge_refusals
 from wishcraft.services.invitations.send import count_waiting, invite_shop
-from wishcraft.services.mail_events.suppressions import lift_suppressions
+from wishcraft.services.mail.send import judge_refusals
+from wishcraft.services.mail.suppressions import lift_suppressions
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store import shops

@@ -13,8 +13,8 @@ from tests.support.invitations import invite
 from wishcraft.domain.invitations import TRIED_FOR, TRIES, Answer
 from wishcraft.errors import TooManyAddressesRejected
 from wishcraft.resources import Resources
-from wishcraft.services.deliveries import MOST_FAILED, judge_refusals
 from wishcraft.services.invitations.send import invite_shop
+from wishcraft.services.mail.send import MOST_FAILED, judge_refusals
 from wishcraft.settings import Settings
 from wishcraft.store import invitations
 from wishcraft.store.schema import Invitation

@@ -14,15 +14,16 @@ from tests.support.waiting import wait_until
 from tests.support.webhooks import NOON
 from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.domain.addresses import address_hash
-from wishcraft.domain.mail_events import MailEvent, MailEventKind, MailReference, MailTable
+from wishcraft.domain.mail_events import MailEvent, MailEventKind
+from wishcraft.domain.mail_references import MailReference, MailTable
 from wishcraft.errors import PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.mail_events.receive import store_events
 from wishcraft.services.mail_events.webhooks import handle_mail_events
 from wishcraft.services.registries.write import registry_write
 from wishcraft.services.webhooks.dead_letters import decide, find_dead_letters
+from wishcraft.services.webhooks.handler_protocol import Effect, Message, change_nothing
 from wishcraft.services.webhooks.handlers import HANDLERS
-from wishcraft.services.webhooks.handling import Effect, Message, change_nothing
 from wishcraft.services.webhooks.inbox import MAX_WAITING, Inbox
 from wishcraft.services.webhooks.process import process
 from wishcraft.store.audit_log import Actor

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from wishcraft.cache import keys
 from wishcraft.cache.registries import CacheState
-from wishcraft.domain.guest_events import AnalyticsType
+from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.observability.metrics import CACHE_READS
 from wishcraft.resources import Resources
 from wishcraft.services.operations.traffic_recorder import MAX_PENDING_EVENTS, TrafficRecorder

@@ -6,7 +6,7 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.support.api import SHOP, Visitor, app_state_of
+from tests.support.api import SHOP, Shopper, app_state_of
 from tests.support.erased_person import CUSTOMER, EMAIL, GUEST_ORDER, REDACT, REGISTRANT, handle, ordered, receive
 from tests.support.webhooks import line, order
 from wishcraft.resources import Resources
@@ -44,11 +44,11 @@ async def item(demo: Demo) -> tuple[str, int]:
 
 @pytest.fixture
 async def planted(
-    client: Any, signed: Any, guest: Visitor, hugo: Visitor, demo: Demo, resources: Resources,
+    client: Any, signed: Any, guest: Shopper, hugo: Shopper, demo: Demo, resources: Resources,
     simulator: Simulator, item: tuple[str, int],
 ) -> str:  # fmt: skip
     """The person as registrant, co-registrant, purchaser and recipient, in all places; the slug of their registry."""
-    person = Visitor(client, signed, CUSTOMER)
+    person = Shopper(client, signed, CUSTOMER)
     values = {"registrant": REGISTRANT, "description": "By Quorblatt", "event_location": "Quorblatt Hall"}
     created = await person.send(
         "POST",

@@ -27,7 +27,7 @@ from tests.support.traces import traces_in_postgresql
 from tests.support.waiting import wait_until
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.webhooks import DATA_REQUEST
-from wishcraft.errors import MailOutcomeUnknown, MailRejected, MailUnavailable
+from wishcraft.errors import MailAcceptanceUnknown, MailRejected, MailUnavailable
 from wishcraft.mail.mailer import Mail
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks.handlers import HANDLERS
@@ -142,7 +142,7 @@ async def test_request_whose_mail_is_refused_repeats_none_of_its_batch(
     assert len(sent) == len(set(sent)) == 4
 
 
-@pytest.mark.parametrize("error", [MailUnavailable, MailOutcomeUnknown])
+@pytest.mark.parametrize("error", [MailUnavailable, MailAcceptanceUnknown])
 async def test_requests_after_one_that_the_mail_server_did_not_answer_do_not_wait_for_it(
     demo: Demo, resources: Resources, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:

@@ -131,9 +131,9 @@ async def test_shop_that_installs_the_app_while_it_is_asked_for_is_later_than_th
 
     monkeypatch.setattr(shop_erasure, "find_installation", find_then_install)
     demo.execute("UPDATE shops SET status = 'uninstalled', installed_at = now() - interval '1 year' WHERE id = 1")
-    add, added = journal.add, list[journal.Entry]()
+    add, added = journal.add, list[journal.JournalEntry]()
 
-    async def note(files: FileStore, new: Iterable[journal.Entry]) -> None:
+    async def note(files: FileStore, new: Iterable[journal.JournalEntry]) -> None:
         added.extend(new)
         await add(files, added)
 

@@ -12,7 +12,7 @@ from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.support.api import SHOP, Visitor, public_slug
+from tests.support.api import SHOP, Shopper, public_slug
 from tests.support.erased_person import (
     CUSTOMER,
     EMAIL,
@@ -34,8 +34,8 @@ from wishcraft.resources import Resources
 from wishcraft.services.privacy import erase
 from wishcraft.services.privacy.webhooks import handle_customer_redactions, handle_shop_redactions
 from wishcraft.services.registries.write import registry_write
+from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.services.webhooks.handlers import HANDLERS
-from wishcraft.services.webhooks.handling import Message
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
 from wishcraft.store.audit_log import Actor
@@ -101,7 +101,7 @@ async def test_redaction_leaves_no_trace_of_a_customer_in_any_store(
 
 
 async def test_others_registry_that_named_the_customer_is_shown_without_them(
-    demo: Demo, resources: Resources, guest: Visitor, planted: str
+    demo: Demo, resources: Resources, guest: Shopper, planted: str
 ) -> None:
     row = demo.execute("SELECT slug, version FROM registries WHERE title = 'Hugo'").fetchone()
     assert row
@@ -199,7 +199,7 @@ async def test_customer_who_was_merged_into_the_redacted_one_is_erased_too(
 
 
 async def test_contact_address_in_anothers_registry_is_removed_and_the_registry_stays(
-    demo: Demo, resources: Resources, hugo: Visitor
+    demo: Demo, resources: Resources, hugo: Shopper
 ) -> None:
     slug = await hugo.create(title="Hugo", registrant=REGISTRANT | {"first_name": "Hugo", "last_name": "L"})
     await redact(demo, resources)

@@ -18,12 +18,12 @@ from tests.support.waiting import wait_until
 from wishcraft.cache import keys
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.products import READING_FRESH, Picture, VariantFacts
+from wishcraft.domain.variants import READING_FRESH, VariantFacts, VariantImage
 from wishcraft.errors import ShopifyPaused, ShopifyRefused, ShopifyUnavailable, TooManyQueries
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.products import reader as reader_module
-from wishcraft.services.products.reader import QUERIES, FoundVariantFacts, ProductReader
+from wishcraft.services.products.reader import QUERIES, FoundVariantFacts, VariantReader
 from wishcraft.settings import Settings
 from wishcraft.shopify.pauses import Pauses
 from wishcraft.store.shops import ShopRef
@@ -52,8 +52,8 @@ def caller(shop: ShopRef) -> Caller:
 
 
 @pytest.fixture
-def products(resources: Resources) -> ProductReader:
-    return ProductReader(resources)
+def products(resources: Resources) -> VariantReader:
+    return VariantReader(resources)
 
 
 def ids(variants: list[Variant]) -> list[int]:
@@ -63,24 +63,24 @@ def ids(variants: list[Variant]) -> list[int]:
 async def put_back(resources: Resources, shop: ShopRef, found: FoundVariantFacts, age: timedelta) -> None:
     """Let the stored facts be so much older."""
     for number in found.facts:
-        await resources.redis.redis.delete(f"{keys.of_shop(shop.id).product_prefix}{number}")
+        await resources.redis.redis.delete(f"{keys.of_shop(shop.id).variant_prefix}{number}")
     older = {
         number: facts._replace(
             observed_at=facts.observed_at - age,
-            picture=facts.picture and facts.picture._replace(observed_at=facts.picture.observed_at - age),
+            image=facts.image and facts.image._replace(observed_at=facts.image.observed_at - age),
         )
         for number, facts in found.facts.items()
     }
-    await resources.products.store(shop.id, await resources.products.current_era(), older, shop.quota)
+    await resources.variants.store(shop.id, await resources.variants.current_era(), older, shop.quota)
 
 
 async def test_known_variants_cost_no_request_and_unknown_ones_one_together(
-    products: ProductReader, caller: Caller, variants: list[Variant], shopify: SimulatedShop, resources: Resources
+    products: VariantReader, caller: Caller, variants: list[Variant], shopify: SimulatedShop, resources: Resources
 ) -> None:
     first = await products.read(caller, ids(variants)[:4])
     assert (first.state, shopify.counters.requests) == (CacheState.MISS, 1)
     assert list(first.facts) == ids(variants)[:4]
-    again = await ProductReader(resources).read(caller, ids(variants)[:4])
+    again = await VariantReader(resources).read(caller, ids(variants)[:4])
     assert (again, shopify.counters.requests) == (FoundVariantFacts(first.facts, CacheState.HIT), 1)
     both = await products.read(caller, [*ids(variants), 1])
     assert (both.state, shopify.counters.requests) == (CacheState.MISS, 2)
@@ -92,7 +92,7 @@ async def test_known_variants_cost_no_request_and_unknown_ones_one_together(
 
 
 async def test_concurrent_readers_share_one_request(
-    products: ProductReader, caller: Caller, variants: list[Variant], shopify: SimulatedShop
+    products: VariantReader, caller: Caller, variants: list[Variant], shopify: SimulatedShop
 ) -> None:
     wanted = ids(variants)[:3]
     found = await asyncio.gather(*(products.read(caller, wanted) for _ in range(5)))
@@ -102,7 +102,7 @@ async def test_concurrent_readers_share_one_request(
 
 
 async def test_reader_joins_the_requests_under_way_and_asks_for_the_rest(
-    products: ProductReader, caller: Caller, variants: list[Variant], shopify: SimulatedShop
+    products: VariantReader, caller: Caller, variants: list[Variant], shopify: SimulatedShop
 ) -> None:
     a, b, c, d = ids(variants)[:4]
     found = await asyncio.gather(*(products.read(caller, each) for each in ([a, b], [b, c], [d], [d, a, c])))
@@ -111,7 +111,7 @@ async def test_reader_joins_the_requests_under_way_and_asks_for_the_rest(
 
 
 async def test_reader_that_leaves_does_not_take_the_answer_from_the_others(
-    products: ProductReader, caller: Caller, variants: list[Variant], shopify: SimulatedShop
+    products: VariantReader, caller: Caller, variants: list[Variant], shopify: SimulatedShop
 ) -> None:
     leaving, staying = (asyncio.create_task(products.read(caller, ids(variants)[:1])) for _ in range(2))
     await wait_until(lambda: products._queries, pause=0)  # a query takes many turns of the event loop
@@ -121,7 +121,7 @@ async def test_reader_that_leaves_does_not_take_the_answer_from_the_others(
 
 
 async def test_changed_price_is_read_once_the_reading_is_no_longer_fresh(
-    products: ProductReader, caller: Caller, variants: list[Variant], resources: Resources, shop: ShopRef
+    products: VariantReader, caller: Caller, variants: list[Variant], resources: Resources, shop: ShopRef
 ) -> None:
     first = await products.read(caller, ids(variants)[:2])
     variants[0].price += 1
@@ -134,8 +134,8 @@ async def test_changed_price_is_read_once_the_reading_is_no_longer_fresh(
     assert later.facts[variants[0].variant_id].observed_at > first.facts[variants[0].variant_id].observed_at
 
 
-async def test_sync_renews_readings_and_keeps_their_pictures(
-    products: ProductReader, caller: Caller, resources: Resources, shop: ShopRef, shopify: SimulatedShop, demo: Demo
+async def test_sync_renews_readings_and_keeps_their_images(
+    products: VariantReader, caller: Caller, resources: Resources, shop: ShopRef, shopify: SimulatedShop, demo: Demo
 ) -> None:
     rows = demo.execute(
         """SELECT DISTINCT variant_id FROM registry_items i JOIN registries r ON r.id = registry_id
@@ -149,20 +149,20 @@ async def test_sync_renews_readings_and_keeps_their_pictures(
     assert changed
     changed.quantity += 7
     await sync_shop(resources, shop, dry_run=True)
-    assert (await resources.products.get(shop.id, wished[:1]))[wished[0]].observed_at < datetime.now(UTC) - HOUR / 2
+    assert (await resources.variants.get(shop.id, wished[:1]))[wished[0]].observed_at < datetime.now(UTC) - HOUR / 2
     await sync_shop(resources, shop)
     requests = shopify.counters.requests
     now = await products.read(caller, wished)
     assert (now.state, shopify.counters.requests) == (CacheState.HIT, requests)
-    reading, picture = now.facts[wished[0]].reading, now.facts[wished[0]].picture
+    reading, image = now.facts[wished[0]].reading, now.facts[wished[0]].image
     assert reading
-    assert picture
+    assert image
     assert reading.inventory_quantity == changed.quantity
-    assert str(picture.url).endswith(f"/images/{changed.handle}.svg")
+    assert str(image.url).endswith(f"/images/{changed.handle}.svg")
 
 
 async def test_sync_notes_variants_that_are_gone(
-    products: ProductReader, caller: Caller, resources: Resources, shop: ShopRef, shopify: SimulatedShop, demo: Demo
+    products: VariantReader, caller: Caller, resources: Resources, shop: ShopRef, shopify: SimulatedShop, demo: Demo
 ) -> None:
     query = """SELECT variant_id FROM registry_items i JOIN registries r ON r.id = registry_id
                WHERE i.shop_id = %s AND r.status = 'active' LIMIT 1"""
@@ -180,7 +180,7 @@ async def test_sync_notes_variants_that_are_gone(
 
 
 async def test_draft_is_asked_for_again_after_a_minute(
-    products: ProductReader,
+    products: VariantReader,
     caller: Caller,
     variants: list[Variant],
     shopify: SimulatedShop,
@@ -199,7 +199,7 @@ async def test_draft_is_asked_for_again_after_a_minute(
 
 @pytest.mark.parametrize("kind", [FaultKind.SERVER_ERROR, FaultKind.FORBIDDEN])
 async def test_facts_stand_in_while_shopify_does_not_answer_if_all_are_known(
-    products: ProductReader,
+    products: VariantReader,
     caller: Caller,
     variants: list[Variant],
     shopify: SimulatedShop,
@@ -226,7 +226,7 @@ async def test_shopify_that_does_not_answer_is_not_asked_again_for_some_seconds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seconds = [0.0]
-    products = ProductReader(resources, Pauses(5, lambda: seconds[0]))
+    products = VariantReader(resources, Pauses(5, lambda: seconds[0]))
     shopify.faults.set(Fault(FaultKind.MALFORMED, remaining=None))
     monkeypatch.setattr(reader_module, "SHOPIFY_SECONDS", 0.2)
     with pytest.raises(ShopifyUnavailable):
@@ -250,7 +250,7 @@ async def test_shopify_that_does_not_answer_is_not_asked_again_for_some_seconds(
 
 
 async def test_refusal_of_shopify_is_an_answer_and_begins_no_pause(
-    products: ProductReader, caller: Caller, variants: list[Variant], shopify: SimulatedShop
+    products: VariantReader, caller: Caller, variants: list[Variant], shopify: SimulatedShop
 ) -> None:
     shopify.faults.set(Fault(FaultKind.FORBIDDEN, remaining=1))
     with pytest.raises(ShopifyRefused):
@@ -259,7 +259,7 @@ async def test_refusal_of_shopify_is_an_answer_and_begins_no_pause(
 
 
 async def test_variant_that_cannot_be_stored_is_in_no_answer(
-    products: ProductReader, caller: Caller, variants: list[Variant], shop: ShopRef, resources: Resources
+    products: VariantReader, caller: Caller, variants: list[Variant], shop: ShopRef, resources: Resources
 ) -> None:
     first = await products.read(caller, ids(variants)[:2])
     variants[0].price = Decimal("1E+11")
@@ -268,7 +268,7 @@ async def test_variant_that_cannot_be_stored_is_in_no_answer(
 
 
 async def test_caller_may_cause_a_limited_number_of_queries(
-    products: ProductReader, caller: Caller, variants: list[Variant], monkeypatch: pytest.MonkeyPatch
+    products: VariantReader, caller: Caller, variants: list[Variant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader_module, "QUERIES", QUERIES._replace(quota=2, seconds=10**9))
     monkeypatch.setattr(reader_module, "SERVER_QUERIES", QUERIES._replace(name="s", quota=3, seconds=10**9))
@@ -301,7 +301,7 @@ async def without_redis(
 async def test_without_redis_shopify_is_asked_and_a_sync_without_changes_ends(
     without_redis: Resources, caller: Caller, variants: list[Variant], shopify: SimulatedShop, shop: ShopRef
 ) -> None:
-    products = ProductReader(without_redis)
+    products = VariantReader(without_redis)
     for requests in (1, 2):
         found = await products.read(caller, ids(variants)[:2])
         assert (found.state, shopify.counters.requests) == (CacheState.BYPASS, requests)
@@ -311,7 +311,7 @@ async def test_without_redis_shopify_is_asked_and_a_sync_without_changes_ends(
 
 async def test_facts_of_shops_with_the_same_variant_are_apart(resources: Resources, shop: ShopRef) -> None:
     now = datetime.now(UTC)
-    known = {1: VariantFacts(None, now, Picture("/a.svg", now))}
-    await resources.products.store(shop.id, await resources.products.current_era(), known, shop.quota)
-    assert await resources.products.get(shop.id, [1]) == known
-    assert await resources.products.get(10 * shop.id + 1, [1]) == {}
+    known = {1: VariantFacts(None, now, VariantImage("/a.svg", now))}
+    await resources.variants.store(shop.id, await resources.variants.current_era(), known, shop.quota)
+    assert await resources.variants.get(shop.id, [1]) == known
+    assert await resources.variants.get(10 * shop.id + 1, [1]) == {}

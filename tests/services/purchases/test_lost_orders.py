@@ -18,7 +18,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.purchases import reconcile
 from wishcraft.services.purchases.reconcile import REACH, reconcile_shop
 from wishcraft.services.purchases.webhooks import handle_orders
-from wishcraft.services.webhooks.handling import Message
+from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]

@@ -24,7 +24,7 @@ from wishcraft.services.checkpoint import MAX_EXAMPLES, Changes
 from wishcraft.services.purchases import reconcile
 from wishcraft.services.purchases.reconcile import OVERDUE, reconcile_shop
 from wishcraft.services.purchases.webhooks import handle_orders
-from wishcraft.services.webhooks.handling import Message
+from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.settings import Settings
 from wishcraft.shopify.order_payloads import read_order
 from wishcraft.shopify.orders import read_changed_orders

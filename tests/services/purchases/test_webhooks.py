@@ -29,7 +29,7 @@ from wishcraft.errors import PayloadInvalid
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.services.registries.reader import RegistryReader
-from wishcraft.services.webhooks.handling import Message
+from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef

@@ -20,9 +20,9 @@ from wishcraft.analytics.filters import ReportFilter
 from wishcraft.cache.coherence import Lease, now_ms
 from wishcraft.cache.entries import make_entry
 from wishcraft.cache.registries import CacheState
-from wishcraft.cache.scripts import Outcome
+from wishcraft.cache.scripts import FillOutcome
+from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.guest_events import AnalyticsType
 from wishcraft.domain.periods import last_weeks
 from wishcraft.reports.conversion_report import ConversionReport
 from wishcraft.reports.demand_report import DemandReport
@@ -122,7 +122,7 @@ async def test_reader_with_a_lease_from_before_the_commit_cannot_fill(
     else:
         monkeypatch.setattr(write_module, "_invalidate", invalidate_and_load)
     await delete_registry(resources, change)
-    assert await resources.cache.fill(shop_id, loaded) == {slug: Outcome.LEASE_GONE}
+    assert await resources.cache.fill(shop_id, loaded) == {slug: FillOutcome.LEASE_GONE}
     assert await traces_in_redis(redis, slug) == []
 
 

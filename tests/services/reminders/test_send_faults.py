@@ -13,11 +13,12 @@ from deployments.sandbox.mail_providers.faults import ProviderFault, ProviderFau
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.invitations import confirm_everyone
 from wishcraft.domain.addresses import address_hash
-from wishcraft.domain.mail_events import MailReference, MailTable, read_token
+from wishcraft.domain.mail_references import MailReference, MailTable, read_token
 from wishcraft.errors import EveryMailRejected, MailUnavailable, TooManyAddressesRejected
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Changes
-from wishcraft.services.deliveries import judge_refusals, reference_keys
+from wishcraft.services.mail.references import reference_keys
+from wishcraft.services.mail.send import judge_refusals
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store import shops

@@ -16,7 +16,7 @@ from wishcraft.mail.mailer import Mail, Mailer
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
-from wishcraft.store import deliveries, reminders
+from wishcraft.store import outbox, reminders
 from wishcraft.store.reminders import ReminderRows
 from wishcraft.store.schema import Reminder
 from wishcraft.store.schema.mail import MailState
@@ -98,11 +98,11 @@ async def test_a_claim_that_was_taken_back_cannot_settle(
 ) -> None:
     async with resources.db.transaction() as session:
         [stale] = await reminders.claim_batch(session, shop.id, DUE, planned[:1])
-        await deliveries.release_claims(session, Reminder, shop.id)
+        await outbox.release_claims(session, Reminder, shop.id)
         [fresh] = await reminders.claim_batch(session, shop.id, DUE, planned[:1])
     assert (fresh.attempt, fresh.message_id) == (stale.attempt + 1, stale.message_id)
     async with resources.db.transaction() as session:
-        await deliveries.record_outcome(session, Reminder, shop.id, stale, MailState.FAILED, "late")
+        await outbox.record_state(session, Reminder, shop.id, stale, MailState.FAILED, "late")
     assert demo.execute("SELECT state FROM reminders WHERE id = %s", [stale.id]).fetchone() == ("sending",)
 
 

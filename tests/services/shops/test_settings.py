@@ -22,7 +22,7 @@ from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.invitations.send import invite_shop
 from wishcraft.services.operations.invariants import check_shop
-from wishcraft.services.products.reader import ProductReader
+from wishcraft.services.products.reader import VariantReader
 from wishcraft.services.registries.items import add_item, remove_item
 from wishcraft.services.registries.reader import RegistryReader, load_registries
 from wishcraft.services.registries.warm import warm_shop
@@ -236,7 +236,7 @@ async def add_and_remove(resources: Resources, shop: ShopRef, slug: str, variant
         assert registry
         slots = await registry_items.find_slots(session, shop.id, registry.id, variant_id)
     owner = Caller(shop.id, f"customer:{shop.id}:{registry.owner}", registry.owner)
-    reader = ProductReader(resources)
+    reader = VariantReader(resources)
     assert variant_id in (await reader.read(owner, [variant_id])).facts
     new, change = NewItem(variant_id, 1, Priority.LOW, ""), ChangeRequest(owner, slug, "item.added")
     if slots.shown >= shop.settings.max_items_per_registry:

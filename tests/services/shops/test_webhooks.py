@@ -18,8 +18,8 @@ from wishcraft.resources import Resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.registries.warm import warm_shop
 from wishcraft.services.shops.webhooks import DOUBT, handle_shop_update, handle_uninstalled
+from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.services.webhooks.handlers import HANDLERS
-from wishcraft.services.webhooks.handling import Message
 from wishcraft.services.webhooks.process import process
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef

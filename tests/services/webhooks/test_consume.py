@@ -23,16 +23,16 @@ from tests.support.counted_webhooks import (
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.support.webhooks import line, order
 from wishcraft.cache import keys
-from wishcraft.cache.webhook_queue import Delivery, QueueEntry, WebhookQueue
+from wishcraft.cache.webhook_queue import PendingEntry, QueueEntry, WebhookQueue
 from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
-from wishcraft.domain.webhooks import MAX_ATTEMPTS, TOPICS, Priority, WebhookOutcome
+from wishcraft.domain.webhooks import MAX_ATTEMPTS, TOPICS, TopicPriority, WebhookOutcome
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, ShopifyThrottled, ShopifyUnavailable
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks import consume
 from wishcraft.services.webhooks.consume import Consumer
+from wishcraft.services.webhooks.handler_protocol import Effect, Message
 from wishcraft.services.webhooks.handlers import HANDLERS
-from wishcraft.services.webhooks.handling import Effect, Message
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
 from wishcraft.store import webhook_events
@@ -51,7 +51,7 @@ async def test_webhooks_are_swept_from_the_inbox_and_handled_once(resources: Res
     assert applied(demo) == sorted(ids)
     assert set(outcomes(demo).values()) == {"applied"}
     assert await WebhookQueue(resources.redis).length() == 0
-    assert await resources.redis.redis.xlen(f"{keys.WEBHOOKS}{Priority.HIGH}") == 0
+    assert await resources.redis.redis.xlen(f"{keys.WEBHOOKS}{TopicPriority.HIGH}") == 0
 
 
 async def test_webhook_that_is_delivered_again_after_it_was_handled_has_no_effect(
@@ -59,7 +59,7 @@ async def test_webhook_that_is_delivered_again_after_it_was_handled_has_no_effec
 ) -> None:
     [row_id] = receive(demo)
     for _ in range(2):
-        await WebhookQueue(resources.redis).enqueue([QueueEntry(row_id, MAPLE, Priority.HIGH)])
+        await WebhookQueue(resources.redis).enqueue([QueueEntry(row_id, MAPLE, TopicPriority.HIGH)])
         await handle(Consumer(resources, COUNTING, "a"))
     assert applied(demo) == [row_id]
 
@@ -82,7 +82,7 @@ async def test_high_priority_comes_first(resources: Resources, demo: Demo, monke
     while (await consumer.sweep()).added:
         pass
     queue = WebhookQueue(resources.redis)
-    await queue.enqueue([QueueEntry(order_id, MAPLE, Priority.HIGH)])
+    await queue.enqueue([QueueEntry(order_id, MAPLE, TopicPriority.HIGH)])
     await handle(consumer)
     assert order_id in applied(demo)
 
@@ -289,7 +289,7 @@ async def test_queue_that_does_not_answer_is_asked_again_only_by_the_sweep(
 ) -> None:
     calls: list[str] = []
 
-    async def fail(_queue: WebhookQueue, consumer: str, _most: int, _wait: timedelta) -> list[Delivery]:
+    async def fail(_queue: WebhookQueue, consumer: str, _most: int, _wait: timedelta) -> list[PendingEntry]:
         calls.append(consumer)
         raise CacheUnavailable("no answer")
 
@@ -328,7 +328,7 @@ async def test_ids_of_a_stream_that_redis_lost_are_queued_again(resources: Resou
     consumer = Consumer(resources, COUNTING, "a")
     ids = receive(demo, 2)
     await consumer.sweep()
-    await resources.redis.redis.delete(f"{keys.WEBHOOKS}{Priority.HIGH}")
+    await resources.redis.redis.delete(f"{keys.WEBHOOKS}{TopicPriority.HIGH}")
     await handle(consumer)
     await consumer.sweep()
     await handle(consumer)

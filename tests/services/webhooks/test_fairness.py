@@ -11,11 +11,11 @@ from tests.support.waiting import wait_until
 from wishcraft.cache import keys, webhook_queue
 from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
 from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
-from wishcraft.domain.webhooks import TOPICS, Priority
+from wishcraft.domain.webhooks import TOPICS, TopicPriority
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks import consume
 from wishcraft.services.webhooks.consume import Consumer, enqueue_due
-from wishcraft.services.webhooks.handling import Effect, change_nothing
+from wishcraft.services.webhooks.handler_protocol import Effect, change_nothing
 from wishcraft.store import webhook_events
 
 Demo = Connection[tuple[Any, ...]]
@@ -23,7 +23,7 @@ FLOOD = 30_000
 pytestmark = pytest.mark.usefixtures("effects")
 
 
-def entries(ids: list[int], shop: str = MAPLE, priority: Priority = Priority.HIGH) -> list[QueueEntry]:
+def entries(ids: list[int], shop: str = MAPLE, priority: TopicPriority = TopicPriority.HIGH) -> list[QueueEntry]:
     return [QueueEntry(row_id, shop, priority) for row_id in ids]
 
 
@@ -34,7 +34,7 @@ async def test_order_of_one_shop_is_handled_while_another_has_tens_of_thousands_
     changed = receive(demo, topic="products/update")
     consumer = Consumer(resources, COUNTING, "a")
     swept = await consumer.sweep()
-    assert (swept.added, swept.full) == (webhook_queue.MOST_OF_A_SHOP + 1, {(MAPLE, Priority.HIGH)})
+    assert (swept.added, swept.full) == (webhook_queue.MOST_OF_A_SHOP + 1, {(MAPLE, TopicPriority.HIGH)})
     ids = receive(demo, shop=SAKURA)
     await WebhookQueue(resources.redis).enqueue(entries(ids, SAKURA))
     await handle(consumer)
@@ -56,7 +56,7 @@ async def test_shop_that_sent_more_than_the_queue_takes_is_handled_to_the_end(
     await running
     assert applied(demo) == ids
     assert await WebhookQueue(resources.redis).length() == 0
-    assert await resources.redis.redis.exists(f"{keys.QUEUED}{Priority.HIGH}:shops") == 0
+    assert await resources.redis.redis.exists(f"{keys.QUEUED}{TopicPriority.HIGH}:shops") == 0
 
 
 async def test_low_priority_gets_a_share_and_what_it_does_not_need_is_left_to_the_high_one(
@@ -64,7 +64,7 @@ async def test_low_priority_gets_a_share_and_what_it_does_not_need_is_left_to_th
 ) -> None:
     high, low = receive(demo, 20), receive(demo, 3, topic="products/update")
     queue = WebhookQueue(resources.redis)
-    await queue.enqueue([*entries(high), *entries(low, priority=Priority.LOW)])
+    await queue.enqueue([*entries(high), *entries(low, priority=TopicPriority.LOW)])
     taken = [await queue.take("a", 8, NOW) for _ in range(2)]
     assert [[each.id for each in some] for some in taken] == [[*high[:6], *low[:2]], [*high[6:12], low[2], high[12]]]
 
@@ -82,7 +82,7 @@ async def test_high_priority_does_not_wait_for_what_waits_for_shopify(
     consumer = Consumer(resources, {**COUNTING, "products/update": hang}, "a")
     queue = WebhookQueue(resources.redis)
     try:
-        await queue.enqueue(entries(receive(demo, topic="products/update"), priority=Priority.LOW))
+        await queue.enqueue(entries(receive(demo, topic="products/update"), priority=TopicPriority.LOW))
         assert await consumer.take(NOW) == 1
         ids = receive(demo)
         await queue.enqueue(entries(ids))
@@ -99,27 +99,27 @@ async def test_shops_that_are_full_are_left_out_for_topics_of_that_priority_alon
     high = receive(demo, 2) + receive(demo, topic=MAIL_EVENTS)
     others = receive(demo, topic="products/update") + receive(demo, shop=SAKURA)
     async with resources.db.autocommit() as session:
-        found = await webhook_events.find_due(session, 9, without={(MAPLE, Priority.HIGH)})
+        found = await webhook_events.find_due(session, 9, without={(MAPLE, TopicPriority.HIGH)})
         assert [each.id for each in found] == others
-        found = await webhook_events.find_due(session, 9, without={(MAPLE, each) for each in Priority})
+        found = await webhook_events.find_due(session, 9, without={(MAPLE, each) for each in TopicPriority})
         assert [each.id for each in found] == others[1:]
-        found = await webhook_events.find_due(session, 9, without={(MAPLE, Priority.LOW)})
+        found = await webhook_events.find_due(session, 9, without={(MAPLE, TopicPriority.LOW)})
     assert [each.id for each in found] == [*high, others[1]]
-    assert TOPICS["products/update"] is Priority.LOW
+    assert TOPICS["products/update"] is TopicPriority.LOW
 
 
 async def test_mail_events_are_left_out_as_topics_of_high_priority(resources: Resources, demo: Demo) -> None:
     ids = receive(demo, topic=MAIL_EVENTS)
     async with resources.db.autocommit() as session:
-        found = await webhook_events.find_due(session, 9, without={(MAPLE, Priority.LOW)})
+        found = await webhook_events.find_due(session, 9, without={(MAPLE, TopicPriority.LOW)})
         assert [each.id for each in found] == ids
-        assert await webhook_events.find_due(session, 9, without={(MAPLE, Priority.HIGH)}) == []
+        assert await webhook_events.find_due(session, 9, without={(MAPLE, TopicPriority.HIGH)}) == []
 
 
 async def test_numbers_that_an_empty_stream_left_behind_keep_no_webhook_out(resources: Resources, demo: Demo) -> None:
     """A consumer of a former version acknowledges without counting, for instance."""
     receive(demo)
-    await resources.redis.redis.hset(f"{keys.QUEUED}{Priority.HIGH}:shops", MAPLE, "1000000")
+    await resources.redis.redis.hset(f"{keys.QUEUED}{TopicPriority.HIGH}:shops", MAPLE, "1000000")
     assert await enqueue_due(resources) == (1, frozenset())
 
 

@@ -9,7 +9,7 @@ from psycopg import Connection
 
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.cache.webhook_queue import Enqueued, QueueEntry, WebhookQueue
-from wishcraft.domain.webhooks import Priority
+from wishcraft.domain.webhooks import TopicPriority
 from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks import inbox
@@ -151,9 +151,9 @@ async def test_stored_webhooks_enter_the_queue_by_priority(resources: Resources,
     rows = demo.execute("SELECT id, webhook_id FROM webhook_events").fetchall()
     names: dict[int, str] = dict(rows)
     assert [(names[each.id], each.shop_domain, each.priority) for each in queue.entries] == [
-        ("a", "a.myshopify.com", Priority.HIGH),
-        ("b", "a.myshopify.com", Priority.LOW),
-        ("c", "a.myshopify.com", Priority.LOW),
+        ("a", "a.myshopify.com", TopicPriority.HIGH),
+        ("b", "a.myshopify.com", TopicPriority.LOW),
+        ("c", "a.myshopify.com", TopicPriority.LOW),
     ]
 
 

@@ -4,7 +4,7 @@ import asyncio
 import sys
 from datetime import UTC, datetime
 
-from wishcraft.domain.retention import Bounds, Kind
+from wishcraft.domain.retention import Bounds, DataKind
 from wishcraft.resources import open_resources
 from wishcraft.services.cleanup.expired import clean_table
 
@@ -17,7 +17,7 @@ async def print_and_wait(done: int, _total: int) -> None:
 async def main() -> None:
     async with open_resources() as resources:
         bounds = Bounds(10, datetime.max.replace(tzinfo=UTC))
-        await clean_table(resources, Kind.AUDIT, datetime.now(UTC), bounds, checkpoint=print_and_wait)
+        await clean_table(resources, DataKind.AUDIT, datetime.now(UTC), bounds, checkpoint=print_and_wait)
 
 
 asyncio.run(main())

@@ -5,14 +5,14 @@ import sys
 from datetime import UTC, datetime
 
 from wishcraft.resources import open_resources
-from wishcraft.services import deliveries
 from wishcraft.services.invitations import send as invitations
+from wishcraft.services.mail import send as mail_send
 from wishcraft.services.reminders import send as reminders
 from wishcraft.settings import settings
 from wishcraft.store import shops
 
 # So that the second mail is still to be claimed.
-deliveries.SENDS_AT_ONCE = 1  # type: ignore[misc]
+mail_send.SENDS_AT_ONCE = 1  # type: ignore[misc]
 
 
 async def main() -> None:

@@ -1,1 +1,1 @@
-"""What mail providers tell of mails that were sent: verification, and reading as `domain.mail_events.MailEvent`."""
+"""What mail providers report about mails that were sent: verified, and read as `domain.mail_events.MailEvent`."""

@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from wishcraft.domain.mail_events import MailEvent, MailEventKind, as_text, code_only, read_token
+from wishcraft.domain.mail_events import MailEvent, MailEventKind, as_text, code_only
+from wishcraft.domain.mail_references import read_token
 from wishcraft.errors import ConfigurationError, EventsUnsigned
 from wishcraft.mail.providers.sendgrid import CUSTOM_ARGUMENT
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import orjson
 
-from wishcraft.domain.mail_events import MailEvent, MailEventKind, as_text, code_only, read_token
+from wishcraft.domain.mail_events import MailEvent, MailEventKind, as_text, code_only
+from wishcraft.domain.mail_references import read_token
 from wishcraft.errors import EventsUnsigned
 from wishcraft.mail.providers.ses import TAG
 

@@ -7,7 +7,7 @@ from typing import Final
 from markupsafe import Markup
 
 from wishcraft.domain.languages import Language
-from wishcraft.domain.plain_text import one_line
+from wishcraft.domain.mail_text import one_line
 from wishcraft.domain.registries import EventType
 from wishcraft.mail.messages.rendering import Content, Letterhead, render, text_colour_on
 from wishcraft.mail.messages.translations import format_date, translate, translations

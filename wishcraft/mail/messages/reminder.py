@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from wishcraft.domain.languages import Language
-from wishcraft.domain.plain_text import one_line
+from wishcraft.domain.mail_text import one_line
 from wishcraft.domain.registries import Priority
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts, registry_payload
 from wishcraft.mail.messages.rendering import Content, Letterhead, render, text_colour_on

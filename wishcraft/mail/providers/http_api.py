@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 
 from wishcraft.domain.addresses import normalise
-from wishcraft.errors import MailOutcomeUnknown, MailRejected, MailUnavailable
+from wishcraft.errors import MailAcceptanceUnknown, MailRejected, MailUnavailable
 from wishcraft.mail.mailer import Mail
 
 MAX_AT_ONCE: Final = 10
@@ -59,7 +59,7 @@ class HttpApi:
 
         Raises:
             MailUnavailable: The provider cannot be reached, or throttles for longer than a send waits.
-            MailOutcomeUnknown: The reply was lost.
+            MailAcceptanceUnknown: The reply was lost.
         """
         async with self._slots:
             for attempt in range(MAX_TRIES):
@@ -81,7 +81,7 @@ class HttpApi:
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
             raise MailUnavailable(f"{self._name} cannot be reached: {type(error).__name__}") from None
         except httpx.HTTPError as error:
-            raise MailOutcomeUnknown(f"no answer of {self._name} to the mail: {type(error).__name__}") from None
+            raise MailAcceptanceUnknown(f"no answer of {self._name} to the mail: {type(error).__name__}") from None
 
     def _pause(self, response: httpx.Response, attempt: int) -> None:
         seconds = _requested_pause(response.headers, time.time())
@@ -104,14 +104,14 @@ def with_ascii_recipient(mail: Mail, provider: str) -> Mail:
     return replace(mail, recipient=recipient)
 
 
-def server_error(name: str, response: httpx.Response) -> MailUnavailable | MailOutcomeUnknown:
+def server_error(name: str, response: httpx.Response) -> MailUnavailable | MailAcceptanceUnknown:
     """The error for a status of 500 and above.
 
     503 says that the request was not processed. After the others (500, 502, 504) the mail may have been accepted.
     """
     if response.status_code == httpx.codes.SERVICE_UNAVAILABLE:
         return MailUnavailable(f"{name} is unavailable: 503")
-    return MailOutcomeUnknown(f"{name} failed: {response.status_code}")
+    return MailAcceptanceUnknown(f"{name} failed: {response.status_code}")
 
 
 def _requested_pause(headers: Mapping[str, str], now: float) -> float | None:

@@ -2,7 +2,7 @@
 
 SendGrid passes the Message-ID on as one of the mail's headers. The mail's reference goes along as the custom argument
 `wishcraft`, which every event of the mail repeats. SendGrid has no idempotency key: a mail whose reply was lost may
-arrive twice if it is sent again. It tells of missing mailboxes by events alone; in reply to a request it refuses only
+arrive twice if it is sent again. It reports missing mailboxes by events alone; in reply to a request it refuses only
 addresses that no mailbox can have.
 """
 
@@ -22,7 +22,7 @@ from wishcraft.errors import (
     WishCraftError,
 )
 from wishcraft.mail.mailer import Mail
-from wishcraft.mail.message import display_name, machine_headers, short_subject
+from wishcraft.mail.mime import display_name, machine_headers, short_subject
 from wishcraft.mail.providers.configuration import SendGridAccount, parse_sender
 from wishcraft.mail.providers.http_api import (
     LATER_STATUSES,
@@ -107,16 +107,16 @@ def _payload(mail: Mail, sender: str) -> dict[str, Any]:
     }
     if mail.reply_to:
         payload["reply_to"] = {"email": mail.reply_to, "name": display_name(mail)}
-    if mail.pictures:
+    if mail.inline_images:
         payload["attachments"] = [
             {
-                "content": b64encode(picture.png).decode(),
+                "content": b64encode(image.png).decode(),
                 "type": "image/png",
-                "filename": picture.name,
+                "filename": image.name,
                 "disposition": "inline",
-                "content_id": picture.name,
+                "content_id": image.name,
             }
-            for picture in mail.pictures
+            for image in mail.inline_images
         ]
     return payload
 

@@ -2,7 +2,7 @@
 
 SES replaces Message-ID and Date. So the mail's reference goes along as the message tag `wishcraft`, which every event
 of the mail repeats, and as the header `X-WishCraft-Mail`. SES has no idempotency key: a mail whose reply was lost may
-arrive twice if it is sent again. It tells of missing mailboxes by events alone, never in reply to a request.
+arrive twice if it is sent again. It reports missing mailboxes by events alone, never in reply to a request.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from wishcraft.errors import (
     WishCraftError,
 )
 from wishcraft.mail.mailer import Mail
-from wishcraft.mail.message import as_bytes, build_message
+from wishcraft.mail.mime import as_bytes, build_message
 from wishcraft.mail.providers.configuration import SesAccount, parse_sender
 from wishcraft.mail.providers.http_api import (
     LATER_STATUSES,

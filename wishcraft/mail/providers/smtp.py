@@ -27,7 +27,7 @@ from wishcraft.domain.addresses import normalise
 from wishcraft.errors import (
     AddressRejected,
     ConfigurationError,
-    MailOutcomeUnknown,
+    MailAcceptanceUnknown,
     MailPostponed,
     MailRejected,
     MailUnavailable,
@@ -35,7 +35,7 @@ from wishcraft.errors import (
     WishCraftError,
 )
 from wishcraft.mail.mailer import Mail
-from wishcraft.mail.message import as_bytes, build_message
+from wishcraft.mail.mime import as_bytes, build_message
 from wishcraft.mail.providers.configuration import MALFORMED, parse_bounce_address, parse_sender
 
 REPLY_TIMEOUT_SECONDS: Final = 30.0
@@ -99,14 +99,14 @@ class SmtpMailer:
                 await connection.data(content)
             except SMTPResponseException as error:
                 if error.code not in _REFUSALS:
-                    raise MailOutcomeUnknown(f"no answer to the mail that has a meaning: {_codes(error)}") from None
+                    raise MailAcceptanceUnknown(f"no answer to the mail that has a meaning: {_codes(error)}") from None
                 refused = _mail_error(error)
                 # A policy may be about the shop's own sender; from MAIL_FROM, the next try tells.
                 if mail.sender and isinstance(refused, MailRejected) and "5.7." in _codes(error):
                     raise SenderRejected(f"the mail server refuses a mail of the sender: {_codes(error)}") from None
                 raise refused from None
             except (SMTPServerDisconnected, SMTPTimeoutError, OSError) as error:
-                raise MailOutcomeUnknown(f"no answer to the mail: {type(error).__name__}") from None
+                raise MailAcceptanceUnknown(f"no answer to the mail: {type(error).__name__}") from None
 
     async def close(self) -> None:
         """See `Mailer.close`."""

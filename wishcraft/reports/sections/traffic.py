@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 
-from wishcraft.domain.mail_events import BOUNCE_WARNING, COMPLAINT_WARNING, MIN_COMPLAINTS
+from wishcraft.domain.mail_reputation import BOUNCE_WARNING, COMPLAINT_WARNING, MIN_COMPLAINTS
 from wishcraft.domain.work_results import join_names
 from wishcraft.reports.page import Section, format_percent, pluralize, redacted_line, short_name
 from wishcraft.store.mail_events import ShopOutcomes

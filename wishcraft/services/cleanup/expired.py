@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
 
-from wishcraft.domain.retention import Bounds, Kind
+from wishcraft.domain.retention import Bounds, DataKind
 from wishcraft.files import ERASURES, RUNS
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
@@ -44,7 +44,7 @@ async def delete_in_batches(
 
 async def clean_table(
     resources: Resources,
-    kind: Kind,
+    kind: DataKind,
     before: datetime,
     bounds: Bounds,
     *,
@@ -70,7 +70,7 @@ async def clean_table(
 
 async def clean_files(
     resources: Resources,
-    kind: Kind,
+    kind: DataKind,
     before: datetime,
     bounds: Bounds,
     *,
@@ -83,7 +83,7 @@ async def clean_files(
         ConfigurationError: The disk refuses it.
         RunStopped: Raised by the checkpoint.
     """
-    find = partial(resources.files.find_old, RUNS if kind is Kind.FILES else ERASURES, before)
+    find = partial(resources.files.find_old, RUNS if kind is DataKind.FILES else ERASURES, before)
 
     async def count() -> int:
         return len(await asyncio.to_thread(find))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
-from wishcraft.services.webhooks.handling import Effect, Message
+from wishcraft.services.webhooks.handler_protocol import Effect, Message
 from wishcraft.shopify.customer_payloads import Merge, read_merge
 from wishcraft.store import customers, registries
 from wishcraft.store.shops import ShopRef

@@ -16,7 +16,7 @@ from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.errors import CacheUnavailable, ConfigurationError, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.health.schedule import OVERDUE, ScheduleState, find_schedule
-from wishcraft.services.health.suppliers import Growth, RecentCounts, describe_mail, describe_shopify
+from wishcraft.services.health.upstreams import Growth, RecentCounts, describe_mail, describe_shopify
 from wishcraft.services.single_flight import SingleFlightCache
 from wishcraft.settings import Settings
 from wishcraft.store import webhook_events
@@ -31,7 +31,7 @@ SCHEDULE_TTL_SECONDS: Final = 10.0
 """Longer: the schedule costs Prefect four queries, and changes by the minute."""
 WEBHOOKS_TTL_SECONDS: Final = 10.0
 """The inbox is counted, which takes longer the more waits."""
-SUPPLIERS_TTL_SECONDS: Final = 5.0
+UPSTREAMS_TTL_SECONDS: Final = 5.0
 _WAIT_SECONDS: Final = 0.5
 """Less than a probe has: a store that does not answer is a fault of its own, and the last state is good enough."""
 LATE_SECONDS: Final = 120
@@ -86,7 +86,7 @@ class HealthMonitor:
         """As PostgreSQL last answered."""
         self._schedule = SingleFlightCache(lambda: find_schedule(resources.http, settings), SCHEDULE_TTL_SECONDS)
         self._inbox = SingleFlightCache(lambda: _find_inbox_state(resources), WEBHOOKS_TTL_SECONDS)
-        self._suppliers = SingleFlightCache(RecentCounts(resources.counters).read, SUPPLIERS_TTL_SECONDS)
+        self._upstreams = SingleFlightCache(RecentCounts(resources.counters).read, UPSTREAMS_TTL_SECONDS)
         probes: dict[str, Callable[[], Awaitable[str]]] = {
             "database": self._probe_database,
             "redis": lambda: _probe_redis(resources),
@@ -95,8 +95,8 @@ class HealthMonitor:
             "prefect": lambda: _probe_prefect(resources, settings),
             "scheduler": lambda: _probe_scheduler(self._schedule),
             "webhooks": lambda: _probe_webhooks(resources, self._inbox),
-            "mail": lambda: _probe_supplier(self._suppliers, describe_mail),
-            "shopify": lambda: _probe_supplier(self._suppliers, describe_shopify),
+            "mail": lambda: _probe_upstream(self._upstreams, describe_mail),
+            "shopify": lambda: _probe_upstream(self._upstreams, describe_shopify),
         }
         if replica := resources.replica:
             probes["replica"] = lambda: _probe_replica(replica)
@@ -120,7 +120,7 @@ class HealthMonitor:
         """Cancel the running probes."""
         await self._health.close()
         probes = (probe.close() for probe in self._probes.values())
-        await asyncio.gather(*probes, self._schedule.close(), self._inbox.close(), self._suppliers.close())
+        await asyncio.gather(*probes, self._schedule.close(), self._inbox.close(), self._upstreams.close())
 
     async def _probe_database(self) -> str:
         connections = count_connections(self._resources.db)
@@ -227,7 +227,7 @@ async def _probe_scheduler(schedule: SingleFlightCache[ScheduleState]) -> str:
     return f"runs are scheduled, none is overdue{f'; failed within an hour: {failed}' if failed else ''}"
 
 
-async def _probe_supplier(counts: SingleFlightCache[Growth], describe: Callable[[Growth], tuple[bool, str]]) -> str:
+async def _probe_upstream(counts: SingleFlightCache[Growth], describe: Callable[[Growth], tuple[bool, str]]) -> str:
     growth = await counts.get_within(_WAIT_SECONDS)
     if growth is None:
         return "not known: Redis has not answered yet"

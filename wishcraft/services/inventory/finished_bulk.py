@@ -6,7 +6,7 @@ from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
-from wishcraft.services.webhooks.handling import Effect, Message
+from wishcraft.services.webhooks.handler_protocol import Effect, Message
 from wishcraft.shopify.ids import from_global, to_global
 from wishcraft.store.shops import ShopRef
 

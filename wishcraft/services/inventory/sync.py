@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 from wishcraft.domain.batches import batches
 from wishcraft.domain.currencies import format_money
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
-from wishcraft.domain.products import LONG_AGO, Picture, VariantFacts
+from wishcraft.domain.variants import LONG_AGO, VariantFacts, VariantImage
 from wishcraft.errors import BulkOperationFailed, CacheUnavailable, ShopifyRefused
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
@@ -56,7 +56,7 @@ async def sync_shop(
 ) -> dict[str, int]:
     """Read every variant in the shop's active registries from Shopify, and write the items that changed.
 
-    The readings also go to the product cache, if Redis answers. Idempotent. If another run syncs the shop, this one
+    The readings also go to the cache of variants, if Redis answers. Idempotent. If another run syncs the shop, this one
     returns at once, as both would spend the shop's query points.
 
     Args:
@@ -138,9 +138,9 @@ async def _sync(
 
 
 async def _current_era(resources: Resources) -> bytes:
-    """The era in which the product cache takes this run's readings; empty if Redis does not answer."""
+    """The era in which the cache of variants takes this run's readings; empty if Redis does not answer."""
     try:
-        return await resources.products.current_era()
+        return await resources.variants.current_era()
     except CacheUnavailable:
         return b""
 
@@ -148,19 +148,19 @@ async def _current_era(resources: Resources) -> bytes:
 async def _store_facts(
     resources: Resources, shop_id: int, era: bytes, readings: Readings, observed_at: datetime
 ) -> None:
-    """Put the readings into the product cache, within the quota of this moment: a run may take long.
+    """Put the readings into the cache of variants, within the quota of this moment: a run may take long.
 
-    Their pictures are those of items, as the sync's queries have none.
+    Their images are those of items, as the sync's queries have none.
     """
     async with resources.db.autocommit() as session:
         shop = await shops.find_one(session, shop_id)
         images = await registry_items.find_images(session, shop_id, list(readings))
     facts = {
-        number: VariantFacts(reading, observed_at, Picture(images[number], LONG_AGO) if number in images else None)
+        number: VariantFacts(reading, observed_at, VariantImage(images[number], LONG_AGO) if number in images else None)
         for number, reading in readings.items()
     }
     try:
-        await resources.products.store(shop_id, era, facts, shop.quota)
+        await resources.variants.store(shop_id, era, facts, shop.quota)
     except CacheUnavailable as error:  # a write would fail now; without one, the sync needs no Redis
         _log.warning("Redis took no readings, Shopify is asked for them when they are needed: %s", error)
 

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar
 
 from wishcraft.domain.batches import batches
-from wishcraft.domain.inventory import ProductFacts, VariantReading
+from wishcraft.domain.inventory import VariantReading, VariantUpdate
 from wishcraft.domain.webhooks import EventTime, WebhookOutcome, event_time
 from wishcraft.errors import (
     CacheUnavailable,
@@ -22,7 +22,7 @@ from wishcraft.errors import (
 )
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
-from wishcraft.services.webhooks.handling import Effect, Message, wait_for_shopify
+from wishcraft.services.webhooks.handler_protocol import Effect, Message, wait_for_shopify
 from wishcraft.shopify.inventory_levels import read_levels
 from wishcraft.shopify.nodes import MAX_IDS
 from wishcraft.shopify.product_payloads import (
@@ -55,7 +55,7 @@ class ProductNews(NamedTuple):
     message_id: int
     product_id: int
     time: EventTime
-    variants: Mapping[int, ProductFacts] | None
+    variants: Mapping[int, VariantUpdate] | None
     """The first 100; None if the product was deleted."""
 
     @property
@@ -351,7 +351,7 @@ async def _mark_outdated(resources: Resources, shop_id: int, variants: Mapping[i
     """Drop what Redis has of these variants. Before the commit: from then on, no look-up finds what is older."""
     try:
         if variants:
-            await resources.products.mark_outdated(shop_id, variants)
+            await resources.variants.mark_outdated(shop_id, variants)
     except CacheUnavailable as error:
         _log.info("Outdated facts of variants were not dropped, they expire by themselves: %s", error)
 

@@ -3,7 +3,7 @@
 from typing import Final
 
 from wishcraft.domain.invitations import Answer, hash_token, is_token
-from wishcraft.domain.mail_events import SuppressionReason
+from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.resources import Resources
 from wishcraft.store import audit_log, invitations, suppressions
 from wishcraft.store.audit_log import Actor, Origin

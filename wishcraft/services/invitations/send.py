@@ -1,6 +1,6 @@
 """Sends a shop's invitations within the daily limits; the others wait for the next day.
 
-As with reminders, rows are claimed in small batches and sent outside any transaction, and each outcome is recorded at
+As with reminders, rows are claimed in small batches and sent outside any transaction, and each result is recorded at
 once.
 """
 
@@ -10,25 +10,25 @@ from datetime import date, datetime
 from functools import partial
 
 from wishcraft.domain.invitations import Limits, derive_key, hash_token, make_token, within_limits
-from wishcraft.domain.mail_events import MailTable
+from wishcraft.domain.mail_references import MailTable
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.invitation import InvitationLinks, Invited, compose_invitation
 from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
-from wishcraft.services.deliveries import (
-    Delivery,
+from wishcraft.services.mail.references import make_reference
+from wishcraft.services.mail.send import (
+    MailRun,
+    count_paused,
     find_letterhead,
     is_paused,
     make_mail,
-    make_reference,
-    pause,
     send_claimed,
     send_in_batches,
 )
-from wishcraft.services.reminders.unsubscribe import unsubscribe_link
+from wishcraft.services.mail.unsubscribe import unsubscribe_link
 from wishcraft.settings import Settings
-from wishcraft.store import deliveries, invitations, locks
+from wishcraft.store import invitations, locks, outbox
 from wishcraft.store.invitations import ClaimedInvitation
 from wishcraft.store.schema import Invitation
 from wishcraft.store.shops import ShopRef
@@ -78,7 +78,7 @@ async def invite_shop(
         paused = await is_paused(resources, shop)
         async with resources.db.transaction() as session:
             if settings.reminder_recovery == "resend":
-                await deliveries.release_claims(session, Invitation, shop.id)
+                await outbox.release_claims(session, Invitation, shop.id)
             given_up = await invitations.give_up(session, shop.id)
         resources.counters.count("mails_total", given_up, outcome="failed")
         changes.update(due=given_up, failed=given_up, given_up=given_up)
@@ -86,12 +86,12 @@ async def invite_shop(
             is_on = shop.settings.email_notifications
             waiting = await invitations.find_waiting(session, shop.id, today) if is_on else []
             if paused:
-                pause(changes, len(waiting))
+                count_paused(changes, len(waiting))
                 waiting = []
             ids = within_limits(waiting, await invitations.find_recent(session, shop.id), limits)
         await send_in_batches(resources, shop, ids, checkpoint, partial(_send, run, changes))
         async with resources.db.repeatable_read() as session:
-            held = await deliveries.count_held(session, Invitation, shop.id)
+            held = await outbox.count_held(session, Invitation, shop.id)
     return {**changes, "held": held, "waiting": len(waiting) - len(ids)}
 
 
@@ -129,8 +129,8 @@ async def claim_within_limits(run: InvitationRun, ids: Sequence[int]) -> list[tu
 
 async def _send(run: InvitationRun, changes: Changes, ids: Sequence[int]) -> None:
     claimed = await claim_within_limits(run, ids)
-    delivery = Delivery(run.resources, run.settings, run.shop.id, Invitation)
-    await send_claimed(delivery, len(claimed), [(each, mail) for each, mail in claimed if mail], changes)
+    mail_run = MailRun(run.resources, run.settings, run.shop.id, Invitation)
+    await send_claimed(mail_run, len(claimed), [(each, mail) for each, mail in claimed if mail], changes)
     for each, mail in claimed:
         changes.note("registries with invitations" if mail else "suppressed, of registries", str(each.registry_id))
 

@@ -10,22 +10,16 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.addresses import address_hash
-from wishcraft.domain.mail_events import (
-    SOFT_BOUNCE_PERIOD,
-    TOPIC,
-    MailEvent,
-    MailOutcome,
-    MailTable,
-    latest_outcome,
-    suppression_for,
-)
-from wishcraft.domain.reminders import too_many_rejected
+from wishcraft.domain.mail_events import TOPIC, MailEvent, MailOutcome, latest_outcome
+from wishcraft.domain.mail_references import MailTable
+from wishcraft.domain.mail_reputation import too_many_rejected
+from wishcraft.domain.mail_suppressions import SOFT_BOUNCE_PERIOD, suppression_for
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import DecisionNeeded, PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.mail_events.receive import BY_SMTP
 from wishcraft.services.registries.write import RegistryWrite
-from wishcraft.services.webhooks.handling import Effect, Message
+from wishcraft.services.webhooks.handler_protocol import Effect, Message
 from wishcraft.store import audit_log, locks, mail_events, suppressions, webhook_events
 from wishcraft.store.mail_events import RecordedOutcome, SentMail
 from wishcraft.store.shops import ShopRef
@@ -127,9 +121,9 @@ async def _is_doubtful(
     counts = await mail_events.count_bounces(session, since, outcome)
     is_hard = outcome is MailOutcome.BOUNCED
     doubted = await webhook_events.count_dead(session, TOPIC, now - JUDGED_PERIOD) if is_hard else 0
-    bounced = counts.refused + doubted + len(mails)
-    if not is_silent or not too_many_rejected(bounced, counts.sent):
-        return too_many_rejected(bounced, counts.sent)
+    bounced = counts.bounced + doubted + len(mails)
+    if not is_silent or not too_many_rejected(bounced, counts.delivered):
+        return too_many_rejected(bounced, counts.delivered)
     return too_many_rejected(bounced, await mail_events.count_sent(session, since) - bounced)
 
 

@@ -17,7 +17,7 @@ from wishcraft.services.registries.write import registry_write, replace_entries,
 from wishcraft.services.shops.settings import has_outdated_entries, refresh_entries
 from wishcraft.store import audit_log, invariants, locks, pending_invalidations, registry_items
 from wishcraft.store.audit_log import Actor
-from wishcraft.store.deliveries import Table
+from wishcraft.store.outbox import Table
 from wishcraft.store.schema import Invitation, Reminder
 from wishcraft.store.shops import ShopRef
 

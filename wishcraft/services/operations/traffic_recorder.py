@@ -1,4 +1,4 @@
-"""Counts reads, views, guest events and API key uses in memory, and saves them once a second, outside requests.
+"""Counts reads, views, analytics events and API key uses in memory, and saves them once a second, outside requests.
 
 A killed process loses the counts since its last flush; a graceful stop flushes first.
 """

@@ -19,7 +19,7 @@ from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.privacy.erase import EVER, read_payload, runs_of
 from wishcraft.services.registries.write import RegistryWrite
-from wishcraft.services.webhooks.handling import Effect, Message, TakenByAnotherError, change_nothing
+from wishcraft.services.webhooks.handler_protocol import Effect, Message, TakenByAnotherError, change_nothing
 from wishcraft.settings import Settings, settings
 from wishcraft.shopify.privacy_payloads import read_subject
 from wishcraft.store import audit_log, customers, people, shops, webhook_events, webhook_inbox

@@ -23,7 +23,7 @@ from wishcraft.store.shops import ShopRef
 ACTOR: Final = "replay-erasures"
 
 
-class Entry(NamedTuple):
+class JournalEntry(NamedTuple):
     """An erasure."""
 
     name: str
@@ -37,7 +37,7 @@ class Entry(NamedTuple):
     """None if the whole shop was erased."""
 
 
-async def add(files: FileStore, entries: Iterable[Entry]) -> None:
+async def add(files: FileStore, entries: Iterable[JournalEntry]) -> None:
     """Add entries. One that was added before is replaced.
 
     Raises:
@@ -71,7 +71,7 @@ async def find_person(files: FileStore, name: str) -> Person | None:
     return None if content is None else _decode(name, content).person
 
 
-async def read(files: FileStore) -> list[Entry]:
+async def read(files: FileStore) -> list[JournalEntry]:
     """All entries, the oldest first.
 
     Raises:
@@ -81,7 +81,7 @@ async def read(files: FileStore) -> list[Entry]:
     return [_decode(name, content) for name, content in found]
 
 
-async def replay(resources: Resources, entry: Entry, *, dry_run: bool) -> dict[str, int]:
+async def replay(resources: Resources, entry: JournalEntry, *, dry_run: bool) -> dict[str, int]:
     """Erase again what was erased then and is there now; nothing that was added since.
 
     Returns:
@@ -112,7 +112,7 @@ async def replay(resources: Resources, entry: Entry, *, dry_run: bool) -> dict[s
     return counts
 
 
-async def _replay_shop(resources: Resources, shop: ShopRef, entry: Entry, *, dry_run: bool) -> dict[str, int]:
+async def _replay_shop(resources: Resources, shop: ShopRef, entry: JournalEntry, *, dry_run: bool) -> dict[str, int]:
     async with resources.db.autocommit() as session:
         if await shop_erasure.is_back(session, shop.id, entry.at):
             return {}
@@ -127,7 +127,7 @@ async def _replay_shop(resources: Resources, shop: ShopRef, entry: Entry, *, dry
     return {"shops": 1}
 
 
-def _encode(entry: Entry) -> bytes:
+def _encode(entry: JournalEntry) -> bytes:
     content: dict[str, Any] = {"topic": entry.topic, "shop": entry.shop, "shop_id": entry.shop_id, "at": entry.at}
     if person := entry.person:
         content |= {
@@ -138,7 +138,7 @@ def _encode(entry: Entry) -> bytes:
     return orjson.dumps(content, option=orjson.OPT_INDENT_2)
 
 
-def _decode(name: str, content: bytes) -> Entry:
+def _decode(name: str, content: bytes) -> JournalEntry:
     try:
         found = orjson.loads(content)
         person = None
@@ -146,6 +146,6 @@ def _decode(name: str, content: bytes) -> Entry:
             contacts = frozenset(map(bytes.fromhex, found["contacts"]))
             person = Person(frozenset(found["customers"]), frozenset(found["orders"]), contacts)
         at = datetime.fromisoformat(found["at"])
-        return Entry(name, found["topic"], found["shop"], int(found["shop_id"]), at, person)
+        return JournalEntry(name, found["topic"], found["shop"], int(found["shop_id"]), at, person)
     except (ValueError, KeyError, TypeError):
         raise ConfigurationError(f"FILES_URL: {ERASURES}/{name} is no entry of the journal of erasures") from None

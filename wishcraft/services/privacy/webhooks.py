@@ -13,10 +13,10 @@ from wishcraft.errors import DecisionNeeded
 from wishcraft.resources import Resources
 from wishcraft.services.privacy import journal
 from wishcraft.services.privacy.erase import Erasure, details_of, erase_shop, work_for
-from wishcraft.services.privacy.journal import Entry, entry_name
+from wishcraft.services.privacy.journal import JournalEntry, entry_name
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.shops.webhooks import IS_IT_INSTALLED, accepts_token
-from wishcraft.services.webhooks.handling import Effect, Message, change_nothing
+from wishcraft.services.webhooks.handler_protocol import Effect, Message, change_nothing
 from wishcraft.shopify.privacy_payloads import read_subject, require_whole_shop
 from wishcraft.store import audit_log, shop_erasure, webhook_inbox
 from wishcraft.store.shops import ShopRef
@@ -43,7 +43,7 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
     await erasure.look_up()
     now = datetime.now(UTC)
     entries = [
-        Entry(entry_name(each.received_at, each.id), each.topic, shop.domain, shop.id, now, person)
+        JournalEntry(entry_name(each.received_at, each.id), each.topic, shop.domain, shop.id, now, person)
         for each, person in zip(messages, erasure.people, strict=True)
     ]
     if [await journal.find_person(resources.files, each.name) for each in entries] != erasure.people:
@@ -80,7 +80,7 @@ async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: 
     names = [entry_name(each.received_at, each.id) for each in messages]
     now = datetime.now(UTC)  # before it is asked: a later installation is later than the entry
     if await _ends_installation(resources, shop):
-        await journal.add(resources.files, [Entry(names[0], messages[0].topic, shop.domain, shop.id, now, None)])
+        await journal.add(resources.files, [JournalEntry(names[0], messages[0].topic, shop.domain, shop.id, now, None)])
         if not await work_for(TRY_SECONDS, erase_shop(resources, shop, kept=ids)):
             return Effect(frozenset(), change_nothing, unfinished=frozenset(ids))
 

@@ -5,15 +5,15 @@ from typing import Any
 
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.products import variant_payload
+from wishcraft.domain.variants import variant_payload
 from wishcraft.errors import NotAllowed
 from wishcraft.resources import Resources
-from wishcraft.services.products.reader import ProductReader
+from wishcraft.services.products.reader import VariantReader
 from wishcraft.store import shops
 
 
 async def look_up(
-    resources: Resources, products: ProductReader, caller: Caller, variant_ids: Sequence[int]
+    resources: Resources, variants: VariantReader, caller: Caller, variant_ids: Sequence[int]
 ) -> tuple[dict[str, Any], CacheState]:
     """The payload of these distinct variants, in their order, and how they were found.
 
@@ -21,20 +21,19 @@ async def look_up(
 
     Raises:
         NotAllowed: The caller is a guest.
-        Exception: As `ProductReader.read`.
+        Exception: As `VariantReader.read`.
     """
-    if caller.is_visitor and caller.customer_id is None:
+    if caller.is_from_storefront and caller.customer_id is None:
         raise NotAllowed("Products are looked up for customers and servers: log in, or send an API key.")
     async with resources.db.autocommit() as session:
         shop = await shops.find_one(session, caller.shop_id)
-    facts, state = await products.read(caller, variant_ids)
+    facts, state = await variants.read(caller, variant_ids)
     sold = {number: reading for number in variant_ids if number in facts and (reading := facts[number].sold)}
     threshold = shop.settings.low_stock_threshold
     return {
         "currency": shop.currency,
         "variants": [
-            variant_payload(reading, facts[number].picture, shop.currency, threshold)
-            for number, reading in sold.items()
+            variant_payload(reading, facts[number].image, shop.currency, threshold) for number, reading in sold.items()
         ],
         "unknown_ids": [number for number in variant_ids if number not in sold],
     }, state

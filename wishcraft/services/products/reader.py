@@ -1,4 +1,4 @@
-"""Reads the facts of variants through the product cache: Shopify is asked for what is not known or no longer fresh."""
+"""Reads the facts of variants through their cache: Shopify is asked for what is not known or no longer fresh."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,8 @@ from typing import Final, NamedTuple
 
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.products import Picture, VariantFacts, is_complete, is_fresh
-from wishcraft.domain.rate_limits import Policy
+from wishcraft.domain.rate_limits import SERVER_FACTOR, Policy
+from wishcraft.domain.variants import VariantFacts, VariantImage, is_complete, is_fresh
 from wishcraft.errors import (
     CacheUnavailable,
     ShopifyPaused,
@@ -29,7 +29,7 @@ from wishcraft.store import shops
 SHOPIFY_SECONDS: Final = 5.0
 """How long a caller waits for Shopify."""
 QUERIES: Final = Policy("products", 60, 60)
-SERVER_QUERIES: Final = Policy("products-server", 600, 60)
+SERVER_QUERIES: Final = Policy("products-server", SERVER_FACTOR * QUERIES.quota, QUERIES.seconds)
 """Queries to Shopify that a caller may cause: made-up ids would use up the points that the shop's jobs need."""
 
 VariantFactsById = Mapping[int, VariantFacts]
@@ -44,7 +44,7 @@ class FoundVariantFacts(NamedTuple):
     """MISS and BYPASS: Shopify was asked for some. STALE: it did not answer, and some are no longer fresh."""
 
 
-class ProductReader:
+class VariantReader:
     """Read-through with single flight: a process asks Shopify once for a variant that many callers wait for."""
 
     def __init__(self, resources: Resources, pauses: Pauses | None = None) -> None:
@@ -53,11 +53,11 @@ class ProductReader:
         self._queries: dict[tuple[int, int], asyncio.Task[VariantFactsById]] = {}
         """The query under way for a shop's variant."""
 
-    async def read(self, caller: Caller, variant_ids: Sequence[int], *, any_picture: bool = False) -> FoundVariantFacts:
+    async def read(self, caller: Caller, variant_ids: Sequence[int], *, any_image: bool = False) -> FoundVariantFacts:
         """The facts of these distinct variants of the caller's shop, at most `MAX_DESCRIBED`.
 
         Shopify gets one query at most. If it fails or is refused, facts that are no longer fresh are used, if there are
-        any for all. With `any_picture`, pictures count as fresh whatever their age.
+        any for all. With `any_image`, images count as fresh whatever their age.
 
         Raises:
             TooManyQueries: The caller has caused too many queries.
@@ -67,7 +67,7 @@ class ProductReader:
         """
         known, miss = await self._read_cached(caller.shop_id, variant_ids)
         now = datetime.now(UTC)
-        fresh = {number: facts for number, facts in known.items() if is_fresh(facts, now, any_picture=any_picture)}
+        fresh = {number: facts for number, facts in known.items() if is_fresh(facts, now, any_image=any_image)}
         due = [number for number in variant_ids if number not in fresh]
         self._count(CacheState.HIT, len(fresh))
         if not due:
@@ -87,7 +87,7 @@ class ProductReader:
     ) -> tuple[dict[int, VariantFacts], CacheState]:
         """What Redis has, and what to call an answer that needs more than that."""
         try:
-            return await self._resources.products.get(shop_id, variant_ids), CacheState.MISS
+            return await self._resources.variants.get(shop_id, variant_ids), CacheState.MISS
         except CacheUnavailable:
             return {}, CacheState.BYPASS
 
@@ -143,7 +143,7 @@ async def ask_shopify(resources: Resources, shop_id: int, variant_ids: Sequence[
     """The facts of these variants as Shopify has them now, which are stored in Redis if it answers."""
     era = b""
     with suppress(CacheUnavailable):
-        era = await resources.products.current_era()
+        era = await resources.variants.current_era()
     async with resources.db.autocommit() as session:
         shop = await shops.find_one(session, shop_id)
     asked_at = datetime.now(UTC)
@@ -153,9 +153,11 @@ async def ask_shopify(resources: Resources, shop_id: int, variant_ids: Sequence[
     except TimeoutError:
         raise ShopifyUnavailable(f"{shop.domain}: Shopify did not answer in time") from None
     facts = {
-        number: VariantFacts(each[0], asked_at, Picture(each[1], asked_at)) if each else VariantFacts(None, asked_at)
+        number: VariantFacts(each[0], asked_at, VariantImage(each[1], asked_at))
+        if each
+        else VariantFacts(None, asked_at)
         for number, each in described.items()
     }
     with suppress(CacheUnavailable):
-        await resources.products.store(shop_id, era, facts, shop.quota)
+        await resources.variants.store(shop_id, era, facts, shop.quota)
     return facts

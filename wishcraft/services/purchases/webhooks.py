@@ -13,9 +13,9 @@ from wishcraft.domain.orders import Adjustment, Line, LineState, OrderSnapshot, 
 from wishcraft.domain.registries import LIVE_PURCHASES, PurchaseStatus
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.resources import Resources
-from wishcraft.services.purchases.claims import Claim, FoundItems, find_claims, order_claim
+from wishcraft.services.purchases.attribution import FoundItems, LineAttribution, attribute_lines, order_claim
 from wishcraft.services.registries.write import RegistryWrite
-from wishcraft.services.webhooks.handling import Effect, Message
+from wishcraft.services.webhooks.handler_protocol import Effect, Message
 from wishcraft.shopify.order_payloads import read_deletion, read_edit, read_order, read_refund
 from wishcraft.store import customers, orders, purchases, registries, registry_items
 from wishcraft.store.orders import OrderState
@@ -230,7 +230,7 @@ def _add_order(
         {int(line): pieces for line, pieces in value["pieces"].items()} for value in adjustments.values() if value
     ]
     known = {line.line_item_id: line for line in stored}
-    _add_lines(rows, snapshot, pending, known.copy(), find_claims(snapshot, found, known, state.judged))
+    _add_lines(rows, snapshot, pending, known.copy(), attribute_lines(snapshot, found, known, state.judged))
     judged = {line.id for line in snapshot.lines} if order_claim(snapshot) else set[int]()
     return OrderState(
         snapshot.updated_at,
@@ -279,19 +279,19 @@ def _add_lines(
     snapshot: OrderSnapshot,
     pending: Sequence[Mapping[int, int]],
     known: dict[int, StoredLine],
-    claims: Mapping[int, Claim],
+    attributed: Mapping[int, LineAttribution],
 ) -> None:
-    """Add the lines of the newest snapshot; those that are not among its claims keep what they are."""
+    """Add the lines of the newest snapshot; those that are not `attributed` keep what they are."""
     for line in snapshot.lines:
         state = line_state(line, snapshot.status, pending)
-        before, claim = known.pop(line.id, None), claims.get(line.id, Claim())
-        if claim.item:
-            rows.bought.append(_purchase(snapshot, line, state, claim.item))
+        before, attribution = known.pop(line.id, None), attributed.get(line.id, LineAttribution())
+        if attribution.item:
+            rows.bought.append(_purchase(snapshot, line, state, attribution.item))
             rows.matched += [line.id] if before else []
         elif before:
             rows.changes.append(LineChange(line.id, *state))
-        elif claim.text:
-            rows.unmatched.append(_unmatched(snapshot, line, state, claim))
+        elif attribution.claim:
+            rows.unmatched.append(_unmatched(snapshot, line, state, attribution))
     rows.changes += [
         LineChange(each.line_item_id, each.ordered, each.ordered, PurchaseStatus.CANCELLED) for each in known.values()
     ]
@@ -317,7 +317,7 @@ def _purchase(snapshot: OrderSnapshot, line: Line, state: LineState, item: ItemR
     )
 
 
-def _unmatched(snapshot: OrderSnapshot, line: Line, state: LineState, claim: Claim) -> UnmatchedRow:
+def _unmatched(snapshot: OrderSnapshot, line: Line, state: LineState, attribution: LineAttribution) -> UnmatchedRow:
     return UnmatchedRow(
         order_id=snapshot.id,
         line_item_id=line.id,
@@ -328,8 +328,8 @@ def _unmatched(snapshot: OrderSnapshot, line: Line, state: LineState, claim: Cla
         quantity=state.quantity,
         unit_price=line.unit_price,
         status=state.status,
-        claim=claim.text,
-        reason=claim.reason,
+        claim=attribution.claim,
+        reason=attribution.reason,
         purchaser_id=snapshot.purchaser_id,
         purchaser_name=line.purchaser_name,
         purchaser_email=snapshot.purchaser_email,

@@ -16,13 +16,12 @@ from weakref import WeakValueDictionary
 
 from wishcraft.cache.rate_limiter import Limiter
 from wishcraft.domain.access_codes import WRONG_CODES, Slowdown, slowdown
-from wishcraft.domain.rate_limits import Policy
+from wishcraft.domain.rate_limits import SERVER_FACTOR, Policy
 from wishcraft.errors import TooManyTries
 from wishcraft.services.registries.code_hashes import MAX_OF_REGISTRY, MAX_OF_SENDER, Shares
 
 TRIES: Final = Policy("unlock", 10, 600)
-SERVER_TRIES: Final = Policy("unlock-server", 100, 600)
-"""A server's key sends the tries of many guests."""
+SERVER_TRIES: Final = Policy("unlock-server", SERVER_FACTOR * TRIES.quota, TRIES.seconds)
 MAX_PAUSED: Final = 50
 _paused: Final = set[object]()
 _locks: Final = WeakValueDictionary[str, Lock]()

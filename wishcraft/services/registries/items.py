@@ -7,7 +7,7 @@ from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import ItemStatus
 from wishcraft.errors import Conflict, LimitReached, NotFound, PreconditionFailed, invalid_field
 from wishcraft.resources import Resources
-from wishcraft.services.products.reader import ProductReader
+from wishcraft.services.products.reader import VariantReader
 from wishcraft.services.registries.lifecycle import replay, replay_stored
 from wishcraft.services.registries.write import ChangeRequest, change_registry, check_change
 from wishcraft.store import idempotency, registry_items
@@ -17,7 +17,7 @@ from wishcraft.store.registry_items import ItemReading, NewItem
 
 
 async def add_item(
-    resources: Resources, products: ProductReader, change: ChangeRequest, new: NewItem, key: IdempotencyKey | None
+    resources: Resources, variants: VariantReader, change: ChangeRequest, new: NewItem, key: IdempotencyKey | None
 ) -> Entry | None:
     """Add a variant with what is known of it, or else as Shopify has it now. A repeated key adds no second item.
 
@@ -27,13 +27,13 @@ async def add_item(
     Raises:
         RequestRefused: As `change_registry`; LimitReached if the registry is full; Conflict if it has the variant
             already, or the key was sent with another request; Invalid if the shop sells no such variant.
-        TooManyQueries, ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: As `ProductReader.read`.
+        TooManyQueries, ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: As `VariantReader.read`.
     """
     if key and await _is_added(resources, key):
         return None
     try:
         await check_change(resources, change)  # before the request costs the shop's points
-        reading = await _read_variant(products, change.caller, new.variant_id)
+        reading = await _read_variant(variants, change.caller, new.variant_id)
         return await _add(resources, change, new, reading, key)
     except PreconditionFailed:
         if key and await _is_added(resources, key):  # meanwhile, by a request with the same key
@@ -100,13 +100,13 @@ async def _is_added(resources: Resources, key: IdempotencyKey) -> bool:
     return bool(stored and replay(stored))
 
 
-async def _read_variant(products: ProductReader, caller: Caller, variant_id: int) -> ItemReading:
-    facts = (await products.read(caller, [variant_id], any_picture=True)).facts.get(variant_id)
+async def _read_variant(variants: VariantReader, caller: Caller, variant_id: int) -> ItemReading:
+    facts = (await variants.read(caller, [variant_id], any_image=True)).facts.get(variant_id)
     if facts is None:
         raise invalid_field("variant_id", "The variant cannot be added: its values in Shopify are out of range.")
     if facts.sold is None:
         raise invalid_field("variant_id", "The shop sells no such variant.")
-    return ItemReading(facts.sold, facts.picture.url if facts.picture else None, facts.observed_at)
+    return ItemReading(facts.sold, facts.image.url if facts.image else None, facts.observed_at)
 
 
 async def _insert(

@@ -11,7 +11,7 @@ import orjson
 
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import CacheResult
-from wishcraft.cache.scripts import Outcome
+from wishcraft.cache.scripts import FillOutcome
 from wishcraft.domain.cached_registry import CachedRegistry
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.lifetimes import soft_lifetime
@@ -166,4 +166,4 @@ async def refill(
         CacheUnavailable: Redis does not answer.
     """
     results = await resources.cache.refill(shop_id, load or partial(load_registries, resources, shop_id), slugs)
-    return {slug: entry for slug, (outcome, entry) in results.items() if entry and outcome is Outcome.FILLED}
+    return {slug: entry for slug, (outcome, entry) in results.items() if entry and outcome is FillOutcome.FILLED}

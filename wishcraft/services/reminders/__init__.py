@@ -1,1 +1,1 @@
-"""Reminders of events, and unsubscribing from them."""
+"""Reminders of events."""

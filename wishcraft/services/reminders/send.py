@@ -1,8 +1,8 @@
 """Sends a shop's event reminders, one for each address and event date, however many runs there are.
 
-A run that is killed may leave one whose outcome is not known: by the setting, it is sent again or held.
+A run that is killed may leave one that the mail server may have: by the setting, it is sent again or held.
 
-Due reminders are stored as rows, claimed in small batches, and sent outside any transaction; each outcome is recorded
+Due reminders are stored as rows, claimed in small batches, and sent outside any transaction; each result is recorded
 at once.
 """
 
@@ -12,7 +12,7 @@ from datetime import date, datetime
 from functools import partial
 from typing import Final
 
-from wishcraft.domain.mail_events import MailTable
+from wishcraft.domain.mail_references import MailTable
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.domain.reminders import ReminderKind, due_dates
 from wishcraft.mail.mailer import Mail
@@ -20,19 +20,19 @@ from wishcraft.mail.messages.reminder import Links, compose_reminder
 from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
-from wishcraft.services.deliveries import (
-    Delivery,
+from wishcraft.services.mail.references import make_reference
+from wishcraft.services.mail.send import (
+    MailRun,
+    count_paused,
     find_letterhead,
     is_paused,
     make_mail,
-    make_reference,
-    pause,
     send_claimed,
     send_in_batches,
 )
-from wishcraft.services.reminders.unsubscribe import unsubscribe_link
+from wishcraft.services.mail.unsubscribe import unsubscribe_link
 from wishcraft.settings import Settings
-from wishcraft.store import deliveries, locks, registries, reminders
+from wishcraft.store import locks, outbox, registries, reminders
 from wishcraft.store.reminders import ClaimedReminder, DueReminders
 from wishcraft.store.schema import Reminder
 from wishcraft.store.shops import ShopRef
@@ -67,13 +67,13 @@ async def remind_shop(
     """Send the reminders of the shop's active registries that are due at `now` (aware), or on the shop's day `today`.
 
     A lock lets one run at a time send a shop's mail; others wait. If a run was killed while it sent a reminder, the
-    outcome is unknown: REMINDER_RECOVERY decides whether it is sent again with the same Message-ID or held.
+    server may have accepted it: REMINDER_RECOVERY decides whether it is sent again with the same Message-ID or held.
 
     Returns:
-        Counts: `due` reminders that have an outcome, and of them `sent`, `suppressed` (the address was unsubscribed or
+        Counts: `due` reminders that were handled, and of them `sent`, `suppressed` (the address was unsubscribed or
         suppressed before), `refused` (the server says that the address does not exist; see `judge_refusals`), `failed`
         permanently, and `postponed` to the next run. `paused` are those that wait because of complaints. `held` counts
-        all reminders whose outcome is unknown, including those of earlier runs.
+        all reminders that the server may have, including those of earlier runs.
 
     Raises:
         MailUnavailable: The mail server does not answer; unsent reminders stay due.
@@ -86,11 +86,11 @@ async def remind_shop(
     async with locks.acquire(resources.db, "reminders", shop.id):
         ids = await _find_work(run)
         if await is_paused(resources, shop):
-            pause(changes, len(ids))
+            count_paused(changes, len(ids))
             ids = []
         await send_in_batches(resources, shop, ids, checkpoint, partial(_send, run, changes))
         async with resources.db.repeatable_read() as session:
-            held = await deliveries.count_held(session, Reminder, shop.id)
+            held = await outbox.count_held(session, Reminder, shop.id)
     return {**changes, "held": held}
 
 
@@ -126,7 +126,7 @@ async def _find_work(run: ReminderRun) -> list[int]:
     async with db.transaction() as session:
         await reminders.fail_past_events(session, shop_id, run.today)
         if run.settings.reminder_recovery == "resend":
-            await deliveries.release_claims(session, Reminder, shop_id)
+            await outbox.release_claims(session, Reminder, shop_id)
     if not run.shop.settings.email_notifications:
         return []
     async for batch in reminders.iter_due_batches(db, shop_id, run.due, REMINDERS_AT_ONCE):
@@ -137,9 +137,9 @@ async def _find_work(run: ReminderRun) -> list[int]:
 
 
 async def _send(run: ReminderRun, changes: Changes, ids: Sequence[int]) -> None:
-    """Claim these reminders, compose their mails, send them concurrently, and count the outcomes.
+    """Claim these reminders, compose their mails, send them concurrently, and count the results.
 
-    Raises the first error that keeps a mail from being sent, after all others have an outcome.
+    Raises the first error that keeps a mail from being sent, after all others have ended.
     """
     async with run.resources.db.transaction() as session:
         claimed = await reminders.claim_batch(session, run.shop.id, run.due, ids)
@@ -148,8 +148,8 @@ async def _send(run: ReminderRun, changes: Changes, ids: Sequence[int]) -> None:
         by_slug = {registry.slug: (registry, items) for registry, items in facts}
         # Composed before the commit: if a mail cannot be composed, the claim is rolled back.
         mails = [(each, _compose(run, each, *by_slug[each.slug])) for each in claimed if not each.suppressed]
-    delivery = Delivery(run.resources, run.settings, run.shop.id, Reminder)
-    await send_claimed(delivery, len(claimed), mails, changes)
+    mail_run = MailRun(run.resources, run.settings, run.shop.id, Reminder)
+    await send_claimed(mail_run, len(claimed), mails, changes)
     for each, _ in mails:
         changes.note("registries with due reminders", str(by_slug[each.slug][0].id))
 

@@ -87,7 +87,7 @@ async def _find(resources: Resources, domain: str, since: datetime | None) -> Sh
 
 
 async def drop_cached(resources: Resources, shop_id: int) -> None:
-    """Drop what Redis has of the shop's registries and products; without Redis, it expires by itself."""
+    """Drop what Redis has of the shop's registries and variants; without Redis, it expires by itself."""
     with suppress(CacheUnavailable):
         await resources.cache.trim(shop_id, _NOTHING)
 

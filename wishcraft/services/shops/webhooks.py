@@ -12,7 +12,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.shops.install import drop_cached
 from wishcraft.services.shops.settings import refresh_entries
-from wishcraft.services.webhooks.handling import Effect, Message
+from wishcraft.services.webhooks.handler_protocol import Effect, Message
 from wishcraft.shopify.graphql_queries import READ_SHOP
 from wishcraft.shopify.shop_facts import read_shop_update
 from wishcraft.store import audit_log, shop_erasure, shops

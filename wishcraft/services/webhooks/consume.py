@@ -9,11 +9,11 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
-from wishcraft.cache.webhook_queue import Delivery, Enqueued, QueueEntry, WebhookQueue
-from wishcraft.domain.webhooks import Priority, priority_of
+from wishcraft.cache.webhook_queue import Enqueued, PendingEntry, QueueEntry, WebhookQueue
+from wishcraft.domain.webhooks import TopicPriority, priority_of
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.resources import Resources
-from wishcraft.services.webhooks.handling import Handler
+from wishcraft.services.webhooks.handler_protocol import Handler
 from wishcraft.services.webhooks.process import process
 from wishcraft.store import webhook_events
 
@@ -37,7 +37,7 @@ _PAUSE_SECONDS: Final = 1.0
 _log: Final = logging.getLogger(__name__)
 
 
-_Line = tuple[str, Priority]
+_Line = tuple[str, TopicPriority]
 """A shop's webhooks of one priority, which are handled one batch after the other."""
 
 
@@ -65,7 +65,7 @@ class Consumer:
         self.stopped = asyncio.Event()
         """Set by `stop`."""
         self._slots = asyncio.Semaphore(SHOPS_AT_ONCE)
-        self._held: dict[int, Delivery | None] = {}
+        self._held: dict[int, PendingEntry | None] = {}
         """What is taken and not finished, by id; None for what comes from the inbox."""
         self._by_shop: dict[_Line, deque[int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -159,8 +159,8 @@ class Consumer:
                 _log.exception("The inbox could not be swept; the next try follows")
             await self._pause(pause)
 
-    def _hold(self, taken: Sequence[Delivery]) -> int:
-        """Hand deliveries to the tasks of their shops; the number of those that are not held yet."""
+    def _hold(self, taken: Sequence[PendingEntry]) -> int:
+        """Hand entries to the tasks of their shops; the number of those that are not held yet."""
         added = self._hold_ids({each.id: (each.shop_domain, each.priority) for each in taken})
         self._held |= {each.id: each for each in taken}  # one that came from the inbox is acknowledged too
         return added

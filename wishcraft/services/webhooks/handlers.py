@@ -12,7 +12,7 @@ from wishcraft.services.privacy.hand_over import handle_data_requests
 from wishcraft.services.privacy.webhooks import handle_customer_redactions, handle_shop_redactions
 from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.services.shops.webhooks import handle_shop_update, handle_uninstalled
-from wishcraft.services.webhooks.handling import Handler
+from wishcraft.services.webhooks.handler_protocol import Handler
 
 HANDLERS: Final[Mapping[str, Handler]] = {
     "orders/create": handle_orders,

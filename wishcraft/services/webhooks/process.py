@@ -30,7 +30,7 @@ from wishcraft.domain.webhooks import (
 from wishcraft.errors import (
     DatabaseUnavailable,
     DecisionNeeded,
-    MailOutcomeUnknown,
+    MailAcceptanceUnknown,
     MailUnavailable,
     PayloadInvalid,
     ShopifyThrottled,
@@ -39,7 +39,7 @@ from wishcraft.errors import (
 )
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import registry_write
-from wishcraft.services.webhooks.handling import Effect, Handler, Message, TakenByAnotherError
+from wishcraft.services.webhooks.handler_protocol import Effect, Handler, Message, TakenByAnotherError
 from wishcraft.store import shops, webhook_events
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import InstalledShop, ShopRef
@@ -174,7 +174,7 @@ class _Run:
         except Exception as error:  # noqa: BLE001  it is recorded with the webhooks
             if isinstance(error, DatabaseUnavailable):
                 await _require_database(self.resources, error)
-            self.is_mail_down |= isinstance(error, MailUnavailable | MailOutcomeUnknown)
+            self.is_mail_down |= isinstance(error, MailUnavailable | MailAcceptanceUnknown)
             if len(batch) == 1:
                 failed = [self._failure(batch[0], error)]
                 async with self.resources.db.transaction() as session:

@@ -1,10 +1,11 @@
 """The tables, by topic. Importing this package fills `Base.metadata`."""
 
-from wishcraft.store.schema.access import ApiKey, IdempotencyKey, Lock, Session, Shop, ShopSettings
+from wishcraft.store.schema.access import ApiKey, IdempotencyKey, Lock, Session
 from wishcraft.store.schema.base import Base
 from wishcraft.store.schema.history import AnalyticsEvent, AuditLog, RegistryViews, ServiceMinute
 from wishcraft.store.schema.mail import CountedInvitation, EmailSuppression, Invitation, Reminder
 from wishcraft.store.schema.registries import PendingInvalidation, Purchase, Registry, RegistryItem
+from wishcraft.store.schema.shops import Shop, ShopSettings
 from wishcraft.store.schema.webhooks import (
     InventoryItem,
     InventoryLevel,

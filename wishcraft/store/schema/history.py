@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, ForeignKey, ForeignKeyConstraint, Index, Uniq
 from sqlalchemy.dialects.postgresql import ARRAY, INET
 from sqlalchemy.orm import Mapped, mapped_column
 
-from wishcraft.domain.guest_events import AnalyticsType
+from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.domain.retention import COMPLIANCE_PREFIX
 from wishcraft.domain.webhooks import COMPLIANCE_TOPICS
 from wishcraft.store.schema.base import Base, choice
@@ -44,7 +44,7 @@ class AuditLog(Base):
 
 
 class AnalyticsEvent(Base):
-    """An event of an anonymous visitor on a registry."""
+    """What a visitor, a browser without a name, did with a registry."""
 
     __tablename__ = "analytics_events"
     __table_args__ = (

@@ -1,4 +1,4 @@
-"""Tables of mails to be delivered (reminders, invitations) and of suppressed e-mail addresses."""
+"""Tables of the outbox (reminders, invitations) and of suppressed e-mail addresses."""
 
 from datetime import date, datetime
 from enum import StrEnum
@@ -7,12 +7,13 @@ from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, LargeBinary, Uni
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wishcraft.domain.invitations import Answer
-from wishcraft.domain.mail_events import MailOutcome, SuppressionReason
+from wishcraft.domain.mail_events import MailOutcome
+from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.store.schema.base import Base, Timestamps, choice
 
 
 class MailState(StrEnum):
-    """State of a mail's delivery."""
+    """State of a mail in the outbox; what happened to it after it was sent is its `MailOutcome`."""
 
     PENDING = "pending"
     SENDING = "sending"
@@ -21,8 +22,8 @@ class MailState(StrEnum):
     SUPPRESSED = "suppressed"
 
 
-class Delivery(Timestamps):
-    """The columns of a mail to one recipient; `store.deliveries` has the queries that they share."""
+class OutboxMail(Timestamps):
+    """The columns of a mail to one recipient; `store.outbox` has the queries that both tables share."""
 
     recipient: Mapped[str]
     state: Mapped[MailState] = mapped_column(choice(MailState), server_default=MailState.PENDING)
@@ -33,7 +34,7 @@ class Delivery(Timestamps):
     last_error: Mapped[str | None]
     message_id: Mapped[str | None]
     outcome: Mapped[MailOutcome | None] = mapped_column(choice(MailOutcome))
-    """What became of it after it was sent, as the mail provider tells; NULL while it has not told."""
+    """What became of it after it was sent, as the mail provider reports; NULL before it does."""
     outcome_at: Mapped[datetime | None]
     """When that happened, by the provider's clock."""
 
@@ -47,7 +48,7 @@ def _outcome_indexes(table: str) -> tuple[Index, ...]:
     )
 
 
-class Reminder(Delivery, Base):
+class Reminder(OutboxMail, Base):
     """One mail to one recipient for one event date; the unique key prevents a second."""
 
     __tablename__ = "reminders"
@@ -70,7 +71,7 @@ class Reminder(Delivery, Base):
     event_date: Mapped[date]
 
 
-class Invitation(Delivery, Base):
+class Invitation(OutboxMail, Base):
     """An address that a registry names, with its owner's consent to be reminded; one mail asks for it.
 
     The reminders of a registry go to its confirmed invitations that were not removed, and nowhere else.

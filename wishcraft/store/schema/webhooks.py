@@ -87,7 +87,7 @@ class Order(Base):
     awaited_since: Mapped[datetime | None]
     """Time of the oldest change that was read from Shopify and of which no webhook has come; NULL if there is none."""
     ordered_at: Mapped[datetime | None]
-    """When it was made; NULL if no snapshot has told."""
+    """When it was made; NULL if no snapshot has it."""
     asked_at: Mapped[datetime | None]
     """When Shopify was asked last whether it still exists."""
     judged: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default=text("'{}'"))
@@ -176,7 +176,7 @@ class InventoryItem(Base):
 
 
 class InventoryLevel(Base):
-    """The pieces of a wished-for variant that a location has, as Shopify last told; they add up to its stock."""
+    """The pieces of a wished-for variant that a location has, as Shopify last reported; they add up to its stock."""
 
     __tablename__ = "inventory_levels"
 

@@ -3,7 +3,7 @@
 import pytest
 from redis.asyncio import Redis
 
-from wishcraft.cache.script import Call, Script
+from wishcraft.cache.lua import Call, Script
 
 ECHO = Script(
     name="echo",

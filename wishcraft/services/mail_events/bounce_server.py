@@ -19,7 +19,7 @@ from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.errors import ConfigurationError, DatabaseRejected, DatabaseUnavailable
 from wishcraft.mail.events.dsn import read_report, reference_of
 from wishcraft.resources import Resources
-from wishcraft.services.deliveries import reference_keys
+from wishcraft.services.mail.references import reference_keys
 from wishcraft.services.mail_events.receive import BY_SMTP, store_events
 from wishcraft.services.webhooks.inbox import Inbox
 from wishcraft.settings import Settings

@@ -1,4 +1,4 @@
-"""Queries about the delivery of mails: of `reminders` and of `invitations`, which share the columns of `Delivery`.
+"""Queries about the outbox: the rows of `reminders` and of `invitations`, which share the columns of `OutboxMail`.
 
 Each is scoped to one shop, except those that count and suppress rejected addresses.
 """
@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.addresses import normalise
-from wishcraft.domain.mail_events import SuppressionReason
+from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.store.schema import EmailSuppression, Invitation, Reminder
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.suppressions import hash_sql
@@ -40,14 +40,14 @@ class ClaimedMail:
         return self.recipient == normalise(self.registrant)
 
 
-class DeliveryCounts(NamedTuple):
+class RefusalCounts(NamedTuple):
     """Number of sent mails, and of those whose address was rejected."""
 
     sent: int
     refused: int
 
 
-async def record_outcome(
+async def record_state(
     session: AsyncSession,
     table: Table,
     shop_id: int,
@@ -55,22 +55,20 @@ async def record_outcome(
     state: MailState,
     error: str | None = None,
 ) -> None:
-    """Store the outcome of a claimed mail, unless another process has claimed it since."""
-    await _settle(session, table, shop_id, claimed, state=state, last_error=error)
+    """Store the state in which a claimed mail is now, unless another process has claimed it since."""
+    await _update_claimed(session, table, shop_id, claimed, state=state, last_error=error)
 
 
-async def record_undelivered(
-    session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, error: str
-) -> None:
-    """Set a claimed mail back to `pending`, as `record_outcome`, and do not count the try: no mail has gone out."""
-    await _settle(
+async def requeue(session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, error: str) -> None:
+    """Set a claimed mail back to `pending`, as `record_state`, and do not count the try, which sent nothing."""
+    await _update_claimed(
         session, table, shop_id, claimed, state=MailState.PENDING, last_error=error, attempts=table.attempts - 1
     )
 
 
 async def record_rejection(session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, error: str) -> None:
-    """As `record_undelivered`, and record that the address was rejected."""
-    await record_undelivered(session, table, shop_id, claimed, f"{_REJECTED}{error}")
+    """As `requeue`, and record that the address was rejected."""
+    await requeue(session, table, shop_id, claimed, f"{_REJECTED}{error}")
 
 
 async def release_claims(session: AsyncSession, table: Table, shop_id: int) -> None:
@@ -89,13 +87,13 @@ async def count_held(session: AsyncSession, table: Table, shop_id: int) -> int:
     return (await session.execute(query)).scalar_one()
 
 
-async def count_deliveries(session: AsyncSession, table: Table, since: datetime) -> DeliveryCounts:
+async def count_refusals(session: AsyncSession, table: Table, since: datetime) -> RefusalCounts:
     """Numbers of mails that were claimed since then and sent, or rejected, over all shops."""
     query = select(
         func.count().filter(table.state == MailState.SENT),
         func.count().filter(table.state == MailState.PENDING, table.last_error.startswith(_REJECTED)),
     ).where(table.claimed_at >= since)
-    return DeliveryCounts._make((await session.execute(query)).one())
+    return RefusalCounts._make((await session.execute(query)).one())
 
 
 async def suppress_rejected(session: AsyncSession, table: Table, since: datetime) -> list[tuple[int, bytes]]:
@@ -120,7 +118,9 @@ async def suppress_rejected(session: AsyncSession, table: Table, since: datetime
     return [(shop_id, hashed) for shop_id, hashed in await session.execute(added)]
 
 
-async def _settle(session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, **values: Any) -> None:
+async def _update_claimed(
+    session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, **values: Any
+) -> None:
     query = (
         update(table)
         .where(

@@ -2,14 +2,7 @@
 
 import pytest
 
-from wishcraft.domain.mail_events import (
-    MailReference,
-    MailTable,
-    derive_keys,
-    make_token,
-    read_token,
-    too_many_complaints,
-)
+from wishcraft.domain.mail_references import MailReference, MailTable, derive_keys, make_token, read_token
 
 NEW, OLD = derive_keys(["new", "old"])
 REFERENCE = MailReference(MailTable.REMINDERS, 7, 2**62)
@@ -41,11 +34,3 @@ def test_token_fits_in_the_local_part_of_an_address() -> None:
 )
 def test_token_that_no_key_signed_is_no_reference(token: str) -> None:
     assert read_token(token, [NEW, OLD]) is None
-
-
-@pytest.mark.parametrize(
-    ("complaints", "told", "expected"),
-    [(0, 0, False), (2, 2, False), (3, 3, True), (3, 1_000, False), (4, 1_000, True), (300, 100_000, False)],
-)
-def test_shop_is_paused_above_three_complaints_in_a_thousand(complaints: int, told: int, *, expected: bool) -> None:
-    assert too_many_complaints(complaints, told) is expected

@@ -4,15 +4,15 @@ from decimal import Decimal
 import pytest
 
 from tests.support.variants import reading
-from wishcraft.domain.products import Picture, VariantFacts, is_complete, is_fresh, variant_payload
+from wishcraft.domain.variants import VariantFacts, VariantImage, is_complete, is_fresh, variant_payload
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
 
-def facts(age: timedelta, picture_age: timedelta | None = timedelta(0), *, active: bool = True) -> VariantFacts:
-    picture = None if picture_age is None else Picture(None, NOW - picture_age)
-    return VariantFacts(reading(product_active=active), NOW - age, picture)
+def facts(age: timedelta, image_age: timedelta | None = timedelta(0), *, active: bool = True) -> VariantFacts:
+    image = None if image_age is None else VariantImage(None, NOW - image_age)
+    return VariantFacts(reading(product_active=active), NOW - age, image)
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,13 @@ def test_facts_are_fresh_by_the_ages_of_their_parts(known: VariantFacts, *, fres
     assert is_fresh(known, NOW) is fresh
 
 
-def test_picture_of_any_age_may_do() -> None:
-    assert is_fresh(facts(MINUTE, 400 * HOUR), NOW, any_picture=True)
-    assert not is_fresh(facts(MINUTE, None), NOW, any_picture=True)
-    assert not is_fresh(facts(HOUR, 400 * HOUR), NOW, any_picture=True)
+def test_image_of_any_age_may_do() -> None:
+    assert is_fresh(facts(MINUTE, 400 * HOUR), NOW, any_image=True)
+    assert not is_fresh(facts(MINUTE, None), NOW, any_image=True)
+    assert not is_fresh(facts(HOUR, 400 * HOUR), NOW, any_image=True)
 
 
-def test_only_a_sold_variant_with_a_known_picture_stands_in_for_an_answer() -> None:
+def test_only_a_sold_variant_with_a_known_image_stands_in_for_an_answer() -> None:
     assert is_complete(facts(20 * HOUR, 40 * HOUR))
     assert not is_complete(facts(MINUTE, None))
     assert not is_complete(facts(MINUTE, active=False))
@@ -61,7 +61,7 @@ def test_a_missing_variant_is_kept_for_a_minute_and_others_for_a_day() -> None:
 
 def test_payload_has_an_items_names_and_the_currencys_decimals() -> None:
     vase = reading(compare_at_price=Decimal(20), inventory_quantity=3)
-    payload = variant_payload(vase, Picture("/a.svg", NOW), "JPY", 3)
+    payload = variant_payload(vase, VariantImage("/a.svg", NOW), "JPY", 3)
     assert payload == {
         "product_id": 6, "variant_id": 5, "handle": "vase", "product_title": "Väse", "variant_title": "Sage",
         "image": "/a.svg", "price": "12", "compare_at_price": "20", "available": True, "stock": "low",

@@ -1,7 +1,7 @@
 """The page of a registry as HTML, for the shop's own domain. Pure.
 
-Shopify's app proxy may render what it forwards as Liquid, with the shop's own data within reach: no text of a visitor
-may be Liquid source. So `{`, `}` and `%` of every value are entities, beside what HTML needs.
+Shopify's app proxy may render what it forwards as Liquid, with the shop's own data within reach: no text that a
+person wrote may be Liquid source. So `{`, `}` and `%` of every value are entities, beside what HTML needs.
 """
 
 from collections.abc import Mapping

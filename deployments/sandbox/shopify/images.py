@@ -12,8 +12,8 @@ _SHAPES: Final = (
 )
 
 
-def picture_url(origin: str, handle: str) -> str:
-    """The URL of a product's picture; `origin` is that of the shop's Admin API."""
+def image_url(origin: str, handle: str) -> str:
+    """The URL of a product's image; `origin` is that of the shop's Admin API."""
     return f"{origin}/images/{handle}.svg"
 
 

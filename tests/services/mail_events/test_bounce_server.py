@@ -16,12 +16,12 @@ from tests.mail.test_dsn import dsn
 from tests.support.http_server import served
 from tests.support.outages import postgresql_unavailable
 from tests.support.waiting import wait_until
-from wishcraft.domain.mail_events import MailReference, MailTable, make_token
+from wishcraft.domain.mail_references import MailReference, MailTable, make_token
 from wishcraft.errors import ConfigurationError
 from wishcraft.resources import Resources
-from wishcraft.services.deliveries import reference_keys
-from wishcraft.services.mail_events import bounces
-from wishcraft.services.mail_events.bounces import MAX_BYTES, MAX_OF_A_CLIENT, MAX_UNANSWERED, serve_bounces
+from wishcraft.services.mail.references import reference_keys
+from wishcraft.services.mail_events import bounce_server
+from wishcraft.services.mail_events.bounce_server import MAX_BYTES, MAX_OF_A_CLIENT, MAX_UNANSWERED, serve_bounces
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
@@ -161,7 +161,7 @@ async def test_report_that_cannot_be_stored_for_another_reason_is_delivered_agai
     port: int, address: str, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(bounces, "store_events", None)
+        patched.setattr(bounce_server, "store_events", None)
         with pytest.raises(smtplib.SMTPDataError) as refused:
             await deliver(port, [address])
     assert refused.value.smtp_code == 451

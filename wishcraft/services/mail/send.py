@@ -1,6 +1,7 @@
-"""What sending reminders and sending invitations share: letterhead, batches, delivery, outcomes, and judging refusals.
+"""What sending reminders and sending invitations share: letterhead, batches, hand-over, and judging refusals.
 
-Each outcome is recorded at once; at the end of a run it is decided which refused addresses are suppressed.
+The result of each hand-over is recorded at once; at the end of a run it is decided which refused addresses are
+suppressed.
 """
 
 import asyncio
@@ -14,22 +15,15 @@ from zoneinfo import ZoneInfoNotFoundError
 
 from wishcraft.domain.batches import batches
 from wishcraft.domain.mail_domains import own_sender
-from wishcraft.domain.mail_events import (
-    COMPLAINT_PERIOD,
-    MailReference,
-    MailTable,
-    SuppressionReason,
-    derive_keys,
-    make_token,
-    too_many_complaints,
-)
-from wishcraft.domain.plain_text import one_line
-from wishcraft.domain.reminders import local_day, too_many_rejected
+from wishcraft.domain.mail_reputation import COMPLAINT_PERIOD, too_many_complaints, too_many_rejected
+from wishcraft.domain.mail_suppressions import SuppressionReason
+from wishcraft.domain.mail_text import one_line
+from wishcraft.domain.reminders import local_day
 from wishcraft.errors import (
     AddressRejected,
     ConfigurationError,
     EveryMailRejected,
-    MailOutcomeUnknown,
+    MailAcceptanceUnknown,
     MailPostponed,
     MailRejected,
     MailUnavailable,
@@ -42,14 +36,14 @@ from wishcraft.mail.messages.rendering import Content, Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.settings import Settings
-from wishcraft.store import audit_log, deliveries, mail_events, shops
+from wishcraft.store import audit_log, mail_events, outbox, shops
 from wishcraft.store.audit_log import Actor
-from wishcraft.store.deliveries import ClaimedMail, Table
+from wishcraft.store.outbox import ClaimedMail, Table
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.shops import ShopRef
 
 SENDS_AT_ONCE: Final = 4
-"""Size of a batch. A killed run leaves at most this many mails with an unknown outcome."""
+"""Size of a batch. A killed run leaves at most this many mails of which it is not known whether they were accepted."""
 MOST_FAILED: Final = 3 * SENDS_AT_ONCE
 """If so many mails of a shop are rejected and none is accepted, the sender is at fault, and a run stops there."""
 BATCHES_BETWEEN_CHECKS: Final = 25
@@ -68,8 +62,8 @@ SendBatch = Callable[[Sequence[int]], Awaitable[None]]
 """Claims and sends the mails with these ids."""
 
 
-class Delivery(NamedTuple):
-    """What the mails of one shop in one table have in common."""
+class MailRun(NamedTuple):
+    """The constants of one run that sends the mails of one shop in one table."""
 
     resources: Resources
     settings: Settings
@@ -144,7 +138,7 @@ async def is_paused(resources: Resources, shop: ShopRef) -> bool:
     return paused
 
 
-def pause(changes: Changes, waiting: int) -> None:
+def count_paused(changes: Changes, waiting: int) -> None:
     """Count the mails that wait because complaints pause their shop, and say so in the run's summary."""
     changes["paused"] += waiting
     changes.note("mails paused because of complaints (runbook: mail)", f"{waiting:,}")
@@ -168,23 +162,11 @@ def make_mail(
     )
 
 
-def reference_keys(settings: Settings) -> list[bytes]:
-    """Return the signing keys of references, derived from ENCRYPTION_KEYS: the first signs, all verify."""
-    return derive_keys(settings.encryption_secrets)
-
-
-def make_reference(settings: Settings, table: MailTable, shop_id: int, row_id: int) -> str:
-    """Return the signed token of a mail's row, for `make_mail`."""
-    return make_token(MailReference(table, shop_id, row_id), reference_keys(settings)[0])
-
-
-async def send_claimed(
-    delivery: Delivery, claimed: int, mails: Sequence[tuple[ClaimedMail, Mail]], changes: Changes
-) -> None:
-    """Send the mails concurrently, and count those that have an outcome as `due` and by outcome.
+async def send_claimed(run: MailRun, claimed: int, mails: Sequence[tuple[ClaimedMail, Mail]], changes: Changes) -> None:
+    """Send the mails concurrently, and count those that have a result as `due` and by result.
 
     Args:
-        delivery: Where they belong.
+        run: The shop and the table.
         claimed: How many were claimed; those without a mail have a suppressed address.
         mails: The others.
         changes: Where they are counted. `held` is not: the caller counts all that are held.
@@ -193,15 +175,15 @@ async def send_claimed(
         MailUnavailable, SenderRejected, ConfigurationError: After all sends have ended and are recorded.
         EveryMailRejected: So many have failed, and none was sent.
     """
-    outcomes = await asyncio.gather(*(_deliver(delivery, *each, changes) for each in mails), return_exceptions=True)
-    counts = Counter(outcome for outcome in outcomes if isinstance(outcome, str))
+    results = await asyncio.gather(*(_send_one(run, *each, changes) for each in mails), return_exceptions=True)
+    counts = Counter(result for result in results if isinstance(result, str))
     counts["suppressed"] += claimed - len(mails)
-    for outcome, number in counts.items():
-        delivery.resources.counters.count("mails_total", number, outcome=outcome)
+    for result, number in counts.items():
+        run.resources.counters.count("mails_total", number, outcome=result)
     changes["due"] += counts.total()
     del counts["held"]
     changes.update(counts)
-    for failure in outcomes:
+    for failure in results:
         if isinstance(failure, BaseException):
             raise failure
     rejected = changes["failed"] - changes["given_up"]
@@ -216,9 +198,9 @@ async def judge_refusals(resources: Resources, table: Table, since: datetime) ->
         TooManyAddressesRejected: It refused most recipients. No address is suppressed, and the mails stay due.
     """
     async with resources.db.transaction() as session:
-        tried = await deliveries.count_deliveries(session, table, since)
+        tried = await outbox.count_refusals(session, table, since)
         if not too_many_rejected(tried.refused, tried.sent):
-            for shop_id, hashed in await deliveries.suppress_rejected(session, table, since):
+            for shop_id, hashed in await outbox.suppress_rejected(session, table, since):
                 details = {"reason": SuppressionReason.BOUNCE.value}
                 actor = Actor(shop_id, _ACTOR)
                 await audit_log.record(session, actor, "mail.suppressed", "address", hashed.hex(), details)
@@ -229,51 +211,51 @@ async def judge_refusals(resources: Resources, table: Table, since: datetime) ->
     )
 
 
-async def _deliver(delivery: Delivery, claimed: ClaimedMail, mail: Mail, changes: Changes) -> str:
-    """Send the mail, record its outcome, and return the count that it belongs to; `changes` gets the reason."""
+async def _send_one(run: MailRun, claimed: ClaimedMail, mail: Mail, changes: Changes) -> str:
+    """Send the mail, record the result, and return the count that it belongs to; `changes` gets the reason."""
     try:
-        await _send(delivery.resources, mail)
-    except (MailPostponed, MailRejected, MailOutcomeUnknown) as error:
-        outcome = await _record_failure(delivery, claimed, error)
-        changes.note(_REASONS[outcome], str(error))
-        return outcome
+        await _hand_over(run.resources, mail)
+    except (MailPostponed, MailRejected, MailAcceptanceUnknown) as error:
+        result = await _record_failure(run, claimed, error)
+        changes.note(_REASONS[result], str(error))
+        return result
     except (MailUnavailable, SenderRejected, ConfigurationError) as error:
-        await _record_undelivered(delivery, claimed, error)
+        await _requeue(run, claimed, error)
         if isinstance(error, SenderRejected) and mail.sender:
-            await _forget_own_sender(delivery)
+            await _forget_own_sender(run)
         raise
-    await _record_outcome(delivery, claimed, MailState.SENT)
+    await _record_state(run, claimed, MailState.SENT)
     return "sent"
 
 
 async def _record_failure(
-    delivery: Delivery, claimed: ClaimedMail, error: MailPostponed | MailRejected | MailOutcomeUnknown
+    run: MailRun, claimed: ClaimedMail, error: MailPostponed | MailRejected | MailAcceptanceUnknown
 ) -> str:
     """Record why the mail was not accepted, or may not have been; the count that it belongs to."""
     if isinstance(error, MailPostponed):
-        await _record_undelivered(delivery, claimed, error)
+        await _requeue(run, claimed, error)
         return "postponed"
     if isinstance(error, AddressRejected):
-        async with delivery.resources.db.transaction() as session:
-            await deliveries.record_rejection(session, delivery.table, delivery.shop_id, claimed, str(error))
+        async with run.resources.db.transaction() as session:
+            await outbox.record_rejection(session, run.table, run.shop_id, claimed, str(error))
         return "refused"
     if isinstance(error, MailRejected):
-        await _record_outcome(delivery, claimed, MailState.FAILED, error)
+        await _record_state(run, claimed, MailState.FAILED, error)
         return "failed"
-    resend = delivery.settings.reminder_recovery == "resend"
-    await _record_outcome(delivery, claimed, MailState.PENDING if resend else MailState.SENDING, error)
+    resend = run.settings.reminder_recovery == "resend"
+    await _record_state(run, claimed, MailState.PENDING if resend else MailState.SENDING, error)
     return "postponed" if resend else "held"
 
 
-async def _forget_own_sender(delivery: Delivery) -> None:
+async def _forget_own_sender(run: MailRun) -> None:
     """Let the shop's mails have MAIL_FROM as their sender until `mail-domains` has checked its own domain again."""
-    async with delivery.resources.db.transaction() as session:
-        await shops.set_verified_mail_domain(session, delivery.shop_id, None)
+    async with run.resources.db.transaction() as session:
+        await shops.set_verified_mail_domain(session, run.shop_id, None)
     _log.warning("The mail provider refuses the shop's own sender: the next run sends from MAIL_FROM. Runbook: mail.")
 
 
-async def _send(resources: Resources, mail: Mail) -> None:
-    """Send the mail, and count how long the mail server took, or that it could not be reached."""
+async def _hand_over(resources: Resources, mail: Mail) -> None:
+    """Give the mail to the provider, and count how long the mail server took, or that it could not be reached."""
     began = time.monotonic()
     try:
         await resources.mailer.send(mail)
@@ -284,15 +266,11 @@ async def _send(resources: Resources, mail: Mail) -> None:
         resources.counters.observe("mail_seconds", time.monotonic() - began)
 
 
-async def _record_outcome(
-    delivery: Delivery, claimed: ClaimedMail, state: MailState, error: Exception | None = None
-) -> None:
-    async with delivery.resources.db.transaction() as session:
-        await deliveries.record_outcome(
-            session, delivery.table, delivery.shop_id, claimed, state, str(error) if error else None
-        )
+async def _record_state(run: MailRun, claimed: ClaimedMail, state: MailState, error: Exception | None = None) -> None:
+    async with run.resources.db.transaction() as session:
+        await outbox.record_state(session, run.table, run.shop_id, claimed, state, str(error) if error else None)
 
 
-async def _record_undelivered(delivery: Delivery, claimed: ClaimedMail, error: Exception) -> None:
-    async with delivery.resources.db.transaction() as session:
-        await deliveries.record_undelivered(session, delivery.table, delivery.shop_id, claimed, str(error))
+async def _requeue(run: MailRun, claimed: ClaimedMail, error: Exception) -> None:
+    async with run.resources.db.transaction() as session:
+        await outbox.requeue(session, run.table, run.shop_id, claimed, str(error))

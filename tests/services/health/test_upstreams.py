@@ -5,7 +5,7 @@ from redis.asyncio import Redis
 
 from wishcraft.cache.counters import Counters
 from wishcraft.resources import Resources
-from wishcraft.services.health.suppliers import (
+from wishcraft.services.health.upstreams import (
     SPACING_SECONDS,
     WINDOW_SECONDS,
     Growth,

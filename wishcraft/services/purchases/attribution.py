@@ -1,4 +1,4 @@
-"""Which items the line items of an order claim to be bought for: docs/decisions/0029-attribution.md."""
+"""Attributes the line items of an order to the items that they claim to be: docs/decisions/0029-attribution.md."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -12,11 +12,11 @@ CLOCKS: Final = timedelta(seconds=2)
 _NO_FIT: Final = "no line item of the order is of a variant that the registry or item has"
 
 
-class Claim(NamedTuple):
-    """The item of a line, or what the line claims and why it has none; the claim is empty if there is none."""
+class LineAttribution(NamedTuple):
+    """The item for which a line was bought, or what it claims and why that is no item; empty without a claim."""
 
     item: ItemRef | None = None
-    text: str = ""
+    claim: str = ""
     reason: str = ""
 
 
@@ -38,10 +38,10 @@ class FoundItems:
         return None if variant_id is None else self._by_wish.get((slug, variant_id))
 
 
-def find_claims(
+def attribute_lines(
     snapshot: OrderSnapshot, found: FoundItems, stored: Mapping[int, StoredLine], judged: Collection[int]
-) -> dict[int, Claim]:
-    """The claims of the lines that neither a purchase nor a person has settled, by line item.
+) -> dict[int, LineAttribution]:
+    """Attribute the lines that neither a purchase nor a person has settled; by line item.
 
     A line's own claim comes first. That of the whole order is judged once for each line: what the registrant adds later
     must not turn ordinary shopping into gifts. It is unmatched only if it fits no line: guests buy other things too.
@@ -53,13 +53,13 @@ def find_claims(
         judged: Lines for which the claim of the whole order was judged; those that it lacks were added since.
     """
     settled = {line_id for line_id, line in stored.items() if line.registry_id is not None or line.is_dismissed}
-    claims = {line.id: _own_claim(line, found) for line in snapshot.lines if line.id not in settled}
+    attributed = {line.id: _attribute(line, found) for line in snapshot.lines if line.id not in settled}
     text = order_claim(snapshot)
     ordered_at = snapshot.ordered_at or snapshot.updated_at
     unjudged = [
         line
         for line in snapshot.lines
-        if line.id in claims and not line.claim and _is_unjudged(text, stored.get(line.id), line.id in judged)
+        if line.id in attributed and not line.claim and _is_unjudged(text, stored.get(line.id), line.id in judged)
     ]
     named = [item for claim in snapshot.item_claims if (item := found.by_attribution(claim))]
     by_variant = {item.variant_id: item for item in reversed(named)}  # the first that is named
@@ -67,13 +67,15 @@ def find_claims(
         is_added = bool(judged) and line.id not in judged
         moment = snapshot.updated_at if is_added else ordered_at
         wish = found.by_wish(snapshot.registry_claim, line.variant_id)
-        claims[line.id] = Claim(_if_there(by_variant.get(line.variant_id or 0), moment) or _if_there(wish, moment))
-    is_fitting = any(claim.item for claim in claims.values()) or any(
+        attributed[line.id] = LineAttribution(
+            _if_there(by_variant.get(line.variant_id or 0), moment) or _if_there(wish, moment)
+        )
+    is_fitting = any(each.item for each in attributed.values()) or any(
         line.registry_id is not None for line in stored.values()
     )
     if text and not is_fitting:
-        claims |= {line.id: Claim(None, text, _NO_FIT) for line in unjudged}
-    return claims
+        attributed |= {line.id: LineAttribution(None, text, _NO_FIT) for line in unjudged}
+    return attributed
 
 
 def order_claim(snapshot: OrderSnapshot) -> str:
@@ -91,12 +93,12 @@ def _is_unjudged(text: str, waiting: StoredLine | None, is_judged: bool) -> bool
     return waiting.claim != text if waiting else not is_judged
 
 
-def _own_claim(line: Line, found: FoundItems) -> Claim:
+def _attribute(line: Line, found: FoundItems) -> LineAttribution:
     if not line.claim:
-        return Claim()
+        return LineAttribution()
     item = found.by_attribution(line.claim)
     if item is None:
-        return Claim(None, line.claim, "the shop has no such item, or no longer")
+        return LineAttribution(None, line.claim, "the shop has no such item, or no longer")
     if item.variant_id != line.variant_id:
-        return Claim(None, line.claim, f"item {item.id} is of another variant")
-    return Claim(item)
+        return LineAttribution(None, line.claim, f"item {item.id} is of another variant")
+    return LineAttribution(item)

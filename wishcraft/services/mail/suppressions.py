@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from wishcraft.domain.addresses import address_hash, normalise
-from wishcraft.domain.mail_events import SuppressionReason
+from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.errors import NotFound, QueryRefused
 from wishcraft.resources import Resources
 from wishcraft.store import audit_log, suppressions

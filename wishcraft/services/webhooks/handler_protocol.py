@@ -64,7 +64,7 @@ Handler = Callable[[Resources, ShopRef, Sequence[Message]], Awaitable[Effect]]
 
 
 async def wait_for_shopify(answer: Awaitable[Answer]) -> Answer:
-    """The answer.
+    """Wait for an answer of Shopify, not for longer than a webhook may take.
 
     Raises:
         ShopifyUnavailable: It did not come within `SHOPIFY_SECONDS`.

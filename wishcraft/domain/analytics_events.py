@@ -1,14 +1,14 @@
-"""Types of guest events. Pure."""
+"""Types of analytics events: what visitors do with a registry. Pure."""
 
 from enum import StrEnum
 from typing import Final
 
 VISITOR_ID: Final = r"^[A-Za-z0-9_-]{1,64}$"
-"""Pattern of the id that a storefront gives a visitor."""
+"""Pattern of the id that a storefront gives a visitor: a browser, of which nothing else is known."""
 
 
 class AnalyticsType(StrEnum):
-    """Type of a guest event; the values are stored."""
+    """Type of an analytics event; the values are stored."""
 
     REGISTRY_VIEWED = "registry_viewed"
     ITEM_CLICKED = "item_clicked"

@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from wishcraft.domain.addresses import address_hash, mask
 from wishcraft.domain.languages import Language
-from wishcraft.domain.mail_events import SuppressionReason
+from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.domain.unsubscribe import Subscription, derive_keys, make_token, read_token
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings

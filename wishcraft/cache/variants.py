@@ -13,13 +13,13 @@ from typing import Final
 
 import orjson
 
-from wishcraft.cache import keys, product_scripts
+from wishcraft.cache import keys, variant_scripts
 from wishcraft.cache.client import Server
-from wishcraft.cache.script import Call
-from wishcraft.cache.scripts import Outcome
+from wishcraft.cache.lua import Call
+from wishcraft.cache.scripts import FillOutcome
 from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
-from wishcraft.domain.products import Picture, VariantFacts
+from wishcraft.domain.variants import VariantFacts, VariantImage
 
 FORMAT: Final = 2
 """Facts of another format count as missing: it says which fields a reading has."""
@@ -33,7 +33,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
-class ProductCache:
+class VariantCache:
     """The facts of all shops on one server. Every method raises CacheUnavailable when Redis does not answer."""
 
     def __init__(self, server: Server) -> None:
@@ -41,7 +41,7 @@ class ProductCache:
 
     async def get(self, shop_id: int, variant_ids: Sequence[int]) -> dict[int, VariantFacts]:
         """The facts of these variants, fresh or not; those that are not there are left out."""
-        prefix = keys.of_shop(shop_id).product_prefix
+        prefix = keys.of_shop(shop_id).variant_prefix
         packed = await asyncio.gather(*(self._server.reader.get(f"{prefix}{number}") for number in variant_ids))
         found = {number: self._unpack(raw) for number, raw in zip(variant_ids, packed, strict=True) if raw}
         return {number: facts for number, facts in found.items() if facts}
@@ -54,17 +54,17 @@ class ProductCache:
 
     async def store(
         self, shop_id: int, era: bytes, facts: Mapping[int, VariantFacts], quota: Quota
-    ) -> dict[int, Outcome]:
+    ) -> dict[int, FillOutcome]:
         """Store these facts, part by part, unless newer ones are there; `era` is as before Shopify was asked.
 
-        Facts without a picture keep the one that is there. A shop at its quota stores no further ones.
+        Facts without an image keep the one that is there. A shop at its quota stores no further ones.
         """
         shop = keys.of_shop(shop_id)
         calls: list[Call] = [
             {
-                "facts": f"{shop.product_prefix}{number}",
-                "products": shop.products,
-                "product_sizes": shop.product_sizes,
+                "facts": f"{shop.variant_prefix}{number}",
+                "variant_index": shop.variant_index,
+                "variant_sizes": shop.variant_sizes,
                 "index": shop.index,
                 "sizes": shop.sizes,
                 "era": keys.ERA,
@@ -72,8 +72,8 @@ class ProductCache:
                 "begin": _BEGIN.pack(FORMAT, era),
                 "read_at": _microseconds(each.observed_at),
                 "reading": orjson.dumps(asdict(each.reading), default=str) if each.reading else b"",
-                "pictured_at": _microseconds(each.picture.observed_at) if each.picture else 0,
-                "picture": (each.picture.url if each.picture else None) or "",
+                "image_read_at": _microseconds(each.image.observed_at) if each.image else 0,
+                "image": (each.image.url if each.image else None) or "",
                 "ttl_ms": keys.spread(each.lifetime // keys.MILLISECOND),
                 "max_entries": quota.entries,
                 "max_bytes": quota.bytes,
@@ -82,8 +82,8 @@ class ProductCache:
             }
             for number, each in facts.items()
         ]
-        replies = await self._server.run(product_scripts.STORE_FACTS, calls)
-        return {number: Outcome(reply.decode()) for number, reply in zip(facts, replies, strict=True)}
+        replies = await self._server.run(variant_scripts.STORE_FACTS, calls)
+        return {number: FillOutcome(reply.decode()) for number, reply in zip(facts, replies, strict=True)}
 
     async def mark_outdated(self, shop_id: int, variants: Mapping[int, datetime]) -> None:
         """Drop what was read of these variants, by id, before these times, and let none of it be stored any more."""
@@ -91,9 +91,9 @@ class ProductCache:
         begin = _BEGIN.pack(FORMAT, await self.current_era())
         calls: list[Call] = [
             {
-                "facts": f"{shop.product_prefix}{number}",
-                "products": shop.products,
-                "product_sizes": shop.product_sizes,
+                "facts": f"{shop.variant_prefix}{number}",
+                "variant_index": shop.variant_index,
+                "variant_sizes": shop.variant_sizes,
                 "variant_id": number,
                 "begin": begin,
                 "read_at": _microseconds(time) - 1,
@@ -102,20 +102,20 @@ class ProductCache:
             }
             for number, time in variants.items()
         ]
-        await self._server.run(product_scripts.MARK_FACTS, calls)
+        await self._server.run(variant_scripts.MARK_FACTS, calls)
 
     def _unpack(self, raw: bytes) -> VariantFacts | None:
         """The stored facts; None if their era or format is another."""
         if raw[: _BEGIN.size] != _BEGIN.pack(FORMAT, self._server.era):
             return None
-        _, _, read_at, pictured_at, length = _LAYOUT.unpack_from(raw)
-        picture, reading = raw[_LAYOUT.size : _LAYOUT.size + length], raw[_LAYOUT.size + length :]
+        _, _, read_at, image_read_at, length = _LAYOUT.unpack_from(raw)
+        image, reading = raw[_LAYOUT.size : _LAYOUT.size + length], raw[_LAYOUT.size + length :]
         if reading == _OUTDATED:
             return None
         return VariantFacts(
             reading=_decode(reading) if reading else None,
             observed_at=_time(read_at),
-            picture=Picture(picture.decode() or None, _time(pictured_at)) if pictured_at else None,
+            image=VariantImage(image.decode() or None, _time(image_read_at)) if image_read_at else None,
         )
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wishcraft.domain.plain_text import one_line
+from wishcraft.domain.mail_text import one_line
 
 LINKS = re.compile(
     r"\S\.[\u0300-\u036f\ufe0f\u200c\u200d]*\w*[a-z]|[0-9]\.[0-9]+\.[0-9]|//|\\\\|\S@|@\S|[a-z]:[\w/+]", re.IGNORECASE

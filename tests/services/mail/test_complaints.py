@@ -8,8 +8,8 @@ from psycopg import Connection
 
 from tests.support.invitations import confirm_everyone
 from wishcraft.resources import Resources
-from wishcraft.services import deliveries
-from wishcraft.services.deliveries import SENDS_AT_ONCE
+from wishcraft.services.mail import send as mail_send
+from wishcraft.services.mail.send import SENDS_AT_ONCE
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
@@ -50,7 +50,7 @@ async def test_few_complaints_about_many_mails_of_which_nothing_else_is_told_pau
 async def test_complaints_that_come_during_a_run_end_it(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliveries, "BATCHES_BETWEEN_CHECKS", 1)
+    monkeypatch.setattr(mail_send, "BATCHES_BETWEEN_CHECKS", 1)
 
     async def checkpoint(done: int, total: int) -> None:
         assert total > SENDS_AT_ONCE

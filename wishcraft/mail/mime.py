@@ -1,4 +1,4 @@
-"""Builds the message of a mail (RFC 5322): headers, text, HTML and pictures. It sends nothing."""
+"""Builds the message of a mail (RFC 5322): headers, text, HTML and inline images. It sends nothing."""
 
 from datetime import UTC, datetime
 from email.headerregistry import Address
@@ -51,10 +51,8 @@ def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
     message.set_content(mail.text, cte="quoted-printable")
     message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
     *_, html = message.iter_parts()
-    for picture in mail.pictures:
-        html.add_related(
-            picture.png, "image", "png", cid=f"<{picture.name}>", disposition="inline", filename=picture.name
-        )
+    for image in mail.inline_images:
+        html.add_related(image.png, "image", "png", cid=f"<{image.name}>", disposition="inline", filename=image.name)
     return message
 
 

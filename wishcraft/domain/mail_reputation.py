@@ -1,0 +1,30 @@
+"""When so many bounces or complaints came that a shop, or its mail provider, must be at fault. Pure."""
+
+from datetime import timedelta
+from typing import Final
+
+COMPLAINT_LIMIT: Final = 0.003
+"""Share of complaints from which mailbox providers refuse a sender: Gmail's and Yahoo's rules for bulk senders."""
+BOUNCE_WARNING: Final = 0.05
+COMPLAINT_WARNING: Final = 0.001
+"""Shares from which Amazon SES reviews an account; SendGrid names the same."""
+COMPLAINT_PERIOD: Final = timedelta(days=7)
+MIN_COMPLAINTS: Final = 3
+"""Fewer complaints pause no shop, whatever their share: a small shop sends few mails."""
+MIN_REJECTED_TO_SUSPECT: Final = 5
+"""Fewer rejected recipients in a run are never suspicious, whatever their share: a small shop may have three."""
+
+
+def too_many_complaints(complaints: int, told: int) -> bool:
+    """Whether a shop is to send no mail for now.
+
+    Args:
+        complaints: Within `COMPLAINT_PERIOD`.
+        told: All mails of which the provider told an outcome in that time.
+    """
+    return complaints >= MIN_COMPLAINTS and complaints > COMPLAINT_LIMIT * told
+
+
+def too_many_rejected(rejected: int, sent: int) -> bool:
+    """Whether so many recipients of a run were rejected that the mail server, not the addresses, must be at fault."""
+    return rejected >= MIN_REJECTED_TO_SUSPECT and rejected > sent

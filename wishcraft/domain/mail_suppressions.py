@@ -1,0 +1,38 @@
+"""Why and when a shop must not write to an address any more. Pure."""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import Final
+
+from wishcraft.domain.mail_events import MailOutcome
+
+SOFT_BOUNCES: Final = 3
+SOFT_BOUNCE_PERIOD: Final = timedelta(days=14)
+"""This many soft bounces of an address within this time count as a hard one."""
+
+
+class SuppressionReason(StrEnum):
+    """Why an address is suppressed."""
+
+    BOUNCE = "bounce"
+    COMPLAINT = "complaint"
+    UNSUBSCRIBE = "unsubscribe"
+
+
+def suppression_for(outcome: MailOutcome, soft_bounces: int) -> SuppressionReason | None:
+    """Why an address is to be suppressed after this outcome of a mail to it; None if it is not.
+
+    Args:
+        outcome: Of one mail.
+        soft_bounces: Mails of the shop to the address that bounced softly within `SOFT_BOUNCE_PERIOD`, this one too.
+    """
+    if outcome is MailOutcome.SOFT_BOUNCED:
+        return SuppressionReason.BOUNCE if soft_bounces >= SOFT_BOUNCES else None
+    return _SUPPRESSING.get(outcome)
+
+
+_SUPPRESSING: Final = {
+    MailOutcome.BOUNCED: SuppressionReason.BOUNCE,
+    MailOutcome.UNSUBSCRIBED: SuppressionReason.UNSUBSCRIBE,
+    MailOutcome.COMPLAINED: SuppressionReason.COMPLAINT,
+}

@@ -1,0 +1,1 @@
+"""What all mail shares: sending, suppressed addresses, unsubscribing."""

@@ -39,6 +39,7 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.rendering import Content, Letterhead
+from wishcraft.mail.providers.configuration import mail_provider
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.settings import Settings
@@ -255,7 +256,9 @@ async def _record_failure(
         return "postponed"
     if isinstance(error, AddressRejected):
         async with delivery.resources.db.transaction() as session:
-            await deliveries.record_rejection(session, delivery.table, delivery.shop_id, claimed, str(error))
+            await deliveries.record_rejection(
+                session, delivery.table, delivery.shop_id, claimed, str(error), _provider(delivery)
+            )
         return "refused"
     if isinstance(error, MailRejected):
         await _record_outcome(delivery, claimed, MailState.FAILED, error)
@@ -289,10 +292,15 @@ async def _record_outcome(
 ) -> None:
     async with delivery.resources.db.transaction() as session:
         await deliveries.record_outcome(
-            session, delivery.table, delivery.shop_id, claimed, state, str(error) if error else None
+            session,
+            *(delivery.table, delivery.shop_id, claimed, state, str(error) if error else None, _provider(delivery)),
         )
 
 
 async def _record_undelivered(delivery: Delivery, claimed: ClaimedMail, error: Exception) -> None:
     async with delivery.resources.db.transaction() as session:
         await deliveries.record_undelivered(session, delivery.table, delivery.shop_id, claimed, str(error))
+
+
+def _provider(delivery: Delivery) -> str:
+    return mail_provider(delivery.settings.mail_url)

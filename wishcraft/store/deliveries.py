@@ -54,23 +54,30 @@ async def record_outcome(
     claimed: ClaimedMail,
     state: MailState,
     error: str | None = None,
+    provider: str | None = None,
 ) -> None:
-    """Store the outcome of a claimed mail, unless another process has claimed it since."""
-    await _settle(session, table, shop_id, claimed, state=state, last_error=error)
+    """Store the outcome of a claimed mail at its provider, unless another process has claimed it since."""
+    await _settle(session, table, shop_id, claimed, state=state, last_error=error, provider=provider)
 
 
 async def record_undelivered(
-    session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, error: str
+    session: AsyncSession,
+    table: Table,
+    shop_id: int,
+    claimed: ClaimedMail,
+    error: str,
+    provider: str | None = None,
 ) -> None:
     """Set a claimed mail back to `pending`, as `record_outcome`, and do not count the try: no mail has gone out."""
-    await _settle(
-        session, table, shop_id, claimed, state=MailState.PENDING, last_error=error, attempts=table.attempts - 1
-    )
+    values = {"state": MailState.PENDING, "last_error": error, "attempts": table.attempts - 1, "provider": provider}
+    await _settle(session, table, shop_id, claimed, **values)
 
 
-async def record_rejection(session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, error: str) -> None:
+async def record_rejection(
+    session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, error: str, provider: str
+) -> None:
     """As `record_undelivered`, and record that the address was rejected."""
-    await record_undelivered(session, table, shop_id, claimed, f"{_REJECTED}{error}")
+    await record_undelivered(session, table, shop_id, claimed, f"{_REJECTED}{error}", provider)
 
 
 async def release_claims(session: AsyncSession, table: Table, shop_id: int) -> None:

@@ -32,6 +32,8 @@ class Delivery(Timestamps):
     """When it was last claimed for sending; answers and removals leave it as it is."""
     last_error: Mapped[str | None]
     message_id: Mapped[str | None]
+    provider: Mapped[str | None]
+    """The mail provider that last said whether it accepts the mail: `smtp`, `ses` or `sendgrid`."""
     outcome: Mapped[MailOutcome | None] = mapped_column(choice(MailOutcome))
     """What became of it after it was sent, as the mail provider tells; NULL while it has not told."""
     outcome_at: Mapped[datetime | None]

@@ -1,9 +1,9 @@
 """URLs of pages in the Prefect UI, version 2, which `/` leads to, and whose pages redirect to the login if needed.
 
 Without the login, a run's page of version 1 says that there is no such page, and the pages of artifacts and deployments
-of version 2 end in an error after it: they append their tab to the address twice (last seen with Prefect 3.9.1). So links
-to these lead to the login, which goes on at once if the browser is logged in. Prefect's own log lines name version 2 if
-PREFECT_UI_URL ends with `/v2`.
+of version 2 end in an error after it: they append their tab to the address twice (last seen with Prefect 3.9.1). So
+links to these lead to the login, which goes on at once if the browser is logged in. Prefect's own log lines name
+version 2 if PREFECT_UI_URL ends with `/v2`.
 """
 
 import json

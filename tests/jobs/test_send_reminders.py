@@ -74,7 +74,7 @@ async def test_no_address_is_in_logs_artifacts_or_messages(demo: Demo, mailbox: 
 
 async def test_task_is_retried_if_the_mail_server_is_down_for_a_moment(demo: Demo, mailbox: Mailbox) -> None:
     demo.execute("UPDATE shops SET status = 'uninstalled' WHERE domain <> %s", [SHOP])
-    mailbox.set_fault(Fault(FaultKind.AWAY, remaining=1))
+    mailbox.set_fault(Fault(FaultKind.UNAVAILABLE, remaining=1))
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_completed(), state.message
     counts: Any = await state.aresult()

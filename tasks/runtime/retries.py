@@ -19,6 +19,7 @@ from wishcraft.errors import (
     QueryRefused,
     TransientError,
     WishCraftError,
+    in_words,
 )
 from wishcraft.observability.context import known_secrets
 from wishcraft.observability.logs import install_redaction
@@ -80,9 +81,10 @@ def task(
 
 
 def problem_of(error: BaseException) -> str:
-    """The error as one line without secrets: its class, if that is specific, and the first line of its text."""
-    kind = "" if type(error) in {WishCraftError, TransientError} else f"{type(error).__name__}: "
-    return redact_text(f"{kind}{error}", known_secrets()).partition("\n")[0]
+    """The error as one line without secrets: its kind in words, if that is specific, and the first line of its text."""
+    kind = "" if type(error) in {WishCraftError, TransientError} else f"{in_words(error)}: "
+    problem = redact_text(f"{kind}{error}", known_secrets()).partition("\n")[0].removesuffix(": ")
+    return problem[:1].upper() + problem[1:] if kind else problem
 
 
 def advice_for(error: BaseException) -> str:

@@ -134,7 +134,7 @@ async def test_repeated_timeouts_raise_shopify_unavailable(live: tuple[World, st
     world, origin = live
     world.http.timeout = 0.2  # no answer would be in time
     world.shop.faults.set(Fault(FaultKind.HANG, remaining=None))
-    with pytest.raises(ShopifyUnavailable, match="ReadTimeout"):
+    with pytest.raises(ShopifyUnavailable, match="read timeout"):
         await read_variants(client_at(origin, world), SHOP, world.ids(5))
 
 
@@ -142,7 +142,7 @@ async def test_refused_connection_raises_shopify_unavailable(world: World) -> No
     with socket.create_server(("127.0.0.1", 0)) as closed:
         origin = f"http://127.0.0.1:{closed.getsockname()[1]}"
     world.http = httpx.AsyncClient()
-    with pytest.raises(ShopifyUnavailable, match="ConnectError"):
+    with pytest.raises(ShopifyUnavailable, match="connect error"):
         await read_variants(client_at(origin, world), SHOP, [1])
 
 
@@ -152,7 +152,7 @@ async def test_aborted_connections_raise_shopify_unavailable(world: World) -> No
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
 
     async with listening(cut) as port, httpx.AsyncClient() as world.http:
-        with pytest.raises(ShopifyUnavailable, match="RemoteProtocolError"):
+        with pytest.raises(ShopifyUnavailable, match="remote protocol error"):
             await read_variants(client_at(f"http://127.0.0.1:{port}", world), SHOP, [1])
     assert len(world.clock.slept) == MAX_RETRIES
 

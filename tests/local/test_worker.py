@@ -50,7 +50,7 @@ async def test_sync_waiting_for_shopify_stops_and_the_next_run_completes(
     assert worker.stop() == 0
     assert read_state(http, run)["type"] == "CANCELLED"
     # The number of shops without tries left depends on timing; what counts is that none was done.
-    what_was_done = r"(nothing done|\d+ seconds of waiting for shopify)\."
+    what_was_done = r"(nothing done|\d+ seconds of waiting for Shopify)\."
     assert re.match(rf"Stopped after [0-2] of 3 shops: {what_was_done}$", read_state(http, run)["message"])
     for shop in simulator.shops.values():
         shop.faults.set(Fault(FaultKind.UNAVAILABLE, remaining=0))

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from wishcraft.domain import times
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.networks import parse_networks
 from wishcraft.errors import RequestRefused, UnknownShop
 from wishcraft.services.shops.api_keys import GRACE, Issued, create_key, list_keys, revoke_key, rotate_key
-from wishcraft.settings import DatabaseSettings
+from wishcraft.settings import DatabaseSettings, time_zone
 from wishcraft.store import shops
 from wishcraft.store.api_keys import KeyFacts
 from wishcraft.store.audit_log import Actor
@@ -104,7 +105,7 @@ def _line(key: KeyFacts) -> str:
 
 
 def _day(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M}" if moment else "never"
+    return times.minute(moment, time_zone()) if moment else "never"
 
 
 if __name__ == "__main__":

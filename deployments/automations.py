@@ -82,9 +82,10 @@ _TAKEN: Final = _ENDS | _STARTS | _events("AwaitingConcurrencySlot")
 
 
 _RUN: Final = """\
-Run: {{ flow_run.name }}, due {{ flow_run.expected_start_time.strftime("%Y-%m-%d %H:%M UTC") }}
+Run: {{ flow_run.name }}\
+{{ "" if " · " in flow_run.name else flow_run.expected_start_time.strftime(", due %Y-%m-%d %H:%M UTC") }}
 What happened: {{ flow_run.state.message or flow_run.state.name }}"""
-"""The run of an alert, for Prefect's Jinja. Its name has the shops, once it has started."""
+"""The run of an alert, for Prefect's Jinja. Its name has the shops and when it was due, once it has started."""
 
 
 class Alert(NamedTuple):

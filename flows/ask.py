@@ -18,7 +18,7 @@ async def ask(
     seconds: Annotated[int, Field(ge=1, le=60)] = 30,
     file: FileFormat = "none",
 ) -> State[None]:
-    """Run one SELECT over the views shops, registries, items, purchases, events, reminders and views.
+    """Run one SELECT over the views shops, registries, items, purchases, events, reminders, mails and views.
 
     It runs as a role that can read only these views; they hold no personal data. The result has a plot if the first
     column has days or unique texts and a later column has numbers. The table shows 1,000 rows and shortens long texts;

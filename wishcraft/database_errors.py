@@ -7,7 +7,7 @@ from typing import Final
 import psycopg
 from sqlalchemy import exc
 
-from wishcraft.errors import DatabaseBusy, DatabaseRejected, DatabaseUnavailable
+from wishcraft.errors import DatabaseBusy, DatabaseRejected, DatabaseUnavailable, in_words
 
 # A refused or lost connection, a full pool, a timeout of a lock, a statement or a transaction, a deadlock or a
 # serialization failure, a server that shuts down, is read-only after a failover, or has no disk or memory left.
@@ -42,7 +42,7 @@ def translate_database_errors() -> Iterator[None]:
         is_busy = isinstance(_original(error), psycopg.errors.LockNotAvailable)
         raise (DatabaseBusy if is_busy else DatabaseUnavailable)(_describe(error)) from error
     except _REJECTED as error:
-        raise DatabaseRejected(type(_original(error)).__name__) from error  # its text may quote the value
+        raise DatabaseRejected(in_words(_original(error))) from error  # its text may quote the value
     except _UNSUPPORTED as error:
         if not is_outdated_plan(_original(error)):
             raise
@@ -57,7 +57,7 @@ def is_outdated_plan(error: BaseException) -> bool:
 def _describe(error: Exception) -> str:
     """The driver's error as one line, without the SQL that SQLAlchemy appends."""
     original = _original(error)
-    return f"{type(original).__name__}: {original}".partition("\n")[0]
+    return f"{in_words(original)}: {original}".partition("\n")[0]
 
 
 def _original(error: Exception) -> BaseException:

@@ -1,6 +1,19 @@
 """Every error that WishCraft raises on purpose."""
 
-from typing import ClassVar, NamedTuple
+import re
+from typing import ClassVar, Final, NamedTuple
+
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
+_NAMES: Final = {"Shopify": "Shopify", "Dns": "DNS"}
+
+
+def in_words(error: BaseException) -> str:
+    """What kind of error it is, for people: `read timeout` for ReadTimeout, `OS error` for OSError.
+
+    Logs have the class too where it is a bug, and Sentry always.
+    """
+    words = _WORD.findall(type(error).__name__)
+    return " ".join(_NAMES.get(word, word if len(word) > 1 and word.isupper() else word.lower()) for word in words)
 
 
 class WishCraftError(Exception):

@@ -19,9 +19,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from api.auth.dependencies import AppStateDep
 from api.problems import ProblemError
 from api.state import AppState
+from wishcraft.domain import times
 from wishcraft.domain.networks import is_within, names_loopback, parse_networks
 from wishcraft.errors import ConfigurationError
 from wishcraft.services.operations.runs import JobRuns, find_runs
+from wishcraft.settings import time_zone
 
 SHOWN_RUNS: Final = 8
 _ADDRESSES: Final = ("api", "prefect_ui", "shopify", "mailbox", "monitoring")
@@ -36,6 +38,7 @@ _PAGES: Final = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+_PAGES.filters |= {"utc": times.utc, "minute": lambda moment: times.minute(moment, time_zone())}
 _SCRIPT: Final = _PAGES.get_template("start_page.js").render()
 _SCRIPT_HASH: Final = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
 _HEADERS: Final = {

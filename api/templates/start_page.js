@@ -29,7 +29,6 @@ function showAges() {
     const size = Math.abs(seconds)
     const [amount, unit] = size < 60 ? [seconds, "second"] : size < 3600 ? [seconds / 60, "minute"] : [seconds / 3600, "hour"]
     element.textContent = words.format(Math.round(amount), unit)
-    element.title = new Date(element.dateTime).toLocaleString()
   }
 }
 

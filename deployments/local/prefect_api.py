@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import httpx
 
-from wishcraft.errors import WishCraftError
+from wishcraft.errors import WishCraftError, in_words
 
 POOL: Final = "wishcraft"
 NOT_AT_START: Final = frozenset({"report", "analysis", "shop", "webhooks"})
@@ -133,7 +133,9 @@ class PrefectApi:
             response = await self._http.request(method, path, json=body)
             return response.raise_for_status().json()
         except httpx.HTTPError as error:
-            raise PrefectUnavailable(f"Prefect did not answer {method} {path}: {error!r}") from error
+            raise PrefectUnavailable(
+                f"Prefect did not answer {method} {path}: {str(error) or in_words(error)}"
+            ) from error
 
 
 def now() -> datetime:

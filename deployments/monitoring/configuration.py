@@ -61,11 +61,15 @@ class MailServer:
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """What Prometheus reads, and where it sends alerts: `host:port` each, and the file with METRICS_TOKEN, if any."""
+    """What Prometheus reads, and where it sends alerts: `host:port` each, and the file with METRICS_TOKEN, if any.
+
+    `interval` is the time between two scrapes, and two evaluations of the rules.
+    """
 
     api: Sequence[str]
     alertmanager: str
     token_file: Path | None
+    interval: str = "15s"
 
 
 def write_configuration(folder: Path, scrape: Scrape, mail: MailServer, runbook_url: str) -> None:
@@ -89,6 +93,7 @@ def write_configuration(folder: Path, scrape: Scrape, mail: MailServer, runbook_
 def prometheus_configuration(scrape: Scrape) -> dict[str, Any]:
     """The configuration of Prometheus, with these addresses."""
     found = _read("prometheus.yaml")
+    found["global"] = dict.fromkeys(("scrape_interval", "evaluation_interval"), scrape.interval)
     [alertmanagers], [job] = found["alerting"]["alertmanagers"], found["scrape_configs"]
     alertmanagers["static_configs"] = [{"targets": [scrape.alertmanager]}]
     job["static_configs"] = [{"targets": list(scrape.api)}]

@@ -16,7 +16,7 @@ from prefect.context import AsyncClientContext, TaskRunContext
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 
-from wishcraft.errors import RunStopped
+from wishcraft.errors import RunStopped, in_words
 
 STOPPING: Final = "Stopping"
 """Name of the Running state of a flow run that must end between two batches."""
@@ -77,7 +77,9 @@ class TaskProgress:
                     await self._write_artifact(prefect.client, context.task_run.id, percent)
                 return (await prefect.client.read_flow_run(context.task_run.flow_run_id)).state
         except Exception as error:  # noqa: BLE001  progress is not worth the work, whatever Prefect or a proxy answers
-            get_run_logger().warning("Prefect did not accept the progress of this task; the work continues: %r", error)
+            get_run_logger().warning(
+                "Prefect did not accept the progress of this task; the work continues: %s", in_words(error)
+            )
             return None
 
     async def _write_artifact(self, client: PrefectClient, task_run_id: UUID, percent: float) -> None:

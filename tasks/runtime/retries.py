@@ -19,6 +19,7 @@ from wishcraft.errors import (
     QueryRefused,
     TransientError,
     WishCraftError,
+    in_words,
 )
 from wishcraft.observability.context import known_secrets
 from wishcraft.observability.logs import install_redaction
@@ -80,9 +81,14 @@ def task(
 
 
 def problem_of(error: BaseException) -> str:
-    """The error as one line without secrets: its class, if that is specific, and the first line of its text."""
-    kind = "" if type(error) in {WishCraftError, TransientError} else f"{type(error).__name__}: "
-    return redact_text(f"{kind}{error}", known_secrets()).partition("\n")[0]
+    """The error as one line without secrets: its kind in words, if its text does not say so, and the text's first line.
+
+    Of two with the same first word (`Shopify unavailable: Shopify answered 503`), the text says more.
+    """
+    kind = in_words(error)
+    is_said = type(error) in {WishCraftError, TransientError} or str(error).startswith(f"{kind.partition(' ')[0]} ")
+    problem = redact_text(str(error) if is_said else f"{kind}: {error}", known_secrets()).partition("\n")[0]
+    return problem if is_said else (problem[:1].upper() + problem[1:]).removesuffix(": ")
 
 
 def advice_for(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Names of runs: the job, what the run is about, and when it was due (`sync-inventory · 3 shops · 13:15`)."""
+"""Names of runs: the job, what the run is about, and when it was due (`sync-inventory · 3 shops · 13:15 EST`)."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any, Final
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 
+from wishcraft.domain import times
 from wishcraft.domain.backfills import DAY_PARAMETERS
 from wishcraft.reports.page import short_name
 from wishcraft.settings import time_zone
@@ -39,7 +40,7 @@ def name_run(job: str, known: Mapping[str, Any], run: FlowRun) -> str:
         run: The run as Prefect's server created it.
     """
     due = run.expected_start_time or run.created
-    parts = [job, *scope(known, run.parameters or {}), f"{due.astimezone(time_zone()):%H:%M}" if due else ""]
+    parts = [job, *scope(known, run.parameters or {}), times.clock(due, time_zone()) if due else ""]
     return " · ".join(part for part in parts if part)
 
 

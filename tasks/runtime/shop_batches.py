@@ -20,7 +20,7 @@ MAX_TASKS: Final = 16
 """Of a run, for any number of shops: a task run costs the Prefect server about 30 ms and 19 KB."""
 
 
-WAITED: Final = "seconds_of_waiting_for_shopify"
+WAITED: Final = "seconds_of_waiting_for_Shopify"
 """Count of a run: the time in which Shopify had no points for a shop, or did not answer. Absent if it is 0."""
 
 

@@ -1,7 +1,9 @@
 """URLs of pages in the Prefect UI, version 2, which `/` leads to, and whose pages redirect to the login if needed.
 
-Without the login, a run's page of version 1 says that there is no such page (last seen with Prefect 3.9.1). Prefect's
-own log lines name version 2 if PREFECT_UI_URL ends with `/v2`.
+Without the login, a run's page of version 1 says that there is no such page, and the pages of artifacts and deployments
+of version 2 end in an error after it: they append their tab to the address twice (last seen with Prefect 3.9.1). So
+links to these lead to the login, which goes on at once if the browser is logged in. Prefect's own log lines name
+version 2 if PREFECT_UI_URL ends with `/v2`.
 """
 
 import json
@@ -35,5 +37,5 @@ def run_form(deployment_id: UUID | str, parameters: Mapping[str, Any]) -> str:
 
 
 def artifact_page(artifact_id: UUID) -> str:
-    """URL of an artifact's page."""
-    return _page(f"artifacts/artifact/{artifact_id}")
+    """URL of an artifact's page, by way of the login."""
+    return _page(f"login?redirectTo=/artifacts/artifact/{artifact_id}")

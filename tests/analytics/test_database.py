@@ -30,9 +30,10 @@ PERSONAL = {
     "registry_items": "notes",
     "purchases": "order_name purchaser_name purchaser_email gift_message",
     "reminders": "recipient last_error message_id",
+    "invitations": "recipient last_error message_id",
     "analytics_events": "visitor_id",
 }
-VIEWS = ["events", "items", "purchases", "registries", "reminders", "shops", "views"]
+VIEWS = ["events", "items", "mails", "purchases", "registries", "reminders", "shops", "views"]
 
 
 @pytest.fixture
@@ -114,6 +115,35 @@ def test_table_schema_is_the_same_with_and_without_rows(db: AnalystsDatabase, de
     assert rows.num_rows
     assert not none.num_rows
     assert rows.schema.equals(none.schema)
+
+
+def test_mails_are_counted_by_what_became_of_them(db: AnalystsDatabase, demo: Demo) -> None:
+    demo.execute("DELETE FROM reminders; DELETE FROM invitations")
+    mails = [
+        ("sent", None, "delivered", "ses"), ("sent", None, "delivered", "ses"), ("sent", None, None, "smtp"),
+        ("suppressed", "refused: x", None, "ses"), ("suppressed", None, None, None), ("failed", "x", None, "ses"),
+        ("pending", None, None, None), ("sending", "the reply was lost", "complained", "ses"),
+    ]  # fmt: skip
+    for number, mail in enumerate(mails):
+        demo.execute(
+            """INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, claimed_at, state, last_error,
+                   outcome, provider)
+               SELECT shop_id, id, '1_day', date '2026-12-24', 'x' || %s, '2026-12-23 23:59Z', %s, %s, %s, %s
+               FROM registries WHERE shop_id = 1 ORDER BY id LIMIT 1""",
+            [number, *mail],
+        )
+    demo.execute("""INSERT INTO invitations (shop_id, registry_id, recipient, state, claimed_at, provider)
+        SELECT shop_id, id, 'x', 'sent', '2026-12-24 00:00Z', 'ses' FROM registries ORDER BY id LIMIT 1""")
+    found = db.query("SELECT day::text, kind, provider, outcome, mails FROM mails WHERE shop_id = 1", 100, 5)
+    assert {row[:4]: row[4] for row in found.itertuples(index=False, name=None)} == {
+        ("2026-12-23", "reminder", "ses", "delivered"): 2,
+        ("2026-12-23", "reminder", "smtp", "sent"): 1,
+        ("2026-12-23", "reminder", "ses", "refused"): 1,
+        ("2026-12-23", "reminder", "not known", "suppressed"): 1,
+        ("2026-12-23", "reminder", "ses", "failed"): 1,
+        ("2026-12-23", "reminder", "ses", "complained"): 1,
+        ("2026-12-24", "invitation", "ses", "sent"): 1,
+    }
 
 
 def test_texts_are_read_unchanged(db: AnalystsDatabase, demo: Demo) -> None:

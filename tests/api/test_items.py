@@ -339,8 +339,8 @@ async def test_hidden_item_added_again_is_shown_with_shopifys_current_data(
 
 @pytest.mark.parametrize(
     "kind",
-    [FaultKind.SERVER_ERROR, FaultKind.TOO_MANY_REQUESTS, FaultKind.THROTTLE, FaultKind.MALFORMED,
-     FaultKind.TIMEOUT, FaultKind.EXPIRED_TOKEN],
+    [FaultKind.UNAVAILABLE, FaultKind.TOO_MANY_REQUESTS, FaultKind.THROTTLE, FaultKind.MALFORMED,
+     FaultKind.HANG, FaultKind.EXPIRED_TOKEN],
 )  # fmt: skip
 async def test_unusable_answer_of_shopify_adds_nothing_and_is_answered_503(
     emma: Shopper,
@@ -373,7 +373,7 @@ async def test_repeated_addition_adds_once_also_with_if_match_and_without_shopif
     etag = (await emma.read(slug)).headers["etag"]
     new_item = {"variant_id": variants[0].variant_id}
     once = await emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one", if_match=etag)
-    shopify.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=None))
+    shopify.faults.set(Fault(FaultKind.UNAVAILABLE, remaining=None))
     again = await emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one", if_match=etag)
     assert [once.status_code, again.status_code] == [201, 201]
     assert (again.content, again.headers["etag"]) == (once.content, once.headers["etag"])

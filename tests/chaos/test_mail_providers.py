@@ -111,13 +111,15 @@ def set_faults(name: str, mailbox: FastAPI) -> Expected:
         return {kind: [waiting.pop() for _ in range(number)] for kind, number in kinds.items()}
 
     if name == "smtp":
-        chosen = take({"away": few, "defer": some, "drop": some, "reject": some, "refuse": some})
+        chosen = take({"unavailable": few, "defer": some, "drop": some, "reject": some, "refuse": some})
         for kind, recipients in chosen.items():
             for recipient in recipients:
                 lasting = kind in {"reject", "refuse"}
                 mailbox.state.mailbox.set_fault(Fault(FaultKind[kind.upper()], recipient, None if lasting else 1))
         return Expected(chosen)
-    replies = take({"throttle": few, "unavailable": few, "fail": some, "drop": some, "reject": some, "refuse": some})
+    replies = take(
+        {"too_many_requests": few, "unavailable": few, "fail": some, "drop": some, "reject": some, "refuse": some}
+    )
     events = take({"bounce": some, "soft_bounce": some, "complain": 2})
     faults = (mailbox.state.ses if name == "ses" else mailbox.state.sendgrid).faults
     for kind, recipients in (replies | events).items():

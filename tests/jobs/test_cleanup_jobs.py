@@ -136,7 +136,7 @@ async def test_failure_of_one_table_fails_the_run_and_does_not_stop_the_others(d
     finally:
         demo.execute("ALTER TABLE hidden RENAME TO webhook_events")
     assert state.is_failed()
-    assert "handled webhook events (ProgrammingError" in str(state.message)
+    assert "handled webhook events (Programming error" in str(state.message)
     rows = await rows_of(state)
     assert rows["audit logs"]["deleted"] == 12
     assert rows["handled webhook events"]["problem"] != "none"

@@ -77,7 +77,7 @@ async def test_daily_and_weekly_reports_show_a_failed_run_and_publish_tables_for
     assert (run.job, run.outcome) == ("sync-inventory", "failed")
     day = await daily_report(return_state=True)
     assert "failed run" in str(day.message)
-    assert "ShopifyUnauthorized" in await summary_of(day)
+    assert "Shopify does not accept" in await summary_of(day)
     assert f"[{run.name}]({run.url})" in await summary_of(day)
     assert await tables_of(day) == {"daily-report-cache": "Daily report: cache"}
     assert run.name not in await summary_of(await run_late(daily_report, began))

@@ -39,7 +39,7 @@ async def test_missed_orders_are_recorded_and_a_shop_that_fails_stops_no_other(
     rows = {row["shop"]: row for row in await table_of(state)}
     row = rows[short_name(SHOP)]
     assert (row["orders"], row["missed"], row["problem"]) == (1, 1, "none")
-    assert rows[short_name(BROKEN)]["problem"].startswith("ShopifyUnauthorized")
+    assert rows[short_name(BROKEN)]["problem"].startswith("Shopify does not accept")
     summary = await summary_of(state)
     assert "Worth a look" in summary
     assert "Ask the merchant to open the app in the admin, or to install it anew." in summary

@@ -70,8 +70,8 @@ async def test_end_of_a_run_is_known_to_the_automations(kind: str, name: str) ->
 @pytest.mark.parametrize(
     ("kind", "problem", "advice"),
     [
-        ("refused", "QueryRefused: there is no such shop", "Change the parameters as the message says"),
-        ("error", "ValueError: a bug", "See the run's logs."),
+        ("refused", "Query refused: there is no such shop", "Change the parameters as the message says"),
+        ("error", "Value error: a bug", "See the run's logs."),
         ("timeout", "exceeded timeout", "then run the job again"),
     ],
 )

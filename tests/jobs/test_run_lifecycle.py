@@ -107,7 +107,7 @@ async def test_error_that_ends_a_run_is_one_sentry_event_with_a_link_to_the_run(
 ) -> None:
     state = await breaking("error", return_state=True)
     assert state.is_failed()
-    assert state.message == "ValueError: [redacted] is no token of [redacted]"
+    assert state.message == "Value error: [redacted] is no token of [redacted]"
     [event] = sentry.of_type("event")
     assert sentry.errors() == [("ValueError", "[redacted] is no token of [redacted]")]
     assert event["exception"]["values"][0]["stacktrace"]["frames"][-1]["function"] == "breaking"
@@ -120,19 +120,19 @@ async def test_error_that_ends_a_run_is_one_sentry_event_with_a_link_to_the_run(
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"),
+    ("kind", "message", "name"),
     [
-        ("database", "DatabaseUnavailable: OperationalError: no route to [redacted]"),
-        ("ours", "NotFound: there is no registry 12"),
-        ("setting", "ConfigurationError: MAIL_URL must be set"),
+        ("database", "Database unavailable: OperationalError: no route to [redacted]", "DatabaseUnavailable"),
+        ("ours", "Not found: there is no registry 12", "NotFound"),
+        ("setting", "Configuration error: MAIL_URL must be set", "ConfigurationError"),
     ],
 )
-async def test_error_that_escapes_a_task_is_redacted_in_states_and_logs(kind: str, message: str) -> None:
+async def test_error_that_escapes_a_task_is_redacted_in_states_and_logs(kind: str, message: str, name: str) -> None:
     state = await looking_up(kind, return_state=True)
     assert state.message == message
     [run] = await tasks_of(state, "look up")
     assert run.state
-    assert run.state.message == f"Task run encountered an exception {message}"
+    assert run.state.message == f"Task run encountered an exception {name}: {message.partition(': ')[2]}"  # Prefect's
     logs = await logs_of(state, "Finished in state Failed")
     assert "Traceback" in logs
     assert "example.com" not in logs
@@ -141,7 +141,7 @@ async def test_error_that_escapes_a_task_is_redacted_in_states_and_logs(kind: st
 
 def test_known_value_of_two_lines_is_redacted_before_a_problem_is_cut_to_one() -> None:
     with log_context(lambda: {"Rosewood Lane 7\n8001 Zurich"}):
-        assert problem_of(NotFound("No Rosewood Lane 7\n8001 Zurich\nfound")) == "NotFound: No [redacted]"
+        assert problem_of(NotFound("No Rosewood Lane 7\n8001 Zurich\nfound")) == "Not found: No [redacted]"
 
 
 async def test_only_the_last_try_of_a_shop_is_reported_with_its_name(

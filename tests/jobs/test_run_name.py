@@ -36,7 +36,7 @@ def test_scheduled_run_of_every_job_is_named_by_job_scope_and_time(deployment: d
     name = name_run(flow.name, flow.parameters.properties, run)
     takes_shops = "shops" in flow.parameters.properties
     assert name.startswith(f"{deployment['name']} · ")
-    assert name.endswith(" · 13:15")
+    assert name.endswith(" · 13:15 EST")
     assert (" · all shops · " in name) == (takes_shops or flow is webhook_dead_letters)
 
 

@@ -74,7 +74,7 @@ async def test_no_address_is_in_logs_artifacts_or_messages(demo: Demo, mailbox: 
 
 async def test_task_is_retried_if_the_mail_server_is_down_for_a_moment(demo: Demo, mailbox: Mailbox) -> None:
     demo.execute("UPDATE shops SET status = 'uninstalled' WHERE domain <> %s", [SHOP])
-    mailbox.set_fault(Fault(FaultKind.AWAY, remaining=1))
+    mailbox.set_fault(Fault(FaultKind.UNAVAILABLE, remaining=1))
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_completed(), state.message
     counts: Any = await state.aresult()
@@ -97,7 +97,7 @@ async def test_run_fails_with_advice_if_most_recipients_are_refused(demo: Demo, 
     mailbox.set_fault(Fault(FaultKind.REFUSE))
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_failed()
-    assert "TooManyAddressesRejected: the mail server says that" in str(state.message)
+    assert "Too many addresses rejected: the mail server says that" in str(state.message)
     assert "No address was suppressed, and the mails stay due." in await summary_of(state)
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
     mailbox.faults.clear()

@@ -40,7 +40,7 @@ async def test_sync_of_given_shops_does_not_touch_the_others(simulator: Simulato
 async def test_run_says_how_long_it_waited_for_shopify(simulator: Simulator) -> None:
     simulator.shops[SHOP].faults.set(Fault(FaultKind.TOO_MANY_REQUESTS, remaining=1))  # Retry-After: 1
     state = await sync_inventory([SHOP, BROKEN], return_state=True)
-    assert "1 seconds of waiting for shopify" in str(state.message)
+    assert "1 seconds of waiting for Shopify" in str(state.message)
     waited = {row["shop"]: row["waiting (s)"] for row in await table_of(state)}
     assert waited == {short_name(SHOP): 1, short_name(BROKEN): 0}
 
@@ -81,9 +81,9 @@ async def test_failure_of_one_shop_fails_the_run_and_does_not_stop_the_others(si
     state = await sync_inventory(return_state=True)
     assert state.is_failed()
     assert BROKEN in str(state.message)
-    assert "ShopifyUnauthorized" in str(state.message)
+    assert "Shopify does not accept the access token" in str(state.message)
     rows = {row["shop"]: row for row in await table_of(state)}
-    assert rows[short_name(BROKEN)]["problem"].startswith("ShopifyUnauthorized")
+    assert rows[short_name(BROKEN)]["problem"].startswith("Shopify does not accept")
     assert rows[short_name(SHOP)]["problem"] == "none"
     assert rows[short_name(SHOP)]["changed"] > 0
     assert "Ask the merchant to open the app in the admin, or to install it anew." in await summary_of(state)

@@ -27,11 +27,11 @@ async def test_job_on_a_local_dask_cluster_isolates_shops_and_retries_as_on_thre
     simulator.shops[SHOP].faults.set(Fault(FaultKind.MALFORMED, remaining=client_tries))
     state: State[Any] = await on_dask(return_state=True)
     assert state.is_failed()
-    assert "ShopifyUnauthorized" in str(state.message)
+    assert "Shopify does not accept" in str(state.message)
     rows = {row["shop"]: row for row in await table_of(state)}
     assert rows[short_name(SHOP)]["problem"] == "none"
     assert rows[short_name(SHOP)]["tries"] == 2
-    assert rows[short_name(BROKEN)]["problem"].startswith("ShopifyUnauthorized")
+    assert rows[short_name(BROKEN)]["problem"].startswith("Shopify does not accept")
 
 
 async def test_run_that_times_out_ends_and_its_tasks_end_at_their_next_batch() -> None:

@@ -51,7 +51,7 @@ async def test_failed_item_is_tried_again_and_has_the_changes_of_all_tries() -> 
     script = Script(a=[{"sent": 7, "held": 1}], b=[DatabaseUnavailable("away"), NotFound("gone")], c=[{"sent": 2}])
     assert await run(script.work, "a", "b", "c") == [
         ("a", {"sent": 7, "held": 1}, "", False, 1),
-        ("b", {"sent": 2}, "NotFound: gone", False, 2),
+        ("b", {"sent": 2}, "Not found: gone", False, 2),
         ("c", {"sent": 2}, "", False, 1),
     ]
     assert script.done == ["a", "b", "c", "b"]
@@ -65,7 +65,7 @@ async def test_item_that_succeeds_at_its_last_try_has_the_changes_of_all_tries()
 async def test_item_that_fails_at_every_try_has_the_changes_of_all_tries() -> None:
     script = Script(a=[DatabaseUnavailable("away")] * 4, b=[{"sent": 1}])
     assert await run(script.work, "a", "b") == [
-        ("a", {"sent": 4}, "DatabaseUnavailable: away", False, 4),
+        ("a", {"sent": 4}, "Database unavailable: away", False, 4),
         ("b", {"sent": 1}, "", False, 1),
     ]
 

@@ -42,7 +42,7 @@ async def test_sync_waiting_for_shopify_stops_and_the_next_run_completes(
     http: httpx.Client, start_worker: Callable[..., Worker], simulator: Simulator
 ) -> None:
     for shop in simulator.shops.values():
-        shop.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=None))
+        shop.faults.set(Fault(FaultKind.UNAVAILABLE, remaining=None))
     sync = deployment_id(http, "sync-inventory")
     worker = start_worker()
     run = create_run(http, sync)
@@ -50,10 +50,10 @@ async def test_sync_waiting_for_shopify_stops_and_the_next_run_completes(
     assert worker.stop() == 0
     assert read_state(http, run)["type"] == "CANCELLED"
     # The number of shops without tries left depends on timing; what counts is that none was done.
-    what_was_done = r"(nothing done|\d+ seconds of waiting for shopify)\."
+    what_was_done = r"(nothing done|\d+ seconds of waiting for Shopify)\."
     assert re.match(rf"Stopped after [0-2] of 3 shops: {what_was_done}$", read_state(http, run)["message"])
     for shop in simulator.shops.values():
-        shop.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=0))
+        shop.faults.set(Fault(FaultKind.UNAVAILABLE, remaining=0))
     worker = start_worker()
     again = create_run(http, sync)
     await wait_for(lambda: read_state(http, again)["type"] == "COMPLETED")

@@ -22,6 +22,7 @@ from wishcraft.errors import (
     MailRejected,
     MailUnavailable,
     SenderRejected,
+    in_words,
 )
 from wishcraft.mail.mailer import InlineImage, Mail, Mailer
 from wishcraft.mail.providers import http_api
@@ -290,7 +291,7 @@ async def test_ses_whose_credentials_cannot_be_renewed_is_unavailable_for_now(
     credentials = SimpleNamespace(get_frozen_credentials=renew)
     monkeypatch.setattr("wishcraft.mail.providers.ses._find_credentials", lambda: credentials)
     mailer = ses(server, login="")
-    with pytest.raises(MailUnavailable, match=f"AWS's credentials cannot be renewed: {type(error).__name__}"):
+    with pytest.raises(MailUnavailable, match=f"AWS's credentials cannot be renewed: {in_words(error)}"):
         await mailer.send(MAIL)
     await mailer.close()
     assert server.requests == []

@@ -203,7 +203,7 @@ async def test_a_throttled_mail_is_sent_again_after_the_pause(
     name: str, mail_urls: dict[str, SecretStr], mailbox: Mailbox, mailbox_server: tuple[str, FastAPI]
 ) -> None:
     faults = getattr(mailbox_server[1].state, name).faults
-    faults.set(ProviderFault(ProviderFaultKind.THROTTLE, remaining=2))
+    faults.set(ProviderFault(ProviderFaultKind.TOO_MANY_REQUESTS, remaining=2))
     mailer = make_mailer(name, mail_urls[name])
     await mailer.send(mail())
     assert len(mailbox.messages) == 1
@@ -215,7 +215,7 @@ async def test_a_throttled_mail_is_sent_again_after_the_pause(
 async def test_a_pause_longer_than_a_send_waits_means_unavailable(
     name: str, mail_urls: dict[str, SecretStr], mailbox: Mailbox, mailbox_server: tuple[str, FastAPI]
 ) -> None:
-    getattr(mailbox_server[1].state, name).faults.set(ProviderFault(ProviderFaultKind.THROTTLE))
+    getattr(mailbox_server[1].state, name).faults.set(ProviderFault(ProviderFaultKind.TOO_MANY_REQUESTS))
     mailer = make_mailer(name, mail_urls[name], max_pause=-1.0)
     with pytest.raises(MailUnavailable, match="throttles"):
         await mailer.send(mail())

@@ -32,7 +32,7 @@ def test_a_json_line_is_one_object_with_the_context(written: StringIO) -> None:
         log.warning("%d entries\nof two lines", 3)
     log.warning("afterwards")
     first, second = map(json.loads, written.getvalue().splitlines())
-    assert first.pop("time").endswith("+00:00")
+    assert first.pop("time").endswith("Z")
     assert first == {
         "level": "warning",
         "logger": "wishcraft.tested",

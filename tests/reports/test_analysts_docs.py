@@ -61,6 +61,14 @@ def test_docs_examples_run_with_only_a_database_url(demo_url: str, tmp_path: Pat
     assert done.stdout
 
 
+def test_questions_of_the_docs_have_an_answer(demo_url: str) -> None:
+    questions = re.findall(r"^```sql\n(.*?)^```", (DOCS / "analysts.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert questions
+    with open_analysts_database(demo_url) as db:
+        for question in questions:
+            assert len(db.query(question, 100, 5))
+
+
 def test_docs_list_exactly_the_columns_of_the_views(demo: Demo) -> None:
     rows = re.findall(r"^\| `(\w+)` \| (`.+`) \|$", (DOCS / "analysts.md").read_text(), re.MULTILINE)
     documented = {(view, name) for view, columns in rows for name in re.findall(r"\w+", columns)}

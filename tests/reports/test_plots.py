@@ -1,12 +1,14 @@
 import io
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from itertools import combinations
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from wishcraft.reports import plots
@@ -88,6 +90,51 @@ def test_title_begins_at_the_edge_of_the_picture_however_long_the_names_of_bars_
     assert edges.pop() < 30
 
 
+LONG_NAMES = [
+    "Hand-thrown dinner plate · maple-and-pine · out of stock",
+    "Mug",
+    "花瓶と桜の大きなお皿セット 四枚組 特大",
+    "the-very-long-name-of-a-shop-for-gifts",
+]
+CROWDED: list[Panel] = [
+    BarChart("Wishes given by event type and month", "share of what is wished for", LONG_NAMES, [1234567, 99.99, 0, 1]),
+    BarChart("Conversion", "by event type", ["anniversary: 12,345", "b"], [12.34, None], "%", missing="too few"),
+    TimeSeries("Mail complaints", "under 0.01 % in 30 days", MONTH, [0.01] * 30, "%", 0.1, above=False),
+    Heatmap(
+        "Had a gift, %",
+        "months later; 12 older left out",
+        [f"Mar 2026 ({100 + place:,})" for place in range(12)],
+        list(map(str, range(13))),
+        [[0.99] * 13] * 12,
+    ),
+]
+
+
+@pytest.mark.parametrize("panels", [CROWDED, *([panel] for panel in CROWDED)])
+def test_no_text_is_cut_or_overlaps_another(panels: Sequence[Panel]) -> None:
+    figure = make_figure(panels)
+    boxes = [
+        (text.get_text(), box_of(text))
+        for text in figure.findobj(Text)
+        if text.get_visible() and text.get_text().strip() and not text.get_text().startswith("-")  # beyond the axis
+    ]
+    assert [text for text, box in boxes if box.x0 < 0 or box.y0 < 0 or box.x1 > figure.bbox.x1] == []
+    touching = [(one, other) for (one, box), (other, place) in combinations(boxes, 2) if box.overlaps(place)]
+    assert touching == []
+
+
+def box_of(text: Text) -> Bbox:
+    """The place of the text, without a blank second line."""
+    box = text.get_window_extent().padded(-2)
+    return Bbox.from_extents(box.x0, (box.y0 + box.y1) / 2, box.x1, box.y1) if text.get_text().endswith("\n ") else box
+
+
+def test_least_text_is_legible_on_a_phone() -> None:
+    sizes = {float(text.get_fontsize()) for text in make_figure(CROWDED).findobj(Text) if text.get_text().strip()}
+    pixels_shown = 358  # by the Prefect UI in a window of 390 px; a mail shows it wider
+    assert min(sizes) / 72 * pixels_shown / plots.WIDTH >= 9.5
+
+
 def test_value_that_is_too_little_to_tell_has_no_bar() -> None:
     axes = Figure().add_subplot()
     chart = BarChart("Share", "", ["a", "b"], [None, 2.0], ranges=[None, (1.0, 4.0)], marks=[None, 99.0], missing="few")
@@ -133,7 +180,7 @@ def test_day_ticks_have_a_year_or_hour_where_needed(moments: Sequence[date], lab
 def test_many_panels_are_one_sharp_picture_in_a_small_file() -> None:
     noisy = [90 + (day * 37 % 100) / 10 for day in range(30)]
     png = draw([series(noisy)] * 5 + [BarChart("Runs", "12", ["a", "b"], [0, 12])])
-    assert Image.open(io.BytesIO(png)).size == (840, 2100)
+    assert Image.open(io.BytesIO(png)).size == (720, 2100)
     assert len(png) < 80_000
 
 

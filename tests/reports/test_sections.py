@@ -131,7 +131,7 @@ def test_failed_run_has_a_link_and_its_reason_without_addresses() -> None:
     assert "| a.example (MailRejected: 550 no such user " in page
     assert "jo@" not in page
     assert "Traceback" not in page
-    assert "| [calm-otter](http://prefect/runs/1) | cache-warm | Mar 14 11:00 | failed | a.example" in page
+    assert "| [calm-otter](http://prefect/runs/1) | cache-warm | 2026-03-14 11:00 UTC | failed | a.example" in page
 
 
 def test_quoted_text_is_cut_at_a_word() -> None:
@@ -151,7 +151,7 @@ def test_errors_are_listed_by_minute_and_no_requests_are_not_a_success() -> None
     assert "Check that the API is running" in traffic.errors(TrafficTotals(), []).text
     assert not traffic.errors(TrafficTotals(100), []).finding
     section = traffic.errors(TrafficTotals(200, 3), [BadMinute(NOW, 3, 20)])
-    assert (section.rows, section.finding) == ([("Mar 14 12:00", "3", "20")], "3 errors")
+    assert (section.rows, section.finding) == ([("2026-03-14 12:00 UTC", "3", "20")], "3 errors")
 
 
 def test_failed_mails_are_listed_by_reason_without_addresses() -> None:
@@ -248,7 +248,7 @@ def test_keys_that_expire_in_30_days_or_were_never_used_are_listed() -> None:
     ]
     section = security.keys(keys, NOW)
     assert [(row[1], row[2]) for row in section.rows] == [
-        ("ends", "expires on 2026-04-12"),
+        ("ends", "expires at 2026-04-12 12:00 UTC"),
         ("idle", "never used since 2026-02-11"),
     ]
 
@@ -257,8 +257,14 @@ def test_keys_that_expire_in_30_days_or_were_never_used_are_listed() -> None:
     ("token", "why"),
     [
         (token_age(None, has_token=False, can_renew=False), "has none"),
-        (token_age(NOW + 29 * DAY, has_token=True, can_renew=False), "expires on 2026-04-12 and cannot be renewed"),
-        (token_age(NOW - 2 * DAY, has_token=True, can_renew=True), "expired on 2026-03-12 and was not renewed"),
+        (
+            token_age(NOW + 29 * DAY, has_token=True, can_renew=False),
+            "expires at 2026-04-12 12:00 UTC and cannot be renewed",
+        ),
+        (
+            token_age(NOW - 2 * DAY, has_token=True, can_renew=True),
+            "expired at 2026-03-12 12:00 UTC and was not renewed",
+        ),
         (token_age(NOW + HOUR, has_token=True, can_renew=True), None),
         (token_age(None, has_token=True, can_renew=False), None),
     ],
@@ -271,6 +277,4 @@ def test_times_of_sections_are_in_the_time_zone_of_the_report() -> None:
     tokyo, moment = ZoneInfo("Asia/Tokyo"), datetime(2026, 3, 14, 20, 5, tzinfo=UTC)
     failed = runs.failures([a_run(outcome="failed")._replace(ended=moment)], tokyo)
     worst = traffic.errors(TrafficTotals(9, 1, 0, 0), [BadMinute(moment, 1, 9)], tokyo)
-    assert failed.text.endswith("Times are those of Asia/Tokyo.")
-    assert worst.header[0].endswith("(Asia/Tokyo)")
-    assert failed.rows[0][2] == worst.rows[0][0] == "Mar 15 05:05"
+    assert failed.rows[0][2] == worst.rows[0][0] == "2026-03-15 05:05 JST"

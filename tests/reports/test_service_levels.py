@@ -187,5 +187,5 @@ async def test_plot_is_embedded_in_the_page(resources: Resources, demo: Demo) ->
     levels = "uptime, p95 latency, error rate, cache hit ratio, job success, mail success, mail complaints, webhooks"
     assert alt == f"![Day by day: {levels}"
     png = base64.b64decode(data.removesuffix(")"))
-    assert Image.open(io.BytesIO(png)).size[0] > 800
+    assert Image.open(io.BytesIO(png)).size[0] >= 720
     assert len(png) < 100_000

@@ -321,7 +321,7 @@ async def test_deleted_variant_can_be_restored(shop: Shop) -> None:
 
 
 async def test_faults_are_counted_down_and_removed(shop: Shop) -> None:
-    assert await shop.control("PUT", "faults", {"kind": "server_error", "remaining": 1})
+    assert await shop.control("PUT", "faults", {"kind": "unavailable", "remaining": 1})
     assert (await shop.post("{ shop { id } }")).status_code == 503
     assert (await shop.post("{ shop { id } }")).status_code == 200
     await shop.control("PUT", "faults", {"kind": "malformed", "remaining": None})

@@ -109,7 +109,7 @@ async def test_answer_that_does_not_come_in_time_is_a_failure(monkeypatch: pytes
     await sender.drain()
     assert len(receiver.requests) <= 9
     [delivery] = sender.overview(10)["deliveries"]
-    assert (delivery["state"], delivery["tries"], delivery["answer"]) == ("given up", 9, "TimeoutError")
+    assert (delivery["state"], delivery["tries"], delivery["answer"]) == ("given up", 9, "timeout error")
 
 
 async def test_webhooks_are_repeated_and_overtake_each_other_the_same_for_a_seed() -> None:

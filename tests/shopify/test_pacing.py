@@ -84,7 +84,7 @@ async def test_client_waits_for_retry_after(world: World) -> None:
 
 
 async def test_pauses_after_errors_of_shopify_count_as_waiting(world: World) -> None:
-    world.shop.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=2))
+    world.shop.faults.set(Fault(FaultKind.UNAVAILABLE, remaining=2))
     await read_variants(world.client, SHOP, world.ids(1))
     assert len(world.clock.slept) == 2
     assert world.client.seconds_waited == {SHOP: sum(world.clock.slept)}

@@ -101,7 +101,7 @@ async def test_empty_shop_has_an_empty_bulk_result(world: World) -> None:
 
 @pytest.mark.parametrize(("kind", "status"), [(FaultKind.BULK_FAILED, "FAILED"), (FaultKind.BULK_CANCELED, "CANCELED")])
 async def test_failed_bulk_operation_raises(kind: FaultKind, status: str, world: World) -> None:
-    world.shop.faults.set(Fault(kind))
+    world.shop.faults.set(Fault(kind, remaining=1))
     with pytest.raises(BulkOperationFailed, match=status):
         await read_all_in_bulk(world)
 
@@ -263,7 +263,7 @@ async def test_nul_characters_are_removed_from_texts(world: World) -> None:
 
 
 async def test_bulk_operation_that_completes_without_its_file_is_not_an_empty_shop(world: World) -> None:
-    world.shop.faults.set(Fault(FaultKind.BULK_WITHOUT_FILE))
+    world.shop.faults.set(Fault(FaultKind.BULK_WITHOUT_FILE, remaining=1))
     with pytest.raises(BulkOperationFailed, match="without their file"):
         await read_all_in_bulk(world)
 
@@ -275,7 +275,7 @@ async def test_expired_url_of_a_bulk_file_is_a_failed_operation(world: World, mo
 
 
 async def test_app_without_access_to_bulk_operations_is_refused(world: World) -> None:
-    world.shop.faults.set(Fault(FaultKind.BULK_DENIED))
+    world.shop.faults.set(Fault(FaultKind.BULK_DENIED, remaining=1))
     with pytest.raises(ShopifyQueryInvalid, match="Access denied"):
         await read_all_in_bulk(world)
 

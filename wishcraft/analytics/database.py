@@ -160,7 +160,7 @@ MAX_MB: Final = 50
 """Size of a query's result as text."""
 MAX_ROW_MB: Final = 5
 """Size of one row, which PostgreSQL checks: the client has a row in memory before it can measure it."""
-VIEWS: Final = ("events", "items", "purchases", "registries", "reminders", "shops", "views")
+VIEWS: Final = ("events", "items", "mails", "purchases", "registries", "reminders", "shops", "views")
 _TOO_LARGE: Final = "54WC1"
 """The SQLSTATE of a row or a result that is too large."""
 _BYTES_PER_VALUE: Final = 4

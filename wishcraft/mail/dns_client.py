@@ -8,7 +8,7 @@ from dns.exception import DNSException
 from dns.rdatatype import TXT
 from dns.resolver import NXDOMAIN, NoAnswer
 
-from wishcraft.errors import ConfigurationError, DnsUnavailable
+from wishcraft.errors import ConfigurationError, DnsUnavailable, in_words
 
 _SECONDS: Final = 5.0
 """For one name, with all retries."""
@@ -31,7 +31,7 @@ class DnsClient:
                 self._resolver.nameservers = [parts.hostname or ""]
         except (DNSException, OSError, ValueError) as error:
             raise ConfigurationError(
-                f"DNS_SERVER must be an IP address such as 192.0.2.1 or 192.0.2.1:53: {type(error).__name__}"
+                f"DNS_SERVER must be an IP address such as 192.0.2.1 or 192.0.2.1:53: {in_words(error)}"
             ) from None
 
     async def texts(self, name: str) -> list[str]:
@@ -45,5 +45,5 @@ class DnsClient:
         except (NXDOMAIN, NoAnswer):
             return []
         except (DNSException, OSError) as error:
-            raise DnsUnavailable(f"no DNS server answered for {name}: {type(error).__name__}") from None
+            raise DnsUnavailable(f"no DNS server answered for {name}: {in_words(error)}") from None
         return [b"".join(record.strings).decode(errors="replace") for record in answer]

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import orjson
 
+from wishcraft.domain import times
 from wishcraft.observability.context import current_context, known_secrets
 from wishcraft.observability.redaction import redact_text
 from wishcraft.settings import Settings
@@ -49,7 +50,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the object on one line."""
         line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "time": times.utc(datetime.fromtimestamp(record.created, UTC), "milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -61,11 +62,11 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """One text line a record: `14:03:07 WARNING  wishcraft.cache.circuit_breaker: Redis does not …  request_id=…`."""
+    """One text line a record: `14:03:07Z WARNING  wishcraft.cache.circuit_breaker: Redis does not …  request_id=…`."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line, followed by the traceback if there is one."""
-        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        time = f"{datetime.fromtimestamp(record.created, UTC):%H:%M:%S}Z"
         context = "".join(f"  {name}={value}" for name, value in _context_of(record).items())
         line = f"{time} {record.levelname:<8} {record.name}: {record.getMessage()}{context}"
         return f"{line}\n{record.exc_text}" if record.exc_text else line

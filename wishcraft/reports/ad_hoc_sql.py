@@ -54,7 +54,8 @@ def _names(frame: pd.DataFrame) -> list[str]:
 def _column(frame: pd.DataFrame, name: str) -> Column:
     if types.is_datetime64_any_dtype(frame[name]):
         midnights = (frame[name].dropna() == frame[name].dropna().dt.normalize()).all()
-        return iso_date(name) if midnights else Column(name, "{:%Y-%m-%d %H:%M:%S}".format)
+        zone = " UTC" if frame[name].dt.tz else ""  # a timestamp without a zone is none of the views
+        return iso_date(name) if midnights else Column(name, f"{{:%Y-%m-%d %H:%M:%S}}{zone}".format)
     if not _is_measure(frame, name):
         return Column(name, _cut)
     return Column(name, "{:,}".format if types.is_integer_dtype(frame[name]) else _decimals(frame[name]).format)

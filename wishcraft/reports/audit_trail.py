@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from typing import Any, Final
 
+from wishcraft.domain import times
 from wishcraft.reports.markdown import link, table
 from wishcraft.reports.page import Page, Row, pluralize
 from wishcraft.reports.shop_settings import setting_text
@@ -35,7 +36,7 @@ def audit_page(
 
 def _row(entry: AuditEntry, zone: tzinfo) -> Row:
     return {
-        "time": f"{entry.created_at.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}",
+        "time": times.second(entry.created_at, zone),
         "actor": entry.actor,
         "action": entry.action,
         "resource": entry.resource,

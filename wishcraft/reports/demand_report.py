@@ -30,7 +30,7 @@ _PAGE_ROWS: Final = 20
 _ROWS_OF_A_VERDICT: Final = 8
 """On the page, so that each verdict of the headline is seen."""
 _BARS: Final = 10
-_PRODUCT_CHARACTERS, _SHOP_CHARACTERS = 30, 16
+_PRODUCT_CHARACTERS, _SHOP_CHARACTERS = 28, 14
 """Of the names beside the bars."""
 _COLUMNS: Final = {
     "product": Column("product", is_cut=True), "verdict": Column("verdict"), "stock": integer("in stock"),

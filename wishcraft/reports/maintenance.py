@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from wishcraft.cache.inspection import sample_slugs
+from wishcraft.domain import times
 from wishcraft.domain.mail_reputation import COMPLAINT_PERIOD, MIN_COMPLAINTS
 from wishcraft.errors import CacheUnavailable
 from wishcraft.reports.page import (
@@ -132,7 +133,7 @@ async def build_weekly(
         most_viewed,
         unviewed,
         storage.slow_queries(slow),
-        storage.sizes(tables, *previous_sizes),
+        storage.sizes(tables, *previous_sizes, time_zone()),
     ]
     body = f"{_period(now - WEEK, now)}\n\n{_draw_weeks(served, recent_runs, now)}\n\n{render_sections(sections)}"
     return Page(
@@ -159,13 +160,13 @@ async def build_monthly(resources: Resources, settings: Settings, previous_sizes
         tokens = await shops.find_token_ages(session)
     sections = [
         storage.missing_indexes(tables),
-        storage.unused_indexes(indexes, since),
+        storage.unused_indexes(indexes, since, time_zone()),
         storage.bloated_indexes(indexes),
-        storage.dead_rows(tables),
-        storage.sizes(tables, *previous_sizes),
+        storage.dead_rows(tables, time_zone()),
+        storage.sizes(tables, *previous_sizes, time_zone()),
         security.dependencies(await audit()),
-        security.keys(keys, now),
-        security.tokens(tokens, now),
+        security.keys(keys, now, time_zone()),
+        security.tokens(tokens, now, time_zone()),
         security.settings(find_misconfigurations(settings)),
     ]
     return Page(
@@ -177,11 +178,11 @@ async def build_monthly(resources: Resources, settings: Settings, previous_sizes
 
 def _period(begin: datetime, end: datetime) -> str:
     """The sentence that says of which time the figures are."""
-    return f"From {_moment(begin)} to {_moment(end)} ({time_zone()}), unless a section says otherwise."
+    return f"From {_moment(begin)} to {_moment(end)}, unless a section says otherwise."
 
 
 def _moment(when: datetime) -> str:
-    return f"{when.astimezone(time_zone()):%-d %B, %H:%M}"
+    return times.minute(when, time_zone())
 
 
 def _traffic_by_day(days: Mapping[int, service_minutes.Day]) -> dict[int, TrafficTotals]:

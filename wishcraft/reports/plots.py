@@ -1,23 +1,19 @@
 """Small plots as PNG, for pages of the Prefect UI (light and dark) and mails.
 
-The only module that imports matplotlib, which takes most of a second.
+It imports matplotlib, which takes most of a second, as `fonts` does and nothing else.
 """
 
 import base64
 import io
-import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from functools import cache
-from importlib.util import find_spec
-from itertools import pairwise
-from pathlib import Path
+from itertools import chain, pairwise
 from statistics import median_low
 from typing import Any, Final
+from unicodedata import east_asian_width
 
-from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
@@ -29,16 +25,23 @@ from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from PIL import Image
 
+from wishcraft.reports.fonts import font_families
 from wishcraft.reports.page import format_percent
 
-WIDTH: Final = 4.2
+WIDTH: Final = 3.6
 HEIGHT: Final = 1.75
-"""Inches: the width of the picture, which a phone of 390 px shows with readable text, and the least height of a panel.
+"""Inches: the width of the picture, and the least height of a panel. A phone of 390 px shows the picture at 358 px or
+more: the least text, of `_SMALL` points, has then 9.6 px.
 """
+_SMALL: Final = 7
+_LARGE: Final = 8.5
+"""Points, of all text and of titles."""
 _MARGIN: Final = 0.12
 """Inches on both sides."""
 _FRAME_HEIGHT, _LINE_HEIGHT = 0.55, 0.17
 """Inches: of a panel's title and axis, and of each bar or row of a grid."""
+_LONG_NAME: Final = 22
+"""Characters. If a name is longer, all names of the chart are over their bars, where each has the picture's width."""
 _LEAST_BARS: Final = 4
 """A panel has room for so many bars, so that one bar is no thicker than others."""
 _GAP: Final = 1.75
@@ -47,14 +50,13 @@ _DPI: Final = 200
 """Twice the 96 dots per inch of a screen, so that text is sharp on screens with a high resolution too."""
 SHOWN_WIDTH: Final = round(WIDTH * _DPI / 2)
 """Pixels of a screen that a picture fills where its size can be chosen."""
+_TITLES: Final = ("title", "subtitle")
+"""The names of both texts above a panel."""
 _PAPER, _INK, _QUIET, _GRID = "#ffffff", "#22313a", "#66747d", "#e8ecee"
 _LINE, _BAD = "#2f6f5e", "#c2452d"
 _NO_DATA: Final[dict[str, Any]] = {"facecolor": _PAPER, "edgecolor": _GRID, "hatch": "////", "linewidth": 0}
 _DARK: Final = 0.55
 """The share above which a cell's shade needs light text."""
-_OWN_FONT: Final = "DejaVu Sans"
-_FONT_PACKAGES: Final = ("noto_cjk_sans_jp_regular", "manimgx_fonts")
-"""The fonts of scripts and emoji that matplotlib's own font lacks; where a package is missing, they are boxes."""
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _EXACT: Final = 1_000
 """Numbers from this on are drawn without a fraction."""
@@ -118,9 +120,6 @@ class Heatmap:
 
 Panel = TimeSeries | BarChart | Heatmap
 
-# The fonts have no bold face: titles then have the usual one, which is no reason for a warning in each report.
-logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
-
 
 def draw(panels: Sequence[Panel]) -> bytes:
     """Draw the panels one below the other as one PNG."""
@@ -133,28 +132,57 @@ def make_figure(panels: Sequence[Panel]) -> Figure:
     layout = ConstrainedLayoutEngine(w_pad=_MARGIN, h_pad=0.1)  # inches around each panel
     figure = Figure(figsize=(WIDTH, sum(heights)), dpi=_DPI, facecolor=_PAPER, layout=layout)
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
-    titles = []
+    at_edge: list[Text] = []  # begin at the edge of the picture, not of their axes
+    names: list[list[Text]] = []
     for place, panel in enumerate(panels):
         axes = figure.add_subplot(grid[place, 0])
-        titles.append((axes, _prepare(axes, panel)))
+        at_edge.append(_prepare(axes, panel))
         if isinstance(panel, TimeSeries):
             _draw_time_series(axes, panel)
         elif isinstance(panel, BarChart):
-            _draw_bar_chart(axes, panel)
+            names.append(_draw_bar_chart(axes, panel))
         else:
             _draw_heatmap(axes, panel)
     if missing := {panel.missing for panel in panels if isinstance(panel, TimeSeries) and _gaps(panel)}:
         no_data = Patch(**_NO_DATA, label=", ".join(sorted(missing)))
-        figure.legend(handles=[no_data], loc="outside lower right", fontsize=7, labelcolor=_QUIET, frameon=False)
-    families = _font_families("".join(map(str, panels)))
+        figure.legend(handles=[no_data], loc="outside lower right", fontsize=_SMALL, labelcolor=_QUIET, frameon=False)
+    families = font_families("".join(map(str, panels)))
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # else a text with two dollar signs is a formula
         text.set_fontfamily(families)
-    layout.execute(figure)  # now the layout is known, and stays
-    figure.set_layout_engine("none")
-    for axes, title in titles:  # from the picture's edge: the names of bars may leave less than a title needs
-        title.set_x(float(axes.transAxes.inverted().transform((_MARGIN * _DPI, 0))[0]))
+    layout.execute(figure)
+    at_edge += chain.from_iterable(filter(_need_the_whole_width, names))
+    _begin_at_edge(at_edge)
+    if broken := [subtitle for subtitle in map(_break_titles, figure.axes) if subtitle]:
+        layout.execute(figure)
+        _begin_at_edge([*at_edge, *broken])
+    figure.set_layout_engine("none")  # the layout is known, and stays
     return figure
+
+
+def _need_the_whole_width(names: Iterable[Text]) -> bool:
+    return any(name.get_window_extent().x1 > (WIDTH - _MARGIN) * _DPI for name in names)
+
+
+def _begin_at_edge(texts: Iterable[Text]) -> None:
+    for text in texts:
+        assert text.axes  # noqa: S101  each belongs to a panel
+        text.set_x(float(text.axes.transAxes.inverted().transform((_MARGIN * _DPI, 0))[0]))
+
+
+def _break_titles(axes: Axes) -> Text | None:
+    """Put the subtitle under the title if they would touch; return it then.
+
+    The title gets an empty line below it, whose place the subtitle takes.
+    """
+    texts = {text.get_gid(): text for text in axes.findobj(Text) if isinstance(text, Text)}
+    title, subtitle = (texts[kind] for kind in _TITLES)
+    if subtitle.get_window_extent().x0 > title.get_window_extent().x1 + _MARGIN * _DPI / 2:
+        return None
+    title.set_text(f"{title.get_text()}\n ")
+    subtitle.set_horizontalalignment("left")
+    subtitle.set_x(0)
+    return subtitle
 
 
 def markdown_image(png: bytes, alt: str) -> str:
@@ -163,35 +191,18 @@ def markdown_image(png: bytes, alt: str) -> str:
     return f"![{alt}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
-def _font_families(text: str) -> list[str]:
-    """Matplotlib's own font, and those that have what it lacks: each text is measured with all of them."""
-    families: list[str] = []
-    lacking = set(map(ord, text))
-    for family, characters in _fonts().items():
-        if not families or lacking & characters:
-            families.append(family)
-            lacking -= characters
-    return families
-
-
-@cache
-def _fonts() -> dict[str, set[int]]:
-    """The code points of each font family: matplotlib's own first, then those of other scripts."""
-    found = [spec.origin for package in _FONT_PACKAGES if (spec := find_spec(package)) and spec.origin]
-    files = [file for origin in found for file in sorted(Path(origin).parent.glob("*.[ot]tf"))]
-    own = font_manager.findfont(_OWN_FONT)
-    fonts = {_OWN_FONT: set(font_manager.get_font(own).get_charmap())}
-    for file in files:
-        font_manager.fontManager.addfont(file)
-        family = font_manager.FontProperties(fname=file).get_name()
-        fonts.setdefault(family, set()).update(font_manager.get_font(file).get_charmap())
-    return fonts
-
-
 def _height(panel: Panel) -> float:
     """Inches that the panel needs."""
-    lines = len(panel.names) if isinstance(panel, BarChart) else len(panel.rows) if isinstance(panel, Heatmap) else 0
+    lines = 0
+    if isinstance(panel, BarChart):
+        lines = len(panel.names) * (2 if _has_long_names(panel) else 1)
+    elif isinstance(panel, Heatmap):
+        lines = len(panel.rows)
     return max(HEIGHT, _FRAME_HEIGHT + _LINE_HEIGHT * lines)
+
+
+def _has_long_names(panel: BarChart) -> bool:
+    return any(sum(2 if east_asian_width(each) in "FW" else 1 for each in name) > _LONG_NAME for name in panel.names)
 
 
 def _label(text: str) -> str:
@@ -211,15 +222,16 @@ def _with_unit(value: float, unit: str) -> str:
 def _prepare(axes: Axes, panel: Panel) -> Text:
     """Set what all panels have in common; return the title."""
     axes.set_facecolor(_PAPER)
-    axes.tick_params(length=0, labelsize=7, labelcolor=_QUIET, pad=3)
+    axes.tick_params(length=0, labelsize=_SMALL, labelcolor=_QUIET, pad=3)
     axes.set_axisbelow(True)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    return axes.set_title(_label(panel.title), loc="left", fontsize=8.5, fontweight="bold", color=_INK, pad=7)
+    style: dict[str, Any] = {"fontsize": _LARGE, "fontweight": "bold", "color": _INK, "gid": _TITLES[0]}
+    return axes.set_title(_label(panel.title), loc="left", pad=7, **style)
 
 
 def _set_subtitle(axes: Axes, text: str, colour: str) -> None:
-    axes.set_title(_label(text), loc="right", fontsize=8.5, color=colour, pad=7)
+    axes.set_title(_label(text), loc="right", fontsize=_LARGE, color=colour, pad=7, gid=_TITLES[1])
 
 
 def _draw_time_series(axes: Axes, panel: TimeSeries) -> None:
@@ -296,8 +308,21 @@ def _set_scale(axes: Axes, panel: TimeSeries) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _label(f"{_number(value)} {panel.unit}")))
 
 
-def _draw_bar_chart(axes: Axes, panel: BarChart) -> None:
-    axes.set_yticks(range(len(panel.names)), list(map(_label, panel.names)))
+def _draw_bar_chart(axes: Axes, panel: BarChart) -> list[Text]:
+    """Draw the bars; return the names that are over them."""
+    is_over = _has_long_names(panel)
+    axes.set_yticks(range(len(panel.names)), [""] * len(panel.names) if is_over else list(map(_label, panel.names)))
+    places, height = [place + 0.22 * is_over for place in range(len(panel.names))], 0.4 if is_over else 0.62
+    style: dict[str, Any] = {
+        "transform": axes.get_yaxis_transform(),
+        "va": "center",
+        "fontsize": _SMALL,
+        "color": _QUIET,
+    }
+    names = [
+        axes.text(0, place - 0.24, _label(name), in_layout=False, **style)
+        for place, name in enumerate(panel.names if is_over else ())
+    ]
     axes.set_ylim(max(len(panel.names), _LEAST_BARS) - 0.5, -0.5)
     axes.set_xticks([])
     bounds = [bound for each in panel.ranges if each for bound in each]
@@ -306,20 +331,21 @@ def _draw_bar_chart(axes: Axes, panel: BarChart) -> None:
     span = max(highest, 0.0) - min(lowest, 0.0) or 1.0
     axes.set_xlim(min(lowest - 0.25 * span, 0.0) if lowest < 0 else 0, max(highest, 0.0) + 0.25 * span)
     ranges, marks = panel.ranges or [None] * len(panel.names), panel.marks or [None] * len(panel.names)
-    for place, (value, bound, mark) in enumerate(zip(panel.values, ranges, marks, strict=True)):
+    for place, value, bound, mark in zip(places, panel.values, ranges, marks, strict=True):
         if value is not None:
-            axes.barh(place, value, height=0.62, color=_LINE)
+            axes.barh(place, value, height=height, color=_LINE)
         if bound:
             axes.plot(bound, (place, place), color=_INK, linewidth=1, marker="|", markersize=4)
         if mark is not None and mark <= axes.get_xlim()[1]:
-            axes.plot((mark, mark), (place - 0.42, place + 0.42), color=_BAD, linewidth=1.6)
+            axes.plot((mark, mark), (place - 0.68 * height, place + 0.68 * height), color=_BAD, linewidth=1.6)
         text = panel.missing if value is None else _with_unit(value, panel.unit)
         end = max(value or 0.0, *(bound or ()), 0.0)
         axes.annotate(
             _label(text), (end, place), xytext=(4, 0), textcoords="offset points",
-            va="center", fontsize=7, color=_QUIET,
+            va="center", fontsize=_SMALL, color=_QUIET,
         )  # fmt: skip
     _set_subtitle(axes, panel.subtitle, _LINE)
+    return names
 
 
 def _draw_heatmap(axes: Axes, panel: Heatmap) -> None:
@@ -334,7 +360,9 @@ def _draw_heatmap(axes: Axes, panel: Heatmap) -> None:
                 axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=shade, edgecolor=_PAPER))
                 ink = _PAPER if share > _DARK else _INK
                 text = format_percent(share, decimals=0).replace("under ", "<").removesuffix(" %")
-                axes.annotate(text, (column, row), ha="center", va="center", fontsize=6, color=ink, in_layout=False)
+                axes.annotate(
+                    text, (column, row), ha="center", va="center", fontsize=_SMALL, color=ink, in_layout=False
+                )
     _set_subtitle(axes, panel.subtitle, _LINE)
 
 

@@ -14,7 +14,7 @@ MAX_ROWS: Final = 20
 _HEADINGS: Final = {
     "items_changed": "changed",
     "registries_touched": "registries",
-    "seconds_of_waiting_for_shopify": "waiting (s)",
+    "seconds_of_waiting_for_Shopify": "waiting (s)",
 }
 """Of columns that would else be so wide that the table of `sync-inventory` does not fit its box."""
 _MAX_COUNTS: Final = 8
@@ -114,7 +114,8 @@ def _top(amounts: Mapping[str, float], form: str) -> str:
     return ", ".join(shown) + more
 
 
-def _watched(results: Sequence[WorkResult], names: Sequence[str], noun: str) -> str:
+def _watched(results: Sequence[WorkResult], watched: Sequence[str], noun: str) -> str:
+    names = [name for name in watched if total_counts(results).get(name)]
     total: Callable[[WorkResult], int] = lambda result: sum(result.counts.get(name, 0) for name in names)  # noqa: E731  a sort key
     rows = [
         (short_name(result.name), *(f"{result.counts.get(name, 0):,}" for name in names))

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from math import floor
 from typing import Final
 
+from wishcraft.domain import times
 from wishcraft.domain.service_levels import (
     AS_BAD_SHARE,
     DAYS,
@@ -38,8 +39,8 @@ from wishcraft.store.webhook_statistics import WebhookCounts
 
 _NO_TRAFFIC: Final = Day(0, TrafficCounts(0, 0, [], 0, 0, 0, 0))
 _EXPLANATION: Final = (
-    "Up to {end.day} {end:%B %Y, %H:%M} ({end.tzinfo}). The budget is what may go wrong in 30 days; the trend"
-    " compares them with the 30 before. Uptime counts the minutes in which a process could serve; latency and errors"
+    "Up to {end}. The budget is what may go wrong in 30 days; the trend compares them with the 30 before. Uptime"
+    " counts the minutes in which a process could serve; latency and errors"
     " are those of requests to the API; hits, including stale ones, are a share of all reads of registries; jobs are"
     " the runs of deployments; mails are the reminders and invitations that were sent or failed; complaints"
     " are a share of the mails of which the mail provider told what became of them; webhooks, but for those about"
@@ -121,7 +122,7 @@ def rows(assessments: Sequence[Assessment]) -> list[Row]:
 
 def explanation(end: datetime) -> str:
     """The definitions of the figures, and the time up to which they count, in the time zone of TZ."""
-    return _EXPLANATION.format(end=end.astimezone(time_zone()))
+    return _EXPLANATION.format(end=times.minute(end, time_zone()))
 
 
 def draw_days(days: Sequence[Tally], end: datetime) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import tzinfo
 from typing import Final
 
+from wishcraft.domain import times
 from wishcraft.reports.markdown import table
 from wishcraft.reports.page import Page, Row, pluralize
 from wishcraft.store.suppressions import Suppression
@@ -61,9 +62,9 @@ def to_csv(found: Sequence[Suppression]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["address_hash", "reason", "since"])
-    writer.writerows([each.address_hash.hex(), each.reason.value, each.since.isoformat()] for each in found)
+    writer.writerows([each.address_hash.hex(), each.reason.value, times.utc(each.since)] for each in found)
     return text.getvalue()
 
 
 def _time(each: Suppression, zone: tzinfo) -> str:
-    return f"{each.since.astimezone(zone):%Y-%m-%d %H:%M %Z}"
+    return times.minute(each.since, zone)

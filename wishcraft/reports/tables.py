@@ -14,7 +14,7 @@ from wishcraft.reports.page import Row, format_percent, short_name
 
 NO_VALUE: Final = "–"  # noqa: RUF001  an en dash, as typographers use for an empty cell
 """The cell of a missing value, such as a share of zero."""
-_LABEL_CHARACTERS: Final = 28
+_LABEL_CHARACTERS: Final = 48
 BOX: Final = 702
 """Pixels: the width of a table in the Prefect UI, in a window of 1,400."""
 _CELL_PADDING, _LETTER, _FIGURE = 16, 7.1, 8.6

@@ -11,6 +11,7 @@ from typing import Final
 
 import orjson
 
+from wishcraft.domain import times
 from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
 from wishcraft.domain.mail_events import MailEvent
 from wishcraft.reports.markdown import table
@@ -42,7 +43,7 @@ def inspected_page(inspected: Sequence[tuple[DeadLetter, bytes | None]], zone: t
     """Dead letters with their failures, and with the fields of their payloads but for personal data."""
     letters = [letter for letter, _ in inspected]
     failures: list[Row] = [
-        {"id": letter.id, "at": _time(datetime.fromisoformat(each["at"]), zone), "reason": each["reason"]}
+        {"id": letter.id, "at": times.second(datetime.fromisoformat(each["at"]), zone), "reason": each["reason"]}
         for letter in letters
         for each in letter.failures
     ]
@@ -92,7 +93,7 @@ def unmatched_page(
             "why": line.reason,
             "named": _named(line),
             "order": line.order_name if _ORDER_NAME.fullmatch(line.order_name) else "unusual name",
-            "since": _time(line.created_at, zone),
+            "since": times.second(line.created_at, zone),
             "status": line.status,
             "variant": line.variant_id or "none",
             "order id": line.order_id,
@@ -132,7 +133,7 @@ def _letter(letter: DeadLetter, zone: tzinfo) -> Row:
         "id": letter.id,
         "shop": letter.shop_domain,
         "topic": letter.topic,
-        "received": _time(letter.received_at, zone),
+        "received": times.second(letter.received_at, zone),
         "failed tries": letter.attempts,
         "reason": str(letter.failures[-1]["reason"]) if letter.failures else "unknown",
     }
@@ -143,7 +144,3 @@ def _table(rows: Sequence[Row]) -> str:
     shown = table(list(rows[0]), [[str(value) for value in row.values()] for row in rows[:ROWS_ON_THE_PAGE]])
     left = len(rows) - ROWS_ON_THE_PAGE
     return f"{shown}\n\nAnd {left:,} more: see the table." if left > 0 else shown
-
-
-def _time(moment: datetime, zone: tzinfo) -> str:
-    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"

@@ -22,6 +22,7 @@ from wishcraft.errors import (
     ShopifyUnauthorized,
     ShopifyUnavailable,
     TokenRefused,
+    in_words,
 )
 from wishcraft.shopify.pacing import Bucket, Clock, SystemClock, ThrottleStatus, backoff_cap
 from wishcraft.shopify.responses import ShopifyResponse, check_status, read_object, read_response
@@ -265,7 +266,7 @@ class ShopifyClient:
 
 
 def _unreachable(error: httpx.HTTPError) -> ShopifyUnavailable:
-    return ShopifyUnavailable(f"Shopify could not be reached: {type(error).__name__} {error}".rstrip())
+    return ShopifyUnavailable(f"Shopify could not be reached: {in_words(error)}: {error}".removesuffix(": "))
 
 
 def _token_refusal(shop: str, response: httpx.Response) -> ShopifyUnauthorized:

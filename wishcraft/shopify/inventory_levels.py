@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from wishcraft.domain.batches import batches
+from wishcraft.errors import in_words
 from wishcraft.shopify.client import ShopifyClient
 from wishcraft.shopify.graphql_queries import READ_LEVELS
 from wishcraft.shopify.ids import from_global, to_global
@@ -35,7 +36,9 @@ async def read_levels(client: ShopifyClient, shop: str, item_ids: Sequence[int])
             try:
                 found[item_id] = await _read_all(client, shop, item_id, node) if node else []
             except (KeyError, TypeError, ValueError) as error:
-                _log.error("%s: the levels of inventory item %s cannot be read: %r", shop, item_id, error)
+                _log.error(
+                    "%s: the levels of inventory item %s cannot be read: %s: %s", shop, item_id, in_words(error), error
+                )
     return found
 
 

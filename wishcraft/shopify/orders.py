@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from wishcraft.errors import ShopifyQueryInvalid, ShopifyUnavailable
+from wishcraft.errors import ShopifyQueryInvalid, ShopifyUnavailable, in_words
 from wishcraft.shopify.client import ShopifyClient
 from wishcraft.shopify.graphql_queries import FIND_ORDERS, READ_ORDER_LINES, READ_ORDERS
 from wishcraft.shopify.ids import from_global, to_global
@@ -47,7 +47,7 @@ async def read_changed_orders(
             payloads = [await _payload(client, shop, node) for node in page["nodes"]]
             after = page["pageInfo"]["endCursor"] if page["pageInfo"]["hasNextPage"] else None
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise ShopifyUnavailable(f"{shop}: the orders cannot be read: {type(error).__name__}") from error
+            raise ShopifyUnavailable(f"{shop}: the orders cannot be read: {in_words(error)}") from error
         yield read_at, payloads
         if after is None:
             return

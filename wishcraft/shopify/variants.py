@@ -7,7 +7,7 @@ from decimal import InvalidOperation
 from typing import Any, Final
 
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
-from wishcraft.errors import VariantUnreadable
+from wishcraft.errors import VariantUnreadable, in_words
 from wishcraft.shopify.bulk import bulk_objects
 from wishcraft.shopify.client import ShopifyClient
 from wishcraft.shopify.graphql_queries import ALL_VARIANTS, DESCRIBE_VARIANTS, READ_VARIANTS
@@ -102,7 +102,9 @@ def _image(node: Mapping[str, Any]) -> str | None:
             if media and media["preview"] and media["preview"]["image"]:
                 return read_text(media["preview"]["image"]["url"])
     except (KeyError, TypeError) as error:
-        raise VariantUnreadable(f"the image of the variant {node['id']!r} cannot be read: {error!r}") from error
+        raise VariantUnreadable(
+            f"the image of the variant {node['id']} cannot be read: {in_words(error)}: {error}"
+        ) from error
     return None
 
 
@@ -124,4 +126,4 @@ def _reading(node: Mapping[str, Any]) -> VariantReading:
             product_active=product["status"] in SOLD,
         )
     except (AttributeError, KeyError, TypeError, ValueError, InvalidOperation) as error:
-        raise VariantUnreadable(f"the variant {node.get('id')!r} cannot be read: {error!r}") from error
+        raise VariantUnreadable(f"the variant {node.get('id')} cannot be read: {in_words(error)}: {error}") from error

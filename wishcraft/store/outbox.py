@@ -54,21 +54,30 @@ async def record_state(
     claimed: ClaimedMail,
     state: MailState,
     error: str | None = None,
+    provider: str | None = None,
 ) -> None:
-    """Store the state in which a claimed mail is now, unless another process has claimed it since."""
-    await _update_claimed(session, table, shop_id, claimed, state=state, last_error=error)
+    """Store the state in which a claimed mail is now at its provider, unless another process has claimed it since."""
+    await _update_claimed(session, table, shop_id, claimed, state=state, last_error=error, provider=provider)
 
 
-async def requeue(session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, error: str) -> None:
+async def requeue(
+    session: AsyncSession,
+    table: Table,
+    shop_id: int,
+    claimed: ClaimedMail,
+    error: str,
+    provider: str | None = None,
+) -> None:
     """Set a claimed mail back to `pending`, as `record_state`, and do not count the try, which sent nothing."""
-    await _update_claimed(
-        session, table, shop_id, claimed, state=MailState.PENDING, last_error=error, attempts=table.attempts - 1
-    )
+    values = {"state": MailState.PENDING, "last_error": error, "attempts": table.attempts - 1, "provider": provider}
+    await _update_claimed(session, table, shop_id, claimed, **values)
 
 
-async def record_rejection(session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, error: str) -> None:
+async def record_rejection(
+    session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, error: str, provider: str
+) -> None:
     """As `requeue`, and record that the address was rejected."""
-    await requeue(session, table, shop_id, claimed, f"{_REJECTED}{error}")
+    await requeue(session, table, shop_id, claimed, f"{_REJECTED}{error}", provider)
 
 
 async def release_claims(session: AsyncSession, table: Table, shop_id: int) -> None:

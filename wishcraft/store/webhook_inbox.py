@@ -8,7 +8,7 @@ import psycopg
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.errors import DatabaseRejected
+from wishcraft.errors import DatabaseRejected, in_words
 from wishcraft.store.engine import Database
 from wishcraft.store.statements import Statement, fetch
 
@@ -120,7 +120,7 @@ async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]
         try:
             rows = await fetch(driver, _INSERT(**columns))
         except (psycopg.IntegrityError, psycopg.DataError) as error:
-            raise DatabaseRejected(type(error).__name__) from None  # its text quotes the row
+            raise DatabaseRejected(in_words(error)) from None  # its text quotes the row
     stored = {(domain, webhook_id): row_id for domain, webhook_id, row_id in rows}
     return [stored.pop((each.shop_domain, each.webhook_id), None) for each in webhooks]
 

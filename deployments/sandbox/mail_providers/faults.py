@@ -8,9 +8,9 @@ from deployments.sandbox.described import DescribedEnum
 class ProviderFaultKind(DescribedEnum):
     """The faults that a provider can simulate: of its replies, then of its events."""
 
-    THROTTLE = "throttle", "429: too many requests; the next second accepts some again."
-    UNAVAILABLE = "unavailable", "503: nothing was processed."
-    FAIL = "fail", "500 after the message was stored."
+    TOO_MANY_REQUESTS = "too_many_requests", "HTTP 429; the next second accepts some again."
+    UNAVAILABLE = "unavailable", "HTTP 503: nothing was processed."
+    FAIL = "fail", "HTTP 500 after the message was stored."
     HANG = "hang", "The server reads the request and never replies."
     DROP = "drop", "The server stores the message and closes the connection without a reply."
     REFUSE = "refuse", "The address is refused, as one that no mailbox can have."

@@ -175,7 +175,7 @@ _EVENT_FAULTS: Final = frozenset(
     {_KINDS.BOUNCE, _KINDS.SOFT_BOUNCE, _KINDS.COMPLAIN, _KINDS.DUPLICATE, _KINDS.REORDER, _KINDS.FORGE}
 )
 _REFUSALS: Final = {
-    _KINDS.THROTTLE: (429, "TooManyRequestsException", "Maximum sending rate exceeded."),
+    _KINDS.TOO_MANY_REQUESTS: (429, "TooManyRequestsException", "Maximum sending rate exceeded."),
     _KINDS.UNAVAILABLE: (503, "ServiceUnavailableException", "Service is unable to handle request."),
     _KINDS.REFUSE: (400, "BadRequestException", "Local address contains control or whitespace"),
     _KINDS.REJECT: (400, "MessageRejected", "The message can't be sent because it contains invalid content."),

@@ -20,7 +20,7 @@ MAX_MESSAGES: Final = 2_000
 class FaultKind(DescribedEnum):
     """The faults that the server can simulate."""
 
-    AWAY = "away", "421 to the sender: the server is closing."
+    UNAVAILABLE = "unavailable", "421 to the sender: the server is closing."
     DEFER = "defer", "451 to the recipient: try again later."
     REFUSE = "refuse", "550 5.1.1 to the recipient: no such address."
     REJECT = "reject", "554 5.7.1 to the content: refused by policy."

@@ -9,7 +9,7 @@ from deployments.sandbox.mailbox.bounces import REPORTED, BounceSender
 from deployments.sandbox.mailbox.messages import FaultKind, Mailbox
 
 _REPLIES: Final = {
-    FaultKind.AWAY: "421 4.3.2 Going down, come back later",
+    FaultKind.UNAVAILABLE: "421 4.3.2 Going down, come back later",
     FaultKind.DEFER: "451 4.7.1 Greylisted, try again later",
     FaultKind.REFUSE: "550 5.1.1 {address}: no such user here",
     FaultKind.REJECT: "554 5.7.1 Message refused by policy",
@@ -27,8 +27,8 @@ class SmtpHandler:
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Accept the sender, or reply as the fault does."""
-        if self._mailbox.use_fault([], FaultKind.AWAY):
-            return _REPLIES[FaultKind.AWAY]
+        if self._mailbox.use_fault([], FaultKind.UNAVAILABLE):
+            return _REPLIES[FaultKind.UNAVAILABLE]
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return "250 2.1.0 OK"

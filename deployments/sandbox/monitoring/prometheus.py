@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import httpx
 
-from wishcraft.errors import WishCraftError
+from wishcraft.errors import WishCraftError, in_words
 
 _TIMEOUT_SECONDS: Final = 10.0
 
@@ -106,7 +106,7 @@ class Prometheus:
             answer = await self._http.get(f"/api/v1/{path}", params=parameters)
             content = answer.json()
         except (httpx.HTTPError, ValueError) as error:
-            raise PrometheusError(f"Prometheus does not answer: {error or type(error).__name__}") from error
+            raise PrometheusError(f"Prometheus does not answer: {str(error) or in_words(error)}") from error
         if content.get("status") != "success":
             raise PrometheusError(f"Prometheus refuses the query: {content.get('error')}")
         return content["data"]

@@ -132,17 +132,17 @@ async def _transport_fault(
 ) -> Response | None:
     """The response of an active transport fault, if any; of requests for tokens, only the allowlist's is simulated."""
     answers: dict[FaultKind, Callable[[], Response]] = {
-        FaultKind.SERVER_ERROR: lambda: HTMLResponse("<h1>503 Service Unavailable</h1>", 503),
+        FaultKind.UNAVAILABLE: lambda: HTMLResponse("<h1>503 Service Unavailable</h1>", 503),
         FaultKind.TOO_MANY_REQUESTS: lambda: Response(status_code=429, headers={"Retry-After": "1.0"}),
         FaultKind.FORBIDDEN: lambda: _json({"errors": "Forbidden"}, 403),
         FaultKind.EXPIRED_TOKEN: lambda: _json(_UNAUTHORIZED, 401),
-        FaultKind.TIMEOUT: lambda: HTMLResponse("<h1>504 Gateway Timeout</h1>", 504),
+        FaultKind.HANG: lambda: HTMLResponse("<h1>504 Gateway Timeout</h1>", 504),
     }
     kinds = [FaultKind.FORBIDDEN] if is_token_request else list(answers)
     kind = next((kind for kind in kinds if shop.faults.consume(kind)), None)
     if kind is None:
         return None
-    if kind is FaultKind.TIMEOUT:
+    if kind is FaultKind.HANG:
         await asyncio.sleep(simulator.hang_seconds)
     return answers[kind]()
 

@@ -38,7 +38,7 @@ class FaultSetting(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     kind: FaultKind
-    remaining: Annotated[int, Field(ge=0)] | None = 1
+    remaining: Annotated[int, Field(ge=0)] | None = None
     probability: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 

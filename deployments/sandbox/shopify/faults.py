@@ -13,8 +13,8 @@ class FaultKind(DescribedEnum):
 
     THROTTLE = "throttle", "The bucket is empty: THROTTLED."
     TOO_MANY_REQUESTS = "too_many_requests", "HTTP 429 with `Retry-After: 1`."
-    SERVER_ERROR = "server_error", "HTTP 503 with an HTML body."
-    TIMEOUT = "timeout", "No response for longer than a client waits."
+    UNAVAILABLE = "unavailable", "HTTP 503 with an HTML body."
+    HANG = "hang", "No response for longer than a client waits."
     MALFORMED = "malformed", "HTTP 200 with truncated JSON."
     EXPIRED_TOKEN = "expired_token", "HTTP 401."
     FORBIDDEN = "forbidden", "HTTP 403, as for a request from an address that the app's IP allowlist lacks."
@@ -35,10 +35,10 @@ class FaultKind(DescribedEnum):
 
 @dataclass(slots=True)
 class Fault:
-    """An active fault; `remaining` counts down per use, None means until removed."""
+    """An active fault, `remaining` times or (`None`) until it is removed, of each request or by chance."""
 
     kind: FaultKind
-    remaining: int | None = 1
+    remaining: int | None = None
     probability: float = 1.0
 
 

@@ -18,6 +18,8 @@ from uuid import uuid4
 import httpx
 import orjson
 
+from wishcraft.errors import in_words
+
 PATH: Final = "/api/webhooks/shopify"
 API_VERSION: Final = "2026-10"
 ANSWER_SECONDS: Final = 5.0
@@ -183,7 +185,7 @@ class WebhookSender:
                 delivery.answer = str(answer.status_code)
                 is_accepted = answer.is_success
             except (httpx.HTTPError, TimeoutError) as error:
-                delivery.answer = type(error).__name__
+                delivery.answer = in_words(error)
                 is_accepted = False
             delivery.milliseconds = round((time.perf_counter() - began) * 1000)
         return is_accepted

@@ -252,7 +252,7 @@ async def test_stock_is_left_to_the_sync_if_the_shop_refuses_and_tried_again_if_
     shopify.faults.set(Fault(FaultKind.FORBIDDEN, remaining=None))
     await apply(resources, shop, handle_stock, [at_level(wished, 1)])
     assert wished.row(STOCK) == stock
-    shopify.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=None))
+    shopify.faults.set(Fault(FaultKind.UNAVAILABLE, remaining=None))
     shopify.faults.set(Fault(FaultKind.FORBIDDEN, remaining=0))
     counted = message(ITEM, inventory_item(wished.variant.inventory_item_id, tracked=True, second=1), 1)
     about_wished, about_known = at_level(wished, 2, 1), at_level(known, 4, 1)

@@ -95,7 +95,7 @@ async def test_lapsed_bulk_access_is_logged_as_an_error_and_a_failed_operation_i
     resources: Resources, shop: ShopRef, simulated: SimulatedShop, caplog: pytest.LogCaptureFixture,
     kind: FaultKind, level: int,
 ) -> None:  # fmt: skip
-    simulated.faults.set(Fault(kind))
+    simulated.faults.set(Fault(kind, remaining=1))
     await sync_shop(resources, shop)
     [record] = [each for each in caplog.records if "read by id instead" in each.message]
     assert record.levelno == level

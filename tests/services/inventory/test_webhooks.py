@@ -148,7 +148,7 @@ async def test_product_is_handled_although_its_other_variants_cannot_be_read(
     simulator.shops[shop.domain].faults.set(Fault(FaultKind.FORBIDDEN, remaining=None))
     assert await apply(resources, shop, handle_products, [lacking]) == {lacking.id: WebhookOutcome.APPLIED}
     assert wished.row("status") == ("active",)
-    simulator.shops[shop.domain].faults.set(Fault(FaultKind.SERVER_ERROR, remaining=None))
+    simulator.shops[shop.domain].faults.set(Fault(FaultKind.UNAVAILABLE, remaining=None))
     lacking, complete = (
         message(UPDATE, product(wished.variant.product_id, [], second=1), 1),
         sent_now(updated(other, "77.00")),

@@ -27,7 +27,7 @@ from tests.support.traces import traces_in_postgresql
 from tests.support.waiting import wait_until
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.webhooks import DATA_REQUEST
-from wishcraft.errors import MailAcceptanceUnknown, MailRejected, MailUnavailable
+from wishcraft.errors import MailAcceptanceUnknown, MailRejected, MailUnavailable, in_words
 from wishcraft.mail.mailer import Mail
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks.handlers import HANDLERS
@@ -112,11 +112,11 @@ async def test_redaction_deletes_the_file(demo: Demo, resources: Resources, plan
 async def test_without_the_mail_server_the_request_is_tried_again(
     demo: Demo, resources: Resources, mailbox: Mailbox
 ) -> None:
-    mailbox.set_fault(Fault(FaultKind.AWAY))
+    mailbox.set_fault(Fault(FaultKind.UNAVAILABLE))
     row_id = await request(demo, resources)
     assert outcome(demo, row_id) is None
     demo.execute("UPDATE webhook_events SET due_at = now()")
-    mailbox.set_fault(Fault(FaultKind.AWAY, remaining=0))
+    mailbox.set_fault(Fault(FaultKind.UNAVAILABLE, remaining=0))
     await handle(resources, demo)
     assert (outcome(demo, row_id), len(mailbox.messages)) == ("applied", 1)
 
@@ -160,7 +160,7 @@ async def test_requests_after_one_that_the_mail_server_did_not_answer_do_not_wai
     assert len(tries) == 2
     rows = demo.execute("SELECT outcome, attempts, failures, due_at > now() FROM webhook_events ORDER BY id").fetchall()
     reasons = [[each["reason"] for each in failures] for _, _, failures, _ in rows]
-    assert reasons == [[], [error.__name__], ["MailUnavailable"], ["MailUnavailable"], []]
+    assert reasons == [[], [in_words(error(""))], ["mail unavailable"], ["mail unavailable"], []]
     assert [(handled, attempts) for handled, attempts, *_ in rows[2:]] == [(None, 0)] * 3
     assert all(is_later for *_, is_later in rows[1:])
     demo.execute("UPDATE webhook_events SET due_at = now()")

@@ -197,7 +197,7 @@ async def test_draft_is_asked_for_again_after_a_minute(
     assert (await products.read(caller, [number])).facts[number].sold
 
 
-@pytest.mark.parametrize("kind", [FaultKind.SERVER_ERROR, FaultKind.FORBIDDEN])
+@pytest.mark.parametrize("kind", [FaultKind.UNAVAILABLE, FaultKind.FORBIDDEN])
 async def test_facts_stand_in_while_shopify_does_not_answer_if_all_are_known(
     products: VariantReader,
     caller: Caller,

@@ -276,7 +276,7 @@ async def test_throttled_reading_waits_for_points_and_reads_everything(
     for _ in range(20):
         store.buy(items[0])
     store.shop.faults.set(Fault(FaultKind.TOO_MANY_REQUESTS, remaining=1))
-    store.shop.faults.set(Fault(FaultKind.SERVER_ERROR, remaining=1))
+    store.shop.faults.set(Fault(FaultKind.UNAVAILABLE, remaining=1))
     assert (await reconcile_shop(resources, shop))["missed"] == 20
     assert state(demo)[2] == [(items[0].id, 20)]
     assert store.shop.counters.points_spent < 20 * 15

@@ -69,7 +69,7 @@ async def test_a_reminder_is_sent_once_however_often_the_job_runs(
     assert (first["due"], first["sent"], again["due"], again["sent"]) == (1, 1, 0, 0)
     assert recipients_of(mailbox) == ["emma@example.com"]
     assert rows(demo) == [("7_days", WEEK, "emma@example.com", "sent", 1)]
-    assert registry
+    assert demo.execute("SELECT provider FROM reminders WHERE registry_id = %s", [registry]).fetchall() == [("smtp",)]
 
 
 async def test_shop_with_too_many_complaints_sends_nothing_until_they_are_old(

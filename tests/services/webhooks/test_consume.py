@@ -146,7 +146,7 @@ async def test_webhook_that_waits_for_shopify_becomes_no_dead_letter_for_a_day(
     [(attempts, is_later, reason)] = demo.execute(
         "SELECT attempts, due_at > now(), failures -> -1 ->> 'reason' FROM webhook_events"
     ).fetchall()
-    assert (attempts, is_later, reason) == (0, True, "ShopifyUnavailable")
+    assert (attempts, is_later, reason) == (0, True, "Shopify unavailable")
     demo.execute("UPDATE webhook_events SET received_at = now() - interval '25 hours'")
     for _ in range(MAX_ATTEMPTS - 1):
         assert await process(resources, COUNTING, MAPLE, [row_id]) == {None: 1}
@@ -164,7 +164,7 @@ async def test_failure_is_tried_again_later_and_at_last_becomes_a_dead_letter_th
         [(attempts, is_later, failures, outcome)] = demo.execute(
             "SELECT attempts, due_at > now(), failures, outcome FROM webhook_events WHERE id = %s", [failing]
         ).fetchall()
-        assert (attempts, failures[-1]["reason"]) == (attempt, "ZeroDivisionError")  # without the error's text
+        assert (attempts, failures[-1]["reason"]) == (attempt, "zero division error")  # without the error's text
         assert outcome == ("dead" if attempt == MAX_ATTEMPTS else None)
         assert is_later
     assert len(failures) <= webhook_events.KEPT_FAILURES

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import load_pem_x509_certificate
 
-from wishcraft.errors import EventsUnsigned, EventsUnverified
+from wishcraft.errors import EventsUnsigned, EventsUnverified, in_words
 
 MAX_AGE: Final = timedelta(hours=2)
 """SNS tries for an hour to deliver a message over HTTPS. What comes again is stored once."""
@@ -104,7 +104,7 @@ class SnsVerifier:
         try:
             response = await self._http.get(url, timeout=_SECONDS, follow_redirects=False)
         except httpx.HTTPError as error:
-            raise EventsUnverified(f"SNS did not answer the confirmation: {type(error).__name__}") from None
+            raise EventsUnverified(f"SNS did not answer the confirmation: {in_words(error)}") from None
         if not response.is_success:
             raise EventsUnverified(f"SNS answered the confirmation with {response.status_code}")
 

@@ -48,6 +48,12 @@ def mail_scheme(url: SecretStr | None) -> str | None:
     return url.get_secret_value().partition("://")[0].lower() if url else None
 
 
+def mail_provider(url: SecretStr | None) -> str:
+    """The provider of MAIL_URL, by the name that its events have: `ses`, `sendgrid`, or `smtp`, with TLS or without."""
+    scheme = mail_scheme(url)
+    return scheme if scheme in {"ses", "sendgrid"} else "smtp"
+
+
 def is_encrypted(url: SecretStr) -> bool:
     """Whether mail sent by this MAIL_URL, and its credentials, are encrypted on the way.
 

@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 
 from wishcraft.domain.addresses import normalise
-from wishcraft.errors import MailAcceptanceUnknown, MailRejected, MailUnavailable
+from wishcraft.errors import MailAcceptanceUnknown, MailRejected, MailUnavailable, in_words
 from wishcraft.mail.mailer import Mail
 
 MAX_AT_ONCE: Final = 10
@@ -79,9 +79,9 @@ class HttpApi:
         try:
             return await self._client.send(request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
-            raise MailUnavailable(f"{self._name} cannot be reached: {type(error).__name__}") from None
+            raise MailUnavailable(f"{self._name} cannot be reached: {in_words(error)}") from None
         except httpx.HTTPError as error:
-            raise MailAcceptanceUnknown(f"no answer of {self._name} to the mail: {type(error).__name__}") from None
+            raise MailAcceptanceUnknown(f"no answer of {self._name} to the mail: {in_words(error)}") from None
 
     def _pause(self, response: httpx.Response, attempt: int) -> None:
         seconds = _requested_pause(response.headers, time.time())

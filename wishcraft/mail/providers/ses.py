@@ -25,6 +25,7 @@ from wishcraft.errors import (
     MailUnavailable,
     SenderRejected,
     WishCraftError,
+    in_words,
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.mime import as_bytes, build_message
@@ -135,7 +136,7 @@ class SesMailer:
         try:
             frozen = await asyncio.to_thread(self._credentials.get_frozen_credentials)
         except (BotoCoreError, RuntimeError) as error:  # botocore raises the latter if they are expired when renewed
-            raise MailUnavailable(f"AWS's credentials cannot be renewed: {type(error).__name__}") from None
+            raise MailUnavailable(f"AWS's credentials cannot be renewed: {in_words(error)}") from None
         url = f"{self._account.endpoint}{_PATH}"
         request = AWSRequest("POST", url, headers={"Content-Type": "application/json"}, data=body)
         SigV4Auth(frozen, "ses", self._account.region).add_auth(request)
@@ -153,7 +154,7 @@ def _find_credentials() -> Any:
     try:
         found = Session().get_credentials()
     except BotoCoreError as error:
-        raise ConfigurationError(f"AWS's credentials cannot be read: {type(error).__name__}") from None
+        raise ConfigurationError(f"AWS's credentials cannot be read: {in_words(error)}") from None
     if found is None:
         raise ConfigurationError(
             "MAIL_URL has no access key, and neither AWS's environment variables nor the instance have one"

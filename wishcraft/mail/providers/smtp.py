@@ -33,6 +33,7 @@ from wishcraft.errors import (
     MailUnavailable,
     SenderRejected,
     WishCraftError,
+    in_words,
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.mime import as_bytes, build_message
@@ -106,7 +107,7 @@ class SmtpMailer:
                     raise SenderRejected(f"the mail server refuses a mail of the sender: {_codes(error)}") from None
                 raise refused from None
             except (SMTPServerDisconnected, SMTPTimeoutError, OSError) as error:
-                raise MailAcceptanceUnknown(f"no answer to the mail: {type(error).__name__}") from None
+                raise MailAcceptanceUnknown(f"no answer to the mail: {in_words(error)}") from None
 
     async def close(self) -> None:
         """See `Mailer.close`."""
@@ -151,7 +152,7 @@ class SmtpMailer:
         except SMTPAuthenticationError as error:
             raise SenderRejected(f"the mail server refuses the login of MAIL_URL: {_codes(error)}") from None
         except (SMTPConnectError, SMTPException, OSError) as error:
-            raise MailUnavailable(f"the mail server cannot be reached: {type(error).__name__}") from None
+            raise MailUnavailable(f"the mail server cannot be reached: {in_words(error)}") from None
         return connection
 
     async def _send_envelope(self, connection: SMTP, mail: Mail, *, international: bool) -> None:
@@ -165,7 +166,7 @@ class SmtpMailer:
         except SMTPResponseException as error:
             raise _mail_error(error) from None
         except (SMTPException, OSError) as error:
-            raise MailUnavailable(f"the connection to the mail server was lost: {type(error).__name__}") from None
+            raise MailUnavailable(f"the connection to the mail server was lost: {in_words(error)}") from None
 
     def _return_path(self, mail: Mail) -> str:
         if not (self._bounce_address and mail.reference):

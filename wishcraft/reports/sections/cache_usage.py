@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final, NamedTuple
 
+from wishcraft.domain import times
 from wishcraft.domain.work_results import join_names
 from wishcraft.reports.page import Row, Section, format_bytes, format_percent, pluralize, short_name
 
@@ -78,9 +79,7 @@ def section(
         )
     if memory.limit and memory.used > FULL * memory.limit:
         advice.append("**Redis is nearly full**: raise its `maxmemory`, or lower quotas.")
-    since_when = (
-        f"since {counted_since.astimezone(zone):%b %d %H:%M} ({zone})" if counted_since else "since counting began"
-    )
+    since_when = f"since {times.minute(counted_since, zone)}" if counted_since else "since counting began"
     limit = f" of {format_bytes(memory.limit)}" if memory.limit else ", without a limit"
     text = (
         f"Counted {since_when}. Redis uses {format_bytes(memory.used)}{limit}; "

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from statistics import median
 from typing import Final, NamedTuple
 
+from wishcraft.domain import times
 from wishcraft.reports.markdown import link
 from wishcraft.reports.page import NO_DATA, Section, format_duration, format_percent, pluralize, redacted_line
 
@@ -66,13 +67,10 @@ def failures(runs: Iterable[Run], zone: tzinfo = UTC) -> Section:
     bad = sorted((run for run in runs if run.outcome in BAD), key=lambda run: run.ended, reverse=True)
     if not bad:
         return Section("Failed runs", "None.")
-    rows = [
-        (link(run.name, run.url), run.job, f"{run.ended.astimezone(zone):%b %d %H:%M}", run.outcome, _reason(run))
-        for run in bad
-    ]
+    rows = [(link(run.name, run.url), run.job, times.minute(run.ended, zone), run.outcome, _reason(run)) for run in bad]
     text = (
         "Open the run: its summary says what failed and what to do. "
-        f"The next run of the job also does what this one left undone. Times are those of {zone}."
+        "The next run of the job also does what this one left undone."
     )
     header = ("run", "job", "ended", "how", "why")
     return Section("Failed runs", text, header, rows, pluralize(len(bad), "failed run"))

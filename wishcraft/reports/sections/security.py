@@ -1,9 +1,10 @@
 """The sections on vulnerable dependencies, expiring API keys and tokens, and production settings. Pure."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final
 
+from wishcraft.domain import times
 from wishcraft.reports.page import Section, pluralize, redacted_line, short_name
 from wishcraft.services.operations.vulnerabilities import AuditResult
 from wishcraft.store.api_keys import KeyAge
@@ -35,18 +36,18 @@ def dependencies(audit: AuditResult) -> Section:
     return Section(title, text, header, rows, pluralize(len(rows), "known vulnerability"))
 
 
-def keys(ages: Sequence[KeyAge], now: datetime) -> Section:
+def keys(ages: Sequence[KeyAge], now: datetime, zone: tzinfo = UTC) -> Section:
     """API keys that expire soon or were never used."""
-    rows = [(short_name(each.shop), each.prefix, reason) for each in ages if (reason := _key_reason(each, now))]
+    rows = [(short_name(each.shop), each.prefix, reason) for each in ages if (reason := _key_reason(each, now, zone))]
     if not rows:
         return Section("API keys", "Nothing to do: none expires within 30 days, and all are used.")
     text = "Inform the merchant of an expiring key: a rotation creates a new one. Revoke unused keys."
     return Section("API keys", text, ("shop", "key", "why"), rows, pluralize(len(rows), "API key"))
 
 
-def tokens(ages: Sequence[TokenAge], now: datetime) -> Section:
+def tokens(ages: Sequence[TokenAge], now: datetime, zone: tzinfo = UTC) -> Section:
     """Shops whose access token is missing, expires soon, or was not renewed."""
-    rows = [(short_name(each.shop), *reason) for each in ages if (reason := _token_reason(each, now))]
+    rows = [(short_name(each.shop), *reason) for each in ages if (reason := _token_reason(each, now, zone))]
     if not rows:
         return Section("Shops' tokens", "Nothing to do: every shop has a token, and all are renewed.")
     return Section("Shops' tokens", "", ("shop", "why", "what to do"), rows, pluralize(len(rows), "shop token"))
@@ -63,22 +64,23 @@ def settings(misconfigurations: Sequence[tuple[str, str]] | None) -> Section:
     return Section("Settings", text, header, misconfigurations, pluralize(len(misconfigurations), "setting"))
 
 
-def _key_reason(key: KeyAge, now: datetime) -> str:
+def _key_reason(key: KeyAge, now: datetime, zone: tzinfo) -> str:
     if key.expires_at and now < key.expires_at <= now + SOON:
-        return f"expires on {key.expires_at:%Y-%m-%d}"
+        return f"expires at {times.minute(key.expires_at, zone)}"
     if key.last_used_at is None and key.created_at < now - SOON:
-        return f"never used since {key.created_at:%Y-%m-%d}"
+        return f"never used since {times.day(key.created_at, zone)}"
     return ""
 
 
-def _token_reason(token: TokenAge, now: datetime) -> tuple[str, str] | None:
+def _token_reason(token: TokenAge, now: datetime, zone: tzinfo) -> tuple[str, str] | None:
     if not token.has_token:
         return "has none", "Ask the merchant to open the app, or to install it anew."
     if token.expires_at is None:
         return None
     if not token.can_renew and token.expires_at < now + SOON:
-        return f"expires on {token.expires_at:%Y-%m-%d} and cannot be renewed", "Ask the merchant to open the app."
+        expires = f"expires at {times.minute(token.expires_at, zone)} and cannot be renewed"
+        return expires, "Ask the merchant to open the app."
     if token.expires_at < now - _NOT_RENEWED:
-        expired = f"expired on {token.expires_at:%Y-%m-%d} and was not renewed"
+        expired = f"expired at {times.minute(token.expires_at, zone)} and was not renewed"
         return expired, "Look at this shop in the runs of `sync-inventory`."
     return None

@@ -1,9 +1,10 @@
 """The sections on PostgreSQL: slow queries, sizes, dead rows, missing, unused and bloated indexes. Pure."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
+from wishcraft.domain import times
 from wishcraft.reports.page import Row, Section, format_bytes, format_percent, pluralize, redacted_line
 from wishcraft.store.statistics import IndexUse, SlowQuery, TableUse
 
@@ -58,7 +59,9 @@ def table_rows(tables: Sequence[TableUse]) -> list[Row]:
     ]
 
 
-def sizes(tables: Sequence[TableUse], previous: Sequence[Mapping[str, Any]], since: datetime | None) -> Section:
+def sizes(
+    tables: Sequence[TableUse], previous: Sequence[Mapping[str, Any]], since: datetime | None, zone: tzinfo = UTC
+) -> Section:
     """The tables by size, with their growth since the previous report."""
     bytes_before = {row["table"]: int(row["bytes"]) for row in previous}
     rows = [
@@ -70,7 +73,7 @@ def sizes(tables: Sequence[TableUse], previous: Sequence[Mapping[str, Any]], sin
         )
         for each in sorted(tables, key=lambda each: -each.bytes_all)
     ]
-    text = f"Grown since {since:%b %d}." if since else "The next report shows the growth."
+    text = f"Grown since {times.minute(since, zone)}." if since else "The next report shows the growth."
     advice = "If a table keeps growing, shorten its retention: the parameters of `cleanup-logs`."
     return Section("Sizes", f"{text} {advice}", ("table", "rows", "size", "grown by"), rows)
 
@@ -94,10 +97,10 @@ def missing_indexes(tables: Sequence[TableUse]) -> Section:
     )
 
 
-def unused_indexes(indexes: Sequence[IndexUse], since: datetime | None) -> Section:
+def unused_indexes(indexes: Sequence[IndexUse], since: datetime | None, zone: tzinfo = UTC) -> Section:
     """Indexes without a scan, except those of constraints."""
     unused = [each for each in indexes if not each.uses and not each.is_constraint and each.size >= _MIN_INDEX_BYTES]
-    when = f"since {since:%Y-%m-%d}" if since else "since PostgreSQL's statistics began"
+    when = f"since {times.minute(since, zone)}" if since else "since PostgreSQL's statistics began"
     if not unused:
         return Section("Unused indexes", f"None of any size {when}.")
     rows = [(each.name, each.table, format_bytes(each.size)) for each in sorted(unused, key=lambda each: -each.size)]
@@ -108,7 +111,7 @@ def unused_indexes(indexes: Sequence[IndexUse], since: datetime | None) -> Secti
     return Section("Unused indexes", text, ("index", "table", "size"), rows, pluralize(len(unused), "unused index"))
 
 
-def dead_rows(tables: Sequence[TableUse]) -> Section:
+def dead_rows(tables: Sequence[TableUse], zone: tzinfo = UTC) -> Section:
     """Tables with dead rows."""
     rows = [
         (
@@ -116,7 +119,7 @@ def dead_rows(tables: Sequence[TableUse]) -> Section:
             f"{each.live:,}",
             f"{each.dead:,}",
             format_percent(each.dead, each.live + each.dead),
-            f"{each.vacuumed:%Y-%m-%d}" if each.vacuumed else "never",
+            times.day(each.vacuumed, zone) if each.vacuumed else "never",
         )
         for each in sorted(tables, key=lambda each: -each.dead)
         if each.dead

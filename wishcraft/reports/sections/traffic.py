@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 
+from wishcraft.domain import times
 from wishcraft.domain.mail_reputation import BOUNCE_WARNING, COMPLAINT_WARNING, MIN_COMPLAINTS
 from wishcraft.domain.work_results import join_names
 from wishcraft.reports.page import Section, format_percent, pluralize, redacted_line, short_name
@@ -34,12 +35,10 @@ def errors(served: TrafficTotals, worst: Sequence[BadMinute], zone: tzinfo = UTC
     summary = f"{pluralize(served.errors, 'error')} (5xx) in {pluralize(served.requests, 'request')}"
     if not served.errors:
         return Section("Errors of the API", f"{summary}.")
-    rows = [(f"{each.minute.astimezone(zone):%b %d %H:%M}", f"{each.errors:,}", f"{each.requests:,}") for each in worst]
+    rows = [(times.minute(each.minute, zone), f"{each.errors:,}", f"{each.requests:,}") for each in worst]
     share = format_percent(served.errors, served.requests)
     text = f"{summary}: {share}. Look at the API's logs or at Sentry in these minutes."
-    return Section(
-        "Errors of the API", text, (f"minute ({zone})", "errors", "requests"), rows, pluralize(served.errors, "error")
-    )
+    return Section("Errors of the API", text, ("minute", "errors", "requests"), rows, pluralize(served.errors, "error"))
 
 
 def mails(failed: Sequence[FailedMails]) -> Section:

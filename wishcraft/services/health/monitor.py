@@ -13,7 +13,7 @@ import psutil
 from pydantic import BaseModel, Field
 
 from wishcraft.cache.webhook_queue import WebhookQueue
-from wishcraft.errors import CacheUnavailable, ConfigurationError, DatabaseUnavailable
+from wishcraft.errors import CacheUnavailable, ConfigurationError, DatabaseUnavailable, in_words
 from wishcraft.resources import Resources
 from wishcraft.services.health.schedule import OVERDUE, ScheduleState, find_schedule
 from wishcraft.services.health.upstreams import Growth, RecentCounts, describe_mail, describe_shopify
@@ -169,7 +169,7 @@ async def _check(probe: SingleFlightCache[str]) -> Check:
     except (CacheUnavailable, DatabaseUnavailable, httpx.HTTPError):  # their messages may contain hosts and users
         status, detail = Status.UNHEALTHY, "does not answer, or refuses the connection"
     except Exception as error:  # noqa: BLE001  any failure is the result of the check
-        status, detail = Status.UNHEALTHY, f"the check failed: {type(error).__name__}"
+        status, detail = Status.UNHEALTHY, f"the check failed: {in_words(error)}"
     return Check(status=status, detail=detail, milliseconds=round(1000 * (time.perf_counter() - started), 1))
 
 

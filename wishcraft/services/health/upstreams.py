@@ -98,7 +98,8 @@ def describe_shopify(growth: Growth) -> tuple[bool, str]:
     )
     period = _period(growth)
     if not troubled:
-        return True, f"{sum(asked.values()):,.0f} requests {period}, no shop in trouble"
+        number = round(sum(asked.values()))
+        return True, f"{number:,} {'request' if number == 1 else 'requests'} {period}, no shop in trouble"
     waited = growth.of(_SECONDS_WAITED)
     listed = []
     for shop in troubled[:LISTED_SHOPS]:

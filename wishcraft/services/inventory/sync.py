@@ -212,7 +212,7 @@ async def _read_in_bulk(resources: Resources, shop: ShopRef, variant_ids: Varian
                 readings = {}
     except ShopifyRefused as error:
         level = logging.WARNING if isinstance(error, BulkOperationFailed) else logging.ERROR  # bulk access has lapsed
-        _log.log(level, "%s: %s; the variants are read by id instead", type(error).__name__, error)
+        _log.log(level, "%s; the variants are read by id instead", error)
     yield observed_at, readings
     async for batch in _read_by_id(resources, shop, array("q", compress(variant_ids, unseen))):
         yield batch

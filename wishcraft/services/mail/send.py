@@ -33,6 +33,7 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.rendering import Content, Letterhead
+from wishcraft.mail.providers.configuration import mail_provider
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.settings import Settings
@@ -237,7 +238,7 @@ async def _record_failure(
         return "postponed"
     if isinstance(error, AddressRejected):
         async with run.resources.db.transaction() as session:
-            await outbox.record_rejection(session, run.table, run.shop_id, claimed, str(error))
+            await outbox.record_rejection(session, run.table, run.shop_id, claimed, str(error), _provider(run))
         return "refused"
     if isinstance(error, MailRejected):
         await _record_state(run, claimed, MailState.FAILED, error)
@@ -267,10 +268,15 @@ async def _hand_over(resources: Resources, mail: Mail) -> None:
 
 
 async def _record_state(run: MailRun, claimed: ClaimedMail, state: MailState, error: Exception | None = None) -> None:
+    values = (run.table, run.shop_id, claimed, state, str(error) if error else None, _provider(run))
     async with run.resources.db.transaction() as session:
-        await outbox.record_state(session, run.table, run.shop_id, claimed, state, str(error) if error else None)
+        await outbox.record_state(session, *values)
 
 
 async def _requeue(run: MailRun, claimed: ClaimedMail, error: Exception) -> None:
     async with run.resources.db.transaction() as session:
         await outbox.requeue(session, run.table, run.shop_id, claimed, str(error))
+
+
+def _provider(run: MailRun) -> str:
+    return mail_provider(run.settings.mail_url)

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import httpx
 
 from wishcraft.domain.cached_registry import Quota
-from wishcraft.errors import CacheUnavailable, ConfigurationError
+from wishcraft.errors import CacheUnavailable, ConfigurationError, in_words
 from wishcraft.resources import Resources
 from wishcraft.services.operations.prefect_api import start_run
 from wishcraft.settings import Settings
@@ -99,5 +99,5 @@ async def start_first_runs(resources: Resources, settings: Settings, installed: 
         try:
             await start_run(resources.http, settings, job, {"shops": [installed.shop.domain]}, key)
         except (httpx.HTTPError, ConfigurationError) as error:
-            reason = str(error) if isinstance(error, ConfigurationError) else type(error).__name__
+            reason = str(error) if isinstance(error, ConfigurationError) else in_words(error)
             _log.warning("%s could not be started for a new shop, and runs when it is due: %s", job, reason)

@@ -36,6 +36,7 @@ from wishcraft.errors import (
     ShopifyThrottled,
     ShopifyUnavailable,
     TransientError,
+    in_words,
 )
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import registry_write
@@ -252,14 +253,14 @@ class _Run:
         now = datetime.now(UTC)
         age = now - message.received_at
         if isinstance(error, ShopifyUnavailable | ShopifyThrottled | MailUnavailable) and age < PATIENCE:
-            return Failure(message.id, type(error).__name__, now + wait_delay(age, random.uniform), tries=0)
+            return Failure(message.id, in_words(error), now + wait_delay(age, random.uniform), tries=0)
         tries = self.attempts[message.id] + 1
         if not isinstance(error, TransientError | TimeoutError):
             place = traceback.extract_tb(error.__traceback__)[-1]
-            reason = f"{type(error).__name__} at {Path(place.filename).name}:{place.lineno}"
+            reason = f"{in_words(error)} at {Path(place.filename).name}:{place.lineno}"
             _log.error("The webhook %s (%s) could not be handled: %s, try %d", message.id, message.topic, reason, tries)
         due_at = None if tries >= MAX_ATTEMPTS else now + retry_delay(tries, random.uniform)
-        return Failure(message.id, type(error).__name__, due_at)
+        return Failure(message.id, in_words(error), due_at)
 
 
 async def _require_database(resources: Resources, error: DatabaseUnavailable) -> None:

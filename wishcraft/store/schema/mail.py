@@ -33,6 +33,8 @@ class OutboxMail(Timestamps):
     """When it was last claimed for sending; answers and removals leave it as it is."""
     last_error: Mapped[str | None]
     message_id: Mapped[str | None]
+    provider: Mapped[str | None]
+    """The mail provider that last said whether it accepts the mail: `smtp`, `ses` or `sendgrid`."""
     outcome: Mapped[MailOutcome | None] = mapped_column(choice(MailOutcome))
     """What became of it after it was sent, as the mail provider reports; NULL before it does."""
     outcome_at: Mapped[datetime | None]

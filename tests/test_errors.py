@@ -1,0 +1,41 @@
+"""Errors in messages to people: words, and no names of classes."""
+
+import re
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from wishcraft.errors import MailUnavailable, in_words
+
+ROOT = Path(__file__).parents[1]
+
+
+class SMTPServerLostError(Exception):
+    """An abbreviation in a name."""
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (httpx.ReadTimeout(""), "read timeout"),
+        (OSError(), "OS error"),
+        (SMTPServerLostError(), "SMTP server lost error"),
+        (psycopg.errors.NotNullViolation(), "not null violation"),
+        (MailUnavailable(), "mail unavailable"),
+    ],
+)
+def test_kinds_of_errors_are_named_in_words(error: Exception, words: str) -> None:
+    assert in_words(error) == words
+
+
+def test_no_message_has_the_class_of_an_error() -> None:
+    cache_and_worker = {"wishcraft/cache/client.py", "wishcraft/cache/shared_connection.py", "deployments/worker.py"}
+    found = {
+        str(path.relative_to(ROOT))
+        for folder in ("wishcraft", "tasks", "flows", "api", "deployments/local")
+        for path in (ROOT / folder).rglob("*.py")
+        if re.search(r"type\((error|original)\)\.__name__|\{error!r\}", path.read_text())
+    }
+    assert found - cache_and_worker <= {"wishcraft/errors.py", "wishcraft/services/webhooks/inbox.py"}  # debug

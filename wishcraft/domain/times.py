@@ -1,0 +1,28 @@
+"""Times as text, by the one rule of docs/operations.md: each with its zone. Pure."""
+
+from datetime import UTC, datetime, tzinfo
+
+
+def minute(moment: datetime, zone: tzinfo) -> str:
+    """The aware time for a person, in the zone: `2026-03-14 06:00 EDT`."""
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M %Z}"
+
+
+def second(moment: datetime, zone: tzinfo) -> str:
+    """As `minute`, to the second: `2026-03-14 06:00:07 EDT`."""
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def clock(moment: datetime, zone: tzinfo) -> str:
+    """The time of day for a person, in the zone: `06:00 EDT`."""
+    return f"{moment.astimezone(zone):%H:%M %Z}"
+
+
+def day(moment: datetime, zone: tzinfo) -> str:
+    """The day for a person, in the zone: `2026-03-14`."""
+    return f"{moment.astimezone(zone):%Y-%m-%d}"
+
+
+def utc(moment: datetime, timespec: str = "auto") -> str:
+    """The aware time for a program, as RFC 3339 has it: `2026-03-14T10:00:07Z`."""
+    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")

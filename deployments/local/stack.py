@@ -84,6 +84,7 @@ class Stack:
             with self._terminal.timed("Valkey ready"):
                 service, redis_url = services.valkey(folder)
                 await self._supervisor.start(service)
+            await services.begin_era(redis_url)
         names = () if "PREFECT_API_DATABASE_CONNECTION_URL" in os.environ else ("prefect",)
         if database_url is not None:
             await asyncio.to_thread(create_databases, database_url, names)
@@ -99,11 +100,10 @@ class Stack:
         return Stores(database_url, replica_url, redis_url)
 
     async def _start_application(self) -> None:
-        await self._run_once("Schema up to date", "migrations", "wishcraft.migrations", "upgrade")
         await _gather(
             self._start_service("Shopify simulator ready", self._shopify()),
             self._start_service("Mailbox ready", self._mailbox()),
-            self._run_once("Demo data ready", "demo", "deployments.sandbox.demo"),
+            self._prepare_database(),
         )
         consumer = services.webhooks(self._environment, self._workspace.folder / "webhooks.heartbeat")
         await _gather(
@@ -111,6 +111,10 @@ class Stack:
             self._start_service("Consumer of webhooks ready", consumer),
         )
         await services.check_api(read_stack_info(self._workspace, self._environment))
+
+    async def _prepare_database(self) -> None:
+        await self._run_once("Schema up to date", "migrations", "wishcraft.migrations", "upgrade")
+        await self._run_once("Demo data ready", "demo", "deployments.sandbox.demo")
 
     def _shopify(self) -> Service:
         return services.shopify(self._environment, self._ports, self._workspace.folder / "shopify.json")

@@ -5,6 +5,7 @@ is the standard library's fork server: it has one thread, opens no connection, a
 """
 
 import atexit
+import gc
 import multiprocessing
 import os
 import pkgutil
@@ -112,6 +113,7 @@ def _fork(environment: Mapping[str, str], folder: str) -> ForkServerProcess:
 
 def _run_engine(ready: Connection, environment: dict[str, str], folder: str) -> None:
     """Do in a fork what `python -m prefect.engine` does."""
+    gc.freeze()  # collecting what was imported would copy its pages into this process, and free nothing
     os.setsid()
     ready.send_bytes(b"ready")
     ready.close()

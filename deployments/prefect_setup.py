@@ -5,6 +5,7 @@ PREFECT_API_URL names the server; the command waits for it.
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -74,22 +75,26 @@ async def _prepare_queue(client: PrefectClient, name: str, priority: int) -> Non
             await client.update_work_queue(queue.id, priority=priority)
 
 
-async def deploy() -> None:
-    """Create the deployments of `prefect.yaml`, with the daily schedules in the time zone of TZ.
-
-    Updates those that differ from the file, which also brings back what was changed in Prefect's UI. A schedule that
-    was paused there stays so.
-    """
+def describe_deployments() -> list[tuple[str, DeploymentCreate]]:
+    """The deployments of `prefect.yaml`, each with its flow's name, and daily schedules in the time zone of TZ."""
     text = in_time_zone((_ROOT / "prefect.yaml").read_text("utf-8"), time_zone().key)
+    return [(_load(config).name, _describe(config)) for config in yaml.safe_load(text)["deployments"]]
+
+
+async def deploy(deployments: Sequence[tuple[str, DeploymentCreate]]) -> None:
+    """Create the deployments, each of the flow with the name beside it.
+
+    Updates those that differ, which also brings back what was changed in Prefect's UI. A schedule that was paused there
+    stays so.
+    """
     async with get_client() as client:
         existing = {each.name: each for each in await client.read_deployments()}
-        for config in yaml.safe_load(text)["deployments"]:
-            wanted = _describe(config)
+        for flow_name, wanted in deployments:
             found = existing.get(wanted.name)
             if found is None or _differs(found, wanted):
                 for schedule in wanted.schedules:
                     schedule.active = found is None or all(each.active for each in found.schedules)
-                flow_id = await client.create_flow_from_name(_load(config).name)
+                flow_id = await client.create_flow_from_name(flow_name)
                 await client.create_deployment(flow_id, **{name: getattr(wanted, name) for name in _SENT})
 
 
@@ -138,8 +143,9 @@ def in_time_zone(deployments: str, name: str) -> str:
 
 async def main() -> None:
     """Create or update everything."""
+    deployments = describe_deployments()  # first: it imports every flow, while Prefect may still start
     await prepare()
-    await deploy()
+    await deploy(deployments)
 
 
 if __name__ == "__main__":

@@ -22,8 +22,10 @@ import httpx
 import psutil
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.exceptions import ObjectNotFound
 from prefect.logging.loggers import PrefectLogAdapter
 from prefect.settings import PREFECT_WORKER_QUERY_SECONDS
 from prefect.states import Cancelled, Running
@@ -55,6 +57,8 @@ MAX_BACKOFF_SECONDS: Final = 5.0
 _TOO_MANY_REQUESTS: Final = 429
 _POLL_SECONDS: Final = 0.5
 _REQUEST_SECONDS: Final = 5.0
+_PREFECT_START_SECONDS: Final = 20.0
+"""A Prefect that starts together with the worker answers by then."""
 _log: Final = logging.getLogger("prefect.deployments.worker")
 """A child of the logger `prefect`, which logs from INFO."""
 
@@ -134,7 +138,7 @@ class DrainingWorker(ProcessWorker):
         super().__init__(*arguments, **options)
         self._active_runs: set[UUID] = set()
         self._draining = False
-        self._outage = Outage(float(PREFECT_WORKER_QUERY_SECONDS.value()))
+        self._outage = Outage(_poll_interval())
 
     @classmethod
     def __dispatch_key__(cls) -> str:
@@ -247,6 +251,27 @@ class DrainingWorker(ProcessWorker):
             await self.client.set_flow_run_state(run.id, Cancelled(message=message), force=True)
 
 
+async def wait_for_pool(interval: float) -> None:
+    """Return once Prefect has the pool: a worker that starts before looks for it again only after half a minute."""
+    outage, is_missing, deadline = Outage(interval), False, time.monotonic() + _PREFECT_START_SECONDS
+    async with get_client() as client:
+        while True:
+            try:
+                await client.read_work_pool(POOL)
+                return outage.end()
+            except ObjectNotFound:
+                outage.end()
+                if not is_missing:
+                    _log.warning("There is no work pool %s yet: `python -m deployments.prefect_setup` creates it", POOL)
+                is_missing = True
+            except Exception as error:
+                if not is_outage(error):
+                    raise
+                if time.monotonic() > deadline:
+                    outage.begin(error)
+            await asyncio.sleep(interval)
+
+
 def _waits(run: FlowRun) -> bool:
     """Whether Prefect has refused to start the run because another one of its deployment is active."""
     return run.state_name == "AwaitingConcurrencySlot"
@@ -258,7 +283,7 @@ async def work(name: str, patience: float) -> None:
     stop_requested = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop_requested.set)
-    working = asyncio.create_task(worker.start(printer=_log.info))
+    working = asyncio.create_task(_start(worker))
     waiting = asyncio.create_task(stop_requested.wait())
     await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
     if not stop_requested.is_set():
@@ -268,6 +293,15 @@ async def work(name: str, patience: float) -> None:
     working.cancel()
     await asyncio.wait({working}, timeout=_REQUEST_SECONDS)
     return None
+
+
+async def _start(worker: DrainingWorker) -> None:
+    await wait_for_pool(_poll_interval())
+    await worker.start(printer=_log.info)
+
+
+def _poll_interval() -> float:
+    return float(PREFECT_WORKER_QUERY_SECONDS.value())
 
 
 def _configure_process(config: Settings) -> None:

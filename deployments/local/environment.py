@@ -32,7 +32,7 @@ PREFECT: Final = {  # as in the image: see deployments/container/Dockerfile
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "100",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "100",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    "PREFECT_WORKER_QUERY_SECONDS": "1",
+    "PREFECT_WORKER_QUERY_SECONDS": "0.5",
 }
 
 
@@ -92,6 +92,7 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "DRAIN_SECONDS": "0",  # no load balancer in front
             "OPS_EMAIL": f"ops@{DOMAIN}",
             "PREFECT_API_AUTH_STRING": password,
+            "PREFECT_API_SSL_CERT_FILE": str(ROOT / "deployments/no_authority.pem"),  # it says why
             "PREFECT_API_URL": f"{prefect}/api",
             "PREFECT_HOME": str(workspace.folder / "prefect"),
             "PREFECT_PROFILES_PATH": str(workspace.folder / "prefect" / "profiles.toml"),

@@ -51,13 +51,6 @@ class PrefectApi:
         except httpx.HTTPError:
             return False
 
-    async def has_pool(self) -> bool:
-        """Whether the work pool exists; never raises."""
-        try:
-            return (await self._http.get(f"/work_pools/{POOL}")).is_success
-        except httpx.HTTPError:
-            return False
-
     async def worker_is_online(self, since: datetime) -> bool:
         """Whether a worker of the pool sent a heartbeat after `since`; never raises."""
         try:
@@ -66,19 +59,21 @@ class PrefectApi:
             return False
         return any(datetime.fromisoformat(worker["last_heartbeat_time"]) > since for worker in workers)
 
-    async def crash_unfinished_runs(self, message: str, *, pool_only: bool) -> int:
+    async def crash_unfinished_runs(self, message: str, before: datetime, *, pool_only: bool) -> int:
         """Set unfinished runs to Crashed, which frees their concurrency slots at once; return their number.
 
-        Call it only when no run can be alive: a process worker that dies leaves its runs in Running forever.
+        A process worker that dies leaves its runs in Running forever.
 
         Args:
             message: The reason, shown in the run's state.
+            before: No run can be alive whose state is older.
             pool_only: Skip runs outside the work pool, such as a flow in a notebook.
         """
         query: dict[str, Any] = {"flow_runs": {"state": {"type": {"any_": _UNFINISHED}}}}
         if pool_only:
             query["work_pools"] = {"name": {"any_": [POOL]}}
-        runs = await self._post("/flow_runs/filter", query)
+        found = await self._post("/flow_runs/filter", query)
+        runs = [run for run in found if datetime.fromisoformat(run["state"]["timestamp"]) < before]
         state = {"type": "CRASHED", "name": "Crashed", "message": message}
         for run in runs:
             await self._post(f"/flow_runs/{run['id']}/set_state", {"state": state, "force": True})

@@ -16,6 +16,7 @@ from deployments.sandbox.http_probe import responds
 from deployments.sandbox.postgres import prepare_postgres
 from deployments.sandbox.processes import ROOT, Program
 from deployments.sandbox.valkey import prepare_valkey
+from wishcraft.cache.client import connect
 from wishcraft.errors import ConfigurationError
 
 START_ORDER: Final = (
@@ -139,10 +140,17 @@ def worker(environment: Mapping[str, str], client: PrefectApi, on_exit: Callable
     return replace(service, stop_seconds=DRAIN_SECONDS + STOP_SECONDS)
 
 
+async def begin_era(redis_url: str) -> None:
+    """Let Redis begin an era, if it has none: it takes no cache entry for 15 s after that, and `cache-warm` waits."""
+    server = connect(redis_url)
+    try:
+        await server.learn_era()
+    finally:
+        await server.close()
+
+
 async def check_api(info: Mapping[str, Any]) -> None:
     """Read one registry, as the printed `curl` example does.
-
-    This proves that the API serves, and starts the delay before a new Redis accepts cache entries.
 
     Raises:
         StartFailed: The API answered with an error.

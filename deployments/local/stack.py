@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Coroutine
+from datetime import datetime
 from typing import Any, Final
 
 import psutil
@@ -11,10 +12,10 @@ from deployments.local import monitoring, services
 from deployments.local.environment import Stores, child_environment, create_databases, prefect_password
 from deployments.local.make_signals import watch_make
 from deployments.local.orphans import belongs_to, terminate
-from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
+from deployments.local.prefect_api import PrefectApi, PrefectUnavailable, now
 from deployments.local.services import Ports, module
 from deployments.local.stack_info import describe, read_stack_info
-from deployments.local.supervisor import Service, Supervisor, wait_until
+from deployments.local.supervisor import Service, Supervisor
 from deployments.local.terminal import Terminal
 from deployments.local.workspace import Workspace, write_private_json
 from deployments.sandbox.postgres import confine_analysts, create_analyst_login, enable_query_statistics
@@ -84,6 +85,7 @@ class Stack:
             with self._terminal.timed("Valkey ready"):
                 service, redis_url = services.valkey(folder)
                 await self._supervisor.start(service)
+            await services.begin_era(redis_url)
         names = () if "PREFECT_API_DATABASE_CONNECTION_URL" in os.environ else ("prefect",)
         if database_url is not None:
             await asyncio.to_thread(create_databases, database_url, names)
@@ -99,11 +101,10 @@ class Stack:
         return Stores(database_url, replica_url, redis_url)
 
     async def _start_application(self) -> None:
-        await self._run_once("Schema up to date", "migrations", "wishcraft.migrations", "upgrade")
         await _gather(
             self._start_service("Shopify simulator ready", self._shopify()),
             self._start_service("Mailbox ready", self._mailbox()),
-            self._run_once("Demo data ready", "demo", "deployments.sandbox.demo"),
+            self._prepare_database(),
         )
         consumer = services.webhooks(self._environment, self._workspace.folder / "webhooks.heartbeat")
         await _gather(
@@ -111,6 +112,10 @@ class Stack:
             self._start_service("Consumer of webhooks ready", consumer),
         )
         await services.check_api(read_stack_info(self._workspace, self._environment))
+
+    async def _prepare_database(self) -> None:
+        await self._run_once("Schema up to date", "migrations", "wishcraft.migrations", "upgrade")
+        await self._run_once("Demo data ready", "demo", "deployments.sandbox.demo")
 
     def _shopify(self) -> Service:
         return services.shopify(self._environment, self._ports, self._workspace.folder / "shopify.json")
@@ -123,17 +128,19 @@ class Stack:
         return monitoring.services(self._workspace, self._environment, self._ports) if self._ports.monitoring else []
 
     async def _start_jobs(self) -> None:
-        await _gather(self._start_prefect(), self._run_once("Flows deployed", "setup", "deployments.prefect_setup"))
+        """Start Prefect, and what imports it and then waits for it: the set-up, and the worker, also for the pool."""
+        worker = services.worker(self._environment, self._prefect, self._terminate_orphaned_runs)
+        await _gather(
+            self._start_prefect(),
+            self._run_once("Flows deployed", "setup", "deployments.prefect_setup"),
+            self._start_service("Worker ready", worker),
+        )
 
     async def _start_prefect(self) -> None:
-        """Start Prefect and the worker. `prefect_setup` runs meanwhile and creates the pool."""
-        await self._start_service(
-            "Prefect ready", services.prefect(self._environment, self._ports.prefect, self._prefect)
-        )
-        await self._crash_unfinished_runs("The local stack was killed during this run.", pool_only=False)
-        await wait_until(self._prefect.has_pool)
-        worker = services.worker(self._environment, self._prefect, self._terminate_orphaned_runs)
-        await self._start_service("Worker ready", worker)
+        began = now()
+        server = services.prefect(self._environment, self._ports.prefect, self._prefect)
+        await self._start_service("Prefect ready", server)
+        await self._crash_unfinished_runs("The local stack was killed during this run.", began, pool_only=False)
 
     async def _run_due_jobs(self) -> None:
         free = asyncio.Semaphore(_FIRST_RUNS_AT_ONCE)
@@ -153,11 +160,11 @@ class Stack:
         orphans = [child for child in children if child.pid not in known and belongs_to(child, self._stack_id)]
         await asyncio.to_thread(terminate, orphans, _ORPHAN_SECONDS)
         reason = "The stack was stopped." if self._stopping else "The worker process of this run died."
-        await self._crash_unfinished_runs(reason, pool_only=not self._stopping)
+        await self._crash_unfinished_runs(reason, now(), pool_only=not self._stopping)
 
-    async def _crash_unfinished_runs(self, message: str, *, pool_only: bool) -> None:
+    async def _crash_unfinished_runs(self, message: str, before: datetime, *, pool_only: bool) -> None:
         try:
-            count = await self._prefect.crash_unfinished_runs(message, pool_only=pool_only)
+            count = await self._prefect.crash_unfinished_runs(message, before, pool_only=pool_only)
         except PrefectUnavailable as error:
             self._terminal.show(f"! {error}; unfinished runs are set to Crashed at the next start")
             return

@@ -10,6 +10,7 @@ from prefect import Flow, State, Task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.futures import PrefectFuture
 from prefect.logging import get_run_logger
+from prefect.settings import PREFECT_LOCAL_STORAGE_PATH
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
@@ -54,7 +55,9 @@ def job(name: str) -> Callable[[Work[P]], Flow[P, Coroutine[Any, Any, State[Any]
             flow_run_name=current_run_name,
             task_runner=task_runner(JobSettings()),
             timeout_seconds=RUN_TIMEOUT.total_seconds(),
-            persist_result=False,  # else each run asks Prefect's server for its default, with a client left unclosed
+            # Else each run asks Prefect's server for both defaults, with clients left unclosed.
+            persist_result=False,
+            result_storage=PREFECT_LOCAL_STORAGE_PATH.value(),
             on_completion=[on_run_end],
             on_failure=[on_run_end],
             on_crashed=[on_run_end],

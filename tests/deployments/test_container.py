@@ -139,6 +139,14 @@ def test_every_variable_is_a_known_setting(service: dict[str, Any]) -> None:
     assert {name for name, _ in environment(service)} | set(image_environment()) <= known
 
 
+@our_services
+def test_prefect_clients_trust_no_certificate_only_where_prefect_has_no_tls(service: dict[str, Any]) -> None:
+    variables = dict(environment(service))
+    if file := variables.get("PREFECT_API_SSL_CERT_FILE"):
+        assert variables["PREFECT_API_URL"].startswith("http://")
+        assert (ROOT / Path(file).relative_to("/app")).is_file()
+
+
 @pytest.mark.parametrize("name", ["api", "webhooks", "worker"])
 def test_every_long_running_process_has_all_settings_that_production_requires(
     name: str, secrets: Path, monkeypatch: pytest.MonkeyPatch

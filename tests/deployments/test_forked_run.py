@@ -52,6 +52,11 @@ def test_no_flow_imports_what_only_reports_need(imported: Any) -> None:
     assert imported[3] == []
 
 
+def test_worker_itself_imports_no_client_of_a_database() -> None:
+    program = "import sys, deployments.worker; sys.exit(bool({'sqlalchemy', 'psycopg', 'redis'} & set(sys.modules)))"
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)  # noqa: S603  the text above
+
+
 def test_fork_server_starts_under_a_long_temporary_folder(tmp_path: Path) -> None:
     folder = tmp_path / ("deep-" * 20)
     folder.mkdir()

@@ -99,7 +99,8 @@ async def test_run_is_read_from_prefect_once_and_not_again_for_its_context_or_st
     state = await looking_up("ours", return_state=True)
     assert state.is_failed()
     assert reads.count(f"/api/flow_runs/{state.state_details.flow_run_id}") == 1
-    assert looking_up.persist_result is False  # else each run asks for the default storage
+    assert looking_up.persist_result is False  # else each run asks for both defaults
+    assert looking_up.result_storage is not None
 
 
 async def test_error_that_ends_a_run_is_one_sentry_event_with_a_link_to_the_run(

@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from deployments.local.prefect_api import PrefectApi, PrefectUnavailable
+from deployments.local.prefect_api import PrefectApi, PrefectUnavailable, now
 from deployments.sandbox.processes import ROOT
 from tests.support.prefect_calls import create_run, patch, post, read_state, set_state, wait_for
 
@@ -30,7 +30,7 @@ async def test_crashed_run_frees_its_concurrency_slot_at_once(http: httpx.Client
     assert _propose(http, first, "RUNNING") == "ACCEPT"
     assert _propose(http, second, "PENDING") != "ACCEPT"
     api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
-    assert await api.crash_unfinished_runs("The worker died.", pool_only=True) == 1
+    assert await api.crash_unfinished_runs("The worker died.", now(), pool_only=True) == 1
     await api.aclose()
     assert read_state(http, first)["message"] == "The worker died."
     assert _propose(http, second, "PENDING") == "ACCEPT"
@@ -42,9 +42,23 @@ async def test_run_outside_the_pool_is_not_crashed_while_the_stack_runs(
     run = create_run(http, _deploy(http, "in-a-notebook"))
     assert _propose(http, run, "RUNNING") == "ACCEPT"
     api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
-    await api.crash_unfinished_runs("The worker died.", pool_only=True)
+    await api.crash_unfinished_runs("The worker died.", now(), pool_only=True)
     assert read_state(http, run)["type"] == "RUNNING"
-    assert await api.crash_unfinished_runs("The stack was stopped.", pool_only=False) > 0
+    assert await api.crash_unfinished_runs("The stack was stopped.", now(), pool_only=False) > 0
+    assert read_state(http, run)["type"] == "CRASHED"
+    await api.aclose()
+
+
+async def test_run_that_began_after_the_start_of_the_stack_is_not_crashed_by_it(
+    http: httpx.Client, environment: dict[str, str]
+) -> None:
+    began = now()
+    run = create_run(http, _deploy(http, "just-begun", work_pool_name="wishcraft"))
+    assert _propose(http, run, "RUNNING") == "ACCEPT"
+    api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
+    await api.crash_unfinished_runs("The stack was killed.", began, pool_only=False)
+    assert read_state(http, run)["type"] == "RUNNING"
+    await api.crash_unfinished_runs("The stack was killed.", now(), pool_only=False)
     assert read_state(http, run)["type"] == "CRASHED"
     await api.aclose()
 
@@ -98,10 +112,9 @@ def test_websocket_without_the_password_can_neither_send_nor_read_events(environ
             socket.recv(timeout=20)
 
 
-async def test_server_that_refuses_the_password_has_no_pool_for_the_client(environment: dict[str, str]) -> None:
+async def test_server_refuses_a_wrong_password(environment: dict[str, str]) -> None:
     api = PrefectApi(environment["PREFECT_API_URL"], "ops:guessed")
     assert await api.is_healthy()
-    assert not await api.has_pool()
     with pytest.raises(PrefectUnavailable, match="401"):
         await api.list_due_jobs()
     await api.aclose()

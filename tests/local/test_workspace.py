@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -143,6 +144,13 @@ def test_only_the_ui_of_the_stack_may_call_its_prefect_server(tmp_path: Path) ->
 
 def test_links_of_prefect_itself_open_version_2_of_its_ui(tmp_path: Path) -> None:
     assert environment_of(tmp_path)["PREFECT_UI_URL"] == "http://127.0.0.1:2/v2"
+
+
+def test_prefect_clients_of_the_stack_read_a_single_certificate_that_nothing_trusts(tmp_path: Path) -> None:
+    environment = environment_of(tmp_path)
+    assert environment["PREFECT_API_URL"].startswith("http://")
+    context = ssl.create_default_context(cafile=environment["PREFECT_API_SSL_CERT_FILE"])
+    assert context.cert_store_stats() == {"x509": 1, "crl": 0, "x509_ca": 0}
 
 
 def test_stack_info_has_the_addresses_of_the_simulated_mail_providers(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from uuid import UUID
 import sentry_sdk
 from pydantic import SecretStr
 from sentry_sdk.crons import capture_checkin
+from sentry_sdk.integrations import Integration
 from sentry_sdk.integrations.httpx import HttpxIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
-from sentry_sdk.integrations.sqlalchemy import SqlalchemyIntegration
 from sentry_sdk.tracing import Transaction
 from sentry_sdk.types import Event, Hint
 
@@ -27,6 +27,7 @@ from wishcraft.observability.context import current_context, known_secrets, regi
 from wishcraft.observability.redaction import redact
 from wishcraft.settings import Settings
 
+Program = Literal["api", "worker", "job", "webhooks"]
 FLUSH_SECONDS: Final = 2.0
 HITS_PER_TRACE: Final = 100
 """Hits on the fast path are traced so many times more rarely than other requests: a trace costs as much as 50 hits."""
@@ -55,7 +56,7 @@ class MonitorSchedule(NamedTuple):
     run_minutes: int
 
 
-def start_sentry(settings: Settings, program: Literal["api", "worker", "job", "webhooks"]) -> None:
+def start_sentry(settings: Settings, program: Program) -> None:
     """Start the SDK, once a process, and register the settings' secrets for redaction.
 
     Log records of level ERROR become events, except in a job: Prefect logs an error again on each retry, so jobs call
@@ -78,17 +79,24 @@ def start_sentry(settings: Settings, program: Literal["api", "worker", "job", "w
         include_source_context=False,  # redacting source lines took longer than all else
         max_request_body_size="never",
         auto_enabling_integrations=False,
-        integrations=[
-            LoggingIntegration(level=logging.INFO, event_level=None if program == "job" else logging.ERROR),
-            HttpxIntegration(),
-            SqlalchemyIntegration(),
-        ],
+        integrations=_integrations(program),
         trace_propagation_targets=_own_hosts(settings),
         before_send=scrub,
         before_send_transaction=scrub,
     )
     ignore_logger("uvicorn.error")  # the middleware has logged the exception before
     sentry_sdk.set_tag("program", program)
+
+
+def _integrations(program: Program) -> list[Integration]:
+    """The worker itself asks no database, and SQLAlchemy would be an eighth of its memory."""
+    level = None if program == "job" else logging.ERROR
+    integrations = [LoggingIntegration(level=logging.INFO, event_level=level), HttpxIntegration()]
+    if program == "worker":
+        return integrations
+    from sentry_sdk.integrations.sqlalchemy import SqlalchemyIntegration
+
+    return [*integrations, SqlalchemyIntegration()]
 
 
 def capture_error(error: BaseException, **tags: str) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+NAME: Final = "wishcraft"
+"""Of the tag and of the custom argument."""
 _PURPOSE: Final = b"wishcraft: mail reference, 1"
 _MAC_BYTES: Final = 10
 _TOKEN: Final = re.compile(r"([ri])-([0-9a-f]{1,16})-([0-9a-f]{1,16})-([a-z2-7]{16})", re.ASCII)

@@ -17,9 +17,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from wishcraft.domain.mail_events import MailEvent, MailEventKind, as_text, code_only
-from wishcraft.domain.mail_references import read_token
+from wishcraft.domain.mail_references import NAME, read_token
 from wishcraft.errors import ConfigurationError, EventsUnsigned
-from wishcraft.mail.providers.sendgrid import CUSTOM_ARGUMENT
 
 MAX_AGE: Final = timedelta(hours=25)
 """SendGrid tries for a day to deliver events, with the first signature. What comes again is stored once."""
@@ -91,7 +90,7 @@ def read_sendgrid(body: bytes, keys: Sequence[bytes]) -> list[MailEvent | None]:
 
 def _read(event: Mapping[str, Any], keys: Sequence[bytes]) -> MailEvent | None:
     kind = _KINDS.get(as_text(event.get("event")))
-    reference = read_token(as_text(event.get(CUSTOM_ARGUMENT)), keys)
+    reference = read_token(as_text(event.get(NAME)), keys)
     if kind is None or reference is None:
         return None
     permanent = kind is MailEventKind.BOUNCED and event.get("type") != "blocked"

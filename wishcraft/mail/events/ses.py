@@ -10,9 +10,8 @@ from typing import Any, Final
 import orjson
 
 from wishcraft.domain.mail_events import MailEvent, MailEventKind, as_text, code_only
-from wishcraft.domain.mail_references import read_token
+from wishcraft.domain.mail_references import NAME, read_token
 from wishcraft.errors import EventsUnsigned
-from wishcraft.mail.providers.ses import TAG
 
 _KINDS: Final[Mapping[str, tuple[MailEventKind, str]]] = {
     "Send": (MailEventKind.SENT, "send"),
@@ -55,7 +54,7 @@ def read_ses(text: str, message_id: str, keys: Sequence[bytes]) -> MailEvent | N
     name = as_text(event.get("eventType") or event.get("notificationType"))
     kind, place = _KINDS.get(name, (None, ""))
     mail = _object(event, "mail")
-    reference = read_token(_first(_object(mail, "tags").get(TAG)), keys)
+    reference = read_token(_first(_object(mail, "tags").get(NAME)), keys)
     if kind is None or reference is None:
         return None
     part = _object(event, place)

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import httpx
 
+from wishcraft.domain import mail_references
 from wishcraft.errors import (
     AddressRejected,
     ConfigurationError,
@@ -33,7 +34,6 @@ from wishcraft.mail.providers.http_api import (
     with_ascii_recipient,
 )
 
-CUSTOM_ARGUMENT: Final = "wishcraft"
 CATEGORY: Final = "wishcraft"
 _NAME: Final = "SendGrid"
 _PATH: Final = "/v3/mail/send"
@@ -95,7 +95,7 @@ def _payload(mail: Mail, sender: str) -> dict[str, Any]:
     """The body of the request."""
     to: dict[str, Any] = {"to": [{"email": mail.recipient}]}
     if mail.reference:
-        to["custom_args"] = {CUSTOM_ARGUMENT: mail.reference}
+        to["custom_args"] = {mail_references.NAME: mail.reference}
     payload: dict[str, Any] = {
         "personalizations": [to],
         "from": {"email": mail.sender or sender, "name": display_name(mail)},

@@ -18,6 +18,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError
 
+from wishcraft.domain import mail_references
 from wishcraft.errors import (
     AddressRejected,
     ConfigurationError,
@@ -39,7 +40,6 @@ from wishcraft.mail.providers.http_api import (
     with_ascii_recipient,
 )
 
-TAG: Final = "wishcraft"
 REFERENCE_HEADER: Final = "X-WishCraft-Mail"
 _NAME: Final = "Amazon SES"
 _PATH: Final = "/v2/email/outbound-emails"
@@ -117,7 +117,7 @@ class SesMailer:
         }
         if mail.reference:
             message[REFERENCE_HEADER] = mail.reference
-            body["EmailTags"] = [{"Name": TAG, "Value": mail.reference}]
+            body["EmailTags"] = [{"Name": mail_references.NAME, "Value": mail.reference}]
         if self._account.configuration_set:
             body["ConfigurationSetName"] = self._account.configuration_set
         body["Content"] = {"Raw": {"Data": b64encode(as_bytes(message, international=False)).decode()}}

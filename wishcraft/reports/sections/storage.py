@@ -42,7 +42,7 @@ def slow_queries(queries: Sequence[SlowQuery] | None) -> Section:
         "The queries with the greatest total time since the statistics were reset. Run `EXPLAIN (ANALYZE, BUFFERS)` on "
         "a new one with a long mean time: it may lack an index."
     )
-    return Section("Slowest queries", text, ("seconds in all", "calls", "mean ms", "longest ms", "query"), rows)
+    return Section("Slowest queries", text, ("total s", "calls", "mean ms", "max ms", "query"), rows)
 
 
 def table_rows(tables: Sequence[TableUse]) -> list[Row]:

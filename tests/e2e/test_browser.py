@@ -32,6 +32,16 @@ def test_prefect_ui_asks_once_for_the_password(browser: Browser, stack: dict[str
     page.context.close()
 
 
+def test_link_to_a_job_leads_through_the_login(browser: Browser, stack: dict[str, Any]) -> None:
+    page = new_page(browser)
+    page.goto(stack["start_page"])
+    page.get_by_role("link", name="sync-inventory").last.click()
+    page.get_by_placeholder("admin:pass").fill(stack["prefect_password"])
+    page.get_by_role("button", name="Login").click()
+    expect(page.get_by_text("Every 15 minutes").first).to_be_visible()
+    page.context.close()
+
+
 def test_prefect_ui_shows_deployments_and_their_next_run(page: Page, stack: dict[str, Any]) -> None:
     page.goto(f"{stack['prefect_ui']}/deployments")
     for name in ("cache-warm", "conversion-report"):
@@ -138,7 +148,7 @@ def test_report_opens_from_its_run_and_fits_the_window(page: Page, stack: dict[s
     assert page.locator("[data-testid=markdown-display] table").evaluate_all(wide) == []
     page.get_by_role("link", name="open the page").click()
     expect(page.get_by_role("heading", name="What sells")).to_be_visible()
-    assert page.locator("img").first.evaluate("picture => picture.naturalWidth") > 800
+    assert page.locator("img").first.evaluate("picture => picture.naturalWidth") >= 720
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.go_back()
     with page.expect_download() as download:

@@ -14,7 +14,7 @@ from psycopg import Connection
 
 from wishcraft.domain.service_levels import LENGTHS, Assessment, Count, Level, Period, assess
 from wishcraft.observability.metrics import LATENCY_BOUNDS
-from wishcraft.reports.service_levels import draw_days, tally_days
+from wishcraft.reports.service_levels import draw_days, overview, tally_days
 from wishcraft.resources import Resources
 
 Demo = Connection[tuple[Any, ...]]
@@ -189,3 +189,14 @@ async def test_plot_is_embedded_in_the_page(resources: Resources, demo: Demo) ->
     png = base64.b64decode(data.removesuffix(")"))
     assert Image.open(io.BytesIO(png)).size[0] >= 720
     assert len(png) < 100_000
+
+
+async def test_periods_of_which_no_more_is_known_than_of_shorter_ones_are_one_column(
+    resources: Resources, demo: Demo
+) -> None:
+    write(demo, [{"minute": END - MINUTE, "served": True, "seconds": [0.01], "errors": 0, "reads": [9, 0, 1, 0]}])
+    young = overview(await assessed(resources)).splitlines()[0]
+    assert young == "| objective | budget left | 1 minute of 30 days | trend |"
+    write(demo, random_minutes(1, 3.0)[6:])
+    grown = overview(await assessed(resources)).splitlines()[0]
+    assert grown == "| objective | budget left | 1 day | 3 days of 30 days | trend |"

@@ -22,7 +22,7 @@ def test_slow_query_is_one_cut_and_redacted_line() -> None:
     text = "SELECT *\n  FROM shops WHERE email = 'jo@example.com'" + " OR true" * 100
     section = storage.slow_queries([SlowQuery(text, 1000, 2_500.0, 2.5, 40.0)])
     row = section.rows[0]
-    assert row[:-1] == ("2.5", "1,000", "2.5", "40")
+    assert row[:-1] == ("2.5", "1,000", "2.5 (40)")
     assert row[-1].startswith("SELECT * FROM shops")
     assert len(row[-1]) <= MAX_CHARACTERS
     assert row[-1].endswith((" OR …", " true …"))

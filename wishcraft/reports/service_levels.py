@@ -5,6 +5,7 @@ The rules (objectives, error budgets, trends) are in `domain.service_levels`.
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import pairwise
 from math import floor
 from typing import Final
 
@@ -92,15 +93,22 @@ def verdict(assessments: Sequence[Assessment]) -> str:
 
 
 def overview(assessments: Sequence[Assessment]) -> str:
-    """A Markdown table with a line for each objective: its budget, its value in each period, and its trend."""
+    """A Markdown table with a line for each objective: its budget, its value in each period, and its trend.
+
+    While no more is known of a period than of a shorter one, it would only say the same again: the shorter is left out.
+    """
+    found = {(each.level, each.period): each for each in assessments}
+    columns = {period: [format_result(found[level, period]) for level in Level] for period in LENGTHS}
+    content = {period: (found[Level.UPTIME, period].known, columns[period]) for period in LENGTHS}
+    said = {shorter for shorter, longer in pairwise(LENGTHS) if content[shorter] == content[longer]}
+    shown = [period for period in LENGTHS if period not in said]
     lines = []
-    for level in Level:
-        by_period = {each.period: each for each in assessments if each.level is level}
-        month = by_period[Period.MONTH]
-        results = [format_result(by_period[period]) for period in LENGTHS]
+    for place, level in enumerate(Level):
+        month = found[level, Period.MONTH]
+        results = [columns[period][place] for period in shown]
         lines.append([f"{level} {month.objective.target}", format_budget(month), *results, format_trend(month)])
-    known = [format_known(each) for each in assessments if each.level is Level.UPTIME]
-    return table(["objective", "budget left", *known, "trend"], lines)
+    header = [format_known(found[Level.UPTIME, period]) for period in shown]
+    return table(["objective", "budget left", *header, "trend"], lines)
 
 
 def rows(assessments: Sequence[Assessment]) -> list[Row]:

@@ -67,12 +67,12 @@ def failures(runs: Iterable[Run], zone: tzinfo = UTC) -> Section:
     bad = sorted((run for run in runs if run.outcome in BAD), key=lambda run: run.ended, reverse=True)
     if not bad:
         return Section("Failed runs", "None.")
-    rows = [(link(run.name, run.url), run.job, times.minute(run.ended, zone), run.outcome, _reason(run)) for run in bad]
+    rows = [(link(_name(run), run.url), times.minute(run.ended, zone), run.outcome, _reason(run)) for run in bad]
     text = (
         "Open the run: its summary says what failed and what to do. "
         "The next run of the job also does what this one left undone."
     )
-    header = ("run", "job", "ended", "how", "why")
+    header = ("run", "ended", "how", "why")
     return Section("Failed runs", text, header, rows, pluralize(len(bad), "failed run"))
 
 
@@ -115,6 +115,11 @@ def _median(runs: Sequence[Run]) -> str:
 
 def _longest(runs: Sequence[Run]) -> str:
     return format_duration(max(run.seconds for run in runs)) if runs else NO_DATA
+
+
+def _name(run: Run) -> str:
+    """The name of the run, which begins with its job; one that never started has a name that Prefect made up."""
+    return run.name if run.name.startswith(run.job) else f"{run.job} · {run.name}"
 
 
 def _reason(run: Run) -> str:

@@ -32,17 +32,16 @@ def slow_queries(queries: Sequence[SlowQuery] | None) -> Section:
         (
             f"{each.total_ms / 1000:,.1f}",
             f"{each.calls:,}",
-            f"{each.mean_ms:,.1f}",
-            f"{each.max_ms:,.0f}",
+            f"{each.mean_ms:,.1f} ({each.max_ms:,.0f})",
             redacted_line(each.text),
         )
         for each in queries
-    ]
+    ]  # as narrow as a phone
     text = (
         "The queries with the greatest total time since the statistics were reset. Run `EXPLAIN (ANALYZE, BUFFERS)` on "
         "a new one with a long mean time: it may lack an index."
     )
-    return Section("Slowest queries", text, ("seconds in all", "calls", "mean ms", "longest ms", "query"), rows)
+    return Section("Slowest queries", text, ("total s", "calls", "mean ms (max)", "query"), rows)
 
 
 def table_rows(tables: Sequence[TableUse]) -> list[Row]:

@@ -73,5 +73,5 @@ audit: .venv/.installed ## Look up known vulnerabilities of the locked dependenc
 	@$(BIN)/python -m deployments.vulnerabilities
 
 .PHONY: bench
-bench: .venv/.installed ## Compare serving, jobs and reports with common alternatives; prints tables (about fifteen minutes)
+bench: .venv/.installed ## Compare serving, jobs and reports with common alternatives; prints tables (about half an hour)
 	@$(BIN)/python -m benchmarks

@@ -98,6 +98,13 @@ async def test_lasting_throttling_raises_shopify_throttled(world: World) -> None
     assert MAX_WAIT_SECONDS - 8 < sum(world.clock.slept) <= MAX_WAIT_SECONDS
 
 
+async def test_query_that_is_throttled_again_and_again_backs_off(world: World) -> None:
+    world.shop.faults.set(Fault(FaultKind.THROTTLE))
+    with pytest.raises(ShopifyThrottled):
+        await read_variants(world.client, SHOP, world.ids(10))
+    assert world.shop.counters.throttled < 20
+
+
 async def test_unexplained_throttling_backs_off_exponentially(world: World) -> None:
     throttled = {
         "errors": [{"message": "Throttled", "extensions": {"code": "THROTTLED"}}],

@@ -191,7 +191,7 @@ class ShopifyClient:
             _log.warning(
                 "%s: Shopify put off a query of %.0f points; %s", shop, self._costs.get(shape, 0), bucket.status
             )
-            demanded = response.retry_after or self._unexplained_pause(bucket, shape, refusals)
+            demanded = response.retry_after or self._further_pause(bucket, shape, refusals)
             refusals += 1
 
     async def _wait(self, shop: str, seconds: float, left: float) -> float:
@@ -210,11 +210,14 @@ class ShopifyClient:
         if response.status is not None:
             bucket.update(response.status, self.retry.clock.monotonic())
 
-    def _unexplained_pause(self, bucket: Bucket, shape: tuple[str, tuple[int, ...]], refusals: int) -> float:
-        """Seconds to wait when Shopify throttles although its own figures would admit the query."""
+    def _further_pause(self, bucket: Bucket, shape: tuple[str, tuple[int, ...]], refusals: int) -> float:
+        """Seconds to wait, if these are more than for the missing points: others may take what is restored meanwhile.
+
+        That is so after a second refusal, and if Shopify's own figures would admit the query.
+        """
         status = bucket.status
         explained = status is not None and self._costs.get(shape, 0.0) > status.currently_available
-        return 0.0 if explained else self.retry.jitter(0.0, backoff_cap(refusals))
+        return 0.0 if explained and not refusals else self.retry.jitter(0.0, backoff_cap(refusals))
 
     async def _post(self, shop: str, token: OfflineToken, body: bytes) -> ShopifyResponse:
         url = f"{self._origin.format(shop=shop)}/admin/api/{self._api_version}/graphql.json"

@@ -70,7 +70,7 @@ def services(workspace: Workspace, environment: Mapping[str, str], ports: Ports)
     mail = MailServer(f"smtp://127.0.0.1:{ports.smtp}", environment["MAIL_FROM"], environment["OPS_EMAIL"])
     alertmanager_address = f"127.0.0.1:{ports.monitoring.alertmanager}"
     scrape = Scrape([f"127.0.0.1:{ports.api}"], alertmanager_address, _write_token(folder, environment), _INTERVAL)
-    write_configuration(folder, scrape, mail, environment["RUNBOOK_URL"])
+    write_configuration(folder, scrape, mail, environment["RUNBOOK_URL"], has_prefect_alerts=True)
     return [
         ("Alertmanager ready", alertmanager(folder, environment, ports.monitoring.alertmanager)),
         ("Prometheus ready", prometheus(folder, environment, ports.monitoring.prometheus)),

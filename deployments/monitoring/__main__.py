@@ -1,7 +1,8 @@
 """`python -m deployments.monitoring FOLDER`: write the configuration of Prometheus and Alertmanager.
 
-Reads MAIL_URL, MAIL_FROM, OPS_EMAIL and RUNBOOK_URL from the environment or /run/secrets. Alertmanager sends mail to
-OPS_EMAIL; Prometheus reads METRICS_TOKEN from its file.
+Reads MAIL_URL, MAIL_FROM, OPS_EMAIL, RUNBOOK_URL and ALERT_WEBHOOK_URL from the environment or /run/secrets.
+Alertmanager sends mail to OPS_EMAIL, about failed jobs only if ALERT_WEBHOOK_URL is not set, which Prefect's alerts go
+to; Prometheus reads METRICS_TOKEN from its file.
 """
 
 import argparse
@@ -24,6 +25,7 @@ class MonitoringSettings(BaseSettings):
     mail_url: SecretStr | None = None
     mail_from: str | None = None
     ops_email: str | None = None
+    alert_webhook_url: SecretStr | None = None
     runbook_url: str = Settings.model_fields["runbook_url"].default
 
     def mail_server(self) -> MailServer:
@@ -47,7 +49,13 @@ def main() -> int:
     settings = MonitoringSettings()
     scrape = Scrape(arguments.api or ["api:8000"], arguments.alertmanager, SECRETS / "metrics_token")
     try:
-        write_configuration(arguments.folder, scrape, settings.mail_server(), settings.runbook_url)
+        write_configuration(
+            arguments.folder,
+            scrape,
+            settings.mail_server(),
+            settings.runbook_url,
+            has_prefect_alerts=settings.alert_webhook_url is not None,
+        )
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 1

@@ -72,8 +72,12 @@ class Scrape:
     interval: str = "15s"
 
 
-def write_configuration(folder: Path, scrape: Scrape, mail: MailServer, runbook_url: str) -> None:
+def write_configuration(
+    folder: Path, scrape: Scrape, mail: MailServer, runbook_url: str, *, has_prefect_alerts: bool = False
+) -> None:
     """Write `prometheus.yaml`, `alerts.yaml` and `alertmanager.yaml`, readable only by their owner.
+
+    `has_prefect_alerts` as in `alertmanager_configuration`.
 
     Raises:
         ConfigurationError: As `MailServer.options`.
@@ -81,7 +85,7 @@ def write_configuration(folder: Path, scrape: Scrape, mail: MailServer, runbook_
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     configurations = {
         "prometheus.yaml": prometheus_configuration(scrape),
-        "alertmanager.yaml": alertmanager_configuration(mail, runbook_url),
+        "alertmanager.yaml": alertmanager_configuration(mail, runbook_url, has_prefect_alerts=has_prefect_alerts),
     }
     for name, content in configurations.items():
         (folder / name).unlink(missing_ok=True)
@@ -104,8 +108,10 @@ def prometheus_configuration(scrape: Scrape) -> dict[str, Any]:
     return found
 
 
-def alertmanager_configuration(mail: MailServer, runbook_url: str) -> dict[str, Any]:
+def alertmanager_configuration(mail: MailServer, runbook_url: str, *, has_prefect_alerts: bool) -> dict[str, Any]:
     """The configuration of Alertmanager, whose mails link to the runbooks at `runbook_url`.
+
+    With `has_prefect_alerts` it sends no mail about failed and crashed jobs: Prefect's alert comes first, with more.
 
     Raises:
         ConfigurationError: As `MailServer.options`.
@@ -114,8 +120,11 @@ def alertmanager_configuration(mail: MailServer, runbook_url: str) -> dict[str, 
     # Nothing that ends the template's string or refers to a group of its expression.
     url = quote(runbook_url.rstrip("/"), safe=":/?&=#@%+~,;")
     for receiver in found["receivers"]:
-        for email in receiver["email_configs"]:
+        for email in receiver.get("email_configs", ()):
             email |= {"to": mail.recipient, "text": email["text"].replace("RUNBOOK_URL", url)}
+    if has_prefect_alerts:
+        [of_jobs] = [each for each in found["route"]["routes"] if each["receiver"] == "ops-once"]
+        of_jobs["receiver"] = "none"
     return {"global": mail.options()} | found
 
 

@@ -270,6 +270,20 @@ def test_promtool_accepts_the_rules_and_the_configuration(tmp_path: Path) -> Non
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.usefixtures("programs")
+@pytest.mark.parametrize(("has_prefect_alerts", "receiver"), [(False, "ops-once"), (True, "none")])
+@pytest.mark.parametrize("alert", ["JobFailed", "JobCrashed"])
+def test_failed_job_is_mailed_once(tmp_path: Path, alert: str, receiver: str, *, has_prefect_alerts: bool) -> None:
+    mail = MailServer("smtp://mail.example", "a@b.example", "ops@b.example")
+    scrape = Scrape(["api:8000"], "alertmanager:9093", None)
+    write_configuration(tmp_path, scrape, mail, RUNBOOKS, has_prefect_alerts=has_prefect_alerts)
+    command = ["amtool", "config", "routes", "test", f"--config.file={tmp_path / 'alertmanager.yaml'}"]
+    done = subprocess.run(  # noqa: S603  ours
+        [*command, f"alertname={alert}", "severity=ticket"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [receiver]
+
+
 @pytest.mark.parametrize(
     ("url", "expected"),
     [

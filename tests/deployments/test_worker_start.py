@@ -1,10 +1,13 @@
 """A worker waits for Prefect's pool."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from logging.handlers import QueueHandler
 from queue import SimpleQueue
+from uuid import UUID
 
 import pytest
 from prefect import get_client
@@ -13,6 +16,8 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments import worker
 from deployments.sandbox.processes import free_port
+from tests.support.connections import listening
+from tests.support.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 POOL = "not-yet"
@@ -54,3 +59,23 @@ async def test_worker_that_waits_logs_an_outage_of_prefect_once(
     await asyncio.wait({waiting})
     assert waiting.cancelled()
     assert logged.empty()
+
+
+@pytest.mark.parametrize("refusal", [b"502 Bad Gateway\r\n", b"503 Service Unavailable\r\nRetry-After: 3600\r\n"])
+async def test_worker_asks_again_soon_whatever_a_proxy_answers_while_prefect_starts(
+    monkeypatch: pytest.MonkeyPatch, refusal: bytes
+) -> None:
+    monkeypatch.setattr(worker, "_REQUEST_SECONDS", 0.1)
+    pool = json.dumps({"name": POOL, "type": "process", "default_queue_id": str(UUID(int=1))}).encode()
+    answers = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(pool), pool)]
+    answers += [b"HTTP/1.1 %bContent-Length: 0\r\n\r\n" % refusal] * 8
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(answers.pop())
+
+    async with listening(answer) as port:
+        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+            await asyncio.wait_for(worker.wait_for_pool(INTERVAL), PATIENCE_SECONDS)
+    assert not answers

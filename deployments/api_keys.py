@@ -8,12 +8,12 @@ import asyncio
 import getpass
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 
 from wishcraft.domain import times
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.networks import parse_networks
-from wishcraft.errors import RequestRefused, UnknownShop
+from wishcraft.errors import ConfigurationError, RequestRefused, UnknownShop
 from wishcraft.services.shops.api_keys import GRACE, Issued, create_key, list_keys, revoke_key, rotate_key
 from wishcraft.settings import DatabaseSettings, time_zone
 from wishcraft.store import shops
@@ -24,7 +24,12 @@ from wishcraft.store.engine import Database
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
-    asyncio.run(_run(_parser().parse_args(arguments)))
+    parsed = _parser().parse_args(arguments)
+    try:
+        zone = time_zone()  # first: a key that was made and cannot be printed would be lost
+    except ConfigurationError as error:
+        sys.exit(str(error))
+    asyncio.run(_run(parsed, zone))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,46 +71,46 @@ def number_of_days(text: str) -> int:
     return days
 
 
-async def _run(args: argparse.Namespace) -> None:
+async def _run(args: argparse.Namespace, zone: tzinfo) -> None:
     db = Database(DatabaseSettings().database_url, pool_size=1)
     try:
         async with db.autocommit() as session:
             [shop] = await shops.find_active(session, [args.shop])
-        await _execute(args, db, Actor(shop.id, f"command line: {getpass.getuser()}"))
+        await _execute(args, db, Actor(shop.id, f"command line: {getpass.getuser()}"), zone)
     except (RequestRefused, UnknownShop) as error:
         sys.exit(str(error))
     finally:
         await db.close()
 
 
-async def _execute(args: argparse.Namespace, db: Database, actor: Actor) -> None:
+async def _execute(args: argparse.Namespace, db: Database, actor: Actor, zone: tzinfo) -> None:
     if args.command == "create":
         scopes = args.scope or [Scope.READ]
-        _print_key(await create_key(db, actor, args.name, scopes, ip_allow_list=args.allow, days=args.days))
+        _print_key(await create_key(db, actor, args.name, scopes, ip_allow_list=args.allow, days=args.days), zone)
     elif args.command == "rotate":
-        _print_key(await rotate_key(db, actor, args.prefix, timedelta(hours=args.grace_hours)))
+        _print_key(await rotate_key(db, actor, args.prefix, timedelta(hours=args.grace_hours)), zone)
         print(f"{args.prefix} expires in {args.grace_hours} hours.", file=sys.stderr)
     elif args.command == "revoke":
         await revoke_key(db, actor, args.prefix)
         print("Revoked. Every process refuses the key within 30 s.")
     else:
         for key in await list_keys(db, actor.shop_id):
-            print(_line(key))
+            print(_line(key, zone))
 
 
-def _print_key(issued: Issued) -> None:
-    print(_line(issued.facts), file=sys.stderr)
+def _print_key(issued: Issued, zone: tzinfo) -> None:
+    print(_line(issued.facts, zone), file=sys.stderr)
     print(issued.key)
 
 
-def _line(key: KeyFacts) -> str:
-    state = f"revoked {_day(key.revoked_at)}" if key.revoked_at else f"expires {_day(key.expires_at)}"
+def _line(key: KeyFacts, zone: tzinfo) -> str:
+    def show(moment: datetime | None) -> str:
+        return times.minute(moment, zone) if moment else "never"
+
+    state = f"revoked {show(key.revoked_at)}" if key.revoked_at else f"expires {show(key.expires_at)}"
     networks = ", ".join(key.ip_allow_list) or "anywhere"
-    return f"{key.prefix}  {key.name}: {', '.join(key.scopes)}; from {networks}; {state}; used {_day(key.last_used_at)}"
-
-
-def _day(moment: datetime | None) -> str:
-    return times.minute(moment, time_zone()) if moment else "never"
+    used = f"used {show(key.last_used_at)}"
+    return f"{key.prefix}  {key.name}: {', '.join(key.scopes)}; from {networks}; {state}; {used}"
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ JOB_TEMPLATE: Final = {
 }
 """The pool's template: a run may set no command, environment variable or folder of its process."""
 SERVER_SECONDS: Final = 180.0
+_REQUEST_SECONDS: Final = 5.0
 _COMPARED: Final = (
     *("version", "entrypoint", "description", "tags", "parameters", "parameter_openapi_schema", "concurrency_options"),
     *("enforce_parameter_schema", "work_pool_name", "work_queue_name", "job_variables"),
@@ -58,12 +59,20 @@ async def prepare() -> None:
 
 async def _wait_for_server(client: PrefectClient) -> None:
     deadline = time.monotonic() + SERVER_SECONDS
-    while (error := await client.api_healthcheck()) is not None:
+    while (error := await _check_server(client)) is not None:
         if time.monotonic() > deadline:
             raise TimeoutError(
                 f"Prefect at {client.api_url} did not answer within {SERVER_SECONDS:.0f} s. Check PREFECT_API_URL."
             ) from error
         await asyncio.sleep(0.2)
+
+
+async def _check_server(client: PrefectClient) -> Exception | None:
+    try:
+        async with asyncio.timeout(_REQUEST_SECONDS):  # the client may wait longer for its own next try
+            return await client.api_healthcheck()
+    except TimeoutError as error:
+        return error
 
 
 async def _prepare_queue(client: PrefectClient, name: str, priority: int) -> None:

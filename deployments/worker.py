@@ -67,7 +67,8 @@ def is_outage(error: BaseException) -> bool:
     """Whether Prefect, or a proxy before it, does not answer as it should; not so a wrong password or pool."""
     if isinstance(error, httpx.HTTPStatusError):
         return error.response.is_server_error or error.response.status_code == _TOO_MANY_REQUESTS
-    return isinstance(error, (httpx.RequestError, ValueError))  # the latter: an answer that is not Prefect's JSON
+    # A ValueError is an answer that is not Prefect's JSON.
+    return isinstance(error, (httpx.RequestError, TimeoutError, ValueError))
 
 
 @contextmanager
@@ -257,7 +258,8 @@ async def wait_for_pool(interval: float) -> None:
     async with get_client() as client:
         while True:
             try:
-                await client.read_work_pool(POOL)
+                async with asyncio.timeout(_REQUEST_SECONDS):  # the client may wait longer for its own next try
+                    await client.read_work_pool(POOL)
                 return outage.end()
             except ObjectNotFound:
                 outage.end()

@@ -6,7 +6,9 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+import yaml
 
+from wishcraft import errors
 from wishcraft.errors import MailUnavailable, in_words
 
 ROOT = Path(__file__).parents[1]
@@ -39,3 +41,12 @@ def test_no_message_has_the_class_of_an_error() -> None:
         if re.search(r"type\((error|original)\)\.__name__|\{error!r\}", path.read_text())
     }
     assert found - cache_and_worker <= {"wishcraft/errors.py", "wishcraft/services/webhooks/inbox.py"}  # debug
+
+
+def test_no_page_for_operators_names_an_error_by_its_class() -> None:
+    classes = {name for name, each in vars(errors).items() if isinstance(each, type) and issubclass(each, Exception)}
+    groups = yaml.safe_load((ROOT / "deployments/monitoring/alerts.yaml").read_text())["groups"]
+    alerts = {rule.get("alert") for group in groups for rule in group["rules"]}
+    pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs/runbooks").glob("*.md")]
+    named = {(page.name, name) for page in pages for name in re.findall(r"`(\w+)`", page.read_text())}
+    assert not {(page, name) for page, name in named if name in classes - alerts}

@@ -101,10 +101,10 @@ async def _has_found_api(url: str) -> bool:
     try:
         async with httpx.AsyncClient(trust_env=False) as client:
             groups = (await client.get(f"{url}/api/v1/rules")).raise_for_status().json()["data"]["groups"]
-    except httpx.HTTPError:
+    except (httpx.HTTPError, ValueError):  # the latter: an answer that is no JSON
         return False
-    [rule] = [each for group in groups for each in group["rules"] if each["name"] == "ApiDown"]
-    return rule["state"] == "inactive" and not rule["lastEvaluation"].startswith(_NEVER)
+    rules = [each for group in groups for each in group["rules"] if each["name"] == "ApiDown"]
+    return any(rule["state"] == "inactive" and not rule["lastEvaluation"].startswith(_NEVER) for rule in rules)
 
 
 def alertmanager(folder: Path, environment: Mapping[str, str], port: int) -> Service:

@@ -4,6 +4,7 @@ It is independent of the particular services: each `Service` has its command, re
 """
 
 import asyncio
+import math
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -105,7 +106,7 @@ class Supervisor:
         self._services.append((service, child))
         await child.start()
         self._watchers.append(asyncio.create_task(self._watch(service, child)))
-        if not await wait_until(service.ready):
+        if not await wait_until(service.ready, READY_SECONDS):
             raise self._start_failed(child, f"is not ready after {READY_SECONDS:.0f} s")
 
     async def run_once(self, program: Program) -> None:
@@ -160,10 +161,10 @@ class Supervisor:
         await service.on_exit()
         await asyncio.sleep(delay)
         await child.start()
-        ready = asyncio.create_task(wait_until(service.ready))
+        ready = asyncio.create_task(wait_until(service.ready, math.inf))
         ended = asyncio.create_task(child.ended())
         await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
-        if not ready.done() or not ready.result():
+        if not ready.done():
             ready.cancel()
             return  # `_watch` tries again after its exit
         ended.cancel()
@@ -175,9 +176,9 @@ class Supervisor:
         self._on_change(not self._down)
 
 
-async def wait_until(condition: Callable[[], Awaitable[bool]]) -> bool:
-    """Poll the condition until it holds; False if it does not within READY_SECONDS."""
-    deadline = time.monotonic() + READY_SECONDS
+async def wait_until(condition: Callable[[], Awaitable[bool]], seconds: float) -> bool:
+    """Poll the condition until it holds; False if it does not within so many seconds."""
+    deadline = time.monotonic() + seconds
     while not await condition():
         if time.monotonic() > deadline:
             return False

@@ -188,6 +188,17 @@ async def test_entry_of_an_earlier_era_counts_as_missing(cache: RegistryCache, r
     assert (result.state, (await get_entry(cache)).body) == (CacheState.MISS, b"version 1")
 
 
+async def test_entry_with_an_access_level_of_a_later_release_counts_as_missing(
+    cache: RegistryCache, redis: Redis
+) -> None:
+    await cache.read(SHOP, "smith", Database().load)
+    packed = entries.pack(await get_entry(cache))
+    level = entries.HEADER_SIZE - 9  # eight bytes of the owner follow
+    await redis.set(keys.entry_key(SHOP, "smith"), packed[:level] + b"\xff" + packed[level + 1 :], ex=60)
+    result = await cache.read(SHOP, "smith", Database().load)
+    assert (result.state, (await get_entry(cache)).body) == (CacheState.MISS, b"version 1")
+
+
 async def test_miss_that_was_seen_takes_two_commands(cache: RegistryCache, redis: Redis) -> None:
     await cache.read(SHOP, "jones", Database().load)  # Redis knows the scripts from here on
     before = await count_commands(redis)

@@ -1,22 +1,28 @@
-"""A worker waits for Prefect's pool."""
+"""A worker waits for Prefect's pool, and the set-up for Prefect."""
 
 import asyncio
+import json
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from logging.handlers import QueueHandler
 from queue import SimpleQueue
+from uuid import UUID
 
 import pytest
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from deployments import worker
+from deployments import prefect_setup, worker
 from deployments.sandbox.processes import free_port
+from tests.support.connections import listening
+from tests.support.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 POOL = "not-yet"
 INTERVAL = 0.01
+REFUSALS = (b"502 Bad Gateway\r\n", b"503 Service Unavailable\r\nRetry-After: 3600\r\n")
 
 
 @pytest.fixture
@@ -54,3 +60,41 @@ async def test_worker_that_waits_logs_an_outage_of_prefect_once(
     await asyncio.wait({waiting})
     assert waiting.cancelled()
     assert logged.empty()
+
+
+@asynccontextmanager
+async def starting_prefect(refusal: bytes, answer: dict[str, str]) -> AsyncIterator[list[bytes]]:
+    """Let PREFECT_API_URL name a proxy that refuses some requests, then has Prefect's answer; its answers to come."""
+    body = json.dumps(answer).encode()
+    answers = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)]
+    answers += [b"HTTP/1.1 %bContent-Length: 0\r\n\r\n" % refusal] * 8
+
+    async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                writer.write(answers.pop())
+
+    async with listening(converse) as port:
+        with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{port}/api"}):
+            yield answers
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+async def test_worker_asks_again_soon_whatever_a_proxy_answers_while_prefect_starts(
+    monkeypatch: pytest.MonkeyPatch, refusal: bytes
+) -> None:
+    monkeypatch.setattr(worker, "_REQUEST_SECONDS", 0.1)
+    pool = {"name": POOL, "type": "process", "default_queue_id": str(UUID(int=1))}
+    async with starting_prefect(refusal, pool) as answers:
+        await asyncio.wait_for(worker.wait_for_pool(INTERVAL), PATIENCE_SECONDS)
+    assert not answers
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+async def test_set_up_asks_again_soon_whatever_a_proxy_answers_while_prefect_starts(
+    monkeypatch: pytest.MonkeyPatch, refusal: bytes
+) -> None:
+    monkeypatch.setattr(prefect_setup, "_REQUEST_SECONDS", 0.1)
+    async with starting_prefect(refusal, {}) as answers, get_client() as client:
+        await asyncio.wait_for(prefect_setup._wait_for_server(client), PATIENCE_SECONDS)
+    assert not answers

@@ -78,3 +78,19 @@ def test_invalid_command_fails_with_a_message(
         main(arguments)
     assert ended.value.code  # what is not a number is printed, and the status is 1
     assert message in f"{ended.value.code}\n{capsys.readouterr().err}"
+
+
+@pytest.mark.parametrize("arguments", [["create", SHOP, "x", "--days", "90"], ["rotate", SHOP, "0" * 12]])
+def test_no_key_is_made_that_could_not_be_printed(
+    settings: Settings, demo: Demo, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    demo.execute(
+        """INSERT INTO api_keys (shop_id, name, prefix, key_hash, scopes)
+        SELECT id, 'x', '000000000000', '\\x00', '{read}' FROM shops WHERE domain = %s""",
+        [SHOP],
+    )
+    monkeypatch.setenv("DATABASE_URL", settings.database_url)
+    monkeypatch.setenv("TZ", "Nowhere/Invalid")
+    with pytest.raises(SystemExit, match=r"TZ: .*must be the name of a time zone"):
+        main(arguments)
+    assert demo.execute("SELECT count(*), count(expires_at) FROM api_keys").fetchone() == (1, 0)

@@ -1,5 +1,7 @@
 """What `make up MONITORING=1` starts, and what it says if it cannot."""
 
+import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from deployments.local import monitoring
 from deployments.local.services import MonitoringPorts, Ports
 from deployments.local.workspace import Workspace
+from tests.support.connections import listening
 from wishcraft.errors import ConfigurationError
 
 
@@ -73,3 +76,29 @@ def test_servers_listen_on_loopback_and_keep_their_data_in_the_workspace(
     file = tmp_path / "monitoring/metrics_token"
     assert file.exists() is bool(token)
     assert not token or (file.read_text(), file.stat().st_mode & 0o777) == (token, 0o600)
+
+
+@pytest.mark.parametrize(
+    ("rules", "is_ready"),
+    [
+        ([("ApiDown", "inactive", "2026-03-14T10:00:07Z")], True),
+        ([("ApiDown", "pending", "2026-03-14T10:00:07Z")], False),
+        ([("ApiDown", "inactive", "0001-01-01T00:00:00Z")], False),
+        ([("JobStale", "inactive", "2026-03-14T10:00:07Z")], False),
+        ([], False),
+        (None, False),
+    ],
+)
+async def test_prometheus_is_ready_once_it_has_found_the_api(
+    installed: Path, tmp_path: Path, rules: list[tuple[str, str, str]] | None, is_ready: bool
+) -> None:
+    install(installed, "prometheus")
+    shown = [dict(zip(("name", "state", "lastEvaluation"), rule, strict=True)) for rule in rules or ()]
+    body = b"<p>" if rules is None else json.dumps({"data": {"groups": [{"rules": shown}]}}).encode()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    async with listening(answer) as port:
+        assert await monitoring.prometheus(tmp_path, {}, port).ready() is is_ready

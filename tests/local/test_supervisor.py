@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ from deployments.local.children import Child
 from deployments.local.supervisor import Service, StartFailed, StopRequested, Supervisor, wait_until
 from deployments.local.terminal import Terminal
 from deployments.sandbox.processes import Program
+from tests.support.waiting import PATIENCE_SECONDS
 
 SLEEPER = "import time; time.sleep(60)"
 DYING = "print('no such table', flush=True); raise SystemExit(3)"
@@ -60,7 +62,7 @@ def becomes_true(condition: Callable[[], bool]) -> Awaitable[bool]:
     async def holds() -> bool:
         return condition()
 
-    return wait_until(holds)
+    return wait_until(holds, PATIENCE_SECONDS)
 
 
 async def test_service_that_dies_is_restarted(stage: Stage) -> None:
@@ -71,6 +73,26 @@ async def test_service_that_dies_is_restarted(stage: Stage) -> None:
     assert await becomes_true(lambda: stage.changes == [False, True])
     assert stage.pid() != first
     assert stage.ended == ["dummy"]
+
+
+async def test_service_that_is_ready_long_after_its_restart_is_up_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_ready, looks = True, 0
+
+    async def ready() -> bool:
+        nonlocal looks
+        looks += 1
+        return is_ready
+
+    await stage.supervisor.start(replace(stage.service("dummy"), ready=ready))
+    stage.supervisor.enable_restarts()
+    monkeypatch.setattr("deployments.local.supervisor.READY_SECONDS", 0)
+    is_ready, looks = False, 0
+    os.kill(stage.pid(), signal.SIGKILL)
+    assert await becomes_true(lambda: looks > 2)
+    is_ready = True
+    assert await becomes_true(lambda: stage.changes == [False, True])
 
 
 async def test_service_that_dies_during_the_start_fails_it_with_its_last_log_lines(stage: Stage) -> None:

@@ -62,11 +62,14 @@ def pack(entry: Entry) -> bytes:
 
 
 def unpack_header(raw: bytes) -> Header | None:
-    """The header at the start of `raw`, or None if the format is another, such as right after an upgrade: a miss."""
+    """The header at the start of `raw`, or None if another release wrote what this one cannot read: a miss."""
     if len(raw) < HEADER_SIZE or raw[0] != _FORMAT:
         return None
-    _, era, version, digest, soft_expiry_ms, access_level, owner = _LAYOUT.unpack_from(raw)
-    return Header(era, version, digest.hex(), soft_expiry_ms, _ACCESS_LEVELS[access_level], owner)
+    _, era, version, digest, soft_expiry_ms, number, owner = _LAYOUT.unpack_from(raw)
+    access_level = _ACCESS_LEVELS.get(number)
+    if access_level is None:
+        return None
+    return Header(era, version, digest.hex(), soft_expiry_ms, access_level, owner)
 
 
 def unpack(raw: bytes) -> Entry | None:

@@ -71,7 +71,7 @@ _INVITE: Final = text("""
 INSERT INTO invitations (shop_id, registry_id, recipient, message_id, answer)
 SELECT s.id, :registry_id, w.recipient, '<' || gen_random_uuid() || '@' || s.domain || '>',
     CASE WHEN w.recipient = :registrant AND :vouched THEN 'confirmed' END
-FROM unnest(CAST(:normalise_all AS text[])) AS w (recipient) JOIN shops s ON s.id = :shop_id
+FROM unnest(CAST(:recipients AS text[])) AS w (recipient) JOIN shops s ON s.id = :shop_id
 ON CONFLICT (registry_id, recipient) DO UPDATE SET
     removed_at = NULL,
     answer = coalesce(invitations.answer, excluded.answer),
@@ -145,7 +145,7 @@ def invite_first(
     """Invite the people whom a new registry names; `vouched` as in `invite`."""
     named = normalise_all([registrant, *(other["email"] for other in others)])
     return _INVITE_FIRST(
-        shop_id=shop_id, registry_id=registry_id, registrant=normalise(registrant), normalise_all=named, vouched=vouched
+        shop_id=shop_id, registry_id=registry_id, registrant=normalise(registrant), recipients=named, vouched=vouched
     )
 
 
@@ -182,7 +182,7 @@ async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouch
         "shop_id": shop_id,
         "registry_id": registry_id,
         "registrant": normalise(registrant),
-        "normalise_all": named,
+        "recipients": named,
         "vouched": vouched,
     }
     await session.execute(_INVITE, parameters)

@@ -69,7 +69,7 @@ What it misses of orders, products and stock is read from Shopify then; Shopify 
 MAX_ATTEMPTS: Final = 10
 """Failed tries after which a webhook is a dead letter: about a quarter of an hour by `retry_delay`."""
 PATIENCE: Final = timedelta(days=1)
-"""For how long after a webhook's receipt tries do not count if Shopify or the mail server gave no answer."""
+"""While a webhook is younger, tries that Shopify or the mail server does not answer do not count."""
 _FIRST_DELAY: Final = 2.0
 _LONGEST_WAIT: Final = 300.0
 

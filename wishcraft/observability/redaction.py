@@ -108,7 +108,7 @@ _PATTERNS: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], st
 
 
 def redact_text(text: str, known: Collection[str] = ()) -> str:
-    """Return the text with `known` values, labelled values and whatever looks like a secret replaced.
+    """Return the text with `known` values, labelled values and all that looks like a secret replaced.
 
     The result has at most `MAX_CHARACTERS` characters of the text, and ends with `[cut]` if it was longer.
     """

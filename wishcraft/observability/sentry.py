@@ -144,7 +144,7 @@ def open_trace(operation: str, name: str, rate: float) -> Iterator[Transaction]:
 
 
 def record_trace(operation: str, name: str, rate: float, seconds: float, caller: Caller) -> None:
-    """Send the trace of something that has taken so long and ends now, without its parts."""
+    """Send the trace of something that has taken `seconds` and ends now, without its parts."""
     with sentry_sdk.isolation_scope():
         set_user(caller)
         transaction = sentry_sdk.start_transaction(

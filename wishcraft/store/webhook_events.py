@@ -205,7 +205,7 @@ async def find_dead(session: AsyncSession, shop_domain: str | None, most: int) -
 
 
 async def find_decided(session: AsyncSession, ids: Sequence[int], reason: str) -> set[int]:
-    """Those of these webhooks that were dead letters for this reason before, so that a person has replayed them."""
+    """Those that a person has replayed after they were dead letters for this reason."""
     where = (WebhookEvent.id.in_(ids), WebhookEvent.failures.contains([{"reason": reason}]))
     return set(await session.scalars(select(WebhookEvent.id).where(*where)))
 

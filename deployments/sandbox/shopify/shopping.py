@@ -88,7 +88,7 @@ class Shopping:
         seed: int,
         rate: float,
     ) -> None:
-        """`is_installed` tells whether the shop with a domain has the app: others have no guests."""
+        """`is_installed` returns whether the shop with a domain has the app: others have no guests."""
         self.rate = rate
         self.recent: deque[GuestAction] = deque(maxlen=SHOWN)
         self._guests = [Guests(shop) for shop in shops.values()]

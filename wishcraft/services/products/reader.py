@@ -57,7 +57,7 @@ class VariantReader:
         """The facts of these distinct variants of the caller's shop, at most `MAX_DESCRIBED`.
 
         Shopify gets one query at most. If it fails or is refused, facts that are no longer fresh are used, if there are
-        any for all. With `any_image`, images count as fresh whatever their age.
+        any for all. With `any_image`, images of any age count as fresh.
 
         Raises:
             TooManyQueries: The caller has caused too many queries.

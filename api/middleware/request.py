@@ -82,7 +82,7 @@ class LimitedReceive:
 
     @property
     def too_large(self) -> str:
-        """What is wrong with a body over the limit."""
+        """The message about a body over the limit."""
         return f"The request body is larger than {self.limit // 1024} KiB."
 
 

@@ -21,7 +21,7 @@ MOST_OF_A_SHOP: Final = 1_000
 """Webhooks of a shop in a stream, those that consumers have taken included."""
 _ORDER: Final = (TopicPriority.HIGH, TopicPriority.LOW)
 _SHARE_OF_LOW: Final = 4
-"""One in so many of the entries that are taken at once may be of low priority, however many of high priority wait."""
+"""One in four of the entries that are taken at once may be of low priority, however many of high priority wait."""
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
 # If the stream is empty or lost, the set and the counts are stale: delete them.
@@ -72,7 +72,7 @@ class QueueEntry(NamedTuple):
 
 
 class Enqueued(NamedTuple):
-    """What became of entries."""
+    """The result of putting entries into the queue."""
 
     added: int
     """Number of those that were not in the queue before."""
@@ -87,7 +87,7 @@ class PendingEntry(NamedTuple):
     shop_domain: str
     priority: TopicPriority
     entry: bytes
-    """Its place in the stream."""
+    """Its id in the stream."""
 
 
 class WebhookQueue:
@@ -188,7 +188,7 @@ class WebhookQueue:
                     await self._grouped(priority, "XGROUP", "DELCONSUMER", stream, GROUP, facts[b"name"])
 
     async def count_consumers(self, idle_seconds: float) -> int:
-        """Number of consumers that have asked for webhooks within so many seconds.
+        """Number of consumers that have asked for webhooks within `idle_seconds`.
 
         Raises:
             CacheUnavailable: Redis does not answer.

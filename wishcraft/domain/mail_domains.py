@@ -50,7 +50,7 @@ class CheckedRecord(NamedTuple):
 
 
 class SpfTerms(NamedTuple):
-    """What of an SPF record costs lookups."""
+    """The terms of an SPF record that cost lookups."""
 
     lookups: int
     included: Sequence[str]

@@ -112,7 +112,7 @@ class Mentions(NamedTuple):
 
     numbers: frozenset[int]
     contacts: frozenset[bytes]
-    """As those of a person."""
+    """In the form of `Person.contacts`."""
     texts: tuple[str, ...]
 
     def are_of(self, person: Person, words: Collection[str] = ()) -> bool:

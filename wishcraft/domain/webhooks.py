@@ -100,7 +100,7 @@ def event_time(updated_at: datetime | None, triggered_at: datetime | None) -> Ev
 
 
 def retry_delay(attempts: int, jitter: Callable[[float, float], float]) -> timedelta:
-    """Delay after so many failed tries: doubled each time, and between half and all of it at random.
+    """Delay after `attempts` failed tries: doubled each time, and between half and all of it at random.
 
     Args:
         attempts: At least 1.

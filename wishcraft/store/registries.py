@@ -20,7 +20,7 @@ from wishcraft.store.schema.registries import CoRegistrant
 from wishcraft.store.statements import Call, Rows, Statement
 
 DAYS_OF_VIEWS: Final = 7
-"""Registries are ranked by their views of so many days, today included."""
+"""Registries are ranked by their views of this many days, today included."""
 
 WriteSession = NewType("WriteSession", AsyncSession)
 """A session within `registry_write`, which bumps versions and invalidates the cache before it commits."""

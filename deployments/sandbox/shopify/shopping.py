@@ -78,7 +78,7 @@ class Guests:
 
 
 class Shopping:
-    """Lets guests shop at a rate of so many actions per minute over all shops, the same for the same seed."""
+    """Lets guests shop at a rate of actions per minute over all shops, the same for the same seed."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Shopping:
         self._changed.set()
 
     def flood(self, actions: int) -> None:
-        """Let guests do so many things as fast as they can."""
+        """Let guests do `actions` things as fast as they can."""
         self._owed = min(MAX_FLOOD, self._owed + actions)
         self._changed.set()
 

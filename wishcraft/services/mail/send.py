@@ -48,7 +48,7 @@ SENDS_AT_ONCE: Final = 4
 MOST_FAILED: Final = 3 * SENDS_AT_ONCE
 """If this many mails of a shop are rejected and none is sent, the sender is at fault: the run sends no more of it."""
 BATCHES_BETWEEN_CHECKS: Final = 25
-"""After so many, a run looks again whether complaints pause its shop."""
+"""After this many, a run looks again whether complaints pause its shop."""
 _ACTOR: Final = "mail refusal"
 _REASONS: Final = {
     "refused": "why addresses were refused",

@@ -151,7 +151,7 @@ async def ask_shopify(resources: Resources, shop_id: int, variant_ids: Sequence[
         async with asyncio.timeout(SHOPIFY_SECONDS):
             described = await describe_variants(resources.shopify, shop.domain, variant_ids)
     except TimeoutError:
-        raise ShopifyUnavailable(f"{shop.domain}: Shopify did not answer in time") from None
+        raise ShopifyUnavailable(f"{shop.domain}: Shopify did not answer within {SHOPIFY_SECONDS:g} s") from None
     facts = {
         number: VariantFacts(each[0], asked_at, VariantImage(each[1], asked_at))
         if each

@@ -28,7 +28,7 @@ GATHER_SECONDS: Final = 0.1
 """How long webhooks gather while shops are under way, before more are taken: a transaction costs as much as 30."""
 SWEEP_SECONDS: Final = 5.0
 _REST: Final = 4
-"""While some shop has more webhooks than the queue takes, a sweep follows after so many times its duration."""
+"""While some shop has more webhooks than the queue takes, a sweep follows after this many times its duration."""
 CLAIM_IDLE: Final = timedelta(seconds=30)
 """What was taken longer ago was probably taken by a consumer that died. If it is alive, one of the two handles it."""
 FORGET_IDLE: Final = timedelta(hours=1)

@@ -83,7 +83,7 @@ class FastPath:
     """The decisions of the fast path, for all connections of a process."""
 
     def __init__(self, state: Any) -> None:
-        """Of an application with this state, whose `app_state` may come later."""
+        """`state` is the ASGI application's; its `app_state` is set later, at start-up."""
         self._state = state
         settings: Settings = state.settings
         self._trace_rate = settings.sentry_traces_sample_rate / HITS_PER_TRACE if settings.sentry_dsn else 0.0
@@ -157,7 +157,7 @@ class FastPath:
         return Response(status, b"%bratelimit: %b\r\n%b" % (head, read.limit, _SECURITY_LINE), body)
 
     def _identify(self, authenticator: Authenticator, query: Query, sender: Sender) -> Caller | Response | None:
-        """The caller, or a refusal, as far as it takes no I/O to see; None: only the route can tell."""
+        """The caller, or a refusal, as far as it takes no I/O to find; None: only the route can."""
         if sender.key is None:  # a key takes precedence over a signature
             return self._identify_signed(authenticator, query, sender)
         if not sender.is_key_possible:

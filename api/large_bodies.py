@@ -1,4 +1,4 @@
-"""Large bodies, of webhooks and of mail events, and places for them: the signature is checked only at their end."""
+"""Slots for the large bodies of webhooks and mail events: they limit memory, as a signature is checked at the end."""
 
 import asyncio
 from collections import Counter
@@ -20,22 +20,22 @@ MAX_PLACES: Final = 16
 """With 4 MiB for each body at most, 64 MiB."""
 PLACES_OF_A_SENDER: Final = 4
 SECONDS: Final = 2.0
-"""How long a body may keep its place. Shopify itself gives up after five seconds, the answer included."""
+"""How long a body may keep its slot. Shopify itself gives up after five seconds, the answer included."""
 
 
 class NoPlaceError(Exception):
-    """All places are taken, or all of this sender."""
+    """All slots are taken, or all of this sender."""
 
 
 class LargeBodies:
-    """The places of one process."""
+    """The slots of one process."""
 
     def __init__(self) -> None:
         self._taken = Counter[str]()
 
     @contextmanager
     def place(self, sender: str) -> Iterator[None]:
-        """Keep a place of the sender, an address or its network.
+        """Keep a slot of the sender, an address or its network.
 
         Raises:
             NoPlaceError: There is none.
@@ -47,16 +47,16 @@ class LargeBodies:
             yield
         finally:
             self._taken[sender] -= 1
-            self._taken += Counter()  # forgets senders without a place
+            self._taken += Counter()  # forgets senders without a slot
 
 
 async def read_body(request: Request, app_state: "AppState", count_refused: Callable[[str], None]) -> bytes:
-    """The body. Beyond `LARGEST_BODY` it needs a place of its sender, and must arrive soon.
+    """The body. Beyond `LARGEST_BODY` it needs a slot of its sender, and must arrive within `SECONDS`.
 
     Args:
         request: Its body is not read yet.
-        app_state: Has the places.
-        count_refused: Is called with `crowded` if there is no place, and with `slow` if the rest comes too slowly.
+        app_state: Has the slots.
+        count_refused: Is called with `crowded` if there is no slot, and with `slow` if the rest comes too slowly.
 
     Raises:
         ProblemError: One of these, or the client left.

@@ -117,7 +117,7 @@ KINDS: Final = {
 }  # fmt: skip
 """In the order of their statuses; of several with one status, the usual one comes first."""
 USUAL: Final = {kind.status: name for name, kind in reversed(KINDS.items())}
-"""The kind of an error of which only the status is known."""
+"""The kind of an error with a known status and nothing else."""
 
 
 def kinds_table() -> str:

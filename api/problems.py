@@ -100,7 +100,7 @@ def not_installed() -> ProblemError:
 
 
 def no_such_registry() -> ProblemError:
-    """404 of a registry."""
+    """404: the shop has no such registry, or the caller may not read it."""
     return not_found("The shop has no such registry.")
 
 
@@ -110,7 +110,7 @@ def forbidden(detail: str, kind: str = NotAllowed.kind) -> ProblemError:
 
 
 def too_many(detail: str, retry_after: int) -> ProblemError:
-    """429, with the seconds to wait."""
+    """429 with `Retry-After`, the seconds to wait."""
     return ProblemError("too-many-requests", detail, {"Retry-After": str(retry_after)})
 
 
@@ -176,7 +176,7 @@ def _problem(kind: str, detail: str, errors: list[InvalidField] | None) -> Probl
 def answer(
     kind: str, detail: str, headers: dict[str, str] | None = None, errors: Iterable[InvalidValue] = ()
 ) -> Response:
-    """A response with the problem."""
+    """A response with the problem as JSON (RFC 9457), under the status of its kind."""
     problem = _problem(kind, detail, [InvalidField(**each._asdict()) for each in errors] or None)
     return JSONResponse(problem.model_dump(exclude_none=True), problem.status, headers, _PROBLEM_JSON)
 

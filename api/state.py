@@ -39,7 +39,7 @@ from wishcraft.store.schema import ShopSettings
 
 _REVALIDATE_AGAIN_SECONDS: Final = 1.0
 _REFRESH_WAIT_SECONDS: Final = 5.0
-"""Half of a request's deadline: so long the answer to a change of settings waits for the registries to show it."""
+"""How long the answer to a change of settings waits for the registries to show it: half of a request's deadline."""
 _CHECK_REPLICA_SECONDS: Final = 1.0
 _REFRESH_AGAIN_SECONDS: Final = 1.0
 _MINUTE: Final = 60
@@ -71,7 +71,7 @@ class AppState:
         self.large_bodies = LargeBodies()
         self.sns = SnsVerifier(resources.http, settings.ses_topic_arns, settings.sns_origin)
         self.shop_settings = TTLCache(self._find_settings)
-        """For how pages look: a change shows after at most `CACHE_SECONDS`."""
+        """For the colour and the language of the registry page: a change shows after at most `CACHE_SECONDS`."""
         self.traffic_recorder = TrafficRecorder(resources)
         self.health_monitor = HealthMonitor(resources, settings)
         self.metrics = MetricsCollector(resources, self.health_monitor)
@@ -110,7 +110,7 @@ class AppState:
         self._start(self._revalidate(shop_id, slug))
 
     async def refresh_entries(self, shop_id: int) -> None:
-        """Start to replace the cache entries that new settings outdated, and wait for the end, but not for long."""
+        """Start to replace the cache entries that new settings outdated, and wait for it at most 5 s."""
         await asyncio.wait({self._start(self._refresh_entries(shop_id))}, timeout=_REFRESH_WAIT_SECONDS)
 
     async def _start_first_runs(self, installed: Installation) -> None:

@@ -52,7 +52,7 @@ class Orders:
         self._made = 0
 
     def make(self, count: int) -> list[str]:
-        """So many requests."""
+        """Make `count` requests."""
         return [self.make_one(self._items[self._made % len(self._items)]) for _ in range(count)]
 
     def make_one(self, item: Item) -> str:

@@ -21,7 +21,7 @@ ALERT_BLOCK: Final = "wishcraft-alerts"
 SILENCE_TIMEOUT: Final = timedelta(seconds=90)
 """A run without a sign of life for three heartbeats of `deployments.worker` is dead."""
 START_TIMEOUT: Final = timedelta(minutes=3)
-"""A run that a worker took, and that does not begin for so long, is dead. A start takes a second, but minutes on a
+"""A run that a worker took, and that has not begun after this time, is dead. A start takes a second, but minutes on a
 machine with 30 busy processes on two cores, where 90 s ended a run that was about to begin."""
 PICKUP_TIMEOUT: Final = timedelta(minutes=5)
 """If no worker takes any run for this long after one was late, none is alive; normal are seconds."""
@@ -253,7 +253,7 @@ def _absence_trigger(
 
     An event in both starts the time anew. `related` selects runs by a resource that their events name. Events with the
     same value of the label `for_each` count for each other. Without such a label, Prefect would start the time by
-    itself, and fire when no run is due for so long.
+    itself, and fire when no run is due in that time.
     """
     return EventTrigger(
         after=after,

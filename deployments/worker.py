@@ -179,7 +179,7 @@ class DrainingWorker(ProcessWorker):
         return WaitingRunLogger(logger.logger, logger.extra) if _waits(flow_run) else logger
 
     async def _submit_scheduled_flow_runs(self, flow_run_response: list[WorkerFlowRunResponse]) -> list[FlowRun]:
-        """Take the runs, but for those that wait for their turn and were told to ask again later."""
+        """Take the runs, but for those that wait for their turn and are to ask again later."""
         now = datetime.now(UTC)
         due = [
             each
@@ -238,7 +238,7 @@ class DrainingWorker(ProcessWorker):
             try:
                 async with asyncio.timeout(_REQUEST_SECONDS):
                     await act(await self.client.read_flow_run(run_id))
-            except Exception as error:  # noqa: BLE001  the other runs are asked and killed, whatever the error
+            except Exception as error:  # noqa: BLE001  the other runs are asked and killed after any error
                 self._logger.warning("Prefect did not accept the stop of run %s: %r", run_id, error)
 
     async def _ask_to_stop(self, run: FlowRun) -> None:

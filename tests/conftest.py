@@ -334,7 +334,7 @@ def demo_shops_data() -> DemoData:
 async def demo(
     settings: Settings, simulator: Simulator, redis: Redis, demo_data: DemoData
 ) -> AsyncIterator[Connection[tuple[Any, ...]]]:
-    """The demo shops with four registries each, a simulator in step with them, and a Redis that takes fills.
+    """The demo shops with four registries each, a simulator with the same variants, and a Redis that takes fills.
 
     Yields a connection in autocommit mode, for queries and manual changes.
     """

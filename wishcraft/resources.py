@@ -1,4 +1,7 @@
-"""Builds all clients, for the API and for jobs. Pools, timeouts and retries are set here and nowhere else."""
+"""Builds all clients, for the API and for jobs.
+
+The timeouts of HTTP clients are set here, other limits in the modules of the clients: CONTRIBUTING.md lists them.
+"""
 
 import asyncio
 import ssl

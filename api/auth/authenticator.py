@@ -57,7 +57,7 @@ class VerifiedQuery(NamedTuple):
     expires: float
     """On the monotonic clock: until then it needs no other look."""
     shop_id: int | None
-    """None if only a query to PostgreSQL can tell."""
+    """None if only PostgreSQL knows it."""
     caller: Caller | None
     """The customer; None for a guest, whose name is made of each request's address."""
 
@@ -133,7 +133,7 @@ class Authenticator:
         return self._validate_key(found, scope) if found else None
 
     async def by_signature(self, scope: Connection) -> Caller | None:
-        """The customer or guest whose query Shopify signed. `remember` keeps the result.
+        """The customer or guest whose query Shopify signed.
 
         Raises:
             UnknownShop: Shopify signed it for a shop that has not installed the app.

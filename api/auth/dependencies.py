@@ -198,10 +198,10 @@ LinkOriginDep = Annotated[Origin, Depends(get_link_origin)]
 
 
 async def find_senders(request: Request, app_state: AppStateDep, caller: Identified) -> list[str]:
-    """By what the sender of an access code is known.
+    """The identities under which the tries of an access code are counted.
 
-    A customer or guest: by the address, and by the signed query, which others may have seen and sent again with
-    addresses that they made up. Others: by their credentials.
+    Of a customer or guest: the address, and the signed query, which others may have seen and sent again with addresses
+    that they made up. Of others: their credentials.
     """
     if not caller.is_from_storefront:
         return [caller.name]

@@ -17,14 +17,14 @@ class OperationsPassword(SecurityBase):
     """Reads `user:password` from the header Authorization; None without HTTP Basic, or if it is malformed."""
 
     def __init__(self) -> None:
-        """The scheme, as OpenAPI has it."""
+        """The security scheme that OpenAPI documents: HTTP Basic."""
         self.scheme_name = "OperationsPassword"
         self.model = HTTPBase(
             scheme="basic", description="User and password of Prefect's UI, as PREFECT_API_AUTH_STRING has them."
         )
 
     async def __call__(self, request: Request) -> bytes | None:
-        """What the request sends."""
+        """The decoded `user:password` of the request; None without HTTP Basic, or if it is malformed."""
         scheme, _, value = request.headers.get("authorization", "").partition(" ")
         try:
             return a2b_base64(value.strip(), strict_mode=True) if scheme.lower() == "basic" else None
@@ -40,7 +40,7 @@ async def require_operations_password(
     if not expected or not expected.get_secret_value():
         raise not_found("PREFECT_API_AUTH_STRING is not set. Set it to open the files.")
     refusals = app_state.authenticator.may_try(request.scope)
-    # Hashed, so that the time to compare does not tell their lengths.
+    # Hashed, so that the time to compare does not depend on their lengths.
     digests = [sha256(each).digest() for each in (sent or b"", expected.get_secret_value().encode())]
     if refusals.allowed and hmac.compare_digest(*digests):
         return

@@ -82,7 +82,7 @@ class LimitedReceive:
 
     @property
     def too_large(self) -> str:
-        """What is wrong with a body over the limit."""
+        """The message about a body over the limit."""
         return f"The request body is larger than {self.limit // 1024} KiB."
 
 
@@ -195,7 +195,7 @@ def make_request_id() -> str:
 
 
 async def run_with_deadline(work: Awaitable[None], seconds: float) -> None:
-    """Run `work` for at most so long, then cancel it without waiting for its end.
+    """Run `work` for at most `seconds`, then cancel it without waiting for its end.
 
     A task that is cancelled while PostgreSQL hangs waits until PostgreSQL has cancelled the query.
 

@@ -171,7 +171,8 @@ async def patch_settings(
     if_match: IfMatch,
     body: Annotated[ChangedSettings, Body(openapi_examples=CHANGED_SETTINGS)],
 ) -> SettingsAnswer:
-    """Settings that are left out keep their values. The change takes effect at once, in all processes.
+    """Settings that are left out keep their values. The change takes effect at once, in all processes, but
+    for a new `brand_colour` or `language`, which the registry page has within 30 s.
 
     After a new `low_stock_threshold` or `share_url`, cached registries show it before the answer, or within seconds
     in very large shops. A lower quota evicts variants from the cache, then the least viewed registries.

@@ -105,7 +105,7 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "PYTHONUNBUFFERED": "1",
             "REDIS_URL": stores.redis_url,
             "RUNBOOK_URL": f"http://127.0.0.1:{ports.api}/runbooks",
-            "TRUSTED_PROXIES": "shopify",  # the simulator's proxy tells the addresses of guests
+            "TRUSTED_PROXIES": "shopify",  # the simulator's proxy forwards the addresses of guests
             "TMPDIR": str(workspace.temporary),  # /tmp/runner_storage is not writable for a second user
             "SHOPIFY_ORIGIN": f"http://127.0.0.1:{ports.shopify}/{{shop}}",
             "MAIL_URL": choose_mail_url(os.environ, ports),

@@ -37,7 +37,7 @@ RUN_TIMEOUT: Final = timedelta(hours=6)
 def job(name: str) -> Callable[[Work[P]], Flow[P, Coroutine[Any, Any, State[Any]]]]:
     """A Prefect flow with the run lifecycle, the timeout and the task runner that TASK_RUNNER selects.
 
-    Whatever is wrong with its parameters ends a run as Refused, with the reason.
+    Any error in its parameters ends a run as Refused, with the reason.
     """
 
     def make_flow(work: Work[P]) -> Flow[P, Coroutine[Any, Any, State[Any]]]:

@@ -23,7 +23,7 @@ async def wait_with_progress(futures: Sequence[PrefectFuture[Any]], weights: Seq
     waiting = asyncio.create_task(asyncio.to_thread(wait, list(futures)))
     artifact: UUID | None = None
     while not (await asyncio.wait({waiting}, timeout=UPDATE_SECONDS))[0]:
-        with suppress(Exception):  # a missed update must not fail the run, whatever Prefect or a proxy answers
+        with suppress(Exception):  # a missed update must not fail the run after any answer of Prefect or a proxy
             artifact = await _write_artifact(artifact, await _percent(futures, weights))
     waiting.result()
     if artifact:

@@ -76,7 +76,7 @@ class TaskProgress:
                 if self._next_update:  # a short task ends before its second update and gets no artifact
                     await self._write_artifact(prefect.client, context.task_run.id, percent)
                 return (await prefect.client.read_flow_run(context.task_run.flow_run_id)).state
-        except Exception as error:  # noqa: BLE001  progress is not worth the work, whatever Prefect or a proxy answers
+        except Exception as error:  # noqa: BLE001  no answer of Prefect or a proxy may end the work
             get_run_logger().warning(
                 "Prefect did not accept the progress of this task; the work continues: %s", in_words(error)
             )

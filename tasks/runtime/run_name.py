@@ -32,7 +32,7 @@ def current_run_name() -> str:
 
 
 def name_run(job: str, known: Mapping[str, Any], run: FlowRun) -> str:
-    """The name of a run, whatever started it. Its time is that when the run was due, in the time zone of TZ.
+    """The name of a run. Its time is that when the run was due, in the time zone of TZ.
 
     Args:
         job: Name of the flow.

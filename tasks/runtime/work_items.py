@@ -82,7 +82,7 @@ async def _attempt(before: WorkResult, item: T, work: ItemWork[T], progress: Tas
         counts = await work(item, progress.checkpoint, changes)
     except RunStopped:
         return Attempt(result(changes, stopped=True))
-    except Exception as error:  # noqa: BLE001  the other items continue, whatever the error
+    except Exception as error:  # noqa: BLE001  the other items continue after any error
         if isinstance(error, DatabaseRejected) or not isinstance(error, WishCraftError):  # a bug: its traceback counts
             get_run_logger().error("%s failed", name, exc_info=error)
         seconds = time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""A request of the embedded admin installs the app: once, whatever comes at the same time, and again after a break."""
+"""A request of the embedded admin installs the app: once among concurrent requests, and again after a break."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -28,7 +28,7 @@ ALL: Final = ["vase", "lamp", "rug", "bowl", "fork"]
 
 @pytest.fixture
 async def slug(emma: Shopper, demo: Demo) -> str:
-    """The slug of a registry with these items, the last displayed of which is the oldest."""
+    """The slug of a registry with these items; the one that is displayed last is the oldest."""
     slug = await emma.create()
     found = demo.execute("SELECT id FROM registries WHERE slug = %s", [slug]).fetchone()
     assert found

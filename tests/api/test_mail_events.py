@@ -194,7 +194,7 @@ async def test_events_come_again_while_the_certificate_cannot_be_read(
         async with open_api_client(settings.model_copy(update={"sns_origin": sns.origin})) as client:
             for _ in range(3):
                 assert (await post_ses(client, sns.message(ses_event("Delivery", token)))).status_code == 503
-    assert sns.requested == ["/certificate.pem"]  # asked once, whatever senders make up, and no redirect followed
+    assert sns.requested == ["/certificate.pem"]  # asked once for all that senders make up, and no redirect followed
     assert inbox(demo) == []
 
 

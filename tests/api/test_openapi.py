@@ -203,7 +203,7 @@ def name_what_is_there(case: Any, known: Known, data: st.DataObject) -> None:
             case.path_parameters[name] = data.draw(st.sampled_from(known.in_paths[name]), label=name)
     if "ids" in (case.query or {}) and data.draw(OFTEN, label="ids that are there"):
         case.query["ids"] = data.draw(st.lists(st.sampled_from(known.variants), min_size=1, max_size=3), label="ids")
-    if case.method in {"PATCH", "DELETE"} and data.draw(OFTEN, label="whatever it is now"):
+    if case.method in {"PATCH", "DELETE"} and data.draw(OFTEN, label="any version"):
         case.headers["If-Match"] = "*"
     if case.operation.label == "POST /api/registries" and data.draw(OFTEN, label="as one creates it"):
         case.body = dict(WEDDING)

@@ -138,7 +138,7 @@ async def test_registrant_does_not_wait_for_a_postgresql_that_is_known_to_be_sil
     asked = []
 
     async def fail() -> None:
-        raise DatabaseUnavailable("PostgreSQL did not answer in time")
+        raise DatabaseUnavailable("PostgreSQL did not answer within 2 s")
 
     def find(*arguments: object) -> None:
         asked.append(arguments)

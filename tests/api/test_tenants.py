@@ -1,4 +1,4 @@
-"""A caller of one shop sees and changes nothing of another, whatever ids, slugs and keys it sends."""
+"""A caller of one shop sees and changes nothing of another, with any ids, slugs and keys."""
 
 import asyncio
 import re

@@ -187,7 +187,7 @@ async def wait_for_events(stack: Stack, demo: Demo) -> None:
 
 
 async def check_events(stack: Stack, demo: Demo) -> None:
-    """What the events say is known: of those who got a mail, and of no others, whatever was forged."""
+    """What the events say is known: of those who got a mail, and of no others, in spite of forged events."""
     of, got = stack.expected.of, stack.accepted().keys()
     reasons = {"bounce": "bounce", "complain": "complaint"}
     wanted = {

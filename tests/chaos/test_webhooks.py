@@ -166,7 +166,7 @@ async def kill_at_random(stack: Stack, traffic: Traffic, chance: random.Random) 
         victims = stack.killable()
         victim = victims[kills] if kills < len(victims) else chance.choice(victims)
         victim.kill()
-        await asyncio.sleep(chance.uniform(0, 0.5))  # so long it is gone
+        await asyncio.sleep(chance.uniform(0, 0.5))  # it is gone for this time
         await asyncio.to_thread(victim.start)
         kills += 1
     return kills

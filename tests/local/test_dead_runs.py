@@ -1,4 +1,4 @@
-"""Runs without a sign of life are ended and free their slot, in whatever state they are."""
+"""Runs without a sign of life are ended and free their slot, in any state."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Tables of Markdown have one row per row and one cell per cell, whatever their texts contain."""
+"""Tables of Markdown have one row per row and one cell per cell, with any texts."""
 
 import pytest
 from markdown_it import MarkdownIt

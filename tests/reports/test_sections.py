@@ -161,7 +161,7 @@ def test_failed_mails_are_listed_by_reason_without_addresses() -> None:
 
 
 def test_shares_of_bounces_and_complaints_are_findings_from_what_providers_review() -> None:
-    assert "told nothing" in traffic.outcomes([]).text
+    assert "reported nothing" in traffic.outcomes([]).text
     fine = traffic.outcomes([ShopOutcomes("a.example", 10_000, 499, 3, 9)])
     assert (fine.rows, fine.finding) == ([("a.example", "10,000", "4.99 %", "0.03 %", "0.09 %")], "")
     bad = traffic.outcomes([ShopOutcomes("a.example", 5_000, 400, 0, 10), ShopOutcomes("b.example", 5_000, 100, 0, 0)])

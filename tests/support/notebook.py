@@ -30,7 +30,7 @@ def execute(notebook: dict[str, Any]) -> dict[str, Any]:
 
     Raises:
         RuntimeError: A cell printed something; its output would be no value.
-        Exception: Whatever a cell raises, a warning too.
+        Exception: What a cell raises, a warning too.
     """
     names: dict[str, Any] = {"__name__": "__main__"}
     cells, number = [], 0

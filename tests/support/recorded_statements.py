@@ -1,7 +1,7 @@
 """Every statement that this process sends to PostgreSQL, through SQLAlchemy or through psycopg itself.
 
 Left out is what begins and ends transactions, what SQLAlchemy asks a new server, and the question of the read permit,
-which is due when its time is over, whatever else is done.
+which comes by the clock.
 """
 
 from collections.abc import Callable, Iterator

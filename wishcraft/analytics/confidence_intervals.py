@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 import pandas as pd
 
 MIN_SIZE_FOR_MEANS: Final = 30
-"""Sample size from which the mean of a group is nearly normal, whatever the distribution of its values."""
+"""Sample size from which the mean of a group is nearly normal for any distribution of its values."""
 _MIN_SIZE_FOR_SHARES: Final = 2
 
 

@@ -28,7 +28,7 @@ def count_after_reminder(
     are those of the calendar in the time zone of the registry's shop. Registries count that have an event_date, are not
     archived, were created on a day before the reminder's, and whose window is over: each of its days is before `until`.
     A registry was reminded if a reminder of kind `7_days` and of its current event_date is `sent`, to at least one
-    recipient and on whatever day.
+    recipient and on any day.
 
     Returns:
         Counts to `add`, indexed (shop, event_type), of the registries that were reminded (`reminded_…`) and of those

@@ -1,4 +1,4 @@
-"""Wakes who waits for a bulk operation of Shopify, in whatever process: a webhook says that it has ended."""
+"""Wakes who waits for a bulk operation of Shopify, in any process: a webhook says that it has ended."""
 
 import asyncio
 import time
@@ -32,7 +32,7 @@ class BulkSignals:
                 await pipe.execute()
 
     async def wait(self, operation_id: str, seconds: float) -> None:
-        """Return once the operation was signalled, after so many seconds at the latest."""
+        """Return once the operation was signalled, after `seconds` at the latest."""
         until = time.monotonic() + seconds
         try:
             while (left := until - time.monotonic()) > 0:

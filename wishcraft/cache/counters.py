@@ -60,7 +60,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     ),
     "webhooks_overdue_total": Family(
         Kind.COUNTER,
-        "Orders of which a change was read from Shopify and no webhook came within four hours.",
+        "Orders with a change that was read from Shopify and that no webhook brought within four hours.",
         ("shop",),
     ),
     "job_runs_total": Family(Kind.COUNTER, "Runs of the jobs that ended, by outcome.", ("job", "outcome")),
@@ -90,7 +90,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
     ),
     "mail_outcomes_total": Family(
         Kind.COUNTER,
-        "Mails of which the mail provider told what became of them: delivered, bounced, complained and so on.",
+        "Mails with an outcome that the mail provider reported: delivered, bounced, complained and so on.",
         ("shop", "provider", "outcome"),
     ),
     "mail_paused": Family(

@@ -20,7 +20,7 @@ RENEW_SECONDS: Final = 0.2
 ANSWER_SECONDS: Final = 1.0
 """How long a reader without a permit waits for PostgreSQL's answer."""
 MAX_QUESTIONS: Final = 3
-"""At most so many may hang, each on a connection of its own."""
+"""At most this many may hang, each on a connection of its own."""
 _log: Final = logging.getLogger(__name__)
 
 Pending = frozenset[tuple[int, str]]

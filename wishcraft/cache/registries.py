@@ -27,7 +27,7 @@ REVALIDATE_SECONDS: Final = 1.0
 """How long a reader with a lease and a stale entry waits for its load before it answers the stale entry."""
 _POLL_SECONDS: Final = 0.005
 _QUESTIONS: Final = 2
-"""The first may have been asked before the reader arrived."""
+"""The first renewal may have begun before the reader arrived, so a second is awaited."""
 _NO_ERA: Final = bytes(8)
 
 _log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class RegistryCache(CoherenceCommands):
         """A cache on `server`; see `CoherenceCommands`."""
         super().__init__(server, hold_seconds=hold_seconds, counters=counters)
         self._turns: dict[tuple[int, str], asyncio.Future[bool]] = {}
-        """Registries that a reader of this process loads. The result: whether it was of use to wait for it."""
+        """Registries that a reader of this process loads. True: look in Redis again. False: no fill is possible now."""
 
     async def trust(self, shop_id: int, slug: str) -> Trust:
         """Whether the registry's entry may be used; waits for PostgreSQL if that is not known."""

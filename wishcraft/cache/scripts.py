@@ -34,7 +34,7 @@ LEASED: Final = b"held"
 ON_HOLD: Final = b"on_hold"
 OTHER_ERA: Final = b"other_era"
 ANYTHING: Final = b"anything"
-"""For `LEASE`: whatever entry there is."""
+"""For `LEASE`: any entry, or none."""
 IS_QUIET: Final = b"quiet"
 
 # A restart from a snapshot restores old entries and loses new floors; so does a failover to a replica that lags, and a

@@ -52,7 +52,7 @@ class Usage:
     products: int
     """Variants."""
     bytes_held: int
-    """Of both."""
+    """Of registries and variants together."""
 
 
 class UsageCounters:

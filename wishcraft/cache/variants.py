@@ -1,6 +1,6 @@
 """Facts of variants in Redis: their format, and the commands that read and store them.
 
-No reading replaces a newer one, whatever the order in which they arrive.
+No reading replaces a newer one, in any order of arrival.
 """
 
 import asyncio

@@ -21,10 +21,10 @@ MOST_OF_A_SHOP: Final = 1_000
 """Webhooks of a shop in a stream, those that consumers have taken included."""
 _ORDER: Final = (TopicPriority.HIGH, TopicPriority.LOW)
 _SHARE_OF_LOW: Final = 4
-"""One in so many of the entries that are taken at once may be of low priority, however many of high priority wait."""
+"""One in four of the entries that are taken at once may be of low priority, however many of high priority wait."""
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
-# An empty stream, or one that was lost, has no ids: so what other versions or losses left in the other keys ends.
+# If the stream is empty or lost, the set and the counts are stale: delete them.
 _ENQUEUE: Final = Script(
     name="enqueue",
     keys=("stream", "queued", "shops"),
@@ -72,12 +72,12 @@ class QueueEntry(NamedTuple):
 
 
 class Enqueued(NamedTuple):
-    """What became of entries."""
+    """The result of putting entries into the queue."""
 
     added: int
     """Number of those that were not in the queue before."""
     full: AbstractSet[tuple[str, TopicPriority]]
-    """The shops, each with a priority, of which some were left out: the stream has enough of the shop."""
+    """Shops, each with a priority, that had webhooks left out: the stream has enough of the shop."""
 
 
 class PendingEntry(NamedTuple):
@@ -87,7 +87,7 @@ class PendingEntry(NamedTuple):
     shop_domain: str
     priority: TopicPriority
     entry: bytes
-    """Its place in the stream."""
+    """Its id in the stream."""
 
 
 class WebhookQueue:
@@ -141,7 +141,7 @@ class WebhookQueue:
         return await self.take(consumer, most, timedelta(0))
 
     async def claim(self, consumer: str, most: int, idle: timedelta) -> list[PendingEntry]:
-        """Take over entries that another consumer took so long ago and has not acknowledged: it has probably died.
+        """Take over entries that another consumer took `idle` ago and has not acknowledged: it has probably died.
 
         Raises:
             CacheUnavailable: Redis does not answer.
@@ -176,7 +176,7 @@ class WebhookQueue:
         )
 
     async def forget_consumers(self, idle: timedelta) -> None:
-        """Remove consumers that have nothing pending and were idle for so long: each process has a name of its own.
+        """Remove consumers that have nothing pending and were idle for `idle`: each process has a name of its own.
 
         Raises:
             CacheUnavailable: Redis does not answer.
@@ -188,7 +188,7 @@ class WebhookQueue:
                     await self._grouped(priority, "XGROUP", "DELCONSUMER", stream, GROUP, facts[b"name"])
 
     async def count_consumers(self, idle_seconds: float) -> int:
-        """Number of consumers that have asked for webhooks within so many seconds.
+        """Number of consumers that have asked for webhooks within `idle_seconds`.
 
         Raises:
             CacheUnavailable: Redis does not answer.
@@ -220,7 +220,7 @@ class WebhookQueue:
         return [pending for each in entries for pending in _pending_entries(priority, each)]
 
     async def _wait(self, wait: timedelta) -> None:
-        """Wait for a new entry in any stream, for so long at most; whose it is, the next `take` decides."""
+        """Wait at most `wait` for a new entry in any stream; whose it is, the next `take` decides."""
         streams = [f"{keys.WEBHOOKS}{priority}" for priority in _ORDER]
         with self._server.guard():
             await self._client.execute_command(

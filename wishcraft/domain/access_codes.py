@@ -40,7 +40,7 @@ class Slowdown(NamedTuple):
     wait: Policy
     """How often one sender may be wrong."""
     pause_seconds: float
-    """Before each try."""
+    """The pause before each try."""
 
 
 def weakness(code: str, names: Iterable[str] = (), day: date | None = None) -> str | None:

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Final
 
 VISITOR_ID: Final = r"^[A-Za-z0-9_-]{1,64}$"
-"""Pattern of the id that a storefront gives a visitor: a browser, of which nothing else is known."""
+"""Pattern of the id that a storefront gives a visitor: a browser; nothing else is known of it."""
 
 
 class AnalyticsType(StrEnum):

@@ -44,7 +44,7 @@ class InvitationStatus(StrEnum):
 
 
 class Addressee(NamedTuple):
-    """Who is invited by whom: the customer whose registry it is (None if redacted), and `mailbox_hash` of the address.
+    """The two sides of an invitation: the registry's customer (None if redacted), and `mailbox_hash` of the address.
 
     The limits compare addresses and need none: invitations of deleted registries, which count too, have none left.
     """

@@ -50,7 +50,7 @@ class CheckedRecord(NamedTuple):
 
 
 class SpfTerms(NamedTuple):
-    """What of an SPF record costs lookups."""
+    """The terms of an SPF record that cost lookups."""
 
     lookups: int
     included: Sequence[str]
@@ -83,7 +83,7 @@ def check_owner(domain: str, shop_domain: str, texts: Sequence[str]) -> CheckedR
 
 
 def unanswered(domain: str) -> CheckedRecord:
-    """What is said of a domain of which DNS does not answer: whether its shop may send from it stays as it was."""
+    """The record when DNS does not answer; the earlier verdict stays."""
     detail = "no name server answers"
     return CheckedRecord("Owner", owner_name(domain), RecordState.MISSING, detail, "Mend the domain's name servers.")
 

@@ -111,7 +111,7 @@ def code_only(text: str) -> str:
 
 
 def latest_outcome(outcomes: Iterable[MailOutcome]) -> MailOutcome:
-    """The outcome that counts among several of one mail, in whatever order they came."""
+    """The outcome that counts among several of one mail, in any order."""
     return max(outcomes, key=_RANK.__getitem__)
 
 

@@ -10,9 +10,9 @@ COMPLAINT_WARNING: Final = 0.001
 """Shares from which Amazon SES reviews an account; SendGrid names the same."""
 COMPLAINT_PERIOD: Final = timedelta(days=7)
 MIN_COMPLAINTS: Final = 3
-"""Fewer complaints pause no shop, whatever their share: a small shop sends few mails."""
+"""Fewer complaints pause no shop, even with a high share: a small shop sends few mails."""
 MIN_REJECTED_TO_SUSPECT: Final = 5
-"""Fewer rejected recipients in a run are never suspicious, whatever their share: a small shop may have three."""
+"""Fewer rejected recipients in a run are never suspicious, even with a high share: a small shop may have three."""
 
 
 def too_many_complaints(complaints: int, told: int) -> bool:
@@ -20,7 +20,7 @@ def too_many_complaints(complaints: int, told: int) -> bool:
 
     Args:
         complaints: Within `COMPLAINT_PERIOD`.
-        told: All mails of which the provider told an outcome in that time.
+        told: All mails that got an outcome from the provider in that time.
     """
     return complaints >= MIN_COMPLAINTS and complaints > COMPLAINT_LIMIT * told
 

@@ -29,7 +29,7 @@ _NUMBERS: Final = re.compile(rf"[0-9]+(?:[{_DOTS}][0-9]+){{2,}}")
 
 
 def one_line(text: str) -> str:
-    """The text in one line, without invisible characters, and with a space in whatever a mail program would link.
+    """The text in one line, without invisible characters, and with a space in all that a mail program would link.
 
     `Visit www.example.com/a` becomes `Visit www. example. com/a`; `No.5` and `Mr.Smith` get a space too, `2.5 l` does
     not. Applying it twice changes nothing more.

@@ -23,7 +23,7 @@ _PLAIN_ESCAPES: Final = (
 )  # fmt: skip
 """What common writers of JSON escape, though they need not."""
 _HIDING: Final = (rb"\\", b"\xcd\xbe", b"\xe1\xbf\xaf", b"\xe2\x84\xaa")
-"""A backslash, which makes other escapes ambiguous, and the three characters of which `spellings` makes ASCII's."""
+"""A backslash, which makes other escapes ambiguous, and the three characters that `spellings` turns into ASCII's."""
 _NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
 _SPACES_BETWEEN_DIGITS: Final = bytes.maketrans(_NO_DIGITS, b" " * len(_NO_DIGITS))
 _MAX: Final = 400
@@ -78,7 +78,7 @@ def _spellings_of_domain(domain: str) -> tuple[str, ...]:
 
 
 def make_signs(email: str | None, phone: str | None) -> frozenset[bytes] | None:
-    """Bytes of which a payload has one, as `has_sign` looks for them, if it has the address or the telephone number.
+    """Bytes for `has_sign`: a payload with the address or the telephone number has one of them.
 
     None if that cannot be said: other letters than ASCII's, quotes and backslashes have many forms in JSON.
     """
@@ -112,7 +112,7 @@ class Mentions(NamedTuple):
 
     numbers: frozenset[int]
     contacts: frozenset[bytes]
-    """As those of a person."""
+    """In the form of `Person.contacts`."""
     texts: tuple[str, ...]
 
     def are_of(self, person: Person, words: Collection[str] = ()) -> bool:

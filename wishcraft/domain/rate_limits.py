@@ -21,7 +21,7 @@ class Policy(NamedTuple):
 
     @property
     def field(self) -> str:
-        """The value of `RateLimit-Policy`."""
+        """The value of the response header `RateLimit-Policy`: name, quota and window, as `"visitor";q=600;w=60`."""
         return f'"{self.name}";q={self.quota};w={self.seconds}'
 
 
@@ -33,5 +33,5 @@ class Verdict(NamedTuple):
     reset: int
 
     def field(self, policy: Policy) -> str:
-        """The value of `RateLimit`."""
+        """The value of the response header `RateLimit`: what remains, and for how long, as `"visitor";r=599;t=12`."""
         return f'"{policy.name}";r={self.remaining};t={self.reset}'

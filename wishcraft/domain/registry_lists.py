@@ -1,4 +1,4 @@
-"""Orders of lists of registries, and the cursors of their pages. Pure."""
+"""Sort orders and cursors of lists of registries. Pure."""
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode

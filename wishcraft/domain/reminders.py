@@ -41,7 +41,7 @@ def due_kind(event_date: date, today: date) -> ReminderKind | None:
 def due_dates(day: date, today: date) -> dict[date, ReminderKind]:
     """The event dates with a reminder due on `day`, each with its kind: the inverse of `due_kind`.
 
-    For a `day` before `today`, only reminders of which the same kind is still due on `today`.
+    For a `day` before `today`, only reminders whose kind is still due on `today`.
     """
     due = {day + timedelta(days=left): kind for kind, days in DAYS_LEFT.items() for left in days}
     return {date: kind for date, kind in due.items() if day >= today or due_kind(date, today) is kind}

@@ -17,7 +17,7 @@ LATENCY_SECONDS: Final = 0.1
 MAX_SECONDS: Final = 10.0
 """The last latency bound; how much longer a request took is not recorded."""
 WEBHOOK_SECONDS: Final = 60
-"""A webhook that is handled later than so long after its receipt is late."""
+"""A webhook that is handled later than this after its receipt is late."""
 QUANTILE: Final = Fraction(95, 100)
 LAG: Final = timedelta(minutes=2)
 """A minute is recorded just after its end, so later minutes are excluded."""
@@ -89,7 +89,7 @@ class Count:
 
     @property
     def bad_share(self) -> float | None:
-        """None without events."""
+        """The share of bad events; None without events."""
         return self.bad / self.all if self.all else None
 
 
@@ -165,7 +165,7 @@ class Assessment:
 
     @property
     def met(self) -> bool | None:
-        """None without data."""
+        """Whether the objective is met; None without data."""
         return self.count.bad < self.allowed if self.count.all else None
 
     @property

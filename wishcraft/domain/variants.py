@@ -24,7 +24,7 @@ class VariantImage(NamedTuple):
 
 
 LONG_AGO: Final = datetime(1970, 1, 2, tzinfo=UTC)
-"""When an image was read of which that is not known: any other replaces it."""
+"""For an image that was read at an unknown time: any other replaces it."""
 
 
 class VariantFacts(NamedTuple):

@@ -69,7 +69,7 @@ What it misses of orders, products and stock is read from Shopify then; Shopify 
 MAX_ATTEMPTS: Final = 10
 """Failed tries after which a webhook is a dead letter: about a quarter of an hour by `retry_delay`."""
 PATIENCE: Final = timedelta(days=1)
-"""For how long after a webhook's receipt tries do not count if Shopify or the mail server gave no answer."""
+"""While a webhook is younger, tries that Shopify or the mail server does not answer do not count."""
 _FIRST_DELAY: Final = 2.0
 _LONGEST_WAIT: Final = 300.0
 
@@ -100,7 +100,7 @@ def event_time(updated_at: datetime | None, triggered_at: datetime | None) -> Ev
 
 
 def retry_delay(attempts: int, jitter: Callable[[float, float], float]) -> timedelta:
-    """Delay after so many failed tries: doubled each time, and between half and all of it at random.
+    """Delay after `attempts` failed tries: doubled each time, and between half and all of it at random.
 
     Args:
         attempts: At least 1.

@@ -43,7 +43,7 @@ def current_context() -> Mapping[str, str]:
 
 
 def register_secrets(values: Iterable[str]) -> None:
-    """Redact these values from now on, whatever the context: the secrets in the process's own settings."""
+    """Redact these values from now on in every context: the secrets in the process's own settings."""
     global _process_secrets  # noqa: PLW0603  secrets of settings belong to the process, not to a context
     _process_secrets = _process_secrets.union(values)
 

@@ -13,10 +13,10 @@ from wishcraft.observability.known_values import replace_known
 
 REDACTED: Final = "[redacted]"
 MAX_CHARACTERS: Final = 20_000
-"""A text is cut after so many characters."""
+"""A text is cut after this many characters."""
 _MAX_DEPTH: Final = 40
 MAX_KNOWN: Final = 1_000
-"""Searching for more values, or for so many in a longer text, would block the event loop: it is redacted whole."""
+"""Searching for more values, or for this many in a longer text, would block the event loop: it is redacted whole."""
 
 _GAP: Final = "(?:[_ -]|%5f|%20)?"
 _SECRETS: Final = (
@@ -108,7 +108,7 @@ _PATTERNS: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], st
 
 
 def redact_text(text: str, known: Collection[str] = ()) -> str:
-    """Return the text with `known` values, labelled values and whatever looks like a secret replaced.
+    """Return the text with `known` values, labelled values and all that looks like a secret replaced.
 
     The result has at most `MAX_CHARACTERS` characters of the text, and ends with `[cut]` if it was longer.
     """

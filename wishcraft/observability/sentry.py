@@ -30,7 +30,7 @@ from wishcraft.settings import Settings
 Program = Literal["api", "worker", "job", "webhooks"]
 FLUSH_SECONDS: Final = 2.0
 HITS_PER_TRACE: Final = 100
-"""Hits on the fast path are traced so many times more rarely than other requests: a trace costs as much as 50 hits."""
+"""Hits on the fast path are traced this many times more rarely than other requests: one costs as much as 50 hits."""
 _HEADERS: Final = frozenset({"accept", "content-length", "content-type", "host", "user-agent", "x-request-id"})
 """The only request headers that are sent."""
 _SDK_FIELDS: Final = frozenset(
@@ -144,7 +144,7 @@ def open_trace(operation: str, name: str, rate: float) -> Iterator[Transaction]:
 
 
 def record_trace(operation: str, name: str, rate: float, seconds: float, caller: Caller) -> None:
-    """Send the trace of something that has taken so long and ends now, without its parts."""
+    """Send the trace of something that has taken `seconds` and ends now, without its parts."""
     with sentry_sdk.isolation_scope():
         set_user(caller)
         transaction = sentry_sdk.start_transaction(

@@ -16,7 +16,7 @@ from wishcraft.reports.tables import Column, iso_date, shorten_labels, to_markdo
 _PAGE_ROWS: Final = 20
 _BARS: Final = 12
 _DECIMALS: Final = ((100, 1), (1, 2), (0, 4))
-"""Decimals of a column whose largest number is at least so large."""
+"""Pairs: the least largest number of a column, and its decimals."""
 _PANELS: Final = 8
 """Columns of numbers that are drawn."""
 _SQL_CHARACTERS: Final = 68

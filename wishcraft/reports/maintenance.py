@@ -177,7 +177,7 @@ async def build_monthly(resources: Resources, settings: Settings, previous_sizes
 
 
 def _period(begin: datetime, end: datetime) -> str:
-    """The sentence that says of which time the figures are."""
+    """The sentence that gives the period of the figures."""
     return f"From {_moment(begin)} to {_moment(end)}, unless a section says otherwise."
 
 

@@ -49,7 +49,7 @@ def render_sections(sections: Iterable[Section]) -> str:
 
 
 def verdict(period: str, sections: Iterable[Section]) -> str:
-    """Say of which period the report is and list its sections' findings, in one sentence."""
+    """Name the report's period and its sections' findings, in one sentence."""
     findings = [section.finding for section in sections if section.finding]
     return f"{period}: look at {'; '.join(findings)}." if findings else f"{period}: nothing needs to be done."
 

@@ -43,7 +43,7 @@ _FRAME_HEIGHT, _LINE_HEIGHT = 0.55, 0.17
 _LONG_NAME: Final = 22
 """Characters. If a name is longer, all names of the chart are over their bars, where each has the picture's width."""
 _LEAST_BARS: Final = 4
-"""A panel has room for so many bars, so that one bar is no thicker than others."""
+"""A panel has room for this many bars at least, so that one bar is no thicker than others."""
 _GAP: Final = 1.75
 """Steps between two days of a series from which the days between them count as missing; months differ by a ninth."""
 _DPI: Final = 200

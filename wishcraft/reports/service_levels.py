@@ -44,7 +44,7 @@ _EXPLANATION: Final = (
     " counts the minutes in which a process could serve; latency and errors"
     " are those of requests to the API; hits, including stale ones, are a share of all reads of registries; jobs are"
     " the runs of deployments; mails are the reminders and invitations that were sent or failed; complaints"
-    " are a share of the mails of which the mail provider told what became of them; webhooks, but for those about"
+    " are a share of the mails with an outcome that the mail provider reported; webhooks, but for those about"
     f" privacy, are in time within {WEBHOOK_SECONDS} s, and dead letters are not."
 )
 _NEGLIGIBLE: Final = 0.0001

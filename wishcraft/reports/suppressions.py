@@ -1,4 +1,4 @@
-"""The pages about suppressed addresses, of which only hashes are known. Pure."""
+"""The pages about suppressed addresses, known only as hashes. Pure."""
 
 import csv
 import io

@@ -128,7 +128,7 @@ def to_rows(frame: pd.DataFrame, columns: Mapping[str, Column], limit: int) -> l
 
 
 def _fit(name: str, pixels: float) -> str:
-    """The name, cut to so many pixels, if it keeps `_LEAST_CHARACTERS` then."""
+    """The name, cut to `pixels`, if it keeps `_LEAST_CHARACTERS` then."""
     characters = max(_LEAST_CHARACTERS, int(pixels / _LETTER))
     [fitting] = shorten_labels([name], characters)
     while _pixels(fitting) > pixels and characters > _LEAST_CHARACTERS:

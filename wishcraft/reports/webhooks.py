@@ -83,7 +83,7 @@ def decided_page(letters: Sequence[DeadLetter], decision: str, zone: tzinfo) -> 
 def unmatched_page(
     shop: str, lines: Sequence[ListedLine], total: int, excess: Sequence[OverPurchase], zone: tzinfo
 ) -> Page:
-    """The line items that wait to be matched, and the items of which more was bought than is wanted."""
+    """The line items that wait to be matched, and the items with more bought than wanted."""
     rows: list[Row] = [
         {
             "id": line.id,

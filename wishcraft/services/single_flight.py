@@ -33,7 +33,7 @@ class SingleFlightCache(Generic[T]):
 
         Raises:
             TimeoutError: The load took longer than `LOAD_TIMEOUT_SECONDS`.
-            Exception: Whatever `load` raises.
+            Exception: What `load` raises.
         """
         if self.value is not None and time.monotonic() < self._expires_at:
             return self.value
@@ -41,7 +41,7 @@ class SingleFlightCache(Generic[T]):
 
     async def get_within(self, seconds: float) -> T | None:
         """Return the value after `seconds` at most, stale if the load fails or takes longer; None if there is none."""
-        with suppress(Exception):  # whatever failed, the last value is better than none
+        with suppress(Exception):  # after any failure, the last value is better than none
             async with asyncio.timeout(seconds):
                 await self.get()
         return self.value

@@ -49,7 +49,7 @@ class Count(Protocol):
 
 
 WaitForBulk = Callable[[str, float], Awaitable[None]]
-"""Waits so many seconds, or until the bulk operation with this global id has ended."""
+"""Waits until the bulk operation with this global id has ended, or for this many seconds."""
 
 
 def count_nothing(name: str, by: float = 1, **labels: str) -> None:

@@ -12,7 +12,7 @@ from wishcraft.shopify.values import read_id
 
 
 class Merge(NamedTuple):
-    """Two customers of which one is left."""
+    """Two customers, merged into one."""
 
     deleted: int
     kept: int

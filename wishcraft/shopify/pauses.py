@@ -28,7 +28,7 @@ class Pauses:
     """The pauses of one process, by shop."""
 
     def __init__(self, query_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """`query_seconds` is how long a query may take: so long others wait for the first one after a pause."""
+        """`query_seconds` is how long a query may take, and others wait for the first one after a pause."""
         self._query_seconds = query_seconds
         self._clock = clock
         self._pauses: OrderedDict[int, _Pause] = OrderedDict()

@@ -1,7 +1,7 @@
 """Payloads of the webhooks `products/*`, `inventory_levels/update` and `inventory_items/update`.
 
 https://shopify.dev/docs/api/webhooks has their fields. A product's payload has 100 of its variants at most, and says
-nothing of whether they are tracked; its stock is left to the levels, of which each change has a webhook of its own.
+nothing of whether they are tracked; its stock is left to the levels: each change of one has a webhook of its own.
 """
 
 from collections.abc import Callable, Mapping

@@ -31,7 +31,7 @@ class ShopifyResponse:
     actual_cost: float = 0.0
     status: ThrottleStatus | None = None
     retry_after: float = 0.0
-    """Seconds; 0 if `status` tells how long to wait."""
+    """Seconds; 0 if `status` says how long to wait."""
 
 
 def read_response(response: httpx.Response) -> ShopifyResponse:

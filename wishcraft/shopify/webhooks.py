@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 _PREFIX: Final = b"shopify-"
 _DIGEST_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 8
-"""Enough of the signature to tell the payloads of one event apart."""
+"""Enough of the signature to distinguish the payloads of one event."""
 _TEXT: Final = re.compile(r"[!-~]{1,128}")
 """Ids are UUIDs today; PostgreSQL indexes these values, and an entry of an index is at most 2,700 bytes."""
 _DOMAIN: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,99}\.myshopify\.com")
@@ -62,7 +62,7 @@ def is_signed(body: bytes, digest: bytes, secrets: Sequence[str]) -> bool:
 
     https://shopify.dev/docs/apps/build/webhooks/subscribe/https#step-2-validate-the-origin-of-your-webhook-to-ensure-its-coming-from-shopify
     """
-    # No early exit: the time does not tell which secret fits.
+    # No early exit: the time does not show which secret fits.
     matches = [hmac.compare_digest(hmac.digest(secret.encode(), body, "sha256"), digest) for secret in secrets]
     return any(matches)
 

@@ -29,9 +29,9 @@ async def find_merged(session: AsyncSession, shop_id: int, kept: Collection[int]
 
 
 async def find_kept(session: AsyncSession, shop_id: int, ids: Collection[int]) -> dict[int, int]:
-    """By id, into whom those of these customers were merged that were. No merge is applied until the commit.
+    """The customers into whom some of these were merged, by the ids that are gone.
 
-    So what the transaction writes about them is found by a merge that comes later.
+    No merge is applied until the commit: a later one finds what the transaction writes about them.
     """
     if not ids:
         return {}

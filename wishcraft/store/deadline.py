@@ -22,7 +22,7 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     task.add_done_callback(_forget)
     done, _ = await asyncio.wait({task}, timeout=seconds)
     if not done:
-        raise DatabaseUnavailable("PostgreSQL did not answer in time")
+        raise DatabaseUnavailable(f"PostgreSQL did not answer within {seconds:g} s")
     return task.result()
 
 

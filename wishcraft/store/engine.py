@@ -188,7 +188,7 @@ class WriteTransaction:
 
     @property
     def session(self) -> AsyncSession:
-        """A session, for statements of which not many run; neither commit it nor roll it back."""
+        """A session, for rare statements; neither commit it nor roll it back."""
         if self._session is None:
             connection = Connection(self._engine.sync_engine, self._proxy)
             self._session = AsyncSession(AsyncConnection(self._engine, connection), expire_on_commit=False)

@@ -150,9 +150,9 @@ def invite_first(
 
 
 async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouched: bool) -> None:
-    """Bring the invitations of a registry into step with the people whom it names now.
+    """Invite the people whom a registry names now, unless they were invited, and end the invitations of others.
 
-    Invitations of others end, and those of which no mail can have gone out are deleted. The caller holds the registry's
+    An invitation that ends, and whose mail cannot have gone out, is deleted. The caller holds the registry's
     lock.
 
     Args:
@@ -273,7 +273,7 @@ async def claim(session: AsyncSession, shop_id: int, hashes: dict[int, bytes]) -
 
 async def find_linked(session: AsyncSession, token_hash: bytes) -> LinkedInvitation | None:
     """The invitation whose link has the token of this hash, in any shop."""
-    # A removed address is not to be told more than that the invitation has ended.
+    # A removed address learns only that the invitation has ended.
     status = case((Invitation.removed_at.is_(None), STATUS), else_=InvitationStatus.EXPIRED.value)
     hashed = literal_column(hash_sql("invitations.shop_id", "invitations.recipient"), LargeBinary)
     suppressed = (

@@ -1,4 +1,4 @@
-"""Queries that bring items into step with what Shopify says of their variants, each scoped to one shop.
+"""Queries that write readings and webhooks of Shopify's variants to items, each scoped to one shop.
 
 The sync, look-ups by id and webhooks use the same two statements. A reading of everything has the time just before
 Shopify was asked; a webhook counts as a reading of its part at the end of the second of its `updated_at`.
@@ -63,7 +63,7 @@ class WishedVariant(NamedTuple):
 
 # One row per variant. NULL columns keep the item's values: a deleted variant's price and title, so that guests still
 # see the item, and what a webhook says nothing of. `compare_at_price` may be NULL in its own right, so `deleted`
-# decides about it. Each of the three parts is taken unless a newer webhook has told it. Availability and status follow
+# decides about it. Each of the three parts is taken unless a newer webhook has set it. Availability and status follow
 # from the three together, as `is_available` and `item_status` have it.
 _CHANGE: Final = """
 WITH observed AS (
@@ -181,7 +181,7 @@ async def apply_observations(
 ) -> list[ItemChange]:
     """Update the items that the observations change in these registries, which the caller has locked.
 
-    Skips unchanged items, those of which there is a newer reading, and the parts of which a newer webhook was applied.
+    Skips unchanged items, those with a newer reading, and the parts that a newer webhook has set.
 
     Returns:
         Each updated item.

@@ -94,7 +94,7 @@ class BounceCounts(NamedTuple):
 
 
 class ShopOutcomes(NamedTuple):
-    """Number of a shop's mails of which the provider told an outcome, and of those that did not arrive or annoyed."""
+    """Number of a shop's mails with an outcome, and of those that bounced, were rejected or complained about."""
 
     shop: str
     told: int
@@ -105,7 +105,7 @@ class ShopOutcomes(NamedTuple):
 
 
 class Complaints(NamedTuple):
-    """Number of mails of which the provider told an outcome, and of those that were complained about."""
+    """Number of mails with an outcome, and of those that were complained about."""
 
     told: int = 0
     complained: int = 0

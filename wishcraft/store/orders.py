@@ -19,7 +19,7 @@ class OrderState(NamedTuple):
     adjustments: dict[str, Any]
     """By name: `at` and `pieces` by line item; empty for one that the newest snapshot includes."""
     awaited_since: datetime | None
-    """Of the oldest change that was read from Shopify and of which no webhook has come."""
+    """Of the oldest change that was read from Shopify and that no webhook has brought."""
     ordered_at: datetime | None
     """None if it is not known."""
     judged: list[int]

@@ -272,7 +272,7 @@ async def dismiss_unmatched(session: WriteSession, shop_id: int, unmatched_id: i
 
 
 class OverPurchase(NamedTuple):
-    """An item of which more was bought than is wanted."""
+    """An item with more bought than wanted."""
 
     registry_id: int
     item_id: int
@@ -282,7 +282,7 @@ class OverPurchase(NamedTuple):
 
 
 async def find_over_purchases(session: AsyncSession, shop_id: int, limit: int) -> list[OverPurchase]:
-    """Items of active registries of which more was bought than is wanted, the largest excess first."""
+    """Items of active registries with more bought than wanted, the largest excess first."""
     excess = RegistryItem.quantity_purchased - RegistryItem.quantity_wanted
     query = (
         select(

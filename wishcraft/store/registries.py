@@ -20,7 +20,7 @@ from wishcraft.store.schema.registries import CoRegistrant
 from wishcraft.store.statements import Call, Rows, Statement
 
 DAYS_OF_VIEWS: Final = 7
-"""Registries are ranked by their views of so many days, today included."""
+"""Registries are ranked by their views of this many days, today included."""
 
 WriteSession = NewType("WriteSession", AsyncSession)
 """A session within `registry_write`, which bumps versions and invalidates the cache before it commits."""
@@ -183,7 +183,7 @@ _ADD: Final = Statement(insert(Registry).values(dict(_NEW, version=0)))
 async def find_facts(
     session: AsyncSession, shop_id: int, slugs: Sequence[str], shopify_origin: str
 ) -> list[tuple[RegistryFacts, list[ItemFacts]]]:
-    """The registries with these slugs, each with its items in display order; two queries, whatever the number.
+    """The registries with these slugs, each with its items in display order; two queries for any number.
 
     Unknown slugs are left out. The session must be a repeatable read, or a version may not belong to its items.
     """
@@ -274,7 +274,7 @@ async def lock(session: WriteSession, shop_id: int, registry_ids: Sequence[int])
 
 
 async def hold_named(session: WriteSession, shop_id: int, slugs: Collection[str]) -> set[str]:
-    """Those of these slugs that registries have; none of these is changed or deleted until the transaction ends."""
+    """Lock the registries with these slugs until the transaction ends; the slugs that exist."""
     query = select(Registry.slug).where(Registry.shop_id == shop_id, Registry.slug.in_(slugs))
     return set(await session.scalars(query.order_by(Registry.id).with_for_update(read=True))) if slugs else set()
 
@@ -327,7 +327,7 @@ async def delete_one(session: WriteSession, shop_id: int, registry_id: int) -> N
 
 
 async def delete_many(session: WriteSession, shop_id: int, registry_ids: Sequence[int]) -> None:
-    """Delete registries of a shop of which nothing is to stay, with all rows that refer to them."""
+    """Delete registries of a shop without a trace, with all rows that refer to them."""
     where = (Registry.shop_id == shop_id, Registry.id.in_(registry_ids))
     await session.execute(delete(Registry).where(*where))
 

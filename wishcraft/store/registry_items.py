@@ -77,7 +77,7 @@ async def find_variants(session: AsyncSession, shop_id: int) -> "array[int]":
 
 
 async def find_showing_stock(session: AsyncSession, shop_id: int, quantities: Range[int]) -> list[CurrentVersion]:
-    """The registries that show an item of which so many pieces are in stock; all if the range is unbounded."""
+    """The registries that show an item with a stock in this range; all if it is unbounded."""
     if quantities.lower is None or quantities.upper is None:
         all_of_shop = select(Registry.slug, Registry.version).where(Registry.shop_id == shop_id)
         return [CurrentVersion._make(row) for row in await session.execute(all_of_shop)]

@@ -89,7 +89,7 @@ _OWN: Final[dict[str, ColumnElement[Any]]] = {
     "status": Registry.status.expression,
 }
 _OWN_PLACES: Final = [list(_SUMMARY | _OWN).index(name) for name in ("visibility", "status", *PrivateFields._fields)]
-"""The columns of a registrant's list are those of both, some of which are the same."""
+"""The columns of a registrant's list are those of both; some are the same."""
 _SLUG, _EVENT_DATE = (list(_SUMMARY).index(name) for name in ("slug", "event_date"))
 _SPECIAL: Final = re.compile(r"[/%_]")
 Listed = TypeVar("Listed")

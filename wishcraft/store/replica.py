@@ -73,7 +73,7 @@ class Replica:
 
     @property
     def lag_seconds(self) -> float:
-        """The replica has at least what was committed so long ago; infinite if that is not known."""
+        """How long ago the replica had all that was committed; infinite if that is not known."""
         return self._clock() - self._current_at
 
     @property

@@ -117,7 +117,7 @@ async def count_old(session: AsyncSession, kind: DataKind, before: datetime) -> 
 async def delete_old(session: AsyncSession, kind: DataKind, before: datetime, limit: int) -> int:
     """Delete up to `limit` rows (or their payloads) older than `before`, oldest first; returns their number.
 
-    An order takes along its unmatched line items of which nothing is to be decided, and the names of those that were
+    An order takes along its unmatched line items that need no decision, and the names of those that were
     dismissed; an inventory item takes along its levels.
 
     Skips rows that another transaction has locked, so that two runs share the work without waiting.

@@ -55,12 +55,12 @@ async def keep_uninstalled(session: AsyncSession, shop_id: int) -> bool:
 
 
 async def find_registries(session: AsyncSession, shop_id: int, most: int) -> list[int]:
-    """The ids of up to so many of its registries."""
+    """The ids of up to `most` registries of the shop."""
     return list(await session.scalars(select(Registry.id).where(Registry.shop_id == shop_id).limit(most)))
 
 
 async def delete_rows(session: AsyncSession, table: str, shop_id: int, most: int) -> int:
-    """Delete up to so many of its rows from one of `TABLES`; their number."""
+    """Delete up to `most` rows of the shop from one of `TABLES`; their number."""
     condition = f"NOT ({IS_COMPLIANCE})" if table == "audit_logs" else "true"
     statement = text(_DELETE.format(table=table, condition=condition))
     return len((await session.execute(statement, {"shop_id": shop_id, "most": most})).all())

@@ -93,7 +93,7 @@ class ShopProfile(NamedTuple):
 
 
 ALL: Final[Range[int]] = Range()
-"""In `Shop.outdated_stock`: all registries, whatever is in stock."""
+"""In `Shop.outdated_stock`: all registries, with any stock."""
 
 
 class OutdatedStock(NamedTuple):

@@ -125,7 +125,7 @@ async def find_due(
 
 
 async def find_due_fairly(session: AsyncSession, most: int, of_a_shop: int) -> list[DueWebhook]:
-    """As `find_due`, but of each shop the longest due, at most so many: the first of each, then the second, and so on.
+    """As `find_due`, but at most `of_a_shop` of each shop: the longest due of each, then the second, and so on.
 
     The cost depends on the number of shops, and not on how many webhooks wait.
     """
@@ -205,7 +205,7 @@ async def find_dead(session: AsyncSession, shop_domain: str | None, most: int) -
 
 
 async def find_decided(session: AsyncSession, ids: Sequence[int], reason: str) -> set[int]:
-    """Those of these webhooks that were dead letters for this reason before, so that a person has replayed them."""
+    """Those that a person has replayed after they were dead letters for this reason."""
     where = (WebhookEvent.id.in_(ids), WebhookEvent.failures.contains([{"reason": reason}]))
     return set(await session.scalars(select(WebhookEvent.id).where(*where)))
 

@@ -180,7 +180,7 @@ async def erase_payloads(session: AsyncSession, payloads: Mapping[int, bytes | N
 async def erase_payloads_of_shop(
     session: AsyncSession, shop_domain: str, before: datetime, kept: Sequence[int], most: int
 ) -> int:
-    """Erase up to so many payloads of the shop, but those of `kept`; their number. What waits is ignored then."""
+    """Erase up to `most` payloads of the shop, but those of `kept`; their number. What waits is ignored then."""
     parameters = {"shop_domain": shop_domain, "before": before, "kept": list(kept), "most": most}
     return len((await session.execute(_ERASE_SHOP, parameters)).all())
 

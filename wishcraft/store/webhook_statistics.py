@@ -36,7 +36,7 @@ _COUNT: Final = text("""
 async def count_days(session: AsyncSession, end: datetime, days: int, seconds: int) -> dict[int, WebhookCounts]:
     """Counts of the last `days` periods of 24 hours before `end`, by age in days (0 is the latest).
 
-    A webhook counts when it was handled, or when it was received if it is not; it is late after so many seconds.
+    A webhook counts when it was handled, or when it was received if it is not; it is late after `seconds`.
     Those about privacy are left out: an erasure takes as long as there is to erase.
     """
     parameters = {"end": end, "days": days, "seconds": seconds, "without": list(COMPLIANCE_TOPICS)}

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Customer(NamedTuple):
-    """Who orders."""
+    """The customer who orders."""
 
     id: int
     first_name: str

@@ -42,11 +42,11 @@ class OrderMoney:
         return {name: self.text(amount), f"{name}_set": self.both(amount)}
 
     def discount(self, line: OrderLine, pieces: int) -> Decimal:
-        """The part of the discount that so many pieces of the line have."""
+        """The part of the discount for `pieces` of the line."""
         return self._round(line.price * pieces * self._order.terms.discount_percent / 100)
 
     def tax(self, line: OrderLine, pieces: int) -> Decimal:
-        """The tax of so many pieces of the line."""
+        """The tax on `pieces` of the line."""
         paid = line.price * pieces - self.discount(line, pieces)
         rate = self._tax.rate
         return self._round(paid - paid / (1 + rate) if self._tax.included else paid * rate)

@@ -153,7 +153,7 @@ class Orders:
         self._tell(order, "orders/updated")
 
     def delete(self, order: Order) -> None:
-        """Delete the order, of which nothing is left. Its stock does not come back."""
+        """Delete the order without a trace. Its stock does not come back."""
         del self._by_id[order.id]
         self._publish("orders/delete", {"id": order.id}, order.name)
 

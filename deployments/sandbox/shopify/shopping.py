@@ -78,7 +78,7 @@ class Guests:
 
 
 class Shopping:
-    """Lets guests shop at a rate of so many actions per minute over all shops, the same for the same seed."""
+    """Lets guests shop at a rate of actions per minute over all shops, the same for the same seed."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Shopping:
         seed: int,
         rate: float,
     ) -> None:
-        """`is_installed` tells whether the shop with a domain has the app: others have no guests."""
+        """`is_installed` returns whether the shop with a domain has the app: others have no guests."""
         self.rate = rate
         self.recent: deque[GuestAction] = deque(maxlen=SHOWN)
         self._guests = [Guests(shop) for shop in shops.values()]
@@ -109,7 +109,7 @@ class Shopping:
         self._changed.set()
 
     def flood(self, actions: int) -> None:
-        """Let guests do so many things as fast as they can."""
+        """Let guests do `actions` things as fast as they can."""
         self._owed = min(MAX_FLOOD, self._owed + actions)
         self._changed.set()
 

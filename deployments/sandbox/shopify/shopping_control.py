@@ -101,7 +101,7 @@ async def list_orders(shop: ShopDep, limit: Annotated[int, Query(ge=1, le=250)] 
 
 @router.post("/{shop}/orders", status_code=HTTPStatus.CREATED)
 async def create_order(shop: ShopDep, body: OrderBody) -> dict[str, Any]:
-    """Order."""
+    """Place an order."""
     lines = [
         WantedLine(
             line.variant_id,

@@ -1,4 +1,4 @@
-"""Webhooks of levels add up to the stock of all locations, whatever comes late, twice or never."""
+"""Webhooks of levels add up to the stock of all locations, even if some come late, twice or never."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -121,7 +121,7 @@ async def test_levels_from_before_an_uninstallation_are_not_added_up(
     resources: Resources, shop: ShopRef, wished: Wished
 ) -> None:
     know_levels(wished, {LOCATION: 5, ELSEWHERE: 5})
-    wished.variant.quantity, wished.variant.elsewhere = 4, {ELSEWHERE: 0}  # sold out there, of which no webhook came
+    wished.variant.quantity, wished.variant.elsewhere = 4, {ELSEWHERE: 0}  # sold out there, and no webhook came
     facts = ShopFacts("Maple & Pine", "owner@example.com", "USD", "America/New_York")
     async with resources.db.transaction() as session:
         token = await resources.tokens.load(shop.domain)
@@ -160,7 +160,7 @@ async def test_location_that_no_longer_stocks_an_item_is_forgotten_when_levels_a
     resources: Resources, demo: Demo, shop: ShopRef, wished: Wished
 ) -> None:
     know_levels(wished, {LOCATION: 9, ELSEWHERE: 3})
-    wished.variant.quantity = 9  # the other location was deactivated, of which no webhook tells
+    wished.variant.quantity = 9  # the other location was deactivated, which sends no webhook
     await sync_shop(resources, shop)
     assert wished.row("inventory_quantity") == (9,)
     await apply(resources, shop, handle_stock, [at_level(wished, 9)])

@@ -1,4 +1,4 @@
-"""A sync takes only Shopify's own word for a deleted variant, whatever becomes of its bulk operation."""
+"""A sync takes only Shopify's own word for a deleted variant, however its bulk operation ends."""
 
 import logging
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Webhooks of products bring items into step with what Shopify says, whatever comes late, twice or never."""
+"""Items follow the webhooks of their products, even if some come late, twice or never."""
 
 import json
 from datetime import UTC, datetime, timedelta

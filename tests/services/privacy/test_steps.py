@@ -1,4 +1,4 @@
-"""An erasure is done in steps that are kept, whatever the size, and swallows nothing but what is about the person."""
+"""An erasure of any size is done in steps that are kept, and swallows nothing but what is about the person."""
 
 from datetime import UTC, datetime
 from typing import Any

@@ -1,4 +1,4 @@
-"""Orders, refunds and edits become the purchases of items, in whatever order and however often they come."""
+"""Orders, refunds and edits become the purchases of items, in any order and however often they come."""
 
 import asyncio
 from collections.abc import Iterator

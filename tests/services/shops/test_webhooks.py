@@ -1,4 +1,4 @@
-"""`app/uninstalled` and `shop/update`, in whatever order they come."""
+"""`app/uninstalled` and `shop/update`, in any order."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Consumers: nothing that is in the inbox is lost or has an effect twice, whatever fails."""
+"""Consumers: nothing that is in the inbox is lost or has an effect twice, in any failure."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -74,7 +74,7 @@ def verify(body: bytes, signature: str, timestamp: str, key: EllipticCurvePublic
 
 
 def read_sendgrid(body: bytes, keys: Sequence[bytes]) -> list[MailEvent | None]:
-    """The events of a verified body; None for each that is not about one of our mails, or tells nothing.
+    """The events of a verified body; None for each that is not about one of our mails, or has no outcome.
 
     Raises:
         EventsUnsigned: It is no list of events.

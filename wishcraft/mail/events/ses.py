@@ -32,7 +32,7 @@ _ON_SUPPRESSION_LIST: Final = "OnAccountSuppressionList"
 
 
 def read_ses(text: str, message_id: str, keys: Sequence[bytes]) -> MailEvent | None:
-    """The event; None if it is not about one of our mails, or of a kind that tells nothing.
+    """The event; None if it is not about one of our mails, or of a kind without an outcome.
 
     A mail to an address on SES's own suppression list was not tried: that is a bounce, also where the address is on
     the list because of a complaint, which was about an earlier mail.

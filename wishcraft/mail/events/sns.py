@@ -120,7 +120,7 @@ class SnsVerifier:
             raise EventsUnsigned("SigningCertURL is not the URL of a certificate.")
         known = self._known.get(url)
         if known is None or time.monotonic() >= known.until:
-            async with self._fetching:  # one request at a time, whatever senders make up
+            async with self._fetching:  # one request at a time, as senders may make up URLs
                 known = self._known.get(url)
                 if known is None or time.monotonic() >= known.until:
                     known = self._renewed(known, await self._fetch(url))

@@ -1,4 +1,4 @@
-"""The mail to a shop of which a customer asked for their data: a link, and nothing about the customer."""
+"""The mail to a shop whose customer asked for their data: a link, and nothing about the customer."""
 
 from typing import Final
 

@@ -15,8 +15,8 @@ _EQUAL_CONTRAST: Final = 0.179
 
 @dataclass(frozen=True, slots=True)
 class Letterhead:
-    """Of a shop's mails: its name and colour (`#rrggbb`), its own sender, where answers go, its postal address in one
-    line, and the language.
+    """What all mails of a shop share: its name and colour (`#rrggbb`), its own sender, where answers go, its postal
+    address in one line, and the language.
     """
 
     shop: str

@@ -102,7 +102,7 @@ class SmtpMailer:
                 if error.code not in _REFUSALS:
                     raise MailAcceptanceUnknown(f"no answer to the mail that has a meaning: {_codes(error)}") from None
                 refused = _mail_error(error)
-                # A policy may be about the shop's own sender; from MAIL_FROM, the next try tells.
+                # A policy may be about the shop's own sender; the next try, from MAIL_FROM, shows it.
                 if mail.sender and isinstance(refused, MailRejected) and "5.7." in _codes(error):
                     raise SenderRejected(f"the mail server refuses a mail of the sender: {_codes(error)}") from None
                 raise refused from None

@@ -58,7 +58,7 @@ def outcomes(counted: Sequence[ShopOutcomes], paused: Sequence[str] = ()) -> Sec
     """What became of mails by shop: the shares by which mailbox providers judge a sender; and paused shops."""
     title = "What became of mails"
     if not counted and not paused:
-        return Section(title, "The mail provider told nothing: it sent no mail, or its events do not come.")
+        return Section(title, "The mail provider reported nothing: it sent no mail, or its events do not come.")
     rows = [
         (
             short_name(each.shop),

@@ -12,7 +12,7 @@ from wishcraft.store.shops import ShopRef
 
 
 async def handle_merges(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
-    """Move registries and purchases to the customers who were kept, in whatever order merges and orders come.
+    """Move registries and purchases to the customers who were kept, in any order of merges and orders.
 
     Raises:
         PayloadInvalid: As `read_merge`.

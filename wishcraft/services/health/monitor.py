@@ -83,7 +83,7 @@ class HealthMonitor:
     def __init__(self, resources: Resources, settings: Settings) -> None:
         self._resources, self._settings = resources, settings
         self._missing_functions: list[str] = []
-        """As PostgreSQL last answered."""
+        """The result of the last question to PostgreSQL."""
         self._schedule = SingleFlightCache(lambda: find_schedule(resources.http, settings), SCHEDULE_TTL_SECONDS)
         self._inbox = SingleFlightCache(lambda: _find_inbox_state(resources), WEBHOOKS_TTL_SECONDS)
         self._upstreams = SingleFlightCache(RecentCounts(resources.counters).read, UPSTREAMS_TTL_SECONDS)

@@ -14,7 +14,7 @@ from wishcraft.settings import Settings
 OVERDUE: Final = timedelta(minutes=5)
 """A worker starts a due run within seconds, unless none is up or the work pool is paused."""
 RECENT: Final = timedelta(hours=1)
-"""Failed runs are shown for so long."""
+"""How long failed runs are shown."""
 _WAITING: Final[Mapping[str, Any]] = {"type": {"any_": ["SCHEDULED"]}, "name": {"any_": ["Scheduled", "Late"]}}
 """Excludes AwaitingRetry and AwaitingConcurrencySlot, which wait on purpose."""
 _PAGE_LIMIT: Final = 200

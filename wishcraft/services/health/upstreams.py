@@ -38,7 +38,7 @@ class Growth(NamedTuple):
     values: Values
 
     def of(self, name: str) -> dict[str, float]:
-        """The growth of a counter by shop, or by whatever its label is."""
+        """The growth of a counter by the value of its label, such as the shop."""
         return {key[-1]: value for key, value in self.values.items() if key[0] == name and value}
 
 

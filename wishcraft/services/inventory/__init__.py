@@ -1,1 +1,1 @@
-"""Inventory: registry items kept in step with Shopify's variants."""
+"""Inventory: registry items follow Shopify's variants."""

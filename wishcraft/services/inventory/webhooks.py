@@ -1,4 +1,4 @@
-"""Handlers of the webhooks about products and stock: they bring items into step with what Shopify says."""
+"""Handlers of the webhooks about products and stock: they update registry items."""
 
 import logging
 from collections import defaultdict
@@ -42,7 +42,7 @@ from wishcraft.store.shops import ShopRef
 DELETED: Final = "products/delete"
 LEVELS: Final = "inventory_levels/update"
 _AHEAD: Final = timedelta(days=1)
-"""A time so far in the future is none: nothing would be newer for as long."""
+"""Times further ahead are refused: no later update could replace them."""
 _LAST_FINGERPRINT: Final = 2**63 - 1
 _log: Final = logging.getLogger(__name__)
 Key = TypeVar("Key")
@@ -67,7 +67,10 @@ class ProductNews(NamedTuple):
         return int.from_bytes(blake2b(said, digest_size=8).digest(), signed=True)
 
     def is_newer(self, other: "ProductNews") -> bool:
-        """Whether it is about a later event; of two of the same moment, one is in whatever order they come."""
+        """Whether it is the later event.
+
+        Equal times are decided by the fingerprint, so the order of arrival does not matter.
+        """
         return self.time > other.time or (self.time == other.time and self.fingerprint > other.fingerprint)
 
 
@@ -142,7 +145,7 @@ def _read_products(messages: Sequence[Message]) -> tuple[dict[int, ProductNews],
 
 
 async def _read_missing(resources: Resources, shop: ShopRef, missing: Mapping[int, datetime]) -> list[Observation]:
-    """What Shopify has of these variants, by id, now: that is after the webhooks, whose times are given."""
+    """These variants, read now from Shopify. No reading is dated before the webhook that caused it (`missing`)."""
     observations: list[Observation] = []
     for ids in batches(sorted(missing), MAX_IDS):
         asked_at = datetime.now(UTC)
@@ -245,7 +248,7 @@ def _keep_newest(known: dict[Key, tuple[News, int]], key: Key, each: News, messa
 
 
 def _find_unknown(news: StockNews, found: Sequence[WishedVariant], states: Mapping[int, ItemState]) -> set[int]:
-    """The inventory items of which not all levels are known, or that are counted from now on."""
+    """The inventory items that lack levels, or are counted from now on."""
     changed = {item_id for item_id, _ in news.levels}
     counted = {item_id for item_id, (each, _) in news.tracking.items() if each.tracked}
     return {
@@ -260,7 +263,7 @@ def _find_unknown(news: StockNews, found: Sequence[WishedVariant], states: Mappi
 
 
 async def _read_levels(resources: Resources, shop: ShopRef, item_ids: Mapping[int, datetime]) -> dict[int, ReadLevels]:
-    """The levels that Shopify has of these inventory items now: that is after the webhooks, whose times are given."""
+    """All levels, read now from Shopify. No reading is dated before the webhook that caused it (`item_ids`)."""
     asked_at = datetime.now(UTC)
     try:
         found = await read_levels(resources.shopify, shop.domain, sorted(item_ids))
@@ -282,14 +285,14 @@ def _level(snapshot: LevelSnapshot, time: EventTime) -> Level:
 
 
 class SavedStock(NamedTuple):
-    """What was newer than what was known."""
+    """The levels and flags that were stored because they are newer."""
 
     levels: AbstractSet[tuple[int, int]] = frozenset()
     """By inventory item and location."""
     tracking: AbstractSet[int] = frozenset()
     """By inventory item."""
     unknown: AbstractSet[int] = frozenset()
-    """Inventory items that got a level, and of which not all are known."""
+    """Inventory items that got a level, while others of their levels are not known."""
 
 
 async def _apply_stock(

@@ -44,11 +44,11 @@ from wishcraft.store.schema.mail import MailState
 from wishcraft.store.shops import ShopRef
 
 SENDS_AT_ONCE: Final = 4
-"""Size of a batch. A killed run leaves at most this many mails of which it is not known whether they were accepted."""
+"""Size of a batch. A killed run leaves at most this many mails that may or may not have been accepted."""
 MOST_FAILED: Final = 3 * SENDS_AT_ONCE
-"""If so many mails of a shop are rejected and none is accepted, the sender is at fault, and a run stops there."""
+"""If this many mails of a shop are rejected and none is sent, the sender is at fault: the run sends no more of it."""
 BATCHES_BETWEEN_CHECKS: Final = 25
-"""After so many, a run looks again whether complaints pause its shop."""
+"""After this many, a run looks again whether complaints pause its shop."""
 _ACTOR: Final = "mail refusal"
 _REASONS: Final = {
     "refused": "why addresses were refused",
@@ -111,7 +111,7 @@ async def send_in_batches(
 
 
 async def _goes_on(resources: Resources, shop: ShopRef, batch: int) -> bool:
-    """Whether a run sends this batch, the first of which is 0.
+    """Whether a run sends this batch (numbered from 0).
 
     Mail may have been switched off since the run began or waited for its lock, and complaints may have come.
     """
@@ -174,7 +174,7 @@ async def send_claimed(run: MailRun, claimed: int, mails: Sequence[tuple[Claimed
 
     Raises:
         MailUnavailable, SenderRejected, ConfigurationError: After all sends have ended and are recorded.
-        EveryMailRejected: So many have failed, and none was sent.
+        EveryMailRejected: The provider has rejected `MOST_FAILED` mails of the shop, and none was sent.
     """
     results = await asyncio.gather(*(_send_one(run, *each, changes) for each in mails), return_exceptions=True)
     counts = Counter(result for result in results if isinstance(result, str))

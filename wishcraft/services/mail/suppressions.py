@@ -31,7 +31,7 @@ async def find_suppressions(
 
 
 async def lift_address(resources: Resources, actor: Actor, address: str) -> None:
-    """Let the actor's shop write to the address again, whatever the reason.
+    """Let the actor's shop write to the address again, after any reason.
 
     Raises:
         NotFound: It is not suppressed.
@@ -84,7 +84,7 @@ async def import_suppressions(
         resources: The stores.
         actor: The shop, and who imports.
         name: The file's name.
-        reason: That of all addresses, whatever the file says.
+        reason: That of all addresses, instead of the file's.
         details: Further values of the audit log entry.
 
     Returns:

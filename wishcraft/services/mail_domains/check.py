@@ -26,7 +26,7 @@ from wishcraft.store import shops
 
 _MOST_SPF_RECORDS: Final = 2 * MAX_SPF_LOOKUPS
 _MOST_UNANSWERED: Final = 10
-"""If DNS answers for none of so many domains, it is at fault, not they."""
+"""If DNS answers for none of this many domains, it is at fault, not they."""
 
 
 async def check_domain(

@@ -25,7 +25,7 @@ from wishcraft.store.mail_events import RecordedOutcome, SentMail
 from wishcraft.store.shops import ShopRef
 
 JUDGED_PERIOD: Final = timedelta(hours=24)
-"""Bounces of so long are compared with deliveries: a provider that refuses everyone suppresses no address."""
+"""Bounces of this period are compared with deliveries: a provider that refuses everyone suppresses no address."""
 MAX_EVENT_AGE: Final = timedelta(hours=25)
 """How long providers try to deliver an event: an earlier time in one is wrong, and would not be judged."""
 TOO_MANY: Final = (
@@ -35,7 +35,7 @@ TOO_MANY: Final = (
 
 
 async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
-    """Record outcomes and suppress addresses, in whatever order the events come and however often.
+    """Record outcomes and suppress addresses, in any order of the events and however often they come.
 
     A hard bounce becomes a dead letter while most mails of all shops bounce, so that a person decides: it counts if it
     is replayed. While most bounce softly, soft bounces are recorded and suppress nothing.

@@ -47,6 +47,6 @@ def _find(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _find_too_open(settings: Settings) -> Iterator[tuple[str, str]]:
     if not all(network.prefixlen for network in parse_proxies(settings.trusted_proxies).networks):
-        yield "TRUSTED_PROXIES", "contains all addresses: everybody can make up their own"
+        yield "TRUSTED_PROXIES", "contains all addresses: any client can send a false address. List your proxies"
     if "*" in settings.cors_origins:
         yield "CORS_ORIGINS", "allows every origin to call the API: list the ones that need it"

@@ -69,7 +69,7 @@ async def audit(lock: Path = LOCK) -> AuditResult:
 def _result(output: str, errors: str) -> AuditResult:
     try:
         report = json.loads(output)
-    except ValueError:  # exit code 1 means vulnerabilities or an error: only the output tells them apart
+    except ValueError:  # exit code 1 means vulnerabilities or an error: only the output distinguishes them
         return AuditResult(unreachable=_reason(errors))
     packages = report["dependencies"]
     skipped = [package["skip_reason"] for package in packages if "skip_reason" in package]

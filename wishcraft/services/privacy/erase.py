@@ -1,4 +1,4 @@
-"""Erases a person, or a shop, from PostgreSQL, Redis and the files. Whatever is interrupted can be repeated."""
+"""Erases a person, or a shop, from PostgreSQL, Redis and the files. Every interrupted step can be repeated."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ from wishcraft.store.shops import ShopRef
 from wishcraft.store.webhook_inbox import StoredPayload
 
 EVER: Final = datetime.max.replace(tzinfo=UTC)
-"""As `before`: whatever is there."""
+"""As `before`: no limit."""
 _REGISTRIES: Final = 100
 """Deleted at once, with their items."""
 _ROWS: Final = 5_000
@@ -110,9 +110,9 @@ class Erasure:
         return last
 
     def _erased(self, stored: Sequence[StoredPayload], is_theirs: Callable[[bytes], bool]) -> dict[int, bytes | None]:
-        """What stays of those payloads that are about the people, by id; but not of those that are that already.
+        """The reduced payloads, by id.
 
-        What goes on without the people is still about their orders, and would be found and replaced without end.
+        One that is already reduced is left out: it still matches by order and would be replaced forever.
         """
         theirs = [each for each in stored if is_theirs(_to_compare(each))]
         left = {each.id: nameless(each.topic, read_payload(each.payload), self._slugs) for each in theirs}
@@ -232,7 +232,7 @@ async def _delete_registries(resources: Resources, shop: ShopRef) -> AsyncGenera
 
 
 async def work_for(seconds: float, steps: AsyncGenerator[None]) -> bool:
-    """Do the steps for about so long, at least one; whether they are all done."""
+    """Do at least one step, and more for about `seconds`; whether all are done."""
     until = time.monotonic() + seconds
     async with aclosing(steps):
         async for _ in steps:
@@ -273,7 +273,7 @@ def shop_key(shop: ShopRef) -> str:
 
 
 def runs_of(shop: ShopRef, person: Person) -> list[str]:
-    """The names of the runs that may have files about the person, of which new ones go into the first."""
+    """The names of the runs that may have files about the person. New files go into the first."""
     ids = [address_hash(shop.id, str(each)).hex() for each in sorted(person.customers)]
     contacts = [each.hex() for each in sorted(person.contacts)]
     orders = [address_hash(shop.id, f"order/{each}").hex() for each in sorted(person.orders)]

@@ -1,7 +1,7 @@
 """Handlers of Shopify's webhooks about privacy: `customers/redact` and `shop/redact`.
 
 They are handled also after the shop has uninstalled the app. Each try does a part of the work, which is committed;
-before the next one, other webhooks of the shop have their turn. So it ends, whatever the size.
+before the next one, other webhooks of the shop have their turn. So it ends at any size.
 """
 
 from collections.abc import Mapping, Sequence

@@ -57,7 +57,7 @@ class VariantReader:
         """The facts of these distinct variants of the caller's shop, at most `MAX_DESCRIBED`.
 
         Shopify gets one query at most. If it fails or is refused, facts that are no longer fresh are used, if there are
-        any for all. With `any_image`, images count as fresh whatever their age.
+        any for all. With `any_image`, images of any age count as fresh.
 
         Raises:
             TooManyQueries: The caller has caused too many queries.
@@ -151,7 +151,7 @@ async def ask_shopify(resources: Resources, shop_id: int, variant_ids: Sequence[
         async with asyncio.timeout(SHOPIFY_SECONDS):
             described = await describe_variants(resources.shopify, shop.domain, variant_ids)
     except TimeoutError:
-        raise ShopifyUnavailable(f"{shop.domain}: Shopify did not answer in time") from None
+        raise ShopifyUnavailable(f"{shop.domain}: Shopify did not answer within {SHOPIFY_SECONDS:g} s") from None
     facts = {
         number: VariantFacts(each[0], asked_at, VariantImage(each[1], asked_at))
         if each

@@ -8,7 +8,7 @@ from wishcraft.domain.orders import Line, OrderSnapshot, find_attribution
 from wishcraft.store.purchases import ItemRef, StoredLine
 
 CLOCKS: Final = timedelta(seconds=2)
-"""By so much an item may be younger than an order for it: Shopify's times are in whole seconds, and by its clock."""
+"""How much younger than an order its item may be: Shopify's times are in whole seconds, and by its clock."""
 _NO_FIT: Final = "no line item of the order is of a variant that the registry or item has"
 
 

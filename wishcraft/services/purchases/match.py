@@ -18,7 +18,7 @@ _NO_ITEM: Final = "the shop has no item with this id"
 
 
 class Unmatched(NamedTuple):
-    """Line items that wait to be matched, how many there are, and items of which more was bought than is wanted."""
+    """Line items that wait to be matched, how many there are, and items with more bought than wanted."""
 
     lines: list[ListedLine]
     total: int

@@ -26,13 +26,13 @@ OVERLAP: Final = timedelta(minutes=15)
 OVERDUE: Final = timedelta(hours=4)
 """After this, Shopify tries a webhook no more."""
 SETTLED: Final = timedelta(seconds=5)
-"""After the last change of an order, a state that was known later is the final one of that second."""
+"""`updated_at` has whole seconds: a state known this long after it includes every change of that second."""
 ASKED: Final = 250
-"""Orders of which a regular run asks whether they still exist, in one query: those asked about longest ago."""
+"""A regular run asks in one query whether this many orders still exist: those asked about longest ago."""
 _MARGIN: Final = timedelta(days=1)
 """Before `REACH` ends, after which Shopify says of every order that it does not exist."""
 _YOUNGEST: Final = timedelta(hours=1)
-"""Younger orders are left out: where Shopify answers from, they may not be yet."""
+"""Younger orders are not checked for deletion: Shopify may not find them yet."""
 _CHANGES: Final = ("missed", "deleted", "overdue")
 _ACTOR: Final = "reconcile-orders"
 _log: Final = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ async def reconcile_shop(
         changes: Filled with `missed`, `deleted` and `overdue`, and the ids of missed orders.
 
     Returns:
-        Counts: `orders` read; those `missed`, of which a newer state was read than webhooks had brought; those
+        Counts: `orders` read; those `missed`, read in a newer state than webhooks had brought; those
         `deleted` in Shopify, found by regular runs alone; orders whose webhook is `overdue`: it had not come `OVERDUE`
         after the change, counted once; `unreadable` orders, which stay as they are: they make no sense, or PostgreSQL
         refuses a value. Or only `already_being_reconciled`.

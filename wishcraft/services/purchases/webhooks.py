@@ -27,7 +27,7 @@ DELETED: Final = "orders/delete"
 EDITED: Final = "orders/edited"
 REFUNDED: Final = "refunds/create"
 _AHEAD: Final = timedelta(days=1)
-"""A time so far in the future is none: no state of the order would be newer for as long."""
+"""Times further ahead are refused: no later update could replace them."""
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -69,7 +69,7 @@ class Rows:
 
 
 async def handle_orders(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
-    """Handle `orders/*` and `refunds/create`: the newest state of each order decides, in whatever order they come.
+    """Handle `orders/*` and `refunds/create`: the newest state of each order decides, in any order of arrival.
 
     Raises:
         PayloadInvalid: As `read_order`, `read_refund` and `read_edit`.
@@ -131,7 +131,7 @@ def _received(message: Message) -> ReceivedSnapshot:
 
 
 async def _find_items(session: AsyncSession, shop_id: int, news: Mapping[int, OrderNews]) -> FoundItems:
-    """The items that the batch's snapshots name, whatever their variants, in at most two queries."""
+    """The items that the batch's snapshots name, of any variant, in at most two queries."""
     attributions: dict[UUID, None] = {}
     wishes: dict[tuple[str, int], None] = {}
     for about in news.values():

@@ -31,7 +31,9 @@ class Grant(NamedTuple):
 
 
 async def unlock(resources: Resources, caller: Caller, senders: Sequence[str], slug: str, code: str) -> Grant:
-    """Exchange the access code for a grant. `senders` is by what the sender of the code is known.
+    """Exchange the access code for a grant.
+
+    `senders` are the identities under which tries are counted: address and signed query, or credentials.
 
     Raises:
         NotFound: The shop has no such registry that guests may read.

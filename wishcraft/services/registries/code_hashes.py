@@ -18,7 +18,7 @@ MAX_OF_REGISTRY: Final = 50
 MAX_OF_SENDER: Final = 10
 """Of these for one registry and for one sender, so that a flood leaves a place for the others."""
 Shares = Mapping[str, int]
-"""For whom a hash is made, each with the number that may be under way for them."""
+"""The registry and the senders that a hash is made for, each with its limit of hashes under way."""
 _PAUSE_SECONDS: Final = 2
 _HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 """OWASP's minimum for argon2id."""

@@ -29,7 +29,7 @@ _locks: Final = WeakValueDictionary[str, Lock]()
 
 
 def name_for_tries(shop_id: int, slug: str) -> str:
-    """By what a registry's tries are counted: a hash, so that no counter in Redis names one that is deleted."""
+    """Name of a registry in the counters of tries: a hash, so that Redis keeps no slug of a deleted one."""
     return hashlib.sha256(f"{shop_id}:{slug}".encode()).hexdigest()
 
 

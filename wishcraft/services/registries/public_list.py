@@ -13,7 +13,7 @@ from wishcraft.domain.registry_payload import Summary, page_payload, summary_pay
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.observability.metrics import LIST_READS
 from wishcraft.resources import Resources
-from wishcraft.services.single_flight import SingleFlightCache
+from wishcraft.services.single_flight import LOAD_TIMEOUT_SECONDS, SingleFlightCache
 from wishcraft.store import registry_lists
 from wishcraft.store.engine import Database
 from wishcraft.store.registry_lists import Page, PageRequest, Search
@@ -60,7 +60,7 @@ class PublicLists:
         try:
             return await kept.get()
         except TimeoutError:
-            raise DatabaseUnavailable("PostgreSQL did not answer in time") from None
+            raise DatabaseUnavailable(f"PostgreSQL did not answer within {LOAD_TIMEOUT_SECONDS:g} s") from None
 
     async def _is_quiet(self, shop_id: int) -> bool:
         """Whether it is known that the shop's registries have not changed lately."""

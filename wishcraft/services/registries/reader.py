@@ -90,7 +90,7 @@ class RegistryReader:
             async with asyncio.timeout(READ_SECONDS):
                 return await future
         except TimeoutError:
-            raise DatabaseUnavailable("PostgreSQL did not answer in time") from None
+            raise DatabaseUnavailable(f"PostgreSQL did not answer within {READ_SECONDS:g} s") from None
 
     async def _load_waiting(self, shop_id: int) -> None:
         """Load what the shop's readers wait for, batch after batch until none waits."""
@@ -103,7 +103,7 @@ class RegistryReader:
                 load.add_done_callback(self._forget)
                 done, _ = await asyncio.wait({load}, timeout=READ_SECONDS)
                 if not done:  # its connection may hang for long: the next load takes another one
-                    failure = DatabaseUnavailable("PostgreSQL did not answer in time")
+                    failure = DatabaseUnavailable(f"PostgreSQL did not answer within {READ_SECONDS:g} s")
                 else:
                     failure = cast("Exception | None", load.exception())
                     loaded = {} if failure else load.result()
@@ -160,7 +160,7 @@ async def refill(
         resources: The stores.
         shop_id: The shop.
         slugs: Those of its registries.
-        load: What loads those of which it gets the leases; `load_registries` by default.
+        load: Loads those whose leases it gets; `load_registries` by default.
 
     Raises:
         CacheUnavailable: Redis does not answer.

@@ -198,7 +198,7 @@ async def _commit(resources: Resources, write: RegistryWrite, slugs: Sequence[st
             raise
         is_bug = not isinstance(error, (CacheUnavailable, DatabaseUnavailable))
         level = logging.ERROR if is_bug else logging.INFO
-        message = "The cache was not brought into step after a write, readers and replays do it: %s"
+        message = "The cache was not refilled after a write; the next read or replay does it: %s"
         _log.log(level, message, error, exc_info=is_bug)
     if not write.is_committed:
         await write.commit()

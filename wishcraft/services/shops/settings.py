@@ -1,6 +1,7 @@
 """Reads and changes shops' settings, with an audit log record of each change, and carries out what a change means.
 
-Nothing caches settings: jobs read them when they begin with a shop, and requests when they need them.
+Jobs read settings when they begin with a shop, requests when they need them. Nothing caches them, except the registry
+page: its colour and language follow within 30 s (`CACHE_SECONDS` in `api/auth/authenticator.py`).
 """
 
 from collections.abc import Mapping

@@ -57,7 +57,7 @@ async def handle_uninstalled(resources: Resources, shop: ShopRef, messages: Sequ
 
 
 async def handle_shop_update(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
-    """Handle `shop/update`: name, e-mail address, currency and time zone follow, whatever the order of arrival.
+    """Handle `shop/update`: name, e-mail address, currency and time zone follow, in any order of arrival.
 
     If one of them cannot be used, the others are stored, and the webhook becomes a dead letter that says which.
 

@@ -25,12 +25,12 @@ SHOPS_AT_ONCE: Final = 8
 """One more connection is left to the sweep, and one to spare, of the pool's ten."""
 WAIT: Final = timedelta(seconds=1)
 GATHER_SECONDS: Final = 0.1
-"""While shops are under way, so long webhooks gather before more are taken: one transaction costs as much as 30."""
+"""How long webhooks gather while shops are under way, before more are taken: a transaction costs as much as 30."""
 SWEEP_SECONDS: Final = 5.0
 _REST: Final = 4
-"""While some shop has more webhooks than the queue takes, a sweep follows after so many times its duration."""
+"""While some shop has more webhooks than the queue takes, a sweep follows after this many times its duration."""
 CLAIM_IDLE: Final = timedelta(seconds=30)
-"""What was taken so long ago was probably taken by a consumer that died. If it is alive, one of the two handles it."""
+"""What was taken longer ago was probably taken by a consumer that died. If it is alive, one of the two handles it."""
 FORGET_IDLE: Final = timedelta(hours=1)
 _PAUSE_SECONDS: Final = 1.0
 """Before the next try when PostgreSQL does not answer."""
@@ -45,8 +45,8 @@ class Consumer:
     """One of any number of consumers; each needs a name of its own.
 
     Each shop whose webhooks it holds has a task for each priority, which handles them batch by batch; between its
-    batches a shop lets others go first. A shop that is slow, or sends many, holds up no other, and what waits for
-    Shopify, which has low priority, nothing else of its shop.
+    batches a shop lets others go first. A slow or busy shop delays no other. Within a shop, low-priority webhooks,
+    which may wait for Shopify, delay no high-priority ones.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Consumer:
     async def take(self, wait: timedelta) -> int:
         """Begin to handle what waits in the queue, or in the inbox while Redis does not answer; the number taken.
 
-        Takes no more than there is room for in the window, and waits so long for the first one.
+        Takes no more than there is room for in the window, and waits at most `wait` for the first one.
 
         Raises:
             DatabaseUnavailable: Neither Redis nor PostgreSQL answers.

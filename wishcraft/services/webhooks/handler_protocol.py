@@ -39,7 +39,7 @@ class Effect:
     """What webhooks change."""
 
     registry_ids: frozenset[int]
-    """The registries to lock before `apply`; what has become wrong about them meanwhile, `apply` must notice."""
+    """To lock before `apply`. They were found without a lock, so `apply` checks them again."""
     apply: Callable[[RegistryWrite], Awaitable[Mapping[int, WebhookOutcome]]]
     """Writes; returns the outcomes by message id, those not named are `APPLIED`. No calls to Shopify."""
     failed: Mapping[int, TransientError | PayloadInvalid | DecisionNeeded] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class Effect:
     after_commit: Callable[[], Awaitable[None]] | None = None
     """Work that may be lost, such as dropping cache entries that expire by themselves. Exceptions are logged."""
     unfinished: frozenset[int] = frozenset()
-    """The ids of messages of which a part is done, and committed: they are due again at once. That is no failure."""
+    """The ids of messages that are partly done, and committed: they are due again at once. That is no failure."""
 
 
 class TakenByAnotherError(Exception):

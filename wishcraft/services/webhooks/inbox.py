@@ -64,7 +64,7 @@ class Inbox:
             async with asyncio.timeout(ANSWER_SECONDS):
                 is_new = await stored
         except TimeoutError:
-            raise DatabaseUnavailable("PostgreSQL did not answer in time") from None
+            raise DatabaseUnavailable(f"PostgreSQL did not answer within {ANSWER_SECONDS:g} s") from None
         finally:
             self._bytes -= size
             self._waiting.pop(stored, None)

@@ -122,7 +122,7 @@ def _parts(batch: Sequence[Message]) -> Iterator[list[Message]]:
     """What is handled together, one part after the other.
 
     Mail events come first: addresses are suppressed within seconds, while others may wait for Shopify. Erasures find
-    what the others write. Whose data are erased, or were handed over, is no matter of others' requests.
+    what the others write. Data requests are handled one by one: one that fails holds up no other.
     """
     mails = [each for each in batch if each.topic == MAIL_EVENTS]
     ordinary = [each for each in batch if each.topic not in (MAIL_EVENTS, *COMPLIANCE_TOPICS)]

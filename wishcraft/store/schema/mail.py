@@ -28,7 +28,7 @@ class OutboxMail(Timestamps):
     recipient: Mapped[str]
     state: Mapped[MailState] = mapped_column(choice(MailState), server_default=MailState.PENDING)
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
-    """How often it was claimed, without the tries of which the mail is known not to have gone out."""
+    """How often it was claimed, without the tries that are known to have sent no mail."""
     claimed_at: Mapped[datetime | None]
     """When it was last claimed for sending; answers and removals leave it as it is."""
     last_error: Mapped[str | None]

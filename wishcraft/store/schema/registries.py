@@ -193,5 +193,5 @@ class PendingInvalidation(Base):
     slug: Mapped[str] = mapped_column(primary_key=True)
     version: Mapped[int]
     grants: Mapped[list[str] | None]
-    """The grants that ended with a deleted registry, of which nothing is to stay in Redis; NULL if it lives."""
+    """The grants that ended with a deleted registry, to delete from Redis with it; NULL if it lives."""
     since: Mapped[datetime] = mapped_column(server_default=text("now()"))

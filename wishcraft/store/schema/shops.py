@@ -111,8 +111,8 @@ class Shop(Timestamps, Base):
     settings_version: Mapped[int] = mapped_column(server_default=text("1"))
     """Grows with each change of the settings."""
     outdated_stock: Mapped[Range[int] | None] = mapped_column(INT8RANGE)
-    """The registries that a change of settings changed, until their cache entries are replaced: those with an item of
-    which so many are in stock; unbounded: all."""
+    """The registries that a change of settings changed, until their cache entries are replaced: those with an item
+    whose stock is in this range; unbounded: all."""
     access_token_encrypted: Mapped[bytes | None]
     refresh_token_encrypted: Mapped[bytes | None]
     token_expires_at: Mapped[datetime | None]

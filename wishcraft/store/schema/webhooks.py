@@ -18,8 +18,8 @@ class WebhookEvent(Base):
     """The inbox: a webhook as it was received, and what became of it.
 
     It has the shop's domain and no foreign key: webhooks of shops that are unknown or gone are kept too. Shopify
-    repeats a webhook with the same webhook id, and tells one event twice with the same event id. One event may be told
-    of several things, by different payloads.
+    repeats a webhook with the same webhook id, and reports one event twice with the same event id. One event may have
+    several payloads, about different things.
     """
 
     __tablename__ = "webhook_events"
@@ -43,7 +43,7 @@ class WebhookEvent(Base):
     webhook_id: Mapped[str]
     event_id: Mapped[str | None]
     signature: Mapped[bytes | None] = mapped_column(LargeBinary)
-    """The first bytes of the payload's signature: they tell payloads apart, and say nothing without the secret."""
+    """The first bytes of the payload's signature: they distinguish payloads, and say nothing without the secret."""
     topic: Mapped[str]
     api_version: Mapped[str | None]
     triggered_at: Mapped[datetime | None]
@@ -66,7 +66,7 @@ class WebhookEvent(Base):
 class Order(Base):
     """The newest state of an order that was applied; it keeps an older webhook from undoing a newer one.
 
-    `cleanup-logs` deletes it months after the last webhook: Shopify repeats one for four hours, and tells an app about
+    `cleanup-logs` deletes it months after the last webhook: Shopify repeats one for four hours, and gives an app
     the orders of the last 60 days. Purchases do not need it, and a later refund makes it anew.
     """
 
@@ -85,7 +85,7 @@ class Order(Base):
     adjustments: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     """Refunds and edits that came on their own: by name such as `refund/7`, the change of pieces by line item."""
     awaited_since: Mapped[datetime | None]
-    """Time of the oldest change that was read from Shopify and of which no webhook has come; NULL if there is none."""
+    """Time of the oldest change that was read from Shopify and that no webhook has brought; NULL if there is none."""
     ordered_at: Mapped[datetime | None]
     """When it was made; NULL if no snapshot has it."""
     asked_at: Mapped[datetime | None]
@@ -96,7 +96,7 @@ class Order(Base):
 
 
 class UnmatchedLine(Base):
-    """A line item that claims to be bought for a registry, and of which no item is known: for people to match."""
+    """A line item that claims to be bought for a registry, without a known item: for people to match."""
 
     __tablename__ = "unmatched_lines"
     __table_args__ = (

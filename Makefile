@@ -23,8 +23,12 @@ help: ## List these commands
 up: .venv/.installed ## Start everything on this machine: databases, Prefect, a worker, the API, the consumer of webhooks, a simulated Shopify and mailbox (MONITORING=1 adds Prometheus)
 	@exec $(BIN)/python -m deployments.local up
 
+.PHONY: down
+down: .venv/.installed ## Stop the local stack from another terminal, as Ctrl-C does in its own
+	@exec $(BIN)/python -m deployments.local down
+
 .PHONY: reset
-reset: .venv/.installed ## Delete the local stack's data (Ctrl-C it first)
+reset: .venv/.installed ## Delete the local stack's data (stop it first)
 	@exec $(BIN)/python -m deployments.local reset
 
 .PHONY: test

@@ -1,4 +1,4 @@
-"""`python -m deployments.local`: run the local stack, delete its data, or sign a URL of its API."""
+"""`python -m deployments.local`: run or stop the local stack, delete its data, or sign a URL of its API."""
 
 import argparse
 import asyncio
@@ -6,6 +6,9 @@ import os
 import sys
 import uuid
 from pathlib import Path
+from typing import Final
+
+import psutil
 
 from deployments.local.environment import choose_mail_url, port_from_environment
 from deployments.local.monitoring import choose_monitoring_ports
@@ -18,7 +21,9 @@ from deployments.local.terminal import Terminal
 from deployments.local.watchdog import watchdog
 from deployments.local.workspace import Workspace
 from deployments.sandbox.processes import ROOT, become_subreaper, choose_port
-from wishcraft.errors import WishCraftError
+from wishcraft.errors import ConfigurationError, WishCraftError
+
+_STOP_SECONDS: Final = 60
 
 
 def main() -> int:
@@ -32,6 +37,7 @@ def main() -> int:
         "MONITORING=1 also Prometheus, Alertmanager and the dashboard; MAIL_PROVIDER=ses or sendgrid sends by the "
         "simulated provider of that name instead of SMTP",
     )
+    commands.add_parser("down", help="stop the local stack, from another terminal; its data stays")
     commands.add_parser("reset", help="delete the data and secrets of the local stack")
     signer = commands.add_parser("sign", help="print a URL of the API as Shopify's app proxy signs it")
     signer.add_argument("path", help="below /api, such as `my-registries` or `registries?limit=2`")
@@ -44,6 +50,8 @@ def main() -> int:
         match arguments.command:
             case "up":
                 up(workspace)
+            case "down":
+                down(workspace)
             case "reset":
                 reset(workspace)
             case _:
@@ -82,6 +90,27 @@ def up(workspace: Workspace) -> None:
 
 async def _run(workspace: Workspace, stack_id: str, ports: Ports, terminal: Terminal) -> None:
     await Stack(workspace, stack_id, ports, terminal).run()
+
+
+def down(workspace: Workspace) -> None:
+    """Stop the stack as Ctrl-C does, and wait for its end.
+
+    Raises:
+        ConfigurationError: It has not ended after a minute.
+    """
+    pid = workspace.holder()
+    if pid is None:
+        print("The local stack of this checkout does not run.")
+        return
+    try:
+        stack = psutil.Process(pid)
+        stack.terminate()
+        stack.wait(_STOP_SECONDS)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.TimeoutExpired:
+        raise ConfigurationError(f"process {pid} still stops after {_STOP_SECONDS} s: see its terminal") from None
+    print("Stopped the local stack. Its data stays for the next `make up`.")
 
 
 def reset(workspace: Workspace) -> None:

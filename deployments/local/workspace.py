@@ -66,7 +66,7 @@ class Workspace:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ConfigurationError(
-                    f"the stack of this checkout already runs as process {pid}; stop it first"
+                    f"the stack of this checkout already runs as process {pid}; stop it first: `make down`"
                 ) from None
             shutil.rmtree(self.temporary, ignore_errors=True)
             self.temporary.mkdir(mode=0o700)
@@ -74,6 +74,19 @@ class Workspace:
             file.write(f"{os.getpid()} {stack_id}")
             file.flush()
             yield previous
+
+    def holder(self) -> int | None:
+        """The process that runs a stack here, None if there is none."""
+        try:
+            file = (self.folder / "lock").open("r")
+        except FileNotFoundError:
+            return None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(file.read().partition(" ")[0])
+        return None
 
     def secrets(self) -> dict[str, str]:
         """The sandbox's secrets as environment variables: generated once and kept."""

@@ -4,6 +4,8 @@ import json
 import os
 import socket
 import ssl
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,11 +13,13 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import SecretStr
 
+from deployments.local.__main__ import down
 from deployments.local.environment import Stores, child_environment, port_from_environment
 from deployments.local.services import Ports
 from deployments.local.sign import signed_url
 from deployments.local.stack_info import describe, read_stack_info
 from deployments.local.workspace import Workspace, write_private_json
+from deployments.sandbox.processes import ROOT
 from wishcraft.errors import ConfigurationError
 from wishcraft.mail.providers.configuration import parse_sendgrid, parse_ses
 from wishcraft.shopify.signatures import verify_proxy_query
@@ -29,6 +33,28 @@ def test_second_stack_in_a_checkout_is_refused_with_the_pid_of_the_first(tmp_pat
         workspace.locked("second"),
     ):
         pass
+
+
+def test_down_stops_the_stack_that_runs_here(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace = Workspace(tmp_path / ".wishcraft")
+    down(workspace)  # there is not even a folder
+    with workspace.locked("first"):
+        assert workspace.holder() == os.getpid()
+    down(workspace)
+    assert capsys.readouterr().out == 2 * "The local stack of this checkout does not run.\n"
+    program = (
+        "import signal, sys; from pathlib import Path; from deployments.local.workspace import Workspace\n"
+        "with Workspace(Path(sys.argv[1])).locked('second'): print('locked', flush=True); signal.pause()"
+    )
+    stack = subprocess.Popen(  # noqa: S603  the text above
+        [sys.executable, "-c", program, str(workspace.folder)], cwd=ROOT, stdout=subprocess.PIPE
+    )
+    with stack:
+        assert stack.stdout is not None
+        assert stack.stdout.readline() == b"locked\n"
+        down(workspace)
+        assert stack.poll() is not None
+    assert "Stopped the local stack." in capsys.readouterr().out
 
 
 def test_lock_yields_the_id_of_the_previous_stack(tmp_path: Path) -> None:

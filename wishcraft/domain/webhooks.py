@@ -70,6 +70,8 @@ MAX_ATTEMPTS: Final = 10
 """Failed tries after which a webhook is a dead letter: about a quarter of an hour by `retry_delay`."""
 PATIENCE: Final = timedelta(days=1)
 """For how long after a webhook's receipt tries do not count if Shopify or the mail server gave no answer."""
+MAX_AHEAD: Final = timedelta(days=1)
+"""A time in a webhook that is further in the future is none: nothing would be newer for as long."""
 _FIRST_DELAY: Final = 2.0
 _LONGEST_WAIT: Final = 300.0
 

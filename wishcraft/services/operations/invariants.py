@@ -132,18 +132,18 @@ async def _find_wrong(resources: Resources, shop_id: int, slugs: Sequence[str]) 
     Registries with a pending invalidation are not counted.
     """
     before = await _read(resources, shop_id, slugs)
-    documents = await load_registries(resources, shop_id, list(before))
+    current = await load_registries(resources, shop_id, list(before))
     suspects = [
         slug
         for slug, (header, body) in before.items()
-        if not entry_matches(documents.get(slug), header.version, header.access_level, header.owner, body)
+        if not entry_matches(current.get(slug), header.version, header.access_level, header.owner, body)
     ]
     if not suspects or await has_outdated_entries(resources, shop_id):  # they are replaced soon
         return {}
     pending = await _find_pending(resources, shop_id, timedelta(0))
     after = await _read(resources, shop_id, suspects)
     return {
-        slug: documents[slug].version if slug in documents else before[slug].header.version
+        slug: current[slug].version if slug in current else before[slug].header.version
         for slug in suspects
         if after.get(slug) == before[slug] and slug not in pending
     }

@@ -14,7 +14,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.registries.reader import load_registries
 from wishcraft.services.registries.write import registry_write, replace_entries, replay_invalidations
-from wishcraft.services.shops.settings import has_outdated_entries, refresh_entries
+from wishcraft.services.shops.settings import has_outdated_entries, replace_outdated_entries
 from wishcraft.store import audit_log, invariants, locks, pending_invalidations, registry_items
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.outbox import Table
@@ -51,8 +51,8 @@ async def check_shop(
     """
     counts = Counter(dict.fromkeys(("entries_checked", *WARNING_COUNTS), 0))
     changes = Changes() if changes is None else changes
-    if repair and (refreshed := await refresh_entries(resources, shop.id, checkpoint)):
-        changes["registries_refreshed"] += refreshed
+    if repair and (replaced := await replace_outdated_entries(resources, shop.id, checkpoint)):
+        changes["registries_refreshed"] += replaced
     counts.update(await _check_pending(resources, shop.id, changes, repair=repair))
     counts.update(await _check_purchases(resources, shop.id, checkpoint, changes, repair=repair))
     counts.update(await _check_entries(resources, shop.id, sample, checkpoint, changes, repair=repair))

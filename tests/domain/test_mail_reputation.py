@@ -4,11 +4,13 @@ from wishcraft.domain.mail_reputation import too_many_complaints, too_many_rejec
 
 
 @pytest.mark.parametrize(
-    ("complaints", "told", "expected"),
+    ("complaints", "with_outcome", "expected"),
     [(0, 0, False), (2, 2, False), (3, 3, True), (3, 1_000, False), (4, 1_000, True), (300, 100_000, False)],
 )
-def test_shop_is_paused_above_three_complaints_in_a_thousand(complaints: int, told: int, *, expected: bool) -> None:
-    assert too_many_complaints(complaints, told) is expected
+def test_shop_is_paused_above_three_complaints_in_a_thousand(
+    complaints: int, with_outcome: int, *, expected: bool
+) -> None:
+    assert too_many_complaints(complaints, with_outcome) is expected
 
 
 @pytest.mark.parametrize(("rejected", "sent", "too_many"), [(4, 0, False), (5, 0, True), (5, 5, False), (60, 59, True)])

@@ -15,14 +15,14 @@ MIN_REJECTED_TO_SUSPECT: Final = 5
 """Fewer rejected recipients in a run are never suspicious, whatever their share: a small shop may have three."""
 
 
-def too_many_complaints(complaints: int, told: int) -> bool:
+def too_many_complaints(complaints: int, with_outcome: int) -> bool:
     """Whether a shop is to send no mail for now.
 
     Args:
         complaints: Within `COMPLAINT_PERIOD`.
-        told: All mails of which the provider told an outcome in that time.
+        with_outcome: All mails with an outcome in that time.
     """
-    return complaints >= MIN_COMPLAINTS and complaints > COMPLAINT_LIMIT * told
+    return complaints >= MIN_COMPLAINTS and complaints > COMPLAINT_LIMIT * with_outcome
 
 
 def too_many_rejected(rejected: int, sent: int) -> bool:

@@ -50,7 +50,7 @@ _COMPLAINTS: Final = text("""
         SELECT outcome FROM reminders WHERE shop_id = :shop_id AND outcome IS NOT NULL AND outcome_at >= :since
         UNION ALL
         SELECT outcome FROM invitations WHERE shop_id = :shop_id AND outcome IS NOT NULL AND outcome_at >= :since
-    ) told
+    ) mails
 """)
 _SENT: Final = text("""
     SELECT count(*) FROM (
@@ -67,7 +67,7 @@ _COUNT_DAYS: Final = text("""
         SELECT outcome, outcome_at FROM reminders WHERE outcome IS NOT NULL
         UNION ALL
         SELECT outcome, outcome_at FROM invitations WHERE outcome IS NOT NULL
-    ) told
+    ) mails
     WHERE outcome_at >= CAST(:end AS timestamptz) - :days * interval '24 hours' AND outcome_at < :end
     GROUP BY 1
 """)
@@ -80,7 +80,7 @@ _COUNT_SHOPS: Final = text("""
         SELECT shop_id, outcome, outcome_at FROM reminders WHERE outcome IS NOT NULL
         UNION ALL
         SELECT shop_id, outcome, outcome_at FROM invitations WHERE outcome IS NOT NULL
-    ) told JOIN shops s ON s.id = told.shop_id
+    ) mails JOIN shops s ON s.id = mails.shop_id
     WHERE outcome_at >= :begin AND outcome_at < :end
     GROUP BY 1 ORDER BY 5 DESC, 3 DESC, 1
 """)
@@ -94,10 +94,10 @@ class BounceCounts(NamedTuple):
 
 
 class ShopOutcomes(NamedTuple):
-    """Number of a shop's mails of which the provider told an outcome, and of those that did not arrive or annoyed."""
+    """Number of a shop's mails with an outcome, and of those that did not arrive or annoyed."""
 
     shop: str
-    told: int
+    with_outcome: int
     bounced: int
     """For good or for now."""
     rejected: int
@@ -105,9 +105,9 @@ class ShopOutcomes(NamedTuple):
 
 
 class Complaints(NamedTuple):
-    """Number of mails of which the provider told an outcome, and of those that were complained about."""
+    """Number of mails with an outcome, and of those that were complained about."""
 
-    told: int = 0
+    with_outcome: int = 0
     complained: int = 0
 
 
@@ -183,7 +183,7 @@ async def count_sent(session: AsyncSession, since: datetime, shop_id: int | None
 async def count_complaints_by_day(session: AsyncSession, end: datetime, days: int) -> dict[int, Complaints]:
     """Of all shops' mails: the last `days` periods of 24 hours before `end`, by age in days (0 is the latest)."""
     rows = await session.execute(_COUNT_DAYS, {"end": end, "days": days})
-    return {days_ago: Complaints(told, complained) for days_ago, told, complained in rows}
+    return {days_ago: Complaints(with_outcome, complained) for days_ago, with_outcome, complained in rows}
 
 
 async def count_outcomes_by_shop(session: AsyncSession, begin: datetime, end: datetime) -> list[ShopOutcomes]:

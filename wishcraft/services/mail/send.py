@@ -126,15 +126,16 @@ async def is_paused(resources: Resources, shop: ShopRef) -> bool:
     since = datetime.now(UTC) - COMPLAINT_PERIOD
     async with resources.db.autocommit() as session:
         counts = await mail_events.count_complaints(session, shop.id, since)
-        if paused := too_many_complaints(counts.complained, counts.told):
+        if paused := too_many_complaints(counts.complained, counts.with_outcome):
             # A mail server reports bounces and complaints alone, so most mails that were sent have no outcome.
-            counts = counts._replace(told=max(counts.told, await mail_events.count_sent(session, since, shop.id)))
-            paused = too_many_complaints(counts.complained, counts.told)
+            sent = await mail_events.count_sent(session, since, shop.id)
+            counts = counts._replace(with_outcome=max(counts.with_outcome, sent))
+            paused = too_many_complaints(counts.complained, counts.with_outcome)
     resources.counters.set("mail_paused", float(paused), shop=shop.domain)
     if paused:
         _log.warning(
             "%s sends no mail: %d of its %d mails of the last %d days were complained about. Runbook: mail.",
-            *(shop.domain, counts.complained, counts.told, COMPLAINT_PERIOD.days),
+            *(shop.domain, counts.complained, counts.with_outcome, COMPLAINT_PERIOD.days),
         )
     return paused
 

@@ -58,16 +58,16 @@ async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequ
     outcomes = Counter[tuple[str, MailOutcome]]()
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
-        changed, told = set[int](), list[tuple[SentMail, RecordedOutcome]]()
+        changed, recorded = set[int](), list[tuple[SentMail, RecordedOutcome]]()
         if hard and trusts_hard:
             await _require_trust(write, hard, is_silent=is_silent)
         for table in MailTable:
             of_table = {message_id: each for message_id, each in judged.items() if each.reference.table is table}
             if of_table:
-                changed_of_table, told_of_table = await _apply(write, shop.id, table, of_table)
+                changed_of_table, recorded_of_table = await _apply(write, shop.id, table, of_table)
                 changed |= changed_of_table
-                told += told_of_table
-        await _suppress(write, shop.id, told, trusts_soft=trusts_soft)
+                recorded += recorded_of_table
+        await _suppress(write, shop.id, recorded, trusts_soft=trusts_soft)
         outcomes.update((providers[each], found) for each in changed if (found := judged[each].outcome))
         return dict.fromkeys(judged.keys() - changed, WebhookOutcome.IGNORED)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from wishcraft.domain.mail_reputation import too_many_complaints, too_many_rejected
+from wishcraft.domain.mail_reputation import too_many_complaints, too_many_refused
 
 
 @pytest.mark.parametrize(
@@ -13,6 +13,6 @@ def test_shop_is_paused_above_three_complaints_in_a_thousand(
     assert too_many_complaints(complaints, with_outcome) is expected
 
 
-@pytest.mark.parametrize(("rejected", "sent", "too_many"), [(4, 0, False), (5, 0, True), (5, 5, False), (60, 59, True)])
-def test_many_rejections_that_are_the_majority_are_too_many(rejected: int, sent: int, *, too_many: bool) -> None:
-    assert too_many_rejected(rejected, sent) is too_many
+@pytest.mark.parametrize(("refused", "sent", "too_many"), [(4, 0, False), (5, 0, True), (5, 5, False), (60, 59, True)])
+def test_many_refusals_that_are_the_majority_are_too_many(refused: int, sent: int, *, too_many: bool) -> None:
+    assert too_many_refused(refused, sent) is too_many

@@ -1,6 +1,6 @@
 """Queries about the outbox: the rows of `reminders` and of `invitations`, which share the columns of `OutboxMail`.
 
-Each is scoped to one shop, except those that count and suppress rejected addresses.
+Each is scoped to one shop, except those that count and suppress refused addresses.
 """
 
 from dataclasses import dataclass, field
@@ -18,8 +18,8 @@ from wishcraft.store.schema.mail import MailState
 from wishcraft.store.suppressions import hash_sql
 
 Table = type[Reminder] | type[Invitation]
-_REJECTED: Final = "refused: "
-"""Prefix of `last_error` of a mail whose address was rejected."""
+_REFUSED: Final = "refused: "
+"""Prefix of `last_error` of a mail whose address was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class ClaimedMail:
 
 
 class RefusalCounts(NamedTuple):
-    """Number of sent mails, and of those whose address was rejected."""
+    """Number of sent mails, and of those whose address was refused."""
 
     sent: int
     refused: int
@@ -73,11 +73,11 @@ async def requeue(
     await _update_claimed(session, table, shop_id, claimed, **values)
 
 
-async def record_rejection(
+async def record_refusal(
     session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, error: str, provider: str
 ) -> None:
-    """As `requeue`, and record that the address was rejected."""
-    await requeue(session, table, shop_id, claimed, f"{_REJECTED}{error}", provider)
+    """As `requeue`, and record that the address was refused."""
+    await requeue(session, table, shop_id, claimed, f"{_REFUSED}{error}", provider)
 
 
 async def release_claims(session: AsyncSession, table: Table, shop_id: int) -> None:
@@ -97,23 +97,23 @@ async def count_held(session: AsyncSession, table: Table, shop_id: int) -> int:
 
 
 async def count_refusals(session: AsyncSession, table: Table, since: datetime) -> RefusalCounts:
-    """Numbers of mails that were claimed since then and sent, or rejected, over all shops."""
+    """Numbers of mails that were claimed since then and sent, or refused, over all shops."""
     query = select(
         func.count().filter(table.state == MailState.SENT),
-        func.count().filter(table.state == MailState.PENDING, table.last_error.startswith(_REJECTED)),
+        func.count().filter(table.state == MailState.PENDING, table.last_error.startswith(_REFUSED)),
     ).where(table.claimed_at >= since)
     return RefusalCounts._make((await session.execute(query)).one())
 
 
-async def suppress_rejected(session: AsyncSession, table: Table, since: datetime) -> list[tuple[int, bytes]]:
-    """Suppress the addresses of mails that were claimed since then and rejected, each for its shop, over all shops.
+async def suppress_refused(session: AsyncSession, table: Table, since: datetime) -> list[tuple[int, bytes]]:
+    """Suppress the addresses of mails that were claimed since then and refused, each for its shop, over all shops.
 
     Returns:
         Shop and hash of those that were not suppressed before.
     """
     refused = (
         update(table)
-        .where(table.state == MailState.PENDING, table.last_error.startswith(_REJECTED), table.claimed_at >= since)
+        .where(table.state == MailState.PENDING, table.last_error.startswith(_REFUSED), table.claimed_at >= since)
         .values(state=MailState.SUPPRESSED)
         .returning(table.shop_id, table.recipient)
         .cte("refused")

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfoNotFoundError
 
 from wishcraft.domain.batches import batches
 from wishcraft.domain.mail_domains import own_sender
-from wishcraft.domain.mail_reputation import COMPLAINT_PERIOD, too_many_complaints, too_many_rejected
+from wishcraft.domain.mail_reputation import COMPLAINT_PERIOD, too_many_complaints, too_many_refused
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.domain.mail_text import one_line
 from wishcraft.domain.reminders import local_day
@@ -201,8 +201,8 @@ async def judge_refusals(resources: Resources, table: Table, since: datetime) ->
     """
     async with resources.db.transaction() as session:
         tried = await outbox.count_refusals(session, table, since)
-        if not too_many_rejected(tried.refused, tried.sent):
-            for shop_id, hashed in await outbox.suppress_rejected(session, table, since):
+        if not too_many_refused(tried.refused, tried.sent):
+            for shop_id, hashed in await outbox.suppress_refused(session, table, since):
                 details = {"reason": SuppressionReason.BOUNCE.value}
                 actor = Actor(shop_id, _ACTOR)
                 await audit_log.record(session, actor, "mail.suppressed", "address", hashed.hex(), details)
@@ -239,7 +239,7 @@ async def _record_failure(
         return "postponed"
     if isinstance(error, AddressRejected):
         async with run.resources.db.transaction() as session:
-            await outbox.record_rejection(session, run.table, run.shop_id, claimed, str(error), _provider(run))
+            await outbox.record_refusal(session, run.table, run.shop_id, claimed, str(error), _provider(run))
         return "refused"
     if isinstance(error, MailRejected):
         await _record_state(run, claimed, MailState.FAILED, error)

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_events import TOPIC, MailEvent, MailOutcome, latest_outcome
 from wishcraft.domain.mail_references import MailTable
-from wishcraft.domain.mail_reputation import too_many_rejected
+from wishcraft.domain.mail_reputation import too_many_refused
 from wishcraft.domain.mail_suppressions import SOFT_BOUNCE_PERIOD, suppression_for
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import DecisionNeeded, PayloadInvalid
@@ -122,9 +122,9 @@ async def _is_doubtful(
     is_hard = outcome is MailOutcome.BOUNCED
     doubted = await webhook_events.count_dead(session, TOPIC, now - JUDGED_PERIOD) if is_hard else 0
     bounced = counts.bounced + doubted + len(mails)
-    if not is_silent or not too_many_rejected(bounced, counts.delivered):
-        return too_many_rejected(bounced, counts.delivered)
-    return too_many_rejected(bounced, await mail_events.count_sent(session, since) - bounced)
+    if not is_silent or not too_many_refused(bounced, counts.delivered):
+        return too_many_refused(bounced, counts.delivered)
+    return too_many_refused(bounced, await mail_events.count_sent(session, since) - bounced)
 
 
 async def _apply(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from wishcraft.domain.mail_references import MailReference, MailTable
+from wishcraft.domain.mail_references import MailKind, MailReference
 
 TOPIC: Final = "mail-events"
 """Topic of these events in the inbox. Shopify's have no hyphen: no webhook can pretend to be one."""
@@ -73,7 +73,7 @@ class MailEvent:
     def to_json(self) -> dict[str, Any]:
         """The event as JSON values."""
         return {
-            "table": self.reference.table.value,
+            "table": self.reference.kind.value,
             "shop": self.reference.shop_id,
             "mail": self.reference.row_id,
             "kind": self.kind.value,
@@ -91,7 +91,7 @@ class MailEvent:
             KeyError, ValueError, TypeError: It is no such event.
         """
         return cls(
-            MailReference(MailTable(stored["table"]), int(stored["shop"]), int(stored["mail"])),
+            MailReference(MailKind(stored["table"]), int(stored["shop"]), int(stored["mail"])),
             MailEventKind(stored["kind"]),
             bool(stored["permanent"]),
             str(stored["event_id"]),

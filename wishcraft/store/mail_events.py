@@ -9,25 +9,25 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.mail_events import MailOutcome
-from wishcraft.domain.mail_references import MailTable
+from wishcraft.domain.mail_references import MailKind
 from wishcraft.store import locks
+from wishcraft.store.outbox import TABLES
 
-_TABLES: Final = {MailTable.REMINDERS: "reminders", MailTable.INVITATIONS: "invitations"}
 _LOCK: Final = {
-    table: text(f"""
-        SELECT id, recipient, outcome, outcome_at FROM {name}
+    kind: text(f"""
+        SELECT id, recipient, outcome, outcome_at FROM {table.__tablename__}
         WHERE shop_id = :shop_id AND id = ANY(:ids) ORDER BY id FOR UPDATE
     """)  # noqa: S608  names of tables
-    for table, name in _TABLES.items()
+    for kind, table in TABLES.items()
 }
 _RECORD: Final = {
-    table: text(f"""
-        UPDATE {name} m SET outcome = n.outcome, outcome_at = n.at
+    kind: text(f"""
+        UPDATE {table.__tablename__} m SET outcome = n.outcome, outcome_at = n.at
         FROM unnest(CAST(:ids AS bigint[]), CAST(:outcomes AS text[]), CAST(:times AS timestamptz[]))
             AS n (id, outcome, at)
         WHERE m.shop_id = :shop_id AND m.id = n.id
     """)  # noqa: S608  names of tables
-    for table, name in _TABLES.items()
+    for kind, table in TABLES.items()
 }
 _SOFT: Final = text("""
     SELECT recipient, count(*) AS number FROM (
@@ -127,11 +127,9 @@ class RecordedOutcome(NamedTuple):
     at: datetime
 
 
-async def lock_mails(
-    session: AsyncSession, table: MailTable, shop_id: int, ids: Collection[int]
-) -> dict[int, SentMail]:
+async def lock_mails(session: AsyncSession, kind: MailKind, shop_id: int, ids: Collection[int]) -> dict[int, SentMail]:
     """Lock these mails of the shop, in the order of their ids; those that exist, by id."""
-    rows = await session.execute(_LOCK[table], {"shop_id": shop_id, "ids": sorted(ids)})
+    rows = await session.execute(_LOCK[kind], {"shop_id": shop_id, "ids": sorted(ids)})
     return {
         row_id: SentMail(recipient, MailOutcome(outcome) if outcome else None, at)
         for row_id, recipient, outcome, at in rows
@@ -139,7 +137,7 @@ async def lock_mails(
 
 
 async def record_outcomes(
-    session: AsyncSession, table: MailTable, shop_id: int, outcomes: Mapping[int, RecordedOutcome]
+    session: AsyncSession, kind: MailKind, shop_id: int, outcomes: Mapping[int, RecordedOutcome]
 ) -> None:
     """Store the outcomes of locked mails, by id."""
     parameters = {
@@ -148,7 +146,7 @@ async def record_outcomes(
         "outcomes": [each.outcome.value for each in outcomes.values()],
         "times": [each.at for each in outcomes.values()],
     }
-    await session.execute(_RECORD[table], parameters)
+    await session.execute(_RECORD[kind], parameters)
 
 
 async def count_soft_bounces(

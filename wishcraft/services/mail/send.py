@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfoNotFoundError
 
 from wishcraft.domain.batches import batches
 from wishcraft.domain.mail_domains import own_sender
+from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.mail_reputation import COMPLAINT_PERIOD, too_many_complaints, too_many_refused
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.domain.mail_text import one_line
@@ -39,7 +40,7 @@ from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.settings import Settings
 from wishcraft.store import audit_log, mail_events, outbox, shops
 from wishcraft.store.audit_log import Actor
-from wishcraft.store.outbox import ClaimedMail, Table
+from wishcraft.store.outbox import ClaimedMail
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.shops import ShopRef
 
@@ -64,12 +65,12 @@ SendBatch = Callable[[Sequence[int]], Awaitable[None]]
 
 
 class MailRun(NamedTuple):
-    """The constants of one run that sends the mails of one shop in one table."""
+    """The constants of one run that sends the mails of one kind of one shop."""
 
     resources: Resources
     settings: Settings
     shop_id: int
-    table: Table
+    kind: MailKind
 
 
 async def find_letterhead(resources: Resources, shop: ShopRef, now: datetime) -> tuple[Letterhead, date]:
@@ -168,7 +169,7 @@ async def send_claimed(run: MailRun, claimed: int, mails: Sequence[tuple[Claimed
     """Send the mails concurrently, and count those that have a result as `due` and by result.
 
     Args:
-        run: The shop and the table.
+        run: The shop and the kind of mail.
         claimed: How many were claimed; those without a mail have a suppressed address.
         mails: The others.
         changes: Where they are counted. `held` is not: the caller counts all that are held.
@@ -193,16 +194,16 @@ async def send_claimed(run: MailRun, claimed: int, mails: Sequence[tuple[Claimed
         raise EveryMailRejected(f"the mail provider rejects every mail: {rejected:,} so far")
 
 
-async def judge_refusals(resources: Resources, table: Table, since: datetime) -> None:
+async def judge_refusals(resources: Resources, kind: MailKind, since: datetime) -> None:
     """Suppress the addresses of all shops that the mail server refused since then, unless it refused most of them.
 
     Raises:
         TooManyAddressesRejected: It refused most recipients. No address is suppressed, and the mails stay due.
     """
     async with resources.db.transaction() as session:
-        tried = await outbox.count_refusals(session, table, since)
+        tried = await outbox.count_refusals(session, kind, since)
         if not too_many_refused(tried.refused, tried.sent):
-            for shop_id, hashed in await outbox.suppress_refused(session, table, since):
+            for shop_id, hashed in await outbox.suppress_refused(session, kind, since):
                 details = {"reason": SuppressionReason.BOUNCE.value}
                 actor = Actor(shop_id, _ACTOR)
                 await audit_log.record(session, actor, "mail.suppressed", "address", hashed.hex(), details)
@@ -239,7 +240,7 @@ async def _record_failure(
         return "postponed"
     if isinstance(error, AddressRejected):
         async with run.resources.db.transaction() as session:
-            await outbox.record_refusal(session, run.table, run.shop_id, claimed, str(error), _provider(run))
+            await outbox.record_refusal(session, run.kind, run.shop_id, claimed, str(error), _provider(run))
         return "refused"
     if isinstance(error, MailRejected):
         await _record_state(run, claimed, MailState.FAILED, error)
@@ -269,14 +270,14 @@ async def _hand_over(resources: Resources, mail: Mail) -> None:
 
 
 async def _record_state(run: MailRun, claimed: ClaimedMail, state: MailState, error: Exception | None = None) -> None:
-    values = (run.table, run.shop_id, claimed, state, str(error) if error else None, _provider(run))
+    values = (run.kind, run.shop_id, claimed, state, str(error) if error else None, _provider(run))
     async with run.resources.db.transaction() as session:
         await outbox.record_state(session, *values)
 
 
 async def _requeue(run: MailRun, claimed: ClaimedMail, error: Exception) -> None:
     async with run.resources.db.transaction() as session:
-        await outbox.requeue(session, run.table, run.shop_id, claimed, str(error))
+        await outbox.requeue(session, run.kind, run.shop_id, claimed, str(error))
 
 
 def _provider(run: MailRun) -> str:

@@ -10,6 +10,7 @@ from wishcraft.cache.entries import Entry
 from wishcraft.cache.inspection import sample_slugs
 from wishcraft.domain.batches import batches
 from wishcraft.domain.invariants import PENDING_FOR, STUCK_FOR, UNSYNCED_FOR, WARNING_COUNTS, entry_matches
+from wishcraft.domain.mail_references import MailKind
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.registries.reader import load_registries
@@ -17,8 +18,7 @@ from wishcraft.services.registries.write import registry_write, replace_entries,
 from wishcraft.services.shops.settings import has_outdated_entries, replace_outdated_entries
 from wishcraft.store import audit_log, invariants, locks, pending_invalidations, registry_items
 from wishcraft.store.audit_log import Actor
-from wishcraft.store.outbox import Table
-from wishcraft.store.schema import Invitation, Reminder
+from wishcraft.store.outbox import sending_lock
 from wishcraft.store.shops import ShopRef
 
 ACTOR: Final = "check-invariants"
@@ -56,8 +56,8 @@ async def check_shop(
     counts.update(await _check_pending(resources, shop.id, changes, repair=repair))
     counts.update(await _check_purchases(resources, shop.id, checkpoint, changes, repair=repair))
     counts.update(await _check_entries(resources, shop.id, sample, checkpoint, changes, repair=repair))
-    for table in (Reminder, Invitation):
-        counts["reminders_left"] += await _count_stuck_mails(resources, table, shop.id)
+    for kind in MailKind:
+        counts["reminders_left"] += await _count_stuck_mails(resources, kind, shop.id)
     async with resources.db.repeatable_read() as session:
         counts["syncs_left"] = int(await invariants.is_unsynced(session, shop.id, UNSYNCED_FOR))
     return {**counts, **changes}
@@ -162,17 +162,17 @@ async def _replace(resources: Resources, shop_id: int, versions: dict[str, int])
         await _audit(resources, shop_id, "cache.repaired", len(versions))
 
 
-async def _count_stuck_mails(resources: Resources, table: Table, shop_id: int) -> int:
-    """Return how many mails are in the state `sending` for too long while no run sends those of the table."""
-    if not await _count_sending(resources, table, shop_id):
+async def _count_stuck_mails(resources: Resources, kind: MailKind, shop_id: int) -> int:
+    """Return how many mails are in the state `sending` for too long while no run sends those of the kind."""
+    if not await _count_sending(resources, kind, shop_id):
         return 0
-    async with locks.try_acquire(resources.db, table.__tablename__, shop_id) as locked:  # else a run is sending
-        return await _count_sending(resources, table, shop_id) if locked else 0
+    async with locks.try_acquire(resources.db, sending_lock(kind), shop_id) as locked:  # else a run is sending
+        return await _count_sending(resources, kind, shop_id) if locked else 0
 
 
-async def _count_sending(resources: Resources, table: Table, shop_id: int) -> int:
+async def _count_sending(resources: Resources, kind: MailKind, shop_id: int) -> int:
     async with resources.db.repeatable_read() as session:
-        return await invariants.count_stuck_mails(session, table, shop_id, STUCK_FOR)
+        return await invariants.count_stuck_mails(session, kind, shop_id, STUCK_FOR)
 
 
 async def _audit(resources: Resources, shop_id: int, action: str, registries: int) -> None:

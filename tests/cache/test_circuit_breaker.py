@@ -15,7 +15,7 @@ TIMEOUT_SECONDS: Final = 2.0
 
 @pytest.fixture
 async def guarded(own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
-    monkeypatch.setattr("wishcraft.cache.client.READ_SECONDS", TIMEOUT_SECONDS)
+    monkeypatch.setattr("wishcraft.cache.client.REDIS_READ_SECONDS", TIMEOUT_SECONDS)
     server = connect(own_valkey.url, timeout=TIMEOUT_SECONDS, with_breaker=True)
     await server.learn_era()
     yield server

@@ -10,7 +10,7 @@ from tests.support.connections import listening
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.cache import client
-from wishcraft.cache.client import READ_SECONDS, Server, connect
+from wishcraft.cache.client import REDIS_READ_SECONDS, Server, connect
 from wishcraft.cache.lua import Script
 from wishcraft.cache.shared_connection import ErrorReply, SharedConnection
 from wishcraft.errors import CacheUnavailable
@@ -88,7 +88,7 @@ async def test_read_waits_longer_for_a_new_connection_than_for_a_reply(
     connect_at_once = client._connect
 
     async def connect_slowly(pool: Any) -> AbstractConnection:
-        await asyncio.sleep(2 * READ_SECONDS)  # as through TLS to another data centre
+        await asyncio.sleep(2 * REDIS_READ_SECONDS)  # as through TLS to another data centre
         return await connect_at_once(pool)
 
     monkeypatch.setattr(client, "_connect", connect_slowly)

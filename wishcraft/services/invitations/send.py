@@ -121,7 +121,7 @@ async def claim_within_limits(run: InvitationRun, ids: Sequence[int]) -> list[tu
         chosen = within_limits(waiting, await invitations.find_recent(session, run.shop.id), run.limits)
         tokens = {each: make_token(each, run.key) for each in chosen}
         hashes = {each: hash_token(token) for each, token in tokens.items()}
-        claimed = await invitations.claim(session, run.shop.id, hashes)
+        claimed = await invitations.claim_batch(session, run.shop.id, hashes)
         # Composed before the commit: if a mail cannot be composed, the claim is rolled back.
         return [(each, None if each.suppressed else _compose(run, each, tokens[each.id])) for each in claimed]
 

@@ -160,7 +160,7 @@ async def _apply(write: RegistryWrite, shop_id: int, updates: Mapping[int, Order
     if late := touched - write.locked.keys():  # a line was matched, or an item restored, since the look-up
         write.locked |= await registries.lock(session, shop_id, sorted(late))
     await _name_kept_customers(session, shop_id, rows)
-    await _forget_unknown_claims(session, shop_id, rows)
+    await _drop_unknown_claims(session, shop_id, rows)
     await purchases.add(session, shop_id, rows.bought)
     await purchases.add_unmatched(session, shop_id, rows.unmatched)
     await purchases.change(session, shop_id, rows.changes)
@@ -183,7 +183,7 @@ async def _name_kept_customers(session: WriteSession, shop_id: int, rows: Rows) 
     ]
 
 
-async def _forget_unknown_claims(session: WriteSession, shop_id: int, rows: Rows) -> None:
+async def _drop_unknown_claims(session: WriteSession, shop_id: int, rows: Rows) -> None:
     """Keep of the claims only attributions and slugs that registries have: others may name a person who was erased."""
     slugs = {row.claim for row in rows.unmatched if find_attribution(row.claim) is None}
     known = await registries.hold_named(session, shop_id, slugs)

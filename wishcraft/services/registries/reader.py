@@ -23,7 +23,7 @@ from wishcraft.store import registries, registry_payloads
 from wishcraft.store.registries import NamedRegistry
 from wishcraft.store.statements import Rows
 
-READ_SECONDS: Final = 2.0
+DATABASE_READ_SECONDS: Final = 2.0
 """How long a reader waits for PostgreSQL."""
 _MAX_CACHED_SLUGS: Final = 100_000
 _LARGEST_ID: Final = 2**63 - 1
@@ -51,7 +51,7 @@ class RegistryReader:
         `was_missing` says that the caller has just found none in Redis.
 
         Raises:
-            DatabaseUnavailable: Redis has no entry, and PostgreSQL did not answer within `READ_SECONDS`.
+            DatabaseUnavailable: Redis has no entry, and PostgreSQL did not answer within `DATABASE_READ_SECONDS`.
         """
         return await self._resources.cache.read(
             shop_id, slug, lambda: self._load(shop_id, slug), was_missing=was_missing
@@ -87,7 +87,7 @@ class RegistryReader:
         if shop_id not in self._loading:
             self._loading[shop_id] = asyncio.create_task(self._load_waiting(shop_id), context=Context())
         try:
-            async with asyncio.timeout(READ_SECONDS):
+            async with asyncio.timeout(DATABASE_READ_SECONDS):
                 return await future
         except TimeoutError:
             raise DatabaseUnavailable("PostgreSQL did not answer in time") from None
@@ -101,7 +101,7 @@ class RegistryReader:
                 load = asyncio.create_task(load_registries(self._resources, shop_id, list(waiting)))
                 self._loads.add(load)
                 load.add_done_callback(self._forget)
-                done, _ = await asyncio.wait({load}, timeout=READ_SECONDS)
+                done, _ = await asyncio.wait({load}, timeout=DATABASE_READ_SECONDS)
                 if not done:  # its connection may hang for long: the next load takes another one
                     failure = DatabaseUnavailable("PostgreSQL did not answer in time")
                 else:

@@ -93,7 +93,7 @@ async def test_read_waits_longer_for_a_new_connection_than_for_a_reply(
 
     monkeypatch.setattr(client, "_connect", connect_slowly)
     server = connect(redis_url, timeout=PATIENCE_SECONDS, with_breaker=True)
-    assert await server.reader.get("k") is None
+    assert await server.batched_reader.get("k") is None
     assert server.breaker
     assert not server.breaker.is_open
     await server.close()
@@ -117,7 +117,7 @@ async def test_connection_that_was_closed_while_idle_fails_no_caller(own_valkey:
     server = connect(own_valkey.url, timeout=5)
     for _ in range(3):
         assert await server.run(ECHO, [{"word": "a"}]) == [b"a"]
-        assert await server.reader.get("k") is None
+        assert await server.batched_reader.get("k") is None
         own_valkey.kill()
         own_valkey.start()
     await server.close()

@@ -72,7 +72,7 @@ class Server:
         read_timeout = REDIS_READ_SECONDS if with_breaker else timeout
         self._reads = SharedConnection(make, read_timeout, self.breaker, connect_timeout=timeout)
         self._scripts = SharedConnection(make, timeout, self.breaker)
-        self.reader = BatchedReader(self._reads)
+        self.batched_reader = BatchedReader(self._reads)
         self.era = b""
         self._era_requests = count(1)
         self._era_request = 0

@@ -175,7 +175,7 @@ class WebhookQueue:
             ],
         )
 
-    async def forget_consumers(self, idle: timedelta) -> None:
+    async def remove_consumers(self, idle: timedelta) -> None:
         """Remove consumers that have nothing pending and were idle for so long: each process has a name of its own.
 
         Raises:

@@ -96,7 +96,7 @@ async def test_what_a_dead_consumer_took_is_taken_over(
     assert len(await queue.take("dead", 10, NOW)) == 5
     assert await handle(consumer) == 0
     monkeypatch.setattr(consume, "TAKE_OVER_IDLE", NOW)
-    monkeypatch.setattr(consume, "FORGET_IDLE", timedelta(milliseconds=-1))
+    monkeypatch.setattr(consume, "REMOVE_IDLE", timedelta(milliseconds=-1))
     await consumer.sweep()
     await consumer.finish()
     assert applied(demo) == ids

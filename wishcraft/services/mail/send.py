@@ -225,7 +225,7 @@ async def _send_one(run: MailRun, claimed: ClaimedMail, mail: Mail, changes: Cha
     except (MailUnavailable, SenderRejected, ConfigurationError) as error:
         await _requeue(run, claimed, error)
         if isinstance(error, SenderRejected) and mail.sender:
-            await _forget_own_sender(run)
+            await _reset_own_sender(run)
         raise
     await _record_state(run, claimed, MailState.SENT)
     return "sent"
@@ -250,7 +250,7 @@ async def _record_failure(
     return "postponed" if resend else "held"
 
 
-async def _forget_own_sender(run: MailRun) -> None:
+async def _reset_own_sender(run: MailRun) -> None:
     """Let the shop's mails have MAIL_FROM as their sender until `mail-domains` has checked its own domain again."""
     async with run.resources.db.transaction() as session:
         await shops.set_verified_mail_domain(session, run.shop_id, None)

@@ -100,7 +100,7 @@ class RegistryReader:
                 failure: Exception | None = None
                 load = asyncio.create_task(load_registries(self._resources, shop_id, list(waiting)))
                 self._loads.add(load)
-                load.add_done_callback(self._forget)
+                load.add_done_callback(self._discard_load)
                 done, _ = await asyncio.wait({load}, timeout=DATABASE_READ_SECONDS)
                 if not done:  # its connection may hang for long: the next load takes another one
                     failure = DatabaseUnavailable("PostgreSQL did not answer in time")
@@ -118,7 +118,7 @@ class RegistryReader:
         finally:
             del self._loading[shop_id]
 
-    def _forget(self, load: "asyncio.Task[Mapping[str, CachedRegistry]]") -> None:
+    def _discard_load(self, load: "asyncio.Task[Mapping[str, CachedRegistry]]") -> None:
         self._loads.discard(load)
         if not load.cancelled():
             load.exception()  # marks it as retrieved: its readers got it, or a timeout

@@ -31,7 +31,7 @@ _REST: Final = 4
 """While some shop has more webhooks than the queue takes, a sweep follows after so many times its duration."""
 TAKE_OVER_IDLE: Final = timedelta(seconds=30)
 """What was taken so long ago was probably taken by a consumer that died. If it is alive, one of the two handles it."""
-FORGET_IDLE: Final = timedelta(hours=1)
+REMOVE_IDLE: Final = timedelta(hours=1)
 _PAUSE_SECONDS: Final = 1.0
 """Before the next try when PostgreSQL does not answer."""
 _log: Final = logging.getLogger(__name__)
@@ -141,7 +141,7 @@ class Consumer:
         """
         swept = await enqueue_due(self._resources, self._on_sweep)
         self._hold(await self._queue.take_over(self._name, WINDOW, TAKE_OVER_IDLE))
-        await self._queue.forget_consumers(FORGET_IDLE)
+        await self._queue.remove_consumers(REMOVE_IDLE)
         self._queue_answers = True
         return swept
 

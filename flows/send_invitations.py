@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from prefect import State
 
 from flows.runtime.job import job, run_batches, summarise
-from flows.runtime.refusals import suppress_refused
+from flows.runtime.mail_refusals import suppress_refused
 from tasks.runtime.shop_batches import find_shop_batches
 from tasks.send_invitations import invite_shops
 from wishcraft.domain.mail_references import MailKind

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from prefect import State
 
 from flows.runtime.job import job, run_batches, summarise
-from flows.runtime.refusals import suppress_refused
+from flows.runtime.mail_refusals import suppress_refused
 from tasks.runtime.shop_batches import find_shop_batches
 from tasks.send_reminders import remind_shops
 from wishcraft.analytics.filters import parse_day

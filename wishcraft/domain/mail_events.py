@@ -14,6 +14,11 @@ from wishcraft.domain.mail_references import MailKind, MailReference
 
 TOPIC: Final = "mail-events"
 """Topic of these events in the inbox. Shopify's have no hyphen: no webhook can pretend to be one."""
+MAILBOX_MISSING: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+"""Enhanced codes for a mailbox that does not exist or is disabled (RFC 3463, RFC 7505).
+
+Other codes concern the sender, such as 5.7.1 (relaying denied), or are temporary, such as 5.2.2 (mailbox full).
+"""
 _CODE: Final = re.compile(r"[A-Za-z0-9. -]{0,64}", re.ASCII)
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from tasks.runtime.retries import task
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.resources import open_resources
-from wishcraft.services.mail import send
+from wishcraft.services.mail import reputation
 
 
 @task("judge refusals")
@@ -16,4 +16,4 @@ async def judge_refusals(kind: MailKind, since: datetime) -> None:
         TooManyAddressesRejected: It refused most recipients; no address is suppressed.
     """
     async with open_resources() as resources:
-        await send.judge_refusals(resources, kind, since)
+        await reputation.judge_refusals(resources, kind, since)

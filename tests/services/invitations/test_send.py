@@ -17,7 +17,7 @@ from wishcraft.domain.mail_references import MailKind
 from wishcraft.errors import MailUnavailable, RunStopped, TooManyAddressesRejected
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.invitations.send import count_waiting, invite_shop
-from wishcraft.services.mail.send import judge_refusals
+from wishcraft.services.mail.reputation import judge_refusals
 from wishcraft.services.mail.suppressions import lift_suppressions
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings

@@ -15,7 +15,8 @@ from wishcraft.domain.mail_references import MailKind
 from wishcraft.errors import TooManyAddressesRejected
 from wishcraft.resources import Resources
 from wishcraft.services.invitations.send import invite_shop
-from wishcraft.services.mail.send import MOST_FAILED, judge_refusals
+from wishcraft.services.mail.reputation import judge_refusals
+from wishcraft.services.mail.send import MOST_FAILED
 from wishcraft.settings import Settings
 from wishcraft.store import invitations
 from wishcraft.store.shops import ShopRef

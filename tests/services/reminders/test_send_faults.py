@@ -18,7 +18,7 @@ from wishcraft.errors import EveryMailRejected, MailUnavailable, TooManyAddresse
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Changes
 from wishcraft.services.mail.references import reference_keys
-from wishcraft.services.mail.send import judge_refusals
+from wishcraft.services.mail.reputation import judge_refusals
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store import shops

@@ -17,11 +17,10 @@ from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.mail.references import make_reference
+from wishcraft.services.mail.reputation import count_paused, is_paused
 from wishcraft.services.mail.send import (
     MailRun,
-    count_paused,
     find_letterhead,
-    is_paused,
     make_mail,
     send_claimed,
     send_in_batches,

@@ -1,7 +1,7 @@
-"""What sending reminders and sending invitations share: letterhead, batches, hand-over, and judging refusals.
+"""What sending reminders and sending invitations share: letterhead, batches and hand-over.
 
-The result of each hand-over is recorded at once; at the end of a run it is decided which refused addresses are
-suppressed.
+The result of each hand-over is recorded at once; at the end of a run `judge_refusals` decides which refused addresses
+are suppressed.
 """
 
 import asyncio
@@ -9,15 +9,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfoNotFoundError
 
 from wishcraft.domain.batches import batches
 from wishcraft.domain.mail_domains import own_sender
 from wishcraft.domain.mail_references import MailKind
-from wishcraft.domain.mail_reputation import COMPLAINT_PERIOD, too_many_complaints, too_many_refused
-from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.domain.mail_text import one_line
 from wishcraft.domain.reminders import local_day
 from wishcraft.errors import (
@@ -29,7 +27,6 @@ from wishcraft.errors import (
     MailRejected,
     MailUnavailable,
     SenderRejected,
-    TooManyAddressesRejected,
     UnknownShop,
 )
 from wishcraft.mail.mailer import Mail
@@ -37,9 +34,9 @@ from wishcraft.mail.messages.rendering import Content, Letterhead
 from wishcraft.mail.providers.configuration import mail_provider
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
+from wishcraft.services.mail.reputation import is_paused
 from wishcraft.settings import Settings
-from wishcraft.store import audit_log, mail_events, outbox, shops
-from wishcraft.store.audit_log import Actor
+from wishcraft.store import outbox, shops
 from wishcraft.store.outbox import ClaimedMail
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.shops import ShopRef
@@ -50,7 +47,6 @@ MOST_FAILED: Final = 3 * SENDS_AT_ONCE
 """If so many mails of a shop are rejected and none is accepted, the sender is at fault, and a run stops there."""
 BATCHES_BETWEEN_CHECKS: Final = 25
 """After so many, a run looks again whether complaints pause its shop."""
-_ACTOR: Final = "mail refusal"
 _REASONS: Final = {
     "refused": "why addresses were refused",
     "failed": "why mails failed",
@@ -122,31 +118,6 @@ async def _goes_on(resources: Resources, shop: ShopRef, batch: int) -> bool:
     return is_on and not (is_checked and await is_paused(resources, shop))
 
 
-async def is_paused(resources: Resources, shop: ShopRef) -> bool:
-    """Whether the shop is to send no mail because of complaints: else mailboxes refuse the mail of all shops."""
-    since = datetime.now(UTC) - COMPLAINT_PERIOD
-    async with resources.db.autocommit() as session:
-        counts = await mail_events.count_complaints(session, shop.id, since)
-        if paused := too_many_complaints(counts.complained, counts.with_outcome):
-            # A mail server reports bounces and complaints alone, so most mails that were sent have no outcome.
-            sent = await mail_events.count_sent(session, since, shop.id)
-            counts = counts._replace(with_outcome=max(counts.with_outcome, sent))
-            paused = too_many_complaints(counts.complained, counts.with_outcome)
-    resources.counters.set("mail_paused", float(paused), shop=shop.domain)
-    if paused:
-        _log.warning(
-            "%s sends no mail: %d of its %d mails of the last %d days were complained about. Runbook: mail.",
-            *(shop.domain, counts.complained, counts.with_outcome, COMPLAINT_PERIOD.days),
-        )
-    return paused
-
-
-def count_paused(changes: Changes, waiting: int) -> None:
-    """Count the mails that wait because complaints pause their shop, and say so in the run's summary."""
-    changes["paused"] += waiting
-    changes.note("mails paused because of complaints (runbook: mail)", f"{waiting:,}")
-
-
 def make_mail(
     claimed: ClaimedMail, letterhead: Letterhead, content: Content, unsubscribe_url: str, reference: str
 ) -> Mail:
@@ -192,26 +163,6 @@ async def send_claimed(run: MailRun, claimed: int, mails: Sequence[tuple[Claimed
     rejected = changes["failed"] - changes["given_up"]
     if rejected >= MOST_FAILED and not changes["sent"]:
         raise EveryMailRejected(f"the mail provider rejects every mail: {rejected:,} so far")
-
-
-async def judge_refusals(resources: Resources, kind: MailKind, since: datetime) -> None:
-    """Suppress the addresses of all shops that the mail server refused since then, unless it refused most of them.
-
-    Raises:
-        TooManyAddressesRejected: It refused most recipients. No address is suppressed, and the mails stay due.
-    """
-    async with resources.db.transaction() as session:
-        tried = await outbox.count_refusals(session, kind, since)
-        if not too_many_refused(tried.refused, tried.sent):
-            for shop_id, hashed in await outbox.suppress_refused(session, kind, since):
-                details = {"reason": SuppressionReason.BOUNCE.value}
-                actor = Actor(shop_id, _ACTOR)
-                await audit_log.record(session, actor, "mail.suppressed", "address", hashed.hex(), details)
-            return
-    mailboxes = tried.refused + tried.sent
-    raise TooManyAddressesRejected(
-        f"the mail server says that {tried.refused:,} of {mailboxes:,} mailboxes do not exist"
-    )
 
 
 async def _send_one(run: MailRun, claimed: ClaimedMail, mail: Mail, changes: Changes) -> str:

@@ -56,7 +56,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_app_state(settings) as app_state:
             app.state.app_state = app_state
-            app.state.resources = app_state.resources
             yield
 
     app = FastAPI(

@@ -250,7 +250,7 @@ class FastProtocol(LimitedProtocol):
         self._stop_head_timer()
         self._request, self._read, self._arrived = data, begun, arrived
         redis = self._fast.app_state.resources.redis
-        redis.reader.read(keys.entry_key(begun.caller.shop_id, begun.slug), self._on_reply)
+        redis.batched_reader.read(keys.entry_key(begun.caller.shop_id, begun.slug), self._on_reply)
         return True
 
     def _on_reply(self, reply: Reply) -> None:

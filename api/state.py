@@ -29,7 +29,7 @@ from wishcraft.services.registries.public_list import PublicLists
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import find_pending, replay_invalidations
 from wishcraft.services.shops.install import Installation, start_first_runs
-from wishcraft.services.shops.settings import refresh_entries
+from wishcraft.services.shops.settings import replace_outdated_entries
 from wishcraft.services.single_flight import SingleFlightCache
 from wishcraft.services.webhooks.inbox import Inbox
 from wishcraft.settings import Settings
@@ -38,10 +38,10 @@ from wishcraft.store.replica import Replica
 from wishcraft.store.schema import ShopSettings
 
 _REVALIDATE_AGAIN_SECONDS: Final = 1.0
-_REFRESH_WAIT_SECONDS: Final = 5.0
+_REPLACE_WAIT_SECONDS: Final = 5.0
 """How long the answer to a change of settings waits for the registries to show it: half of a request's deadline."""
 _CHECK_REPLICA_SECONDS: Final = 1.0
-_REFRESH_AGAIN_SECONDS: Final = 1.0
+_REPLACE_AGAIN_SECONDS: Final = 1.0
 _MINUTE: Final = 60
 _log: Final = logging.getLogger(__name__)
 
@@ -109,9 +109,9 @@ class AppState:
         self._revalidated[shop_id, slug] = now + _REVALIDATE_AGAIN_SECONDS
         self._start(self._revalidate(shop_id, slug))
 
-    async def refresh_entries(self, shop_id: int) -> None:
+    async def replace_outdated_entries(self, shop_id: int) -> None:
         """Start to replace the cache entries that new settings outdated, and wait for it at most 5 s."""
-        await asyncio.wait({self._start(self._refresh_entries(shop_id))}, timeout=_REFRESH_WAIT_SECONDS)
+        await asyncio.wait({self._start(self._replace_outdated_entries(shop_id))}, timeout=_REPLACE_WAIT_SECONDS)
 
     async def _start_first_runs(self, installed: Installation) -> None:
         """In the background: the merchant does not wait for Prefect."""
@@ -164,7 +164,7 @@ class AppState:
         except Exception:  # noqa: BLE001  it is logged, and tried again
             _log.exception("The replay of pending invalidations failed")
 
-    async def _refresh_entries(self, shop_id: int) -> None:
+    async def _replace_outdated_entries(self, shop_id: int) -> None:
         async def stop(_done: int, _total: int) -> None:
             if self._stopping.is_set():
                 raise RunStopped("this process ends")
@@ -172,12 +172,12 @@ class AppState:
         try:
             while True:
                 try:
-                    await refresh_entries(self.resources, shop_id, stop)
+                    await replace_outdated_entries(self.resources, shop_id, stop)
                 except (CacheUnavailable, DatabaseUnavailable) as error:
                     _log.warning("Some registries show a shop's earlier settings; the next try follows: %s", error)
                     await stop(0, 0)
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._stopping.wait(), _REFRESH_AGAIN_SECONDS)
+                        await asyncio.wait_for(self._stopping.wait(), _REPLACE_AGAIN_SECONDS)
                 else:
                     return
         except RunStopped as error:

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from prefect import State
 
 from flows.runtime.job import job, run_batches, summarise
-from flows.runtime.refusals import suppress_refused
+from flows.runtime.mail_refusals import suppress_refused
 from tasks.runtime.shop_batches import find_shop_batches
 from tasks.send_invitations import invite_shops
-from wishcraft.store.schema import Invitation
+from wishcraft.domain.mail_references import MailKind
 
 
 @job("send-invitations")
@@ -21,7 +21,9 @@ async def send_invitations(shops: list[str] | None = None, dry_run: bool = False
     """
     started = datetime.now(UTC)
     batches = await find_shop_batches(shops or [])
-    results = await suppress_refused(Invitation, await run_batches(invite_shops, batches, dry_run=dry_run), started)
+    results = await suppress_refused(
+        MailKind.INVITATION, await run_batches(invite_shops, batches, dry_run=dry_run), started
+    )
     return await summarise(
         "send-invitations", results, watched=("paused", "refused", "postponed", "failed", "held", "waiting")
     )

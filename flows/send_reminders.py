@@ -5,11 +5,11 @@ from datetime import UTC, date, datetime
 from prefect import State
 
 from flows.runtime.job import job, run_batches, summarise
-from flows.runtime.refusals import suppress_refused
+from flows.runtime.mail_refusals import suppress_refused
 from tasks.runtime.shop_batches import find_shop_batches
 from tasks.send_reminders import remind_shops
 from wishcraft.analytics.filters import parse_day
-from wishcraft.store.schema import Reminder
+from wishcraft.domain.mail_references import MailKind
 
 
 @job("send-reminders")
@@ -26,5 +26,5 @@ async def send_reminders(
     started = datetime.now(UTC)
     batches = await find_shop_batches(shops or [])
     results = await run_batches(remind_shops, batches, dry_run=dry_run, today=parse_day(today))
-    results = await suppress_refused(Reminder, results, started)
+    results = await suppress_refused(MailKind.REMINDER, results, started)
     return await summarise("send-reminders", results, watched=("paused", "refused", "postponed", "failed", "held"))

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from flows.runtime.job import job
 from flows.runtime.publish import publish
-from tasks.shop_settings import change_shop_settings, refresh_shop
+from tasks.shop_settings import change_shop_settings, replace_shop_entries
 from wishcraft.domain.addresses import SHOP_ADDRESS
 from wishcraft.domain.languages import Language
 from wishcraft.domain.share_links import MAX_LENGTH
@@ -70,8 +70,8 @@ async def shop_settings(
     }
     changes |= {name: None if text == "default" else text for name, text in texts.items() if text}
     page = settings_page(shop, await change_shop_settings(shop, changes), is_change=bool(changes))
-    state = await publish("shop-settings", page)  # before the refresh, which may fail
-    if refreshed := await refresh_shop(shop):
-        shown = "registry shows" if refreshed == 1 else "registries show"
-        return Completed(message=f"{page.verdict} {refreshed:,} {shown} the change.")
+    state = await publish("shop-settings", page)  # before the entries are replaced, which may fail
+    if replaced := await replace_shop_entries(shop):
+        shown = "registry shows" if replaced == 1 else "registries show"
+        return Completed(message=f"{page.verdict} {replaced:,} {shown} the change.")
     return state

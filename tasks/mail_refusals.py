@@ -3,17 +3,17 @@
 from datetime import datetime
 
 from tasks.runtime.retries import task
+from wishcraft.domain.mail_references import MailKind
 from wishcraft.resources import open_resources
-from wishcraft.services.mail import send
-from wishcraft.store.outbox import Table
+from wishcraft.services.mail import reputation
 
 
 @task("judge refusals")
-async def judge_refusals(table: Table, since: datetime) -> None:
+async def judge_refusals(kind: MailKind, since: datetime) -> None:
     """Suppress the addresses that the mail server refused since then, unless it refused most recipients.
 
     Raises:
         TooManyAddressesRejected: It refused most recipients; no address is suppressed.
     """
     async with open_resources() as resources:
-        await send.judge_refusals(resources, table, since)
+        await reputation.judge_refusals(resources, kind, since)

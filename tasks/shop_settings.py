@@ -9,7 +9,7 @@ from tasks.runtime.retries import task
 from tasks.runtime.shop_batches import find_shop
 from wishcraft.errors import Invalid, QueryRefused
 from wishcraft.resources import open_resources
-from wishcraft.services.shops.settings import SettingsChange, change_settings, refresh_entries
+from wishcraft.services.shops.settings import SettingsChange, change_settings, replace_outdated_entries
 from wishcraft.store.audit_log import Actor
 
 _ACTOR: Final = "shop-settings"
@@ -30,8 +30,8 @@ async def change_shop_settings(domain: str, changes: Mapping[str, Any]) -> Setti
             raise QueryRefused(str(error)) from None
 
 
-@task("refresh the registries of {domain}")
-async def refresh_shop(domain: str) -> int:
+@task("replace the cached registries of {domain}")
+async def replace_shop_entries(domain: str) -> int:
     """Replace the cache entries that a new threshold or share link concerns, also those that an earlier run left."""
     async with open_resources(redis_timeout=5) as resources:
-        return await refresh_entries(resources, (await find_shop(resources, domain)).id)
+        return await replace_outdated_entries(resources, (await find_shop(resources, domain)).id)

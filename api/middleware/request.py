@@ -209,13 +209,13 @@ async def run_with_deadline(work: Awaitable[None], seconds: float) -> None:
         if not task.done():
             task.cancel()
             _cancelled.add(task)
-            task.add_done_callback(_discard)
+            task.add_done_callback(_discard_task)
     if not done:
         raise TimeoutError
     task.result()
 
 
-def _discard(task: asyncio.Future[None]) -> None:
+def _discard_task(task: asyncio.Future[None]) -> None:
     _cancelled.discard(task)
     if not task.cancelled():
         task.exception()  # marks it as retrieved, or asyncio logs it; the timeout has been logged already

@@ -180,7 +180,7 @@ async def patch_settings(
     actor = Actor(caller.shop_id, caller.name, origin)
     changes = body.model_dump(exclude_unset=True)
     change = await change_settings(app_state.resources, actor, changes, if_match=if_match)
-    await app_state.refresh_entries(caller.shop_id)
+    await app_state.replace_outdated_entries(caller.shop_id)
     return _settings(response, change.after)
 
 

@@ -97,11 +97,11 @@ async def _receive(request: Request, app_state: AppState, provider: str, read: R
         raise ProblemError("unavailable", f"{error}. Try again later.", PAUSE) from None
     ours = [event for event in events if event is not None]
     count("foreign", len(events) - len(ours))
-    told = [event for event in ours if event.outcome is not None]
-    if told:
+    with_outcome = [event for event in ours if event.outcome is not None]
+    if with_outcome:
         resources = app_state.resources
-        new = await store_events(resources.db, app_state.inbox, provider, told)
-        count("repeated", len(told) - new)
+        new = await store_events(resources.db, app_state.inbox, provider, with_outcome)
+        count("repeated", len(with_outcome) - new)
         count("stored", new)
     return Response()
 

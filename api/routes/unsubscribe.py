@@ -5,13 +5,13 @@ from typing import Final
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from api.auth.dependencies import LinkOriginDep, over_limit
+from api.auth.dependencies import AppStateDep, LinkOriginDep, over_limit
 from api.link_responses import LINK_RESPONSES, LinkToken, no_such_link, page_response
 from api.problems import documented
+from api.state import AppState
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.domain.rate_limits import Policy
 from wishcraft.mail.messages import link_pages
-from wishcraft.resources import Resources
 from wishcraft.services.mail.unsubscribe import (
     LIFTED_BY_LINK,
     UnsubscribeTarget,
@@ -37,9 +37,9 @@ router: Final = APIRouter(prefix="/api/unsubscribe", tags=["mail"])
     response_class=HTMLResponse,
     responses=LINK_RESPONSES,
 )
-async def ask(request: Request, token: LinkToken) -> HTMLResponse:
+async def ask(request: Request, app_state: AppStateDep, token: LinkToken) -> HTMLResponse:
     """A page with a button. It changes nothing, because mail filters follow links too."""
-    target = await _find(request, token)
+    target = await _find(app_state, token)
     return _page(request, target, token) if target else no_such_link()
 
 
@@ -49,12 +49,12 @@ async def ask(request: Request, token: LinkToken) -> HTMLResponse:
     response_class=HTMLResponse,
     responses=LINK_RESPONSES,
 )
-async def confirm(request: Request, token: LinkToken, origin: LinkOriginDep) -> HTMLResponse:
+async def confirm(request: Request, app_state: AppStateDep, token: LinkToken, origin: LinkOriginDep) -> HTMLResponse:
     """Ends the shop's mail to the address that the link was sent to. Needs no login; the body is ignored."""
-    target = await _find(request, token)
+    target = await _find(app_state, token)
     if target is None:
         return no_such_link()
-    await unsubscribe(request.app.state.resources, target.subscription, origin)
+    await unsubscribe(app_state.resources, target.subscription, origin)
     complained = target.suppressed is SuppressionReason.COMPLAINT
     return _page(request, target if complained else target._replace(suppressed=SuppressionReason.UNSUBSCRIBE), token)
 
@@ -65,25 +65,23 @@ async def confirm(request: Request, token: LinkToken, origin: LinkOriginDep) -> 
     response_class=HTMLResponse,
     responses=LINK_RESPONSES | documented("too-many-requests"),
 )
-async def undo(request: Request, token: LinkToken, origin: LinkOriginDep) -> HTMLResponse:
+async def undo(request: Request, app_state: AppStateDep, token: LinkToken, origin: LinkOriginDep) -> HTMLResponse:
     """The shop's mail goes to the address again, unless its owner complained about it. The body is ignored."""
-    target = await _find(request, token)
+    target = await _find(app_state, token)
     if target is None:
         return no_such_link()
-    resources: Resources = request.app.state.resources
     if target.suppressed in LIFTED_BY_LINK:
         address = f"{target.subscription.shop_id}:{target.subscription.address_hash.hex()}"
-        verdict = resources.limiter.take(UNDOINGS, address)
+        verdict = app_state.resources.limiter.take(UNDOINGS, address)
         if not verdict.allowed:
             raise over_limit(verdict.reset)
-    await undo_unsubscribe(resources, target.subscription, origin)
-    target = await _find(request, token)
+    await undo_unsubscribe(app_state.resources, target.subscription, origin)
+    target = await _find(app_state, token)
     return _page(request, target, token, is_undone=True) if target else no_such_link()
 
 
-async def _find(request: Request, token: str) -> UnsubscribeTarget | None:
-    resources: Resources = request.app.state.resources
-    return await find_unsubscribe_target(resources, request.app.state.settings, token)
+async def _find(app_state: AppState, token: str) -> UnsubscribeTarget | None:
+    return await find_unsubscribe_target(app_state.resources, app_state.settings, token)
 
 
 def _page(request: Request, target: UnsubscribeTarget, token: str, *, is_undone: bool = False) -> HTMLResponse:

@@ -164,7 +164,7 @@ EventDay = Annotated[
 ]
 TypeOfEvent = Annotated[EventType, Field(description="Type of the event.")]
 WhoFinds = Annotated[Visibility, Field(description="Who finds and opens the registry; `password` needs `access_code`.")]
-Wish = Annotated[Priority, Field(description="How much the registrant wants it.")]
+PriorityField = Annotated[Priority, Field(description="How much the registrant wants it.")]
 Network = Annotated[str, Field(max_length=50, examples=["203.0.113.0/24"]), AfterValidator(_network)]
 
 
@@ -255,7 +255,7 @@ class NewItem(RequestModel):
         description="Shopify's variant id, as a number or as `gid://shopify/ProductVariant/1`.",
     )
     quantity: Quantity = 1
-    priority: Wish = Priority.MEDIUM
+    priority: PriorityField = Priority.MEDIUM
     notes: Notes = ""
 
 
@@ -266,7 +266,7 @@ class ChangedItem(RequestModel):
 
     wanted: Quantity = Field(1, description="As answers have it.")
     quantity: Quantity = Field(1, description="As `wanted`.")
-    priority: Wish = Priority.MEDIUM
+    priority: PriorityField = Priority.MEDIUM
     notes: Notes = ""
     display_order: int = Field(0, ge=0, le=100_000, examples=[10], description="Items are listed in ascending order.")
 

@@ -41,7 +41,9 @@ class Protocol(asyncio.Protocol):
         domain = _domains.get(query)
         if domain is None:
             domain = _domains[query] = parse_qs(query)[b"shop"][0].decode()
-        _server.reader.read(stored_key(domain, path.rpartition(b"/")[2].decode()), partial(_write, self._transport))
+        _server.batched_reader.read(
+            stored_key(domain, path.rpartition(b"/")[2].decode()), partial(_write, self._transport)
+        )
 
 
 def _write(transport: Any, stored: Value | CacheUnavailable) -> None:

@@ -122,7 +122,7 @@ class World:
     def redis_paused(self) -> Iterator[list[OnReply]]:
         """Keep reads from Redis waiting until the end of the block: their callbacks."""
         waiting: list[OnReply] = []
-        reader = self.app.state.app_state.resources.redis.reader
+        reader = self.app.state.app_state.resources.redis.batched_reader
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(reader, "read", lambda _key, on_reply: waiting.append(on_reply))
             yield waiting
@@ -379,7 +379,7 @@ async def test_client_that_does_not_read_waits_on_the_route(world: World) -> Non
 
 
 async def entry(world: World, number: int) -> bytes:
-    reader = world.app.state.app_state.resources.redis.reader
+    reader = world.app.state.app_state.resources.redis.batched_reader
     raw = await reader.get(f"wishcraft:{{1}}:entry:{world.slugs[number]}")
     assert isinstance(raw, bytes)
     return raw

@@ -157,11 +157,11 @@ async def plant_in_spans(planted: Planted, request: Request) -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200))) as http:
         url = f"https://a.myshopify.com/x?access_token={planted.word('the query of a call')}"
         await http.get(url, headers={"X-Shopify-Access-Token": planted.token("a header of a call")})
-    async with request.app.state.resources.db.transaction() as session:
+    async with request.app.state.app_state.resources.db.transaction() as session:
         await session.execute(text(f"SELECT '{planted.address('an SQL statement')}'"))
     street = planted.words("what PostgreSQL quotes of a row")
     with pytest.raises(IntegrityError) as refused:
-        await insert_twice(request.app.state.resources, street)
+        await insert_twice(request.app.state.app_state.resources, street)
     assert street in str(refused.value)
     log.warning("The database refused", exc_info=refused.value)
 

@@ -14,7 +14,7 @@ from tests.support.api import open_api_client
 from tests.support.mail_events import TOPIC_ARN, SendGrid, Sns, sendgrid_event, ses_event
 from tests.support.outages import postgresql_unavailable
 from wishcraft.domain.addresses import address_hash
-from wishcraft.domain.mail_references import MailReference, MailTable, make_token
+from wishcraft.domain.mail_references import MailKind, MailReference, make_token
 from wishcraft.observability.metrics import PROCESS
 from wishcraft.resources import Resources
 from wishcraft.services.mail.references import reference_keys
@@ -64,7 +64,7 @@ def reminder(demo: Demo) -> MailReference:
            SELECT shop_id, id, '7_days', '2026-12-24', 'jo@example.com', 'sent', now() FROM registries
            WHERE shop_id = 1 ORDER BY id LIMIT 1 RETURNING id, shop_id"""
     ).fetchall()
-    return MailReference(MailTable.REMINDERS, shop_id, row_id)
+    return MailReference(MailKind.REMINDER, shop_id, row_id)
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ async def test_registrant_gets_the_guests_answer_while_postgresql_is_silent(
         await answers.wait()
 
     with monkeypatch.context() as patch:
-        patch.setattr("wishcraft.services.registries.reader.READ_SECONDS", 0.1)
+        patch.setattr("wishcraft.services.registries.reader.DATABASE_READ_SECONDS", 0.1)
         patch.setattr("wishcraft.services.registries.own_view._find", hang)
         own = await emma.read(slug)
     answers.set()

@@ -34,17 +34,17 @@ async def test_reads_of_one_turn_are_one_command_and_each_gets_its_own(own_serve
     redis = own_server.redis  # of this test alone: a server counts the commands of all its databases
     for number in range(20):
         await redis.set(f"k{number}", b"v%d" % number, ex=60)
-    await own_server.reader.get("k0")
+    await own_server.batched_reader.get("k0")
     before = await calls(redis, "mget")
     names = [f"k{number % 25}" for number in range(500)]
-    values = await asyncio.gather(*(own_server.reader.get(name) for name in names))
+    values = await asyncio.gather(*(own_server.batched_reader.get(name) for name in names))
     assert values == [b"v" + name[1:].encode() if int(name[1:]) < 20 else None for name in names]
     assert await calls(redis, "mget") == before + 1
 
 
 async def test_cancelled_reader_does_not_cancel_other_readers_of_the_key(server: Server, redis: Redis) -> None:
     await redis.set("k", b"v", ex=60)
-    leaving, staying = server.reader.get("k"), server.reader.get("k")
+    leaving, staying = server.batched_reader.get("k"), server.batched_reader.get("k")
     leaving.cancel()
     assert await staying == b"v"
 
@@ -57,8 +57,8 @@ async def test_reader_that_fails_with_the_reply_keeps_no_other_waiting(
     def fail(_: object) -> None:
         raise RuntimeError("a bug")
 
-    server.reader.read("k", fail)
-    others = [server.reader.get(name) for name in ("k", "none")]
+    server.batched_reader.read("k", fail)
+    others = [server.batched_reader.get(name) for name in ("k", "none")]
     assert await asyncio.gather(*others) == [b"v", None]
     assert "A reader of Redis failed" in caplog.text
 
@@ -66,47 +66,47 @@ async def test_reader_that_fails_with_the_reply_keeps_no_other_waiting(
 async def test_reply_longer_than_a_packet_is_complete(server: Server, redis: Redis) -> None:
     await redis.set("long", b"x" * 3_000_000, ex=60)
     await redis.set("short", b"y", ex=60)
-    long, short = await asyncio.gather(server.reader.get("long"), server.reader.get("short"))
+    long, short = await asyncio.gather(server.batched_reader.get("long"), server.batched_reader.get("short"))
     assert (len(long or b""), short) == (3_000_000, b"y")
 
 
 async def test_lost_connection_is_replaced(own_valkey: OwnValkey) -> None:
     server = connect(own_valkey.url, timeout=5)
     await server.redis.set("k", b"v", ex=60)
-    assert await server.reader.get("k") == b"v"
+    assert await server.batched_reader.get("k") == b"v"
     await server.redis.client_kill_filter(_type="normal", skipme=True)
     for _ in range(2):
         try:
-            assert await server.reader.get("k") == b"v"
+            assert await server.batched_reader.get("k") == b"v"
         except CacheUnavailable:  # the loss may be noticed with the next command only
             continue
-    assert await server.reader.get("k") == b"v"
+    assert await server.batched_reader.get("k") == b"v"
     await server.close()
 
 
 async def test_server_that_never_answers_times_out(silent: str) -> None:
     server = connect(silent, timeout=0.05)
     with pytest.raises(CacheUnavailable):
-        await server.reader.get("k")
+        await server.batched_reader.get("k")
     await server.close()
 
 
 async def test_server_that_hangs_after_a_first_reply_times_out(own_valkey: OwnValkey) -> None:
     server = connect(own_valkey.url, timeout=2)
-    assert await server.reader.get("k") is None
+    assert await server.batched_reader.get("k") is None
     own_valkey.pause()
     with pytest.raises(CacheUnavailable):
-        await asyncio.gather(*(server.reader.get(f"k{number}") for number in range(50)))
+        await asyncio.gather(*(server.batched_reader.get(f"k{number}") for number in range(50)))
     own_valkey.resume()
-    assert await server.reader.get("k") is None
+    assert await server.batched_reader.get("k") is None
     await server.close()
 
 
 async def test_close_rejects_waiting_readers(own_valkey: OwnValkey) -> None:
     server = connect(own_valkey.url, timeout=5)
-    await server.reader.get("k")
+    await server.batched_reader.get("k")
     own_valkey.pause()
-    waiting = server.reader.get("k")
+    waiting = server.batched_reader.get("k")
     await asyncio.sleep(0)
     await server.close()
     with pytest.raises(CacheUnavailable):
@@ -116,12 +116,12 @@ async def test_close_rejects_waiting_readers(own_valkey: OwnValkey) -> None:
 
 async def test_error_reply_raises_and_the_connection_stays_usable(own_valkey: OwnValkey) -> None:
     server = connect(own_valkey.url, timeout=5)
-    assert await server.reader.get("k") is None
+    assert await server.batched_reader.get("k") is None
     await server.redis.execute_command("ACL", "SETUSER", "default", "-mget")  # type: ignore[no-untyped-call]
     with pytest.raises(CacheUnavailable, match="NOPERM"):
-        await server.reader.get("k")
+        await server.batched_reader.get("k")
     await server.redis.execute_command("ACL", "SETUSER", "default", "+mget")  # type: ignore[no-untyped-call]
-    assert await server.reader.get("k") is None
+    assert await server.batched_reader.get("k") is None
     await server.close()
 
 

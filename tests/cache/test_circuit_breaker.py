@@ -15,7 +15,7 @@ TIMEOUT_SECONDS: Final = 2.0
 
 @pytest.fixture
 async def guarded(own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
-    monkeypatch.setattr("wishcraft.cache.client.READ_SECONDS", TIMEOUT_SECONDS)
+    monkeypatch.setattr("wishcraft.cache.client.REDIS_READ_SECONDS", TIMEOUT_SECONDS)
     server = connect(own_valkey.url, timeout=TIMEOUT_SECONDS, with_breaker=True)
     await server.learn_era()
     yield server
@@ -31,30 +31,30 @@ async def wait_until_closed(server: Server) -> None:
 
 async def test_first_timeout_opens_and_later_commands_fail_at_once(guarded: Server, own_valkey: OwnValkey) -> None:
     assert guarded.breaker
-    await guarded.reader.get("k")
+    await guarded.batched_reader.get("k")
     own_valkey.pause()
     with pytest.raises(CacheUnavailable):
-        await guarded.reader.get("k")
+        await guarded.batched_reader.get("k")
     assert guarded.breaker.is_open
     for _ in range(1000):
         with pytest.raises(CacheUnavailable, match="a moment ago"):  # the breaker's refusal, not a timeout
-            await guarded.reader.get("k")
+            await guarded.batched_reader.get("k")
     own_valkey.resume()
     await wait_until_closed(guarded)
-    assert await guarded.reader.get("k") is None
+    assert await guarded.batched_reader.get("k") is None
 
 
 @pytest.mark.parametrize("kind", ["read", "script", "ping"])
 async def test_breaker_closes_after_a_killed_server_has_restarted(
     guarded: Server, own_valkey: OwnValkey, kind: str
 ) -> None:
-    commands = {"read": lambda: guarded.reader.get("k"), "script": guarded.learn_era, "ping": guarded.memory}
+    commands = {"read": lambda: guarded.batched_reader.get("k"), "script": guarded.learn_era, "ping": guarded.memory}
     await asyncio.to_thread(own_valkey.kill)
     with pytest.raises(CacheUnavailable):
         await commands[kind]()
     await asyncio.to_thread(own_valkey.start)
     await wait_until_closed(guarded)
-    assert await guarded.reader.get("k") is None
+    assert await guarded.batched_reader.get("k") is None
 
 
 @pytest.mark.parametrize("error", [CacheUnavailable("gone again"), ValueError("a bug")])
@@ -68,14 +68,14 @@ async def test_breaker_stays_open_while_the_probe_fails(
         nonlocal probes
         probes += 1
         with pytest.raises(CacheUnavailable):
-            await guarded.reader.get("k")
+            await guarded.batched_reader.get("k")
         if probes < 3:
             raise error
 
     monkeypatch.setattr(guarded.breaker, "_probe", probe)
     await asyncio.to_thread(own_valkey.kill)
     with pytest.raises(CacheUnavailable):
-        await guarded.reader.get("k")
+        await guarded.batched_reader.get("k")
     await asyncio.to_thread(own_valkey.start)
     await wait_until_closed(guarded)
     assert probes == 3

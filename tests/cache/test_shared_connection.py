@@ -10,7 +10,7 @@ from tests.support.connections import listening
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.cache import client
-from wishcraft.cache.client import READ_SECONDS, Server, connect
+from wishcraft.cache.client import REDIS_READ_SECONDS, Server, connect
 from wishcraft.cache.lua import Script
 from wishcraft.cache.shared_connection import ErrorReply, SharedConnection
 from wishcraft.errors import CacheUnavailable
@@ -88,12 +88,12 @@ async def test_read_waits_longer_for_a_new_connection_than_for_a_reply(
     connect_at_once = client._connect
 
     async def connect_slowly(pool: Any) -> AbstractConnection:
-        await asyncio.sleep(2 * READ_SECONDS)  # as through TLS to another data centre
+        await asyncio.sleep(2 * REDIS_READ_SECONDS)  # as through TLS to another data centre
         return await connect_at_once(pool)
 
     monkeypatch.setattr(client, "_connect", connect_slowly)
     server = connect(redis_url, timeout=PATIENCE_SECONDS, with_breaker=True)
-    assert await server.reader.get("k") is None
+    assert await server.batched_reader.get("k") is None
     assert server.breaker
     assert not server.breaker.is_open
     await server.close()
@@ -117,7 +117,7 @@ async def test_connection_that_was_closed_while_idle_fails_no_caller(own_valkey:
     server = connect(own_valkey.url, timeout=5)
     for _ in range(3):
         assert await server.run(ECHO, [{"word": "a"}]) == [b"a"]
-        assert await server.reader.get("k") is None
+        assert await server.batched_reader.get("k") is None
         own_valkey.kill()
         own_valkey.start()
     await server.close()

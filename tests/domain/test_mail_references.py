@@ -2,10 +2,10 @@
 
 import pytest
 
-from wishcraft.domain.mail_references import MailReference, MailTable, derive_keys, make_token, read_token
+from wishcraft.domain.mail_references import MailKind, MailReference, derive_keys, make_token, read_token
 
 NEW, OLD = derive_keys(["new", "old"])
-REFERENCE = MailReference(MailTable.REMINDERS, 7, 2**62)
+REFERENCE = MailReference(MailKind.REMINDER, 7, 2**62)
 
 
 def test_reference_comes_back_from_its_token_whatever_the_case() -> None:
@@ -15,7 +15,7 @@ def test_reference_comes_back_from_its_token_whatever_the_case() -> None:
 
 
 def test_token_fits_in_the_local_part_of_an_address() -> None:
-    longest = MailReference(MailTable.INVITATIONS, 2**63 - 1, 2**63 - 1)
+    longest = MailReference(MailKind.INVITATION, 2**63 - 1, 2**63 - 1)
     assert len("bounces+" + make_token(longest, NEW)) <= 64  # RFC 5321, section 4.5.3.1.1
 
 

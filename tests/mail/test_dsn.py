@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 import pytest
 
 from wishcraft.domain.mail_events import MailOutcome
-from wishcraft.domain.mail_references import MailReference, MailTable, derive_keys, make_token
+from wishcraft.domain.mail_references import MailKind, MailReference, derive_keys, make_token
 from wishcraft.mail.events.dsn import read_report, reference_of
 
 [KEY] = derive_keys(["key"])
-REFERENCE = MailReference(MailTable.REMINDERS, 1, 5)
+REFERENCE = MailReference(MailKind.REMINDER, 1, 5)
 TOKEN = make_token(REFERENCE, KEY)
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
 

@@ -374,7 +374,7 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "an order that PostgreSQL refuses ends the reconciliation", "wishcraft/services/purchases/reconcile.py",
-        "if len(news) > 1:", "if False:", ("tests/services/purchases/test_lost_orders.py",),
+        "if len(updates) > 1:", "if False:", ("tests/services/purchases/test_lost_orders.py",),
     ),
     Breakage(
         "webhooks of one event are one", "api/routes/webhooks.py",

@@ -12,7 +12,7 @@ from tests.support.waiting import PATIENCE_SECONDS
 
 _LIMITS: Final = (
     "api.middleware.request.MAX_SECONDS",
-    "wishcraft.cache.client.READ_SECONDS",
+    "wishcraft.cache.client.REDIS_READ_SECONDS",
     "wishcraft.cache.read_permit.ANSWER_SECONDS",
     "wishcraft.cache.read_permit.PERMIT_SECONDS",
     "wishcraft.cache.registries.REVALIDATE_SECONDS",
@@ -20,7 +20,7 @@ _LIMITS: Final = (
     "wishcraft.services.health.monitor.PROBE_TIMEOUT_SECONDS",
     "wishcraft.services.operations.metrics_collector.OPTIONAL_TIMEOUT_SECONDS",
     "wishcraft.services.operations.traffic_recorder.FLUSH_SECONDS",
-    "wishcraft.services.registries.reader.READ_SECONDS",
+    "wishcraft.services.registries.reader.DATABASE_READ_SECONDS",
     "wishcraft.store.replica.ANSWER_SECONDS",
 )
 """With `FLUSH_SECONDS`, so that counts are saved when the test says so, and not under way in the background."""
@@ -36,7 +36,7 @@ def raise_limits(set_attribute: Callable[[object, str, object], None]) -> None:
 
 def raise_limits_of_redis(set_attribute: Callable[[object, str, object], None]) -> None:
     """Raise only those of Redis, to a second, so that a Redis which hangs is still noticed soon."""
-    set_attribute(pkgutil.resolve_name("wishcraft.cache.client"), "READ_SECONDS", 1.0)
+    set_attribute(pkgutil.resolve_name("wishcraft.cache.client"), "REDIS_READ_SECONDS", 1.0)
     _let_redis_take(1.0, set_attribute)
 
 

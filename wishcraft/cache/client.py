@@ -24,7 +24,7 @@ from wishcraft.cache.lua import Call, Script
 from wishcraft.cache.shared_connection import ErrorReply, SharedConnection
 from wishcraft.errors import CacheUnavailable
 
-READ_SECONDS: Final = 0.1
+REDIS_READ_SECONDS: Final = 0.1
 """Timeout of a request's first command on an open connection; a healthy server answers in less than a millisecond."""
 _CALLS_PER_COMMAND: Final = 50
 """Redis answers no other client during a command: this many fills take it less than a millisecond."""
@@ -69,10 +69,10 @@ class Server:
         self.breaker = CircuitBreaker(self.learn_era) if with_breaker else None
         make = partial(_connect, pool)
         # Reads have a connection of their own: no reader of an entry waits for a script before its command.
-        read_timeout = READ_SECONDS if with_breaker else timeout
+        read_timeout = REDIS_READ_SECONDS if with_breaker else timeout
         self._reads = SharedConnection(make, read_timeout, self.breaker, connect_timeout=timeout)
         self._scripts = SharedConnection(make, timeout, self.breaker)
-        self.reader = BatchedReader(self._reads)
+        self.batched_reader = BatchedReader(self._reads)
         self.era = b""
         self._era_requests = count(1)
         self._era_request = 0

@@ -58,7 +58,7 @@ class CoherenceCommands:
 
     async def get(self, shop_id: int, slug: str) -> Entry | None:
         """The entry if there is a valid one, fresh or stale."""
-        return self.valid(await self._server.reader.get(keys.entry_key(shop_id, slug)))
+        return self.valid(await self._server.batched_reader.get(keys.entry_key(shop_id, slug)))
 
     def valid(self, raw: bytes | None) -> Entry | None:
         """The value of `keys.entry_key`, just read, as an entry; None if its era or format is another."""

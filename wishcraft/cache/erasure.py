@@ -9,7 +9,7 @@ from wishcraft.cache.client import Server
 _KEYS_PER_SCAN: Final = 1000
 
 
-async def forget_customers(server: Server, shop_id: int, customers: Iterable[int]) -> None:
+async def delete_request_counters(server: Server, shop_id: int, customers: Iterable[int]) -> None:
     """Delete the counters of these customers' requests.
 
     Raises:
@@ -19,7 +19,7 @@ async def forget_customers(server: Server, shop_id: int, customers: Iterable[int
         await _delete(server, keys.customer_pattern(shop_id, customer_id))
 
 
-async def forget_shop(server: Server, shop_id: int) -> None:
+async def delete_shop_keys(server: Server, shop_id: int) -> None:
     """Delete all keys of a shop whose registries were deleted before, and to which no request is served any more.
 
     Raises:

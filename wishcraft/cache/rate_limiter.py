@@ -66,17 +66,17 @@ class Limiter:
         left = max(0, policy.quota - window.shared - window.sent - window.own)
         return Verdict(left > 0, left, window.ends - now)
 
-    async def exchange(self, *claims: tuple[Policy, str]) -> list[Verdict]:
+    async def exchange(self, *counted: tuple[Policy, str]) -> list[Verdict]:
         """Share these callers' counts at once, and say which quotas all processes together have not exceeded.
 
         Of this process alone while Redis does not answer.
         """
         now = int(time.time())
-        windows = {(policy.name, caller): self._find(policy, caller, now) for policy, caller in claims}
+        windows = {(policy.name, caller): self._find(policy, caller, now) for policy, caller in counted}
         with suppress(CacheUnavailable):
             await self._send(list(windows.items()))
         verdicts = []
-        for (policy, _), window in zip(claims, windows.values(), strict=True):
+        for (policy, _), window in zip(counted, windows.values(), strict=True):
             left = policy.quota - window.shared - window.sent - window.own
             verdicts.append(Verdict(left >= 0, max(0, left), window.ends - now))
         return verdicts

@@ -42,7 +42,7 @@ class VariantCache:
     async def get(self, shop_id: int, variant_ids: Sequence[int]) -> dict[int, VariantFacts]:
         """The facts of these variants, fresh or not; those that are not there are left out."""
         prefix = keys.of_shop(shop_id).variant_prefix
-        packed = await asyncio.gather(*(self._server.reader.get(f"{prefix}{number}") for number in variant_ids))
+        packed = await asyncio.gather(*(self._server.batched_reader.get(f"{prefix}{number}") for number in variant_ids))
         found = {number: self._unpack(raw) for number, raw in zip(variant_ids, packed, strict=True) if raw}
         return {number: facts for number, facts in found.items() if facts}
 

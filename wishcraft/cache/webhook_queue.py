@@ -140,20 +140,20 @@ class WebhookQueue:
         await self._wait(wait)
         return await self.take(consumer, most, timedelta(0))
 
-    async def claim(self, consumer: str, most: int, idle: timedelta) -> list[PendingEntry]:
+    async def take_over(self, consumer: str, most: int, idle: timedelta) -> list[PendingEntry]:
         """Take over entries that another consumer took `idle` ago and has not acknowledged: it has probably died.
 
         Raises:
             CacheUnavailable: Redis does not answer.
         """
-        claimed: list[PendingEntry] = []
+        taken_over: list[PendingEntry] = []
         for priority in _ORDER:
             stream = f"{keys.WEBHOOKS}{priority}"
             reply: Any = await self._grouped(
                 priority, "XAUTOCLAIM", stream, GROUP, consumer, idle // _MILLISECOND, "0-0", "COUNT", most
             )
-            claimed += _pending_entries(priority, reply[1] if reply else ())
-        return claimed
+            taken_over += _pending_entries(priority, reply[1] if reply else ())
+        return taken_over
 
     async def acknowledge(self, entries: Sequence[PendingEntry]) -> None:
         """Remove the entries from the queue.
@@ -175,7 +175,7 @@ class WebhookQueue:
             ],
         )
 
-    async def forget_consumers(self, idle: timedelta) -> None:
+    async def remove_consumers(self, idle: timedelta) -> None:
         """Remove consumers that have nothing pending and were idle for `idle`: each process has a name of its own.
 
         Raises:

@@ -10,10 +10,15 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from wishcraft.domain.mail_references import MailReference, MailTable
+from wishcraft.domain.mail_references import MailKind, MailReference
 
 TOPIC: Final = "mail-events"
 """Topic of these events in the inbox. Shopify's have no hyphen: no webhook can pretend to be one."""
+MAILBOX_MISSING: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
+"""Enhanced codes for a mailbox that does not exist or is disabled (RFC 3463, RFC 7505).
+
+Other codes concern the sender, such as 5.7.1 (relaying denied), or are temporary, such as 5.2.2 (mailbox full).
+"""
 _CODE: Final = re.compile(r"[A-Za-z0-9. -]{0,64}", re.ASCII)
 
 
@@ -73,7 +78,7 @@ class MailEvent:
     def to_json(self) -> dict[str, Any]:
         """The event as JSON values."""
         return {
-            "table": self.reference.table.value,
+            "table": self.reference.kind.value,
             "shop": self.reference.shop_id,
             "mail": self.reference.row_id,
             "kind": self.kind.value,
@@ -91,7 +96,7 @@ class MailEvent:
             KeyError, ValueError, TypeError: It is no such event.
         """
         return cls(
-            MailReference(MailTable(stored["table"]), int(stored["shop"]), int(stored["mail"])),
+            MailReference(MailKind(stored["table"]), int(stored["shop"]), int(stored["mail"])),
             MailEventKind(stored["kind"]),
             bool(stored["permanent"]),
             str(stored["event_id"]),

@@ -19,17 +19,17 @@ _MAC_BYTES: Final = 10
 _TOKEN: Final = re.compile(r"([ri])-([0-9a-f]{1,16})-([0-9a-f]{1,16})-([a-z2-7]{16})", re.ASCII)
 
 
-class MailTable(StrEnum):
-    """The table of a referenced mail, by its letter in a token."""
+class MailKind(StrEnum):
+    """The kind of a mail, which says in which table its row is, by its letter in a token."""
 
-    REMINDERS = "r"
-    INVITATIONS = "i"
+    REMINDER = "r"
+    INVITATION = "i"
 
 
 class MailReference(NamedTuple):
     """The row of a mail."""
 
-    table: MailTable
+    kind: MailKind
     shop_id: int
     row_id: int
 
@@ -41,7 +41,7 @@ def derive_keys(secrets: Sequence[str]) -> list[bytes]:
 
 def make_token(reference: MailReference, key: bytes) -> str:
     """The signed token: at most 53 characters of `a-z0-9-`, so that it fits in the local part of an address."""
-    body = f"{reference.table.value}-{reference.shop_id:x}-{reference.row_id:x}"
+    body = f"{reference.kind.value}-{reference.shop_id:x}-{reference.row_id:x}"
     return f"{body}-{_mac(body, key)}"
 
 
@@ -50,12 +50,12 @@ def read_token(token: str, keys: Sequence[bytes]) -> MailReference | None:
     found = _TOKEN.fullmatch(token.lower())
     if found is None:
         return None
-    table, shop_id, row_id, mac = found.groups()
-    body = f"{table}-{shop_id}-{row_id}"
+    kind, shop_id, row_id, mac = found.groups()
+    body = f"{kind}-{shop_id}-{row_id}"
     matches = [hmac.compare_digest(_mac(body, key), mac) for key in keys]  # all are tried, for a constant time
     if not any(matches):
         return None
-    return MailReference(MailTable(table), int(shop_id, 16), int(row_id, 16))
+    return MailReference(MailKind(kind), int(shop_id, 16), int(row_id, 16))
 
 
 def _mac(body: str, key: bytes) -> str:

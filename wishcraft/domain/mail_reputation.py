@@ -11,20 +11,20 @@ COMPLAINT_WARNING: Final = 0.001
 COMPLAINT_PERIOD: Final = timedelta(days=7)
 MIN_COMPLAINTS: Final = 3
 """Fewer complaints pause no shop, even with a high share: a small shop sends few mails."""
-MIN_REJECTED_TO_SUSPECT: Final = 5
-"""Fewer rejected recipients in a run are never suspicious, even with a high share: a small shop may have three."""
+MIN_REFUSED_TO_SUSPECT: Final = 5
+"""Fewer refused recipients in a run are never suspicious, even with a high share: a small shop may have three."""
 
 
-def too_many_complaints(complaints: int, told: int) -> bool:
+def too_many_complaints(complaints: int, with_outcome: int) -> bool:
     """Whether a shop is to send no mail for now.
 
     Args:
         complaints: Within `COMPLAINT_PERIOD`.
-        told: All mails that got an outcome from the provider in that time.
+        with_outcome: All mails that got an outcome from the provider in that time.
     """
-    return complaints >= MIN_COMPLAINTS and complaints > COMPLAINT_LIMIT * told
+    return complaints >= MIN_COMPLAINTS and complaints > COMPLAINT_LIMIT * with_outcome
 
 
-def too_many_rejected(rejected: int, sent: int) -> bool:
-    """Whether so many recipients of a run were rejected that the mail server, not the addresses, must be at fault."""
-    return rejected >= MIN_REJECTED_TO_SUSPECT and rejected > sent
+def too_many_refused(refused: int, sent: int) -> bool:
+    """Whether so many recipients of a run were refused that the mail server, not the addresses, must be at fault."""
+    return refused >= MIN_REFUSED_TO_SUSPECT and refused > sent

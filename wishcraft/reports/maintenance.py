@@ -27,7 +27,7 @@ from wishcraft.reports.sections.popularity import Unviewed, Viewed, Warmed
 from wishcraft.reports.sections.runs import Run
 from wishcraft.reports.sections.traffic import TrafficTotals
 from wishcraft.resources import Resources
-from wishcraft.services.mail.send import is_paused
+from wishcraft.services.mail.reputation import is_paused
 from wishcraft.services.operations.production_settings import find_misconfigurations
 from wishcraft.services.operations.vulnerabilities import audit
 from wishcraft.settings import Settings, time_zone

@@ -62,7 +62,7 @@ async def tally_days(resources: Resources, end: datetime, runs: Mapping[int, Cou
     async with resources.db.repeatable_read() as session:
         first = await service_minutes.find_first(session)
         served = await service_minutes.sum_days(session, end, DAYS)
-        told = await mail_events.count_complaints_by_day(session, end, DAYS)
+        complaints = await mail_events.count_complaints_by_day(session, end, DAYS)
         mailed = await mail_statistics.count_days(session, end, DAYS)
         received = await webhook_statistics.count_days(session, end, DAYS, WEBHOOK_SECONDS)
     return [
@@ -70,7 +70,7 @@ async def tally_days(resources: Resources, end: datetime, runs: Mapping[int, Cou
             day_minutes(end, days_ago, first),
             served.get(days_ago, _NO_TRAFFIC),
             mailed.get(days_ago, MailCounts(0, 0)),
-            told.get(days_ago, Complaints()),
+            complaints.get(days_ago, Complaints()),
             received.get(days_ago, WebhookCounts(0, 0)),
             runs.get(days_ago, Count()),
         )
@@ -209,7 +209,9 @@ def format_trend(assessment: Assessment) -> str:
     return f"{at_least}{change} {'better' if gain > 0 else 'worse'}"
 
 
-def _tally(minutes: int, day: Day, mailed: MailCounts, told: Complaints, received: WebhookCounts, runs: Count) -> Tally:
+def _tally(
+    minutes: int, day: Day, mailed: MailCounts, complaints: Complaints, received: WebhookCounts, runs: Count
+) -> Tally:
     served = day.served
     misses = served.misses + served.bypassed
     counts = {
@@ -219,7 +221,7 @@ def _tally(minutes: int, day: Day, mailed: MailCounts, told: Complaints, receive
         Level.CACHE: Count(served.hits + served.stale + misses, misses),
         Level.JOBS: runs,
         Level.MAILS: Count(mailed.sent + mailed.failed, mailed.failed),
-        Level.COMPLAINTS: Count(told.told, told.complained),
+        Level.COMPLAINTS: Count(complaints.with_outcome, complaints.complained),
         Level.WEBHOOKS: Count(received.all, received.late),
     }
     return Tally(counts, served.latencies)

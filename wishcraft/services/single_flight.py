@@ -54,11 +54,11 @@ class SingleFlightCache(Generic[T]):
 
     def _start(self) -> asyncio.Task[T]:
         if self._task is None:
-            self._task = asyncio.create_task(self._refresh(), context=Context())  # of no caller's log context
+            self._task = asyncio.create_task(self._run_load(), context=Context())  # of no caller's log context
             self._task.add_done_callback(self._finish)
         return self._task
 
-    async def _refresh(self) -> T:
+    async def _run_load(self) -> T:
         async with asyncio.timeout(LOAD_TIMEOUT_SECONDS):
             self.value = value = await self._load()
         self._expires_at = time.monotonic() + self._ttl

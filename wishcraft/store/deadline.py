@@ -19,14 +19,14 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     """
     task = asyncio.create_task(work, context=Context())
     _running.add(task)
-    task.add_done_callback(_forget)
+    task.add_done_callback(_discard_task)
     done, _ = await asyncio.wait({task}, timeout=seconds)
     if not done:
         raise DatabaseUnavailable(f"PostgreSQL did not answer within {seconds:g} s")
     return task.result()
 
 
-def _forget(task: asyncio.Task[Any]) -> None:
+def _discard_task(task: asyncio.Task[Any]) -> None:
     _running.discard(task)
     if not task.cancelled():
         task.exception()  # marks it as retrieved: its caller may have left

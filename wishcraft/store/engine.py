@@ -14,7 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from wishcraft.database_errors import is_outdated_plan, translate_database_errors
-from wishcraft.store.statements import Call, Driver, Rows, Statement, commit, fetch_each, forget_prepared
+from wishcraft.store.statements import Call, Driver, Rows, Statement, commit, deallocate_prepared, fetch_each
 
 _TIMEOUTS: Final = (
     "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s -c timezone=UTC"
@@ -98,7 +98,7 @@ class Database:
                 except psycopg.NotSupportedError as error:
                     if not is_outdated_plan(error):
                         raise
-                    await forget_prepared(driver)
+                    await deallocate_prepared(driver)
                     return await fetch_each(driver, calls)
         raise AssertionError  # the second turn returns or raises
 

@@ -30,7 +30,7 @@ _FIND_LIVE: Final = text("""
 SELECT request_hash, created FROM idempotency_keys
 WHERE shop_id = :shop_id AND caller = :caller AND key = :key AND expires_at >= now()
 """)
-_FORGET: Final = text("""
+_CLEAR_RESULTS: Final = text("""
 UPDATE idempotency_keys SET created = '' WHERE shop_id = :shop_id AND created = ANY(
     SELECT slug FROM registries WHERE shop_id = :shop_id AND id = :registry_id
     UNION ALL SELECT id::text FROM registry_items WHERE shop_id = :shop_id AND registry_id = :registry_id
@@ -92,6 +92,6 @@ def complete(key: IdempotencyKey, created: str) -> Call:
     return _COMPLETE(**key.row_key, created=created)
 
 
-async def forget(session: AsyncSession, shop_id: int, registry_id: int) -> None:
-    """Forget what created a registry, which the caller deletes next, and its items: a repeated request must not."""
-    await session.execute(_FORGET, {"shop_id": shop_id, "registry_id": registry_id})
+async def clear_results(session: AsyncSession, shop_id: int, registry_id: int) -> None:
+    """Clear the stored results of a registry, which the caller deletes next, and of its items."""
+    await session.execute(_CLEAR_RESULTS, {"shop_id": shop_id, "registry_id": registry_id})

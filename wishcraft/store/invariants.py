@@ -6,8 +6,9 @@ from typing import Final
 from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.registries import LIVE_PURCHASES
-from wishcraft.store.outbox import Table
+from wishcraft.store.outbox import TABLES
 from wishcraft.store.schema.mail import MailState
 
 _LIVE: Final = sorted(status.value for status in LIVE_PURCHASES)
@@ -35,8 +36,9 @@ async def find_miscounted(session: AsyncSession, shop_id: int) -> dict[int, int]
     return {registry_id: items for registry_id, items in rows}  # noqa: C416  rows are not pairs to mypy
 
 
-async def count_stuck_mails(session: AsyncSession, table: Table, shop_id: int, older: timedelta) -> int:
-    """Number of the table's mails that have been `sending` for longer than `older`."""
+async def count_stuck_mails(session: AsyncSession, kind: MailKind, shop_id: int, older: timedelta) -> int:
+    """Number of mails of this kind that have been `sending` for longer than `older`."""
+    table = TABLES[kind]
     query = select(func.count()).where(
         table.shop_id == shop_id, table.state == MailState.SENDING, table.updated_at < func.now() - older
     )

@@ -258,7 +258,7 @@ async def serialise_claims(session: AsyncSession, shop_id: int) -> None:
     await locks.serialise(session, f"invite:{shop_id}")
 
 
-async def claim(session: AsyncSession, shop_id: int, hashes: dict[int, bytes]) -> list[ClaimedInvitation]:
+async def claim_batch(session: AsyncSession, shop_id: int, hashes: dict[int, bytes]) -> list[ClaimedInvitation]:
     """Set invitations that the caller has locked to `sending`, or to `suppressed` if their address is.
 
     Args:

@@ -9,25 +9,25 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.mail_events import MailOutcome
-from wishcraft.domain.mail_references import MailTable
+from wishcraft.domain.mail_references import MailKind
 from wishcraft.store import locks
+from wishcraft.store.outbox import TABLES
 
-_TABLES: Final = {MailTable.REMINDERS: "reminders", MailTable.INVITATIONS: "invitations"}
 _LOCK: Final = {
-    table: text(f"""
-        SELECT id, recipient, outcome, outcome_at FROM {name}
+    kind: text(f"""
+        SELECT id, recipient, outcome, outcome_at FROM {table.__tablename__}
         WHERE shop_id = :shop_id AND id = ANY(:ids) ORDER BY id FOR UPDATE
     """)  # noqa: S608  names of tables
-    for table, name in _TABLES.items()
+    for kind, table in TABLES.items()
 }
 _RECORD: Final = {
-    table: text(f"""
-        UPDATE {name} m SET outcome = n.outcome, outcome_at = n.at
+    kind: text(f"""
+        UPDATE {table.__tablename__} m SET outcome = n.outcome, outcome_at = n.at
         FROM unnest(CAST(:ids AS bigint[]), CAST(:outcomes AS text[]), CAST(:times AS timestamptz[]))
             AS n (id, outcome, at)
         WHERE m.shop_id = :shop_id AND m.id = n.id
     """)  # noqa: S608  names of tables
-    for table, name in _TABLES.items()
+    for kind, table in TABLES.items()
 }
 _SOFT: Final = text("""
     SELECT recipient, count(*) AS number FROM (
@@ -50,7 +50,7 @@ _COMPLAINTS: Final = text("""
         SELECT outcome FROM reminders WHERE shop_id = :shop_id AND outcome IS NOT NULL AND outcome_at >= :since
         UNION ALL
         SELECT outcome FROM invitations WHERE shop_id = :shop_id AND outcome IS NOT NULL AND outcome_at >= :since
-    ) told
+    ) mails
 """)
 _SENT: Final = text("""
     SELECT count(*) FROM (
@@ -67,7 +67,7 @@ _COUNT_DAYS: Final = text("""
         SELECT outcome, outcome_at FROM reminders WHERE outcome IS NOT NULL
         UNION ALL
         SELECT outcome, outcome_at FROM invitations WHERE outcome IS NOT NULL
-    ) told
+    ) mails
     WHERE outcome_at >= CAST(:end AS timestamptz) - :days * interval '24 hours' AND outcome_at < :end
     GROUP BY 1
 """)
@@ -80,7 +80,7 @@ _COUNT_SHOPS: Final = text("""
         SELECT shop_id, outcome, outcome_at FROM reminders WHERE outcome IS NOT NULL
         UNION ALL
         SELECT shop_id, outcome, outcome_at FROM invitations WHERE outcome IS NOT NULL
-    ) told JOIN shops s ON s.id = told.shop_id
+    ) mails JOIN shops s ON s.id = mails.shop_id
     WHERE outcome_at >= :begin AND outcome_at < :end
     GROUP BY 1 ORDER BY 5 DESC, 3 DESC, 1
 """)
@@ -97,7 +97,7 @@ class ShopOutcomes(NamedTuple):
     """Number of a shop's mails with an outcome, and of those that bounced, were rejected or complained about."""
 
     shop: str
-    told: int
+    with_outcome: int
     bounced: int
     """For good or for now."""
     rejected: int
@@ -107,7 +107,7 @@ class ShopOutcomes(NamedTuple):
 class Complaints(NamedTuple):
     """Number of mails with an outcome, and of those that were complained about."""
 
-    told: int = 0
+    with_outcome: int = 0
     complained: int = 0
 
 
@@ -127,11 +127,9 @@ class RecordedOutcome(NamedTuple):
     at: datetime
 
 
-async def lock_mails(
-    session: AsyncSession, table: MailTable, shop_id: int, ids: Collection[int]
-) -> dict[int, SentMail]:
+async def lock_mails(session: AsyncSession, kind: MailKind, shop_id: int, ids: Collection[int]) -> dict[int, SentMail]:
     """Lock these mails of the shop, in the order of their ids; those that exist, by id."""
-    rows = await session.execute(_LOCK[table], {"shop_id": shop_id, "ids": sorted(ids)})
+    rows = await session.execute(_LOCK[kind], {"shop_id": shop_id, "ids": sorted(ids)})
     return {
         row_id: SentMail(recipient, MailOutcome(outcome) if outcome else None, at)
         for row_id, recipient, outcome, at in rows
@@ -139,7 +137,7 @@ async def lock_mails(
 
 
 async def record_outcomes(
-    session: AsyncSession, table: MailTable, shop_id: int, outcomes: Mapping[int, RecordedOutcome]
+    session: AsyncSession, kind: MailKind, shop_id: int, outcomes: Mapping[int, RecordedOutcome]
 ) -> None:
     """Store the outcomes of locked mails, by id."""
     parameters = {
@@ -148,7 +146,7 @@ async def record_outcomes(
         "outcomes": [each.outcome.value for each in outcomes.values()],
         "times": [each.at for each in outcomes.values()],
     }
-    await session.execute(_RECORD[table], parameters)
+    await session.execute(_RECORD[kind], parameters)
 
 
 async def count_soft_bounces(
@@ -183,7 +181,7 @@ async def count_sent(session: AsyncSession, since: datetime, shop_id: int | None
 async def count_complaints_by_day(session: AsyncSession, end: datetime, days: int) -> dict[int, Complaints]:
     """Of all shops' mails: the last `days` periods of 24 hours before `end`, by age in days (0 is the latest)."""
     rows = await session.execute(_COUNT_DAYS, {"end": end, "days": days})
-    return {days_ago: Complaints(told, complained) for days_ago, told, complained in rows}
+    return {days_ago: Complaints(with_outcome, complained) for days_ago, with_outcome, complained in rows}
 
 
 async def count_outcomes_by_shop(session: AsyncSession, begin: datetime, end: datetime) -> list[ShopOutcomes]:

@@ -1,8 +1,9 @@
 """Queries about the outbox: the rows of `reminders` and of `invitations`, which share the columns of `OutboxMail`.
 
-Each is scoped to one shop, except those that count and suppress rejected addresses.
+Each is scoped to one shop, except those that count and suppress refused addresses.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -12,14 +13,19 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.addresses import normalise
+from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.store.schema import EmailSuppression, Invitation, Reminder
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.suppressions import hash_sql
 
-Table = type[Reminder] | type[Invitation]
-_REJECTED: Final = "refused: "
-"""Prefix of `last_error` of a mail whose address was rejected."""
+TABLES: Final[Mapping[MailKind, type[Reminder] | type[Invitation]]] = {
+    MailKind.REMINDER: Reminder,
+    MailKind.INVITATION: Invitation,
+}
+"""The table of each kind of mail."""
+_REFUSED: Final = "refused: "
+"""Prefix of `last_error` of a mail whose address was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +47,20 @@ class ClaimedMail:
 
 
 class RefusalCounts(NamedTuple):
-    """Number of sent mails, and of those whose address was rejected."""
+    """Number of sent mails, and of those whose address was refused."""
 
     sent: int
     refused: int
 
 
+def sending_lock(kind: MailKind) -> str:
+    """The name of the lock by which one run at a time sends a shop's mails of this kind."""
+    return TABLES[kind].__tablename__
+
+
 async def record_state(
     session: AsyncSession,
-    table: Table,
+    kind: MailKind,
     shop_id: int,
     claimed: ClaimedMail,
     state: MailState,
@@ -57,31 +68,37 @@ async def record_state(
     provider: str | None = None,
 ) -> None:
     """Store the state in which a claimed mail is now at its provider, unless another process has claimed it since."""
-    await _update_claimed(session, table, shop_id, claimed, state=state, last_error=error, provider=provider)
+    await _update_claimed(session, kind, shop_id, claimed, state=state, last_error=error, provider=provider)
 
 
 async def requeue(
     session: AsyncSession,
-    table: Table,
+    kind: MailKind,
     shop_id: int,
     claimed: ClaimedMail,
     error: str,
     provider: str | None = None,
 ) -> None:
     """Set a claimed mail back to `pending`, as `record_state`, and do not count the try, which sent nothing."""
-    values = {"state": MailState.PENDING, "last_error": error, "attempts": table.attempts - 1, "provider": provider}
-    await _update_claimed(session, table, shop_id, claimed, **values)
+    values = {
+        "state": MailState.PENDING,
+        "last_error": error,
+        "attempts": TABLES[kind].attempts - 1,
+        "provider": provider,
+    }
+    await _update_claimed(session, kind, shop_id, claimed, **values)
 
 
-async def record_rejection(
-    session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, error: str, provider: str
+async def record_refusal(
+    session: AsyncSession, kind: MailKind, shop_id: int, claimed: ClaimedMail, error: str, provider: str
 ) -> None:
-    """As `requeue`, and record that the address was rejected."""
-    await requeue(session, table, shop_id, claimed, f"{_REJECTED}{error}", provider)
+    """As `requeue`, and record that the address was refused."""
+    await requeue(session, kind, shop_id, claimed, f"{_REFUSED}{error}", provider)
 
 
-async def release_claims(session: AsyncSession, table: Table, shop_id: int) -> None:
+async def release_claims(session: AsyncSession, kind: MailKind, shop_id: int) -> None:
     """Set `sending` mails back to `pending`; the caller must know that no run is sending them."""
+    table = TABLES[kind]
     query = (
         update(table)
         .where(table.shop_id == shop_id, table.state == MailState.SENDING)
@@ -90,30 +107,33 @@ async def release_claims(session: AsyncSession, table: Table, shop_id: int) -> N
     await session.execute(query)
 
 
-async def count_held(session: AsyncSession, table: Table, shop_id: int) -> int:
+async def count_held(session: AsyncSession, kind: MailKind, shop_id: int) -> int:
     """Number of `sending` mails; these are held if, as the caller knows, no run is sending them."""
+    table = TABLES[kind]
     query = select(func.count()).where(table.shop_id == shop_id, table.state == MailState.SENDING)
     return (await session.execute(query)).scalar_one()
 
 
-async def count_refusals(session: AsyncSession, table: Table, since: datetime) -> RefusalCounts:
-    """Numbers of mails that were claimed since then and sent, or rejected, over all shops."""
+async def count_refusals(session: AsyncSession, kind: MailKind, since: datetime) -> RefusalCounts:
+    """Numbers of mails that were claimed since then and sent, or refused, over all shops."""
+    table = TABLES[kind]
     query = select(
         func.count().filter(table.state == MailState.SENT),
-        func.count().filter(table.state == MailState.PENDING, table.last_error.startswith(_REJECTED)),
+        func.count().filter(table.state == MailState.PENDING, table.last_error.startswith(_REFUSED)),
     ).where(table.claimed_at >= since)
     return RefusalCounts._make((await session.execute(query)).one())
 
 
-async def suppress_rejected(session: AsyncSession, table: Table, since: datetime) -> list[tuple[int, bytes]]:
-    """Suppress the addresses of mails that were claimed since then and rejected, each for its shop, over all shops.
+async def suppress_refused(session: AsyncSession, kind: MailKind, since: datetime) -> list[tuple[int, bytes]]:
+    """Suppress the addresses of mails that were claimed since then and refused, each for its shop, over all shops.
 
     Returns:
         Shop and hash of those that were not suppressed before.
     """
+    table = TABLES[kind]
     refused = (
         update(table)
-        .where(table.state == MailState.PENDING, table.last_error.startswith(_REJECTED), table.claimed_at >= since)
+        .where(table.state == MailState.PENDING, table.last_error.startswith(_REFUSED), table.claimed_at >= since)
         .values(state=MailState.SUPPRESSED)
         .returning(table.shop_id, table.recipient)
         .cte("refused")
@@ -128,8 +148,9 @@ async def suppress_rejected(session: AsyncSession, table: Table, since: datetime
 
 
 async def _update_claimed(
-    session: AsyncSession, table: Table, shop_id: int, claimed: ClaimedMail, **values: Any
+    session: AsyncSession, kind: MailKind, shop_id: int, claimed: ClaimedMail, **values: Any
 ) -> None:
+    table = TABLES[kind]
     query = (
         update(table)
         .where(

@@ -158,16 +158,16 @@ async def find_lines(session: AsyncSession, shop_id: int, order_ids: Sequence[in
 
 
 async def find_items(
-    session: AsyncSession, shop_id: int, attributions: Sequence[UUID], wishes: Sequence[tuple[str, int]]
+    session: AsyncSession, shop_id: int, attributions: Sequence[UUID], slug_variant_pairs: Sequence[tuple[str, int]]
 ) -> list[ItemRef]:
     """The items with these attributions, and those of these registries with these variants, by slug and variant id."""
     query = _items(shop_id)
     found: list[Any] = []
     if attributions:
         found += (await session.execute(query.where(RegistryItem.attribution.in_(attributions)))).all()
-    if wishes:
-        is_wished = tuple_(Registry.slug, RegistryItem.variant_id).in_(wishes)
-        found += (await session.execute(query.where(is_wished))).all()
+    if slug_variant_pairs:
+        is_named = tuple_(Registry.slug, RegistryItem.variant_id).in_(slug_variant_pairs)
+        found += (await session.execute(query.where(is_named))).all()
     return [ItemRef(*row) for row in found]
 
 

@@ -37,10 +37,10 @@ FROM (
 WHERE i.id = m.id
 RETURNING i.registry_id, i.id, m.was, m.counted
 """)
-WISH: Final = ("quantity_wanted", "priority", "notes", "display_order")
+REGISTRANT_COLUMNS: Final = ("quantity_wanted", "priority", "notes", "display_order")
 """The columns of an item that its registrant changes."""
-_FIND_WISH: Final = Statement(
-    select(*(getattr(RegistryItem, name) for name in WISH))
+_FIND_REGISTRANT_VALUES: Final = Statement(
+    select(*(getattr(RegistryItem, name) for name in REGISTRANT_COLUMNS))
     .join(Registry, Registry.id == RegistryItem.registry_id)
     .where(
         Registry.shop_id == bindparam("shop_id"),
@@ -49,14 +49,14 @@ _FIND_WISH: Final = Statement(
         RegistryItem.status != ItemStatus.HIDDEN,
     )
 )
-_CHANGE_WISH: Final = Statement(
+_SET_REGISTRANT_VALUES: Final = Statement(
     update(RegistryItem)
     .where(
         RegistryItem.shop_id == bindparam("of_shop"),
         RegistryItem.registry_id == bindparam("of_registry"),
         RegistryItem.id == bindparam("of_item"),
     )
-    .values({name: bindparam(name) for name in WISH})
+    .values({name: bindparam(name) for name in REGISTRANT_COLUMNS})
 )
 
 
@@ -178,7 +178,7 @@ async def restore(session: WriteSession, shop_id: int, slots: Slots, new: NewIte
     values = _columns(new, reading)
     if slots.same_observed_at and slots.same_observed_at > reading.observed_at:
         shown = case((RegistryItem.available, ItemStatus.ACTIVE.value), else_=ItemStatus.OUT_OF_STOCK.value)
-        values = _wish_columns(new) | {"status": shown}
+        values = _registrant_columns(new) | {"status": shown}
     where = (RegistryItem.shop_id == shop_id, RegistryItem.id == slots.same_id)
     await session.execute(update(RegistryItem).where(*where).values(values))
 
@@ -198,14 +198,14 @@ async def update_columns(
     return set(changed)
 
 
-def find_wish(shop_id: int, slug: str, item_id: int) -> Call:
-    """The values of the registrant of an item, in the order of `WISH`; no row if the registry has no such item."""
-    return _FIND_WISH(shop_id=shop_id, slug=slug, item_id=item_id)
+def find_registrant_values(shop_id: int, slug: str, item_id: int) -> Call:
+    """The item's values of `REGISTRANT_COLUMNS`, in this order; no row if the registry has no such item."""
+    return _FIND_REGISTRANT_VALUES(shop_id=shop_id, slug=slug, item_id=item_id)
 
 
-def change_wish(shop_id: int, registry_id: int, item_id: int, values: Mapping[str, Any]) -> Call:
+def set_registrant_values(shop_id: int, registry_id: int, item_id: int, values: Mapping[str, Any]) -> Call:
     """Set the registrant's values of an item of a locked registry, all of them."""
-    return _CHANGE_WISH(of_shop=shop_id, of_registry=registry_id, of_item=item_id, **values)
+    return _SET_REGISTRANT_VALUES(of_shop=shop_id, of_registry=registry_id, of_item=item_id, **values)
 
 
 async def remove(session: WriteSession, shop_id: int, registry_id: int, item_id: int) -> bool:
@@ -240,13 +240,13 @@ def _shown(shop_id: int, registry_id: int, item_id: int) -> tuple[Any, ...]:
     )
 
 
-def _wish_columns(new: NewItem) -> dict[str, Any]:
+def _registrant_columns(new: NewItem) -> dict[str, Any]:
     return {"quantity_wanted": new.quantity, "priority": new.priority, "notes": new.notes}
 
 
 def _columns(new: NewItem, reading: ItemReading) -> dict[str, Any]:
     return {
-        **_wish_columns(new),
+        **_registrant_columns(new),
         "image": reading.image,
         "inventory_observed_at": reading.observed_at,
         **reading_columns(reading.variant),

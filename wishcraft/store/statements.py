@@ -118,11 +118,11 @@ async def commit(driver: Driver, calls: Sequence[Call]) -> list[Rows] | None:
         if cursor.statusmessage != _COMMITTED:
             raise
         if is_outdated_plan(error):
-            await forget_prepared(driver)
+            await deallocate_prepared(driver)
         return None
 
 
-async def forget_prepared(driver: Driver) -> None:
+async def deallocate_prepared(driver: Driver) -> None:
     """Let the connection prepare its statements anew: it would go on with those that a migration has outdated."""
     await driver.execute(b"DEALLOCATE ALL")
 

@@ -178,13 +178,13 @@ async def postpone(session: AsyncSession, ids: Collection[int]) -> None:
         await session.execute(update(WebhookEvent).where(*where).values(due_at=func.now()))
 
 
-async def claim(session: AsyncSession, webhook_id: int, lease: timedelta) -> bool:
-    """Lock the webhook until the end of the transaction, and let it be due only after the lease.
+async def lock_if_due(session: AsyncSession, webhook_id: int, retry_after: timedelta) -> bool:
+    """Lock the webhook until the end of the transaction, and let it be due again only after `retry_after`.
 
-    False if it is handled, or not due: another consumer has claimed it.
+    False if it is handled, or not due: another consumer has taken it.
     """
     where = (WebhookEvent.id == webhook_id, WebhookEvent.handled_at.is_(None), WebhookEvent.due_at <= func.now())
-    statement = update(WebhookEvent).where(*where).values(due_at=func.now() + lease).returning(WebhookEvent.id)
+    statement = update(WebhookEvent).where(*where).values(due_at=func.now() + retry_after).returning(WebhookEvent.id)
     return (await session.execute(statement)).scalar() is not None
 
 

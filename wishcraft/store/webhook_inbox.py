@@ -46,7 +46,7 @@ _FIND_SEARCHED: Final = text("SELECT min(coalesce(searched_up_to, 0)) FROM webho
 _NOTE_SEARCHED: Final = text(
     "UPDATE webhook_events SET searched_up_to = greatest(searched_up_to, :id) WHERE id = ANY(:ids)"
 )
-_FORGET_SEARCHED: Final = text("UPDATE webhook_events SET searched_up_to = NULL WHERE id = ANY(:ids)")
+_RESET_SEARCHED: Final = text("UPDATE webhook_events SET searched_up_to = NULL WHERE id = ANY(:ids)")
 _LOCK: Final = text("SELECT FROM webhook_events WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
 # Another consumer may have read what waits, and handles it unless it is handled: the rest goes on as another webhook.
 _GO_ON: Final = text("""
@@ -158,9 +158,9 @@ async def note_searched(session: AsyncSession, ids: Collection[int], up_to: int)
         await session.execute(_NOTE_SEARCHED, {"ids": list(ids), "id": up_to})
 
 
-async def forget_searched(session: AsyncSession, ids: Collection[int]) -> None:
+async def reset_searched(session: AsyncSession, ids: Collection[int]) -> None:
     """Let these redactions search all payloads again."""
-    await session.execute(_FORGET_SEARCHED, {"ids": list(ids)})
+    await session.execute(_RESET_SEARCHED, {"ids": list(ids)})
 
 
 async def erase_payloads(session: AsyncSession, payloads: Mapping[int, bytes | None]) -> None:

@@ -126,7 +126,7 @@ class WebhookSender:
         task = asyncio.create_task(self._deliver(delivery, body, headers))
         self.totals.pending += 1
         self._tasks.add(task)
-        task.add_done_callback(self._forget)
+        task.add_done_callback(self._discard_task)
 
     async def drain(self) -> None:
         """Wait until no webhook is on its way."""
@@ -144,7 +144,7 @@ class WebhookSender:
         """The totals and the newest deliveries, for people."""
         return {"totals": asdict(self.totals), "deliveries": [asdict(each) for each in list(self.recent)[:most]]}
 
-    def _forget(self, task: asyncio.Task[None]) -> None:
+    def _discard_task(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self.totals.pending -= 1
 

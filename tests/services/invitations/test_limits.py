@@ -55,7 +55,7 @@ async def test_second_claim_waits_for_the_first_and_counts_it(
         async with resources.db.transaction() as session:
             await invitations.serialise_claims(session, shop.id)
             hashes = {each: hash_token(str(each)) for each in ids[:2]}
-            assert len(await invitations.claim(session, shop.id, hashes)) == 2
+            assert len(await invitations.claim_batch(session, shop.id, hashes)) == 2
             second = asyncio.create_task(claim_within_limits(run, ids[2:]))
             await until(lambda: second.done() or demo.execute(WAITS_FOR_A_LOCK).fetchone() == (1,))
         assert [claimed.id for claimed, _ in await second] == [ids[2]]

@@ -13,16 +13,16 @@ from psycopg import Connection
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.invitations import invite, link_in
 from wishcraft.domain.addresses import address_hash
+from wishcraft.domain.mail_references import MailKind
 from wishcraft.errors import MailUnavailable, RunStopped, TooManyAddressesRejected
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.invitations.send import count_waiting, invite_shop
-from wishcraft.services.mail.send import judge_refusals
+from wishcraft.services.mail.reputation import judge_refusals
 from wishcraft.services.mail.suppressions import lift_suppressions
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.audit_log import Actor
-from wishcraft.store.schema import Invitation
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -229,13 +229,13 @@ async def test_a_refused_address_is_suppressed_unless_most_are_refused(
     began = datetime.now(UTC)
     assert (await invite_shop(resources, settings, shop, now=NOW))["refused"] == 6
     with pytest.raises(TooManyAddressesRejected, match="6 of 6"):
-        await judge_refusals(resources, Invitation, began)
+        await judge_refusals(resources, MailKind.INVITATION, began)
     mailbox.faults.clear()
     mailbox.set_fault(Fault(FaultKind.REFUSE, "p1@example.com"))
     began = datetime.now(UTC)
     counts = await invite_shop(resources, settings, shop, now=NOW)
     assert (counts["sent"], counts["refused"]) == (5, 1)
-    await judge_refusals(resources, Invitation, began)
+    await judge_refusals(resources, MailKind.INVITATION, began)
     assert states(demo)["p1@example.com"][0] == "suppressed"
     assert demo.execute("SELECT address_hash, reason FROM email_suppressions").fetchall() == [
         (address_hash(shop.id, "p1@example.com"), "bounce")

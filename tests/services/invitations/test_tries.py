@@ -11,13 +11,14 @@ from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.processes import ROOT
 from tests.support.invitations import invite
 from wishcraft.domain.invitations import TRIED_FOR, TRIES, Answer
+from wishcraft.domain.mail_references import MailKind
 from wishcraft.errors import TooManyAddressesRejected
 from wishcraft.resources import Resources
 from wishcraft.services.invitations.send import invite_shop
-from wishcraft.services.mail.send import MOST_FAILED, judge_refusals
+from wishcraft.services.mail.reputation import judge_refusals
+from wishcraft.services.mail.send import MOST_FAILED
 from wishcraft.settings import Settings
 from wishcraft.store import invitations
-from wishcraft.store.schema import Invitation
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -117,7 +118,7 @@ async def test_answers_do_not_count_as_mails_that_were_accepted(
     async with resources.db.transaction() as session:
         assert all([await invitations.answer(session, shop.id, each, Answer.CONFIRMED) for each in sent])
     with pytest.raises(TooManyAddressesRejected, match="5 of 5"):
-        await judge_refusals(resources, Invitation, began)
+        await judge_refusals(resources, MailKind.INVITATION, began)
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
 
 
@@ -129,7 +130,7 @@ async def test_a_change_of_a_refused_invitation_does_not_get_its_address_suppres
     await invite_shop(resources, settings, shop, now=NOW)
     later = datetime.now(UTC)
     demo.execute("UPDATE invitations SET removed_at = now(), updated_at = now()")
-    await judge_refusals(resources, Invitation, later)
+    await judge_refusals(resources, MailKind.INVITATION, later)
     assert state_of(demo, HUGO)[0] == "pending"
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
 
@@ -143,7 +144,7 @@ async def test_refused_mails_stay_due_however_often_the_server_refuses_most(
         began = datetime.now(UTC)
         assert (await invite_shop(resources, settings, shop, now=NOW))["refused"] == 5
         with pytest.raises(TooManyAddressesRejected):
-            await judge_refusals(resources, Invitation, began)
+            await judge_refusals(resources, MailKind.INVITATION, began)
     mailbox.faults.clear()
     assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == 5
 

@@ -16,7 +16,7 @@ from tests.mail.test_dsn import dsn
 from tests.support.http_server import served
 from tests.support.outages import postgresql_unavailable
 from tests.support.waiting import wait_until
-from wishcraft.domain.mail_references import MailReference, MailTable, make_token
+from wishcraft.domain.mail_references import MailKind, MailReference, make_token
 from wishcraft.errors import ConfigurationError
 from wishcraft.resources import Resources
 from wishcraft.services.mail.references import reference_keys
@@ -48,7 +48,7 @@ def address(settings: Settings, demo: Demo) -> str:
            SELECT shop_id, id, '7_days', '2026-12-24', 'jo@example.com', 'sent', now() FROM registries
            WHERE shop_id = 1 ORDER BY id LIMIT 1 RETURNING id"""
     ).fetchall()
-    token = make_token(MailReference(MailTable.REMINDERS, 1, row_id), reference_keys(settings)[0])
+    token = make_token(MailReference(MailKind.REMINDER, 1, row_id), reference_keys(settings)[0])
     return f"bounces+{token}@shop.example"
 
 

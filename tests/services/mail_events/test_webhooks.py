@@ -15,7 +15,7 @@ from tests.support.webhooks import NOON
 from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_events import MailEvent, MailEventKind
-from wishcraft.domain.mail_references import MailReference, MailTable
+from wishcraft.domain.mail_references import MailKind, MailReference
 from wishcraft.errors import PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.mail_events.receive import store_events
@@ -53,7 +53,7 @@ def sent(demo: Demo) -> Callable[..., MailReference]:
                WHERE shop_id = %s ORDER BY id LIMIT 1 RETURNING id""",
             [next(days), recipient, shop_id],
         ).fetchall()
-        return MailReference(MailTable.REMINDERS, shop_id, row_id)
+        return MailReference(MailKind.REMINDER, shop_id, row_id)
 
     return store
 
@@ -183,7 +183,7 @@ async def test_invitations_have_outcomes_too(tell: Tell, demo: Demo) -> None:
     [[row_id, recipient]] = demo.execute(
         "SELECT id, recipient FROM invitations WHERE shop_id = 1 ORDER BY id LIMIT 1"
     ).fetchall()
-    await tell((MailReference(MailTable.INVITATIONS, 1, row_id), COMPLAINED))
+    await tell((MailReference(MailKind.INVITATION, 1, row_id), COMPLAINED))
     [[outcome]] = demo.execute("SELECT outcome FROM invitations WHERE id = %s", [row_id]).fetchall()
     [[hashed]] = demo.execute("SELECT address_hash FROM email_suppressions").fetchall()
     assert (outcome, hashed) == ("complained", address_hash(1, recipient))
@@ -285,7 +285,7 @@ async def test_addresses_are_suppressed_in_one_order_that_no_two_consumers_deadl
 ) -> None:
     demo.execute("DELETE FROM audit_logs")
     rows = demo.execute("SELECT id FROM invitations WHERE shop_id = 1 ORDER BY id LIMIT 2").fetchall()
-    invitations = [MailReference(MailTable.INVITATIONS, 1, row_id) for (row_id,) in rows]
+    invitations = [MailReference(MailKind.INVITATION, 1, row_id) for (row_id,) in rows]
     await tell(*((mail, COMPLAINED) for mail in (*(sent(f"{n}@example.com") for n in range(6)), *invitations)))
     written = demo.execute("SELECT resource_id FROM audit_logs WHERE action = 'mail.suppressed' ORDER BY id").fetchall()
     assert len(written) == 8

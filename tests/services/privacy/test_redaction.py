@@ -275,7 +275,7 @@ async def test_interrupted_redaction_of_a_shop_is_completed_by_the_next_try(
     demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")
     row_id = receive(demo, "shop/redact", SHOP_REDACT)
     with monkeypatch.context() as interrupted:
-        interrupted.setattr(erase, "forget_shop", refuse)
+        interrupted.setattr(erase, "delete_shop_keys", refuse)
         await process(resources, HANDLERS, SHOP, [row_id])
     assert demo.execute("SELECT count(*) FROM shops WHERE id = 1").fetchone() == (1,)
     shop = ShopRef(1, SHOP, ShopSettings(), "USD")

@@ -110,7 +110,7 @@ async def test_load_that_hangs_is_abandoned_and_the_next_one_is_not_held_up(
     monkeypatch.setattr("wishcraft.services.registries.reader.load_registries", hang_first)
     reader, slug = RegistryReader(resources), slug_of(demo, shop)
     with monkeypatch.context() as patch:
-        patch.setattr("wishcraft.services.registries.reader.READ_SECONDS", 0.05)
+        patch.setattr("wishcraft.services.registries.reader.DATABASE_READ_SECONDS", 0.05)
         with pytest.raises(DatabaseUnavailable):
             await reader.read(shop.id, slug)
     assert (await reader.read(shop.id, slug)).entry.body

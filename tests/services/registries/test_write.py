@@ -385,7 +385,7 @@ async def test_slow_writes_leave_connections_to_readers(
         assert resources.redis.breaker
         own_valkey.kill()
         with pytest.raises(CacheUnavailable):
-            await resources.redis.reader.get("k")
+            await resources.redis.batched_reader.get("k")
         writes = [asyncio.create_task(rename(resources, shop, registry[0])) for _ in range(15)]
         try:
             await wait_until(resources.slow_writes.locked)

@@ -13,16 +13,15 @@ from deployments.sandbox.mail_providers.faults import ProviderFault, ProviderFau
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.invitations import confirm_everyone
 from wishcraft.domain.addresses import address_hash
-from wishcraft.domain.mail_references import MailReference, MailTable, read_token
+from wishcraft.domain.mail_references import MailKind, MailReference, read_token
 from wishcraft.errors import EveryMailRejected, MailUnavailable, TooManyAddressesRejected
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Changes
 from wishcraft.services.mail.references import reference_keys
-from wishcraft.services.mail.send import judge_refusals
+from wishcraft.services.mail.reputation import judge_refusals
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store import shops
-from wishcraft.store.schema import Reminder
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -83,7 +82,7 @@ async def test_a_refused_address_is_suppressed_and_other_mails_are_sent(
     counts = await remind_shop(resources, settings, shop, now=NOW)
     assert (counts["sent"], counts["refused"]) == (1, 1)
     for _ in range(2):
-        await judge_refusals(resources, Reminder, began)
+        await judge_refusals(resources, MailKind.REMINDER, began)
     assert states(demo)[EMMA] == ("suppressed", 0, "refused: the mail server refuses the address: 550 5.1.1")
     mailbox.faults.clear()
     assert (await remind_shop(resources, settings, shop, now=NOW + timedelta(6)))["suppressed"] == 1
@@ -128,13 +127,13 @@ async def test_no_address_is_suppressed_if_the_server_refuses_most_recipients(
     refused = [(await remind_shop(resources, settings, each, now=NOW))["refused"] for each in every]
     assert refused == [2, 2, 2]
     with pytest.raises(TooManyAddressesRejected, match="6 of 6 mailboxes"):
-        await judge_refusals(resources, Reminder, began)
+        await judge_refusals(resources, MailKind.REMINDER, began)
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
     mailbox.faults.clear()
     began = datetime.now(UTC)
     sent = [(await remind_shop(resources, settings, each, now=NOW))["sent"] for each in every]
     assert sent == [2, 2, 2]
-    await judge_refusals(resources, Reminder, began)
+    await judge_refusals(resources, MailKind.REMINDER, began)
     assert {state for state, *_ in states(demo).values()} == {"sent"}
 
 
@@ -143,7 +142,7 @@ async def test_refusals_of_an_earlier_run_are_not_judged_again(
 ) -> None:
     mailbox.set_fault(Fault(FaultKind.REFUSE, EMMA))
     await remind_shop(resources, settings, shop, now=NOW)
-    await judge_refusals(resources, Reminder, datetime.now(UTC))
+    await judge_refusals(resources, MailKind.REMINDER, datetime.now(UTC))
     assert states(demo)[EMMA][0] == "pending"
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
 
@@ -188,7 +187,7 @@ async def test_each_provider_sends_each_reminder_once_with_its_reference(
     ids: dict[str, int] = dict(demo.execute("SELECT recipient, id FROM reminders").fetchall())
     for each in mailbox.messages if name != "sendgrid" else []:  # whose custom arguments no recipient sees
         token = each.parsed["X-WishCraft-Mail"] or each.sender.partition("+")[2].partition("@")[0]
-        reference = MailReference(MailTable.REMINDERS, shop.id, ids[each.recipients[0]])
+        reference = MailReference(MailKind.REMINDER, shop.id, ids[each.recipients[0]])
         assert read_token(token, reference_keys(chosen)) == reference
 
 

@@ -11,6 +11,7 @@ from psycopg import Connection
 from deployments.sandbox.mailbox.messages import Mailbox
 from tests.support.invitations import confirm_everyone
 from tests.support.waiting import wait_until
+from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.reminders import due_dates
 from wishcraft.mail.mailer import Mail, Mailer
 from wishcraft.resources import Resources, open_resources
@@ -18,7 +19,6 @@ from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store import outbox, reminders
 from wishcraft.store.reminders import ReminderRows
-from wishcraft.store.schema import Reminder
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.shops import ShopRef
 
@@ -98,11 +98,11 @@ async def test_a_claim_that_was_taken_back_cannot_settle(
 ) -> None:
     async with resources.db.transaction() as session:
         [stale] = await reminders.claim_batch(session, shop.id, DUE, planned[:1])
-        await outbox.release_claims(session, Reminder, shop.id)
+        await outbox.release_claims(session, MailKind.REMINDER, shop.id)
         [fresh] = await reminders.claim_batch(session, shop.id, DUE, planned[:1])
     assert (fresh.attempt, fresh.message_id) == (stale.attempt + 1, stale.message_id)
     async with resources.db.transaction() as session:
-        await outbox.record_state(session, Reminder, shop.id, stale, MailState.FAILED, "late")
+        await outbox.record_state(session, MailKind.REMINDER, shop.id, stale, MailState.FAILED, "late")
     assert demo.execute("SELECT state FROM reminders WHERE id = %s", [stale.id]).fetchone() == ("sending",)
 
 

@@ -28,7 +28,7 @@ from wishcraft.services.registries.reader import RegistryReader, load_registries
 from wishcraft.services.registries.warm import warm_shop
 from wishcraft.services.registries.write import ChangeRequest
 from wishcraft.services.reminders.send import remind_shop
-from wishcraft.services.shops.settings import change_settings, read_settings, refresh_entries, settings_etag
+from wishcraft.services.shops.settings import change_settings, read_settings, replace_outdated_entries, settings_etag
 from wishcraft.settings import Settings
 from wishcraft.store import registries, registry_items, shops
 from wishcraft.store.audit_log import Actor
@@ -77,7 +77,7 @@ async def test_refresh_is_done_once_in_spite_of_concurrent_calls(
     await warm_shop(resources, shop)
     before = versions(demo, shop)
     await change_settings(resources, actor(shop), {"low_stock_threshold": 8})
-    counts = await asyncio.gather(*(refresh_entries(resources, shop.id) for _ in range(3)))
+    counts = await asyncio.gather(*(replace_outdated_entries(resources, shop.id) for _ in range(3)))
     assert sum(counts) > 0
     assert sorted(counts)[:2] == [0, 0]
     assert versions(demo, shop) == before
@@ -90,7 +90,7 @@ async def test_new_share_link_is_shown_by_every_cached_registry(
     await warm_shop(resources, shop)
     for template in (TEMPLATE, None):
         await change_settings(resources, actor(shop), {"share_url": template, "low_stock_threshold": 3})
-        await refresh_entries(resources, shop.id)
+        await replace_outdated_entries(resources, shop.id)
         for slug in slugs(demo, shop):
             result = await RegistryReader(resources).read(shop.id, slug)
             in_use = share_template(template, SHOP, resources.shopify_origin)
@@ -101,7 +101,7 @@ async def test_refresh_fills_no_registry_that_was_not_cached(resources: Resource
     cached, other = slugs(demo, shop)[:2]
     await RegistryReader(resources).read(shop.id, cached)
     await change_settings(resources, actor(shop), {"low_stock_threshold": 8})
-    await refresh_entries(resources, shop.id)
+    await replace_outdated_entries(resources, shop.id)
     assert set(await resources.cache.headers(shop.id, [cached, other])) == {cached}
 
 
@@ -113,7 +113,7 @@ async def test_load_that_began_before_a_new_threshold_does_not_fill_the_cache(
     async def load_slowly() -> CachedRegistry:
         loaded = (await load_registries(resources, shop.id, [slug]))[slug]
         await change_settings(resources, actor(shop), {"low_stock_threshold": 8})
-        await refresh_entries(resources, shop.id)
+        await replace_outdated_entries(resources, shop.id)
         return loaded
 
     await resources.cache.read(shop.id, slug, load_slowly)
@@ -129,7 +129,7 @@ async def test_check_of_invariants_does_the_rest_of_a_refresh_that_was_stopped(
     await warm_shop(resources, shop)
     await change_settings(resources, actor(shop), {"low_stock_threshold": 8})
     with pytest.raises(RunStopped):
-        await refresh_entries(resources, shop.id, stop)
+        await replace_outdated_entries(resources, shop.id, stop)
     slug = slugs(demo, shop)[0]
     assert await shown(resources, shop, slug) == "in_stock"
     left = await check_shop(resources, shop, repair=False, sample=5000)
@@ -152,7 +152,7 @@ async def test_threshold_changed_again_during_a_refresh_is_not_lost(
 
     await warm_shop(resources, shop)
     await change_settings(resources, actor(shop), {"low_stock_threshold": 8})
-    await refresh_entries(resources, shop.id, change_again)
+    await replace_outdated_entries(resources, shop.id, change_again)
     assert changed
     for slug in slugs(demo, shop):
         entry = await resources.cache.get(shop.id, slug)
@@ -281,7 +281,7 @@ def test_accepted_settings_leave_no_state_that_a_job_or_a_read_fails_on(
             now = demo.execute("SELECT settings, settings_version FROM shops WHERE id = 1").fetchone()
             assert now
             assert now == before or ShopSettings.model_validate(now[0])
-        runner.run(refresh_entries(resources, 1))
+        runner.run(replace_outdated_entries(resources, 1))
         runner.run(use(resources, settings_with_mail, slug, unlisted))
 
     change()

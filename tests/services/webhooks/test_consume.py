@@ -87,7 +87,7 @@ async def test_high_priority_comes_first(resources: Resources, demo: Demo, monke
     assert order_id in applied(demo)
 
 
-async def test_what_a_dead_consumer_took_is_claimed(
+async def test_what_a_dead_consumer_took_is_taken_over(
     resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ids = receive(demo, 5)
@@ -95,8 +95,8 @@ async def test_what_a_dead_consumer_took_is_claimed(
     await consumer.sweep()
     assert len(await queue.take("dead", 10, NOW)) == 5
     assert await handle(consumer) == 0
-    monkeypatch.setattr(consume, "CLAIM_IDLE", NOW)
-    monkeypatch.setattr(consume, "FORGET_IDLE", timedelta(milliseconds=-1))
+    monkeypatch.setattr(consume, "TAKE_OVER_IDLE", NOW)
+    monkeypatch.setattr(consume, "REMOVE_IDLE", timedelta(milliseconds=-1))
     await consumer.sweep()
     await consumer.finish()
     assert applied(demo) == ids

@@ -11,9 +11,8 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 from typing import Final
 
-from wishcraft.domain.mail_events import MailEvent, MailEventKind, code_only
+from wishcraft.domain.mail_events import MAILBOX_MISSING, MailEvent, MailEventKind, code_only
 from wishcraft.domain.mail_references import MailReference, read_token
-from wishcraft.mail.providers.smtp import MAILBOX_MISSING
 
 _TOKEN: Final = re.compile(r"[^+@\s<>]{1,64}\+([^@\s<>]{1,64})@", re.ASCII)
 _STATUS: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)", re.ASCII)

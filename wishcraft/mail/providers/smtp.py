@@ -24,6 +24,7 @@ from aiosmtplib import (
 from pydantic import SecretStr
 
 from wishcraft.domain.addresses import normalise
+from wishcraft.domain.mail_events import MAILBOX_MISSING
 from wishcraft.errors import (
     AddressRejected,
     ConfigurationError,
@@ -46,11 +47,6 @@ _REFUSALS: Final = range(400, 600)
 """All other codes but 250, and what is no reply, say nothing of a mail: RFC 5321, section 4.2.1."""
 _ENHANCED_CODE: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?![\d.])", re.ASCII)
 """An enhanced status code (RFC 2034) at the start of a reply; elsewhere it may be part of an IP address."""
-MAILBOX_MISSING: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
-"""Enhanced codes for a mailbox that does not exist or is disabled (RFC 3463, RFC 7505).
-
-Other codes concern the sender, such as 5.7.1 (relaying denied), or are temporary, such as 5.2.2 (mailbox full).
-"""
 _REFUSED_RECIPIENT: Final = frozenset({550, 551, 553})
 """Codes of RFC 5321 for a missing mailbox, and also for policy: the text of the reply decides."""
 _SAYS_MAILBOX_MISSING: Final = re.compile(

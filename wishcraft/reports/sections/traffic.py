@@ -62,26 +62,27 @@ def outcomes(counted: Sequence[ShopOutcomes], paused: Sequence[str] = ()) -> Sec
     rows = [
         (
             short_name(each.shop),
-            f"{each.told:,}",
-            *(format_percent(number, each.told) for number in (each.bounced, each.rejected, each.complained)),
+            f"{each.with_outcome:,}",
+            *(format_percent(number, each.with_outcome) for number in (each.bounced, each.rejected, each.complained)),
         )
         for each in counted
     ]
-    told, bounced, complained = (
-        sum(getattr(each, name) for each in counted) for name in ("told", "bounced", "complained")
+    with_outcome, bounced, complained = (
+        sum(getattr(each, name) for each in counted) for name in ("with_outcome", "bounced", "complained")
     )
     text = (
-        f"{format_percent(bounced, told)} of {pluralize(told, 'mail')} bounced, and {format_percent(complained, told)} "
-        f"were complained about. From {format_percent(BOUNCE_WARNING)} and {format_percent(COMPLAINT_WARNING)} on, "
+        f"{format_percent(bounced, with_outcome)} of {pluralize(with_outcome, 'mail')} bounced, and "
+        f"{format_percent(complained, with_outcome)} were complained about. From "
+        f"{format_percent(BOUNCE_WARNING)} and {format_percent(COMPLAINT_WARNING)} on, "
         "mail providers review a sender: see the runbook of mail."
     )
     findings = [
-        f"{format_percent(number, told)} of mails {what}"
+        f"{format_percent(number, with_outcome)} of mails {what}"
         for number, limit, what in (
             (bounced, BOUNCE_WARNING, "bounced"),
             (complained, COMPLAINT_WARNING, "complained about"),
         )
-        if number >= MIN_COMPLAINTS and number >= limit * told
+        if number >= MIN_COMPLAINTS and number >= limit * with_outcome
     ]
     if paused:
         names = join_names(map(short_name, paused))

@@ -5,13 +5,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar
 
 from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import VariantReading, VariantUpdate
-from wishcraft.domain.webhooks import EventTime, WebhookOutcome, event_time
+from wishcraft.domain.webhooks import MAX_AHEAD, EventTime, WebhookOutcome, event_time
 from wishcraft.errors import (
     CacheUnavailable,
     PayloadInvalid,
@@ -41,15 +41,13 @@ from wishcraft.store.shops import ShopRef
 
 DELETED: Final = "products/delete"
 LEVELS: Final = "inventory_levels/update"
-_AHEAD: Final = timedelta(days=1)
-"""Times further ahead are refused: no later update could replace them."""
 _LAST_FINGERPRINT: Final = 2**63 - 1
 _log: Final = logging.getLogger(__name__)
 Key = TypeVar("Key")
-News = TypeVar("News", Level, Tracking)
+Update = TypeVar("Update", Level, Tracking)
 
 
-class ProductNews(NamedTuple):
+class ProductUpdate(NamedTuple):
     """The newest webhook of a batch about one product."""
 
     message_id: int
@@ -66,7 +64,7 @@ class ProductNews(NamedTuple):
         said = repr(sorted(self.variants.items(), key=lambda each: each[0])).encode()
         return int.from_bytes(blake2b(said, digest_size=8).digest(), signed=True)
 
-    def is_newer(self, other: "ProductNews") -> bool:
+    def is_newer(self, other: "ProductUpdate") -> bool:
         """Whether it is the later event.
 
         Equal times are decided by the fingerprint, so the order of arrival does not matter.
@@ -83,17 +81,17 @@ async def handle_products(resources: Resources, shop: ShopRef, messages: Sequenc
     Raises:
         PayloadInvalid: As `read_product`.
     """
-    news, ignored = _read_products(messages)
+    updates, ignored = _read_products(messages)
     async with resources.db.autocommit() as session:
-        found = await item_readings.find_of_products(session, shop.id, news)
+        found = await item_readings.find_of_products(session, shop.id, updates)
     wished = {variant.variant_id: variant for variant in found}
-    outdated = {number: each.time.observed_at for each in news.values() for number in each.variants or ()}
-    outdated |= {number: news[variant.product_id].time.observed_at for number, variant in wished.items()}
+    outdated = {number: each.time.observed_at for each in updates.values() for number in each.variants or ()}
+    outdated |= {number: updates[variant.product_id].time.observed_at for number, variant in wished.items()}
     await _mark_outdated(resources, shop.id, outdated)
     missing = {
-        number: news[variant.product_id].time.observed_at
+        number: updates[variant.product_id].time.observed_at
         for number, variant in wished.items()
-        if (listed := news[variant.product_id].variants) is not None and number not in listed
+        if (listed := updates[variant.product_id].variants) is not None and number not in listed
     }
     observations, failed = dict[int, Observation](), dict[int, TransientError]()
     try:
@@ -101,47 +99,47 @@ async def handle_products(resources: Resources, shop: ShopRef, messages: Sequenc
         observations = {each.variant_id: each for each in read}
     except (ShopifyUnavailable, ShopifyThrottled) as error:
         unknown = {wished[number].product_id for number in missing}
-        failed = {news.pop(product_id).message_id: error for product_id in unknown}
-        found = [each for each in found if each.product_id in news]
+        failed = {updates.pop(product_id).message_id: error for product_id in unknown}
+        found = [each for each in found if each.product_id in updates]
         wished = {variant.variant_id: variant for variant in found}
     for number, variant in wished.items():
-        about = news[variant.product_id]
-        if about.variants is None:
-            observations[number] = observe(number, None, about.time.observed_at)
-        elif facts := about.variants.get(number):
+        product_update = updates[variant.product_id]
+        if product_update.variants is None:
+            observations[number] = observe(number, None, product_update.time.observed_at)
+        elif facts := product_update.variants.get(number):
             values = {"deleted": False, **asdict(facts)}
-            observations[number] = Observation(number, about.time.observed_at, values)
+            observations[number] = Observation(number, product_update.time.observed_at, values)
     products = {variant.product_id for variant in found}
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
-        versions = [ProductVersion(number, news[number].time, news[number].fingerprint) for number in products]
+        versions = [ProductVersion(number, updates[number].time, updates[number].fingerprint) for number in products]
         saved = await product_versions.save(write.session, shop.id, versions) if versions else set()
         applied = [each for number, each in observations.items() if wished[number].product_id in saved]
         await _write(write, shop.id, applied)
-        past = [each.message_id for number, each in news.items() if number not in saved]
+        past = [each.message_id for number, each in updates.items() if number not in saved]
         return dict.fromkeys([*ignored, *past], WebhookOutcome.IGNORED)
 
     return Effect(_registries(found), apply, failed=failed)
 
 
-def _read_products(messages: Sequence[Message]) -> tuple[dict[int, ProductNews], list[int]]:
+def _read_products(messages: Sequence[Message]) -> tuple[dict[int, ProductUpdate], list[int]]:
     """The newest webhook of each product, by its id; and the ids of the other messages."""
-    news: dict[int, ProductNews] = {}
+    updates: dict[int, ProductUpdate] = {}
     ignored: list[int] = []
     for message in messages:
         if message.topic == DELETED:
-            each = ProductNews(message.id, read_deleted_product(message.payload), _event_time(message, None), None)
+            each = ProductUpdate(message.id, read_deleted_product(message.payload), _event_time(message, None), None)
         else:
             product = read_product(message.payload)
             time = _event_time(message, product.updated_at)
-            each = ProductNews(message.id, product.product_id, time, product.variants)
-        known = news.get(each.product_id)
+            each = ProductUpdate(message.id, product.product_id, time, product.variants)
+        known = updates.get(each.product_id)
         if known is None or each.is_newer(known):
-            news[each.product_id] = each
+            updates[each.product_id] = each
             ignored += [known.message_id] if known else []
         else:
             ignored.append(message.id)
-    return news, ignored
+    return updates, ignored
 
 
 async def _read_missing(resources: Resources, shop: ShopRef, missing: Mapping[int, datetime]) -> list[Observation]:
@@ -163,7 +161,7 @@ async def _read_missing(resources: Resources, shop: ShopRef, missing: Mapping[in
 
 
 @dataclass(slots=True)
-class StockNews:
+class StockUpdates:
     """What a batch says of inventory items: the newest of each level and item, each with the message's id."""
 
     levels: dict[tuple[int, int], tuple[Level, int]] = field(default_factory=dict)
@@ -199,46 +197,50 @@ async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[M
         PayloadInvalid: As `read_level` and `read_inventory_item`.
         TransientError: By `apply`: a sync has found meanwhile that levels are outdated.
     """
-    news = _read_stock(messages)
-    times = news.times()
+    updates = _read_stock(messages)
+    times = updates.times()
     async with resources.db.autocommit() as session:
         found = await item_readings.find_of_inventory_items(session, shop.id, times)
         items = {variant.inventory_item_id for variant in found}
         states = await inventory_levels.find_items(session, shop.id, items) if items else {}
     await _mark_outdated(resources, shop.id, {each.variant_id: times[each.inventory_item_id] for each in found})
-    unknown = _find_unknown(news, found, states)
+    unknown = _find_unknown(updates, found, states)
     read, failed = dict[int, ReadLevels](), dict[int, TransientError]()
     try:
         read = await wait_for_shopify(_read_levels(resources, shop, {item_id: times[item_id] for item_id in unknown}))
     except (ShopifyUnavailable, ShopifyThrottled) as error:
-        failed = dict.fromkeys(news.leave_out(unknown), error)
+        failed = dict.fromkeys(updates.leave_out(unknown), error)
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
-        saved = await _apply_stock(write, shop.id, news, found, read) if found else SavedStock()
+        saved = await _apply_stock(write, shop.id, updates, found, read) if found else SavedStock()
         if saved.unknown - unknown:
             raise TransientError("A sync has found that some levels are outdated: they are to be read again.")
-        past = [message_id for key, (_, message_id) in news.levels.items() if key not in saved.levels]
-        past += [message_id for key, (_, message_id) in news.tracking.items() if key not in saved.tracking]
-        return dict.fromkeys([*news.ignored, *past], WebhookOutcome.IGNORED)
+        past = [message_id for key, (_, message_id) in updates.levels.items() if key not in saved.levels]
+        past += [message_id for key, (_, message_id) in updates.tracking.items() if key not in saved.tracking]
+        return dict.fromkeys([*updates.ignored, *past], WebhookOutcome.IGNORED)
 
     return Effect(_registries(found), apply, failed=failed)
 
 
-def _read_stock(messages: Sequence[Message]) -> StockNews:
-    news = StockNews()
+def _read_stock(messages: Sequence[Message]) -> StockUpdates:
+    updates = StockUpdates()
     for message in messages:
         if message.topic == LEVELS:
             snapshot = read_level(message.payload)
             level = _level(snapshot, _event_time(message, snapshot.updated_at))
-            _keep_newest(news.levels, (level.inventory_item_id, level.location_id), level, message.id, news.ignored)
+            _keep_newest(
+                updates.levels, (level.inventory_item_id, level.location_id), level, message.id, updates.ignored
+            )
         else:
             item_id, tracked, updated_at = read_inventory_item(message.payload)
             tracking = Tracking(item_id, tracked, _event_time(message, updated_at))
-            _keep_newest(news.tracking, item_id, tracking, message.id, news.ignored)
-    return news
+            _keep_newest(updates.tracking, item_id, tracking, message.id, updates.ignored)
+    return updates
 
 
-def _keep_newest(known: dict[Key, tuple[News, int]], key: Key, each: News, message_id: int, ignored: list[int]) -> None:
+def _keep_newest(
+    known: dict[Key, tuple[Update, int]], key: Key, each: Update, message_id: int, ignored: list[int]
+) -> None:
     if key in known and each.version <= known[key][0].version:
         ignored.append(message_id)
         return
@@ -247,10 +249,10 @@ def _keep_newest(known: dict[Key, tuple[News, int]], key: Key, each: News, messa
     known[key] = each, message_id
 
 
-def _find_unknown(news: StockNews, found: Sequence[WishedVariant], states: Mapping[int, ItemState]) -> set[int]:
+def _find_unknown(updates: StockUpdates, found: Sequence[WishedVariant], states: Mapping[int, ItemState]) -> set[int]:
     """The inventory items that lack levels, or are counted from now on."""
-    changed = {item_id for item_id, _ in news.levels}
-    counted = {item_id for item_id, (each, _) in news.tracking.items() if each.tracked}
+    changed = {item_id for item_id, _ in updates.levels}
+    counted = {item_id for item_id, (each, _) in updates.tracking.items() if each.tracked}
     return {
         variant.inventory_item_id
         for variant in found
@@ -298,16 +300,16 @@ class SavedStock(NamedTuple):
 async def _apply_stock(
     write: RegistryWrite,
     shop_id: int,
-    news: StockNews,
+    updates: StockUpdates,
     found: Sequence[WishedVariant],
     read: Mapping[int, ReadLevels],
 ) -> SavedStock:
     session, items = write.session, {variant.inventory_item_id for variant in found}
     states = await inventory_levels.lock_items(session, shop_id, items)
-    tracking = {key: each for key, (each, _) in news.tracking.items() if key in items}
+    tracking = {key: each for key, (each, _) in updates.tracking.items() if key in items}
     levels = [
         each
-        for (item_id, _), (each, _) in news.levels.items()
+        for (item_id, _), (each, _) in updates.levels.items()
         if item_id in items and not _is_before(each.time, states[item_id].levels_read_at)
     ]
     saved = SavedStock(
@@ -363,6 +365,6 @@ def _event_time(message: Message, updated_at: datetime | None) -> EventTime:
     time = event_time(updated_at, message.triggered_at)
     if time is None:
         raise PayloadInvalid("There is no updated_at, and no X-Shopify-Triggered-At.")
-    if time.updated_at > message.received_at + _AHEAD:
+    if time.updated_at > message.received_at + MAX_AHEAD:
         raise PayloadInvalid("Its time is in the future.")
     return time

@@ -10,18 +10,17 @@ from datetime import date, datetime
 from functools import partial
 
 from wishcraft.domain.invitations import Limits, derive_key, hash_token, make_token, within_limits
-from wishcraft.domain.mail_references import MailTable
+from wishcraft.domain.mail_references import MailKind
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.invitation import InvitationLinks, Invited, compose_invitation
 from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.mail.references import make_reference
+from wishcraft.services.mail.reputation import count_paused, is_paused
 from wishcraft.services.mail.send import (
     MailRun,
-    count_paused,
     find_letterhead,
-    is_paused,
     make_mail,
     send_claimed,
     send_in_batches,
@@ -30,7 +29,6 @@ from wishcraft.services.mail.unsubscribe import unsubscribe_link
 from wishcraft.settings import Settings
 from wishcraft.store import invitations, locks, outbox
 from wishcraft.store.invitations import ClaimedInvitation
-from wishcraft.store.schema import Invitation
 from wishcraft.store.shops import ShopRef
 
 
@@ -74,11 +72,11 @@ async def invite_shop(
     letterhead, today = await find_letterhead(resources, shop, now)
     limits = limits_of(settings)
     run = InvitationRun(resources, settings, shop, letterhead, today, limits, _derive_key(settings))
-    async with locks.acquire(resources.db, "invitations", shop.id):
+    async with locks.acquire(resources.db, outbox.sending_lock(MailKind.INVITATION), shop.id):
         paused = await is_paused(resources, shop)
         async with resources.db.transaction() as session:
             if settings.reminder_recovery == "resend":
-                await outbox.release_claims(session, Invitation, shop.id)
+                await outbox.release_claims(session, MailKind.INVITATION, shop.id)
             given_up = await invitations.give_up(session, shop.id)
         resources.counters.count("mails_total", given_up, outcome="failed")
         changes.update(due=given_up, failed=given_up, given_up=given_up)
@@ -91,7 +89,7 @@ async def invite_shop(
             ids = within_limits(waiting, await invitations.find_recent(session, shop.id), limits)
         await send_in_batches(resources, shop, ids, checkpoint, partial(_send, run, changes))
         async with resources.db.repeatable_read() as session:
-            held = await outbox.count_held(session, Invitation, shop.id)
+            held = await outbox.count_held(session, MailKind.INVITATION, shop.id)
     return {**changes, "held": held, "waiting": len(waiting) - len(ids)}
 
 
@@ -122,14 +120,14 @@ async def claim_within_limits(run: InvitationRun, ids: Sequence[int]) -> list[tu
         chosen = within_limits(waiting, await invitations.find_recent(session, run.shop.id), run.limits)
         tokens = {each: make_token(each, run.key) for each in chosen}
         hashes = {each: hash_token(token) for each, token in tokens.items()}
-        claimed = await invitations.claim(session, run.shop.id, hashes)
+        claimed = await invitations.claim_batch(session, run.shop.id, hashes)
         # Composed before the commit: if a mail cannot be composed, the claim is rolled back.
         return [(each, None if each.suppressed else _compose(run, each, tokens[each.id])) for each in claimed]
 
 
 async def _send(run: InvitationRun, changes: Changes, ids: Sequence[int]) -> None:
     claimed = await claim_within_limits(run, ids)
-    mail_run = MailRun(run.resources, run.settings, run.shop.id, Invitation)
+    mail_run = MailRun(run.resources, run.settings, run.shop.id, MailKind.INVITATION)
     await send_claimed(mail_run, len(claimed), [(each, mail) for each, mail in claimed if mail], changes)
     for each, mail in claimed:
         changes.note("registries with invitations" if mail else "suppressed, of registries", str(each.registry_id))
@@ -142,7 +140,7 @@ def _compose(run: InvitationRun, claimed: ClaimedInvitation, token: str) -> Mail
         claimed.event_type, claimed.event_date, claimed.first_name, claimed.last_name, claimed.is_to_registrant
     )
     content = compose_invitation(run.letterhead, invited, links)
-    reference = make_reference(run.settings, MailTable.INVITATIONS, run.shop.id, claimed.id)
+    reference = make_reference(run.settings, MailKind.INVITATION, run.shop.id, claimed.id)
     return make_mail(claimed, run.letterhead, content, unsubscribe, reference)
 
 

@@ -1,6 +1,6 @@
 """Signs and verifies the references that go out with mails, with keys derived from ENCRYPTION_KEYS."""
 
-from wishcraft.domain.mail_references import MailReference, MailTable, derive_keys, make_token
+from wishcraft.domain.mail_references import MailKind, MailReference, derive_keys, make_token
 from wishcraft.settings import Settings
 
 
@@ -9,6 +9,6 @@ def reference_keys(settings: Settings) -> list[bytes]:
     return derive_keys(settings.encryption_secrets)
 
 
-def make_reference(settings: Settings, table: MailTable, shop_id: int, row_id: int) -> str:
+def make_reference(settings: Settings, kind: MailKind, shop_id: int, row_id: int) -> str:
     """Return the signed token of a mail's row, for `make_mail`."""
-    return make_token(MailReference(table, shop_id, row_id), reference_keys(settings)[0])
+    return make_token(MailReference(kind, shop_id, row_id), reference_keys(settings)[0])

@@ -1,7 +1,7 @@
-"""What sending reminders and sending invitations share: letterhead, batches, hand-over, and judging refusals.
+"""What sending reminders and sending invitations share: letterhead, batches and hand-over.
 
-The result of each hand-over is recorded at once; at the end of a run it is decided which refused addresses are
-suppressed.
+The result of each hand-over is recorded at once; at the end of a run `judge_refusals` decides which refused addresses
+are suppressed.
 """
 
 import asyncio
@@ -9,14 +9,13 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfoNotFoundError
 
 from wishcraft.domain.batches import batches
 from wishcraft.domain.mail_domains import own_sender
-from wishcraft.domain.mail_reputation import COMPLAINT_PERIOD, too_many_complaints, too_many_rejected
-from wishcraft.domain.mail_suppressions import SuppressionReason
+from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.mail_text import one_line
 from wishcraft.domain.reminders import local_day
 from wishcraft.errors import (
@@ -28,7 +27,6 @@ from wishcraft.errors import (
     MailRejected,
     MailUnavailable,
     SenderRejected,
-    TooManyAddressesRejected,
     UnknownShop,
 )
 from wishcraft.mail.mailer import Mail
@@ -36,10 +34,10 @@ from wishcraft.mail.messages.rendering import Content, Letterhead
 from wishcraft.mail.providers.configuration import mail_provider
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
+from wishcraft.services.mail.reputation import is_paused
 from wishcraft.settings import Settings
-from wishcraft.store import audit_log, mail_events, outbox, shops
-from wishcraft.store.audit_log import Actor
-from wishcraft.store.outbox import ClaimedMail, Table
+from wishcraft.store import outbox, shops
+from wishcraft.store.outbox import ClaimedMail
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.shops import ShopRef
 
@@ -49,7 +47,6 @@ MOST_FAILED: Final = 3 * SENDS_AT_ONCE
 """If this many mails of a shop are rejected and none is sent, the sender is at fault: the run sends no more of it."""
 BATCHES_BETWEEN_CHECKS: Final = 25
 """After this many, a run looks again whether complaints pause its shop."""
-_ACTOR: Final = "mail refusal"
 _REASONS: Final = {
     "refused": "why addresses were refused",
     "failed": "why mails failed",
@@ -64,12 +61,12 @@ SendBatch = Callable[[Sequence[int]], Awaitable[None]]
 
 
 class MailRun(NamedTuple):
-    """The constants of one run that sends the mails of one shop in one table."""
+    """The constants of one run that sends the mails of one kind of one shop."""
 
     resources: Resources
     settings: Settings
     shop_id: int
-    table: Table
+    kind: MailKind
 
 
 async def find_letterhead(resources: Resources, shop: ShopRef, now: datetime) -> tuple[Letterhead, date]:
@@ -121,30 +118,6 @@ async def _goes_on(resources: Resources, shop: ShopRef, batch: int) -> bool:
     return is_on and not (is_checked and await is_paused(resources, shop))
 
 
-async def is_paused(resources: Resources, shop: ShopRef) -> bool:
-    """Whether the shop is to send no mail because of complaints: else mailboxes refuse the mail of all shops."""
-    since = datetime.now(UTC) - COMPLAINT_PERIOD
-    async with resources.db.autocommit() as session:
-        counts = await mail_events.count_complaints(session, shop.id, since)
-        if paused := too_many_complaints(counts.complained, counts.told):
-            # A mail server reports bounces and complaints alone, so most mails that were sent have no outcome.
-            counts = counts._replace(told=max(counts.told, await mail_events.count_sent(session, since, shop.id)))
-            paused = too_many_complaints(counts.complained, counts.told)
-    resources.counters.set("mail_paused", float(paused), shop=shop.domain)
-    if paused:
-        _log.warning(
-            "%s sends no mail: %d of its %d mails of the last %d days were complained about. Runbook: mail.",
-            *(shop.domain, counts.complained, counts.told, COMPLAINT_PERIOD.days),
-        )
-    return paused
-
-
-def count_paused(changes: Changes, waiting: int) -> None:
-    """Count the mails that wait because complaints pause their shop, and say so in the run's summary."""
-    changes["paused"] += waiting
-    changes.note("mails paused because of complaints (runbook: mail)", f"{waiting:,}")
-
-
 def make_mail(
     claimed: ClaimedMail, letterhead: Letterhead, content: Content, unsubscribe_url: str, reference: str
 ) -> Mail:
@@ -167,7 +140,7 @@ async def send_claimed(run: MailRun, claimed: int, mails: Sequence[tuple[Claimed
     """Send the mails concurrently, and count those that have a result as `due` and by result.
 
     Args:
-        run: The shop and the table.
+        run: The shop and the kind of mail.
         claimed: How many were claimed; those without a mail have a suppressed address.
         mails: The others.
         changes: Where they are counted. `held` is not: the caller counts all that are held.
@@ -192,26 +165,6 @@ async def send_claimed(run: MailRun, claimed: int, mails: Sequence[tuple[Claimed
         raise EveryMailRejected(f"the mail provider rejects every mail: {rejected:,} so far")
 
 
-async def judge_refusals(resources: Resources, table: Table, since: datetime) -> None:
-    """Suppress the addresses of all shops that the mail server refused since then, unless it refused most of them.
-
-    Raises:
-        TooManyAddressesRejected: It refused most recipients. No address is suppressed, and the mails stay due.
-    """
-    async with resources.db.transaction() as session:
-        tried = await outbox.count_refusals(session, table, since)
-        if not too_many_rejected(tried.refused, tried.sent):
-            for shop_id, hashed in await outbox.suppress_rejected(session, table, since):
-                details = {"reason": SuppressionReason.BOUNCE.value}
-                actor = Actor(shop_id, _ACTOR)
-                await audit_log.record(session, actor, "mail.suppressed", "address", hashed.hex(), details)
-            return
-    mailboxes = tried.refused + tried.sent
-    raise TooManyAddressesRejected(
-        f"the mail server says that {tried.refused:,} of {mailboxes:,} mailboxes do not exist"
-    )
-
-
 async def _send_one(run: MailRun, claimed: ClaimedMail, mail: Mail, changes: Changes) -> str:
     """Send the mail, record the result, and return the count that it belongs to; `changes` gets the reason."""
     try:
@@ -223,7 +176,7 @@ async def _send_one(run: MailRun, claimed: ClaimedMail, mail: Mail, changes: Cha
     except (MailUnavailable, SenderRejected, ConfigurationError) as error:
         await _requeue(run, claimed, error)
         if isinstance(error, SenderRejected) and mail.sender:
-            await _forget_own_sender(run)
+            await _reset_own_sender(run)
         raise
     await _record_state(run, claimed, MailState.SENT)
     return "sent"
@@ -238,7 +191,7 @@ async def _record_failure(
         return "postponed"
     if isinstance(error, AddressRejected):
         async with run.resources.db.transaction() as session:
-            await outbox.record_rejection(session, run.table, run.shop_id, claimed, str(error), _provider(run))
+            await outbox.record_refusal(session, run.kind, run.shop_id, claimed, str(error), _provider(run))
         return "refused"
     if isinstance(error, MailRejected):
         await _record_state(run, claimed, MailState.FAILED, error)
@@ -248,7 +201,7 @@ async def _record_failure(
     return "postponed" if resend else "held"
 
 
-async def _forget_own_sender(run: MailRun) -> None:
+async def _reset_own_sender(run: MailRun) -> None:
     """Let the shop's mails have MAIL_FROM as their sender until `mail-domains` has checked its own domain again."""
     async with run.resources.db.transaction() as session:
         await shops.set_verified_mail_domain(session, run.shop_id, None)
@@ -268,14 +221,14 @@ async def _hand_over(resources: Resources, mail: Mail) -> None:
 
 
 async def _record_state(run: MailRun, claimed: ClaimedMail, state: MailState, error: Exception | None = None) -> None:
-    values = (run.table, run.shop_id, claimed, state, str(error) if error else None, _provider(run))
+    values = (run.kind, run.shop_id, claimed, state, str(error) if error else None, _provider(run))
     async with run.resources.db.transaction() as session:
         await outbox.record_state(session, *values)
 
 
 async def _requeue(run: MailRun, claimed: ClaimedMail, error: Exception) -> None:
     async with run.resources.db.transaction() as session:
-        await outbox.requeue(session, run.table, run.shop_id, claimed, str(error))
+        await outbox.requeue(session, run.kind, run.shop_id, claimed, str(error))
 
 
 def _provider(run: MailRun) -> str:

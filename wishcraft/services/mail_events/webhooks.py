@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_events import TOPIC, MailEvent, MailOutcome, latest_outcome
-from wishcraft.domain.mail_references import MailTable
-from wishcraft.domain.mail_reputation import too_many_rejected
+from wishcraft.domain.mail_references import MailKind
+from wishcraft.domain.mail_reputation import too_many_refused
 from wishcraft.domain.mail_suppressions import SOFT_BOUNCE_PERIOD, suppression_for
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import DecisionNeeded, PayloadInvalid
@@ -58,16 +58,16 @@ async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequ
     outcomes = Counter[tuple[str, MailOutcome]]()
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
-        changed, told = set[int](), list[tuple[SentMail, RecordedOutcome]]()
+        changed, recorded = set[int](), list[tuple[SentMail, RecordedOutcome]]()
         if hard and trusts_hard:
             await _require_trust(write, hard, is_silent=is_silent)
-        for table in MailTable:
-            of_table = {message_id: each for message_id, each in judged.items() if each.reference.table is table}
-            if of_table:
-                changed_of_table, told_of_table = await _apply(write, shop.id, table, of_table)
-                changed |= changed_of_table
-                told += told_of_table
-        await _suppress(write, shop.id, told, trusts_soft=trusts_soft)
+        for kind in MailKind:
+            of_kind = {message_id: each for message_id, each in judged.items() if each.reference.kind is kind}
+            if of_kind:
+                changed_of_kind, recorded_of_kind = await _apply(write, shop.id, kind, of_kind)
+                changed |= changed_of_kind
+                recorded += recorded_of_kind
+        await _suppress(write, shop.id, recorded, trusts_soft=trusts_soft)
         outcomes.update((providers[each], found) for each in changed if (found := judged[each].outcome))
         return dict.fromkeys(judged.keys() - changed, WebhookOutcome.IGNORED)
 
@@ -122,17 +122,17 @@ async def _is_doubtful(
     is_hard = outcome is MailOutcome.BOUNCED
     doubted = await webhook_events.count_dead(session, TOPIC, now - JUDGED_PERIOD) if is_hard else 0
     bounced = counts.bounced + doubted + len(mails)
-    if not is_silent or not too_many_rejected(bounced, counts.delivered):
-        return too_many_rejected(bounced, counts.delivered)
-    return too_many_rejected(bounced, await mail_events.count_sent(session, since) - bounced)
+    if not is_silent or not too_many_refused(bounced, counts.delivered):
+        return too_many_refused(bounced, counts.delivered)
+    return too_many_refused(bounced, await mail_events.count_sent(session, since) - bounced)
 
 
 async def _apply(
-    write: RegistryWrite, shop_id: int, table: MailTable, events: Mapping[int, MailEvent]
+    write: RegistryWrite, shop_id: int, kind: MailKind, events: Mapping[int, MailEvent]
 ) -> tuple[set[int], list[tuple[SentMail, RecordedOutcome]]]:
-    """Record the outcomes of mails of one table: the ids of the messages that changed something, and the changes."""
+    """Record the outcomes of mails of one kind: the ids of the messages that changed something, and the changes."""
     row_ids = {event.reference.row_id for event in events.values()}
-    mails = await mail_events.lock_mails(write.session, table, shop_id, row_ids)
+    mails = await mail_events.lock_mails(write.session, kind, shop_id, row_ids)
     newest: dict[int, RecordedOutcome] = {}
     changed = set[int]()
     for message_id, event in sorted(events.items(), key=lambda each: each[1].occurred_at):
@@ -145,7 +145,7 @@ async def _apply(
             newest[row_id] = RecordedOutcome(outcome, event.occurred_at)
             changed.add(message_id)
     if newest:
-        await mail_events.record_outcomes(write.session, table, shop_id, newest)
+        await mail_events.record_outcomes(write.session, kind, shop_id, newest)
     return changed, [(mails[row_id], each) for row_id, each in newest.items()]
 
 

@@ -10,15 +10,15 @@ from wishcraft.cache.entries import Entry
 from wishcraft.cache.inspection import sample_slugs
 from wishcraft.domain.batches import batches
 from wishcraft.domain.invariants import PENDING_FOR, STUCK_FOR, UNSYNCED_FOR, WARNING_COUNTS, entry_matches
+from wishcraft.domain.mail_references import MailKind
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.registries.reader import load_registries
 from wishcraft.services.registries.write import registry_write, replace_entries, replay_invalidations
-from wishcraft.services.shops.settings import has_outdated_entries, refresh_entries
+from wishcraft.services.shops.settings import has_outdated_entries, replace_outdated_entries
 from wishcraft.store import audit_log, invariants, locks, pending_invalidations, registry_items
 from wishcraft.store.audit_log import Actor
-from wishcraft.store.outbox import Table
-from wishcraft.store.schema import Invitation, Reminder
+from wishcraft.store.outbox import sending_lock
 from wishcraft.store.shops import ShopRef
 
 ACTOR: Final = "check-invariants"
@@ -51,13 +51,13 @@ async def check_shop(
     """
     counts = Counter(dict.fromkeys(("entries_checked", *WARNING_COUNTS), 0))
     changes = Changes() if changes is None else changes
-    if repair and (refreshed := await refresh_entries(resources, shop.id, checkpoint)):
-        changes["registries_refreshed"] += refreshed
+    if repair and (replaced := await replace_outdated_entries(resources, shop.id, checkpoint)):
+        changes["registries_refreshed"] += replaced
     counts.update(await _check_pending(resources, shop.id, changes, repair=repair))
     counts.update(await _check_purchases(resources, shop.id, checkpoint, changes, repair=repair))
     counts.update(await _check_entries(resources, shop.id, sample, checkpoint, changes, repair=repair))
-    for table in (Reminder, Invitation):
-        counts["reminders_left"] += await _count_stuck_mails(resources, table, shop.id)
+    for kind in MailKind:
+        counts["reminders_left"] += await _count_stuck_mails(resources, kind, shop.id)
     async with resources.db.repeatable_read() as session:
         counts["syncs_left"] = int(await invariants.is_unsynced(session, shop.id, UNSYNCED_FOR))
     return {**counts, **changes}
@@ -132,18 +132,18 @@ async def _find_wrong(resources: Resources, shop_id: int, slugs: Sequence[str]) 
     Registries with a pending invalidation are not counted.
     """
     before = await _read(resources, shop_id, slugs)
-    documents = await load_registries(resources, shop_id, list(before))
+    current = await load_registries(resources, shop_id, list(before))
     suspects = [
         slug
         for slug, (header, body) in before.items()
-        if not entry_matches(documents.get(slug), header.version, header.access_level, header.owner, body)
+        if not entry_matches(current.get(slug), header.version, header.access_level, header.owner, body)
     ]
     if not suspects or await has_outdated_entries(resources, shop_id):  # they are replaced soon
         return {}
     pending = await _find_pending(resources, shop_id, timedelta(0))
     after = await _read(resources, shop_id, suspects)
     return {
-        slug: documents[slug].version if slug in documents else before[slug].header.version
+        slug: current[slug].version if slug in current else before[slug].header.version
         for slug in suspects
         if after.get(slug) == before[slug] and slug not in pending
     }
@@ -162,17 +162,17 @@ async def _replace(resources: Resources, shop_id: int, versions: dict[str, int])
         await _audit(resources, shop_id, "cache.repaired", len(versions))
 
 
-async def _count_stuck_mails(resources: Resources, table: Table, shop_id: int) -> int:
-    """Return how many mails are in the state `sending` for too long while no run sends those of the table."""
-    if not await _count_sending(resources, table, shop_id):
+async def _count_stuck_mails(resources: Resources, kind: MailKind, shop_id: int) -> int:
+    """Return how many mails are in the state `sending` for too long while no run sends those of the kind."""
+    if not await _count_sending(resources, kind, shop_id):
         return 0
-    async with locks.try_acquire(resources.db, table.__tablename__, shop_id) as locked:  # else a run is sending
-        return await _count_sending(resources, table, shop_id) if locked else 0
+    async with locks.try_acquire(resources.db, sending_lock(kind), shop_id) as locked:  # else a run is sending
+        return await _count_sending(resources, kind, shop_id) if locked else 0
 
 
-async def _count_sending(resources: Resources, table: Table, shop_id: int) -> int:
+async def _count_sending(resources: Resources, kind: MailKind, shop_id: int) -> int:
     async with resources.db.repeatable_read() as session:
-        return await invariants.count_stuck_mails(session, table, shop_id, STUCK_FOR)
+        return await invariants.count_stuck_mails(session, kind, shop_id, STUCK_FOR)
 
 
 async def _audit(resources: Resources, shop_id: int, action: str, registries: int) -> None:

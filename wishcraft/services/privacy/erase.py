@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.cache.erasure import forget_customers, forget_shop
+from wishcraft.cache.erasure import delete_request_counters, delete_shop_keys
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.people import Person, find_mentions, has_sign
 from wishcraft.domain.webhooks import COMPLIANCE_TOPICS, MERGE, REDACT_SHOP
@@ -131,14 +131,14 @@ class Erasure:
 
         await asyncio.to_thread(self._resources.files.delete_runs, f"{shop_key(self._shop)}-", is_theirs)
 
-    async def forget(self) -> None:
+    async def delete_cached(self) -> None:
         """After the commit: delete what Redis has of the people besides registries.
 
         Raises:
             CacheUnavailable: Redis does not answer; it expires within minutes.
         """
         for person in self.people:
-            await forget_customers(self._resources.redis, self._shop.id, person.customers)
+            await delete_request_counters(self._resources.redis, self._shop.id, person.customers)
 
     async def apply(self, write: RegistryWrite) -> list[dict[str, int]]:
         """Erase the people from the tables, after `search`; what was changed about each, by kind."""
@@ -212,7 +212,7 @@ async def erase_shop(
                 yield
     async for _ in _delete_registries(resources, shop):
         yield
-    await forget_shop(resources.redis, shop.id)
+    await delete_shop_keys(resources.redis, shop.id)
     await asyncio.to_thread(resources.files.delete_runs, f"{shop_key(shop)}-")
 
 

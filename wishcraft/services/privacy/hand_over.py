@@ -25,7 +25,7 @@ from wishcraft.shopify.privacy_payloads import read_subject
 from wishcraft.store import audit_log, customers, people, shops, webhook_events, webhook_inbox
 from wishcraft.store.shops import ShopRef
 
-LEASE: Final = timedelta(minutes=15)
+RETRY_AFTER: Final = timedelta(minutes=15)
 """For how long no other consumer takes a request that this one hands over: longer than a handler may take."""
 
 
@@ -49,7 +49,7 @@ async def handle_data_requests(resources: Resources, shop: ShopRef, messages: Se
     [message] = messages
     person = read_subject(message.payload, shop.id, shop.domain, "orders_requested").person
     async with resources.db.transaction() as session:
-        if not await webhook_events.claim(session, message.id, LEASE):
+        if not await webhook_events.lock_if_due(session, message.id, RETRY_AFTER):
             raise TakenByAnotherError
         merged = await customers.find_merged(session, shop.id, list(person.customers))
         person = person._replace(customers=person.customers | merged)

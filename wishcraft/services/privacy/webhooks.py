@@ -49,7 +49,7 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
     if [await journal.find_person(resources.files, each.name) for each in entries] != erasure.people:
         # A merge has added ids since the last try, which searched without them: this one begins anew.
         async with resources.db.transaction() as session:
-            await webhook_inbox.forget_searched(session, ids)
+            await webhook_inbox.reset_searched(session, ids)
     await journal.add(resources.files, entries)
     if not await work_for(TRY_SECONDS, erasure.search()):
         return Effect(frozenset(), change_nothing, unfinished=later.union(ids))
@@ -61,7 +61,7 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
         await webhook_inbox.erase_own_payloads(write.session, ids)
         return {}
 
-    return Effect(erasure.registry_ids, apply, after_commit=erasure.forget, unfinished=later)
+    return Effect(erasure.registry_ids, apply, after_commit=erasure.delete_cached, unfinished=later)
 
 
 async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:

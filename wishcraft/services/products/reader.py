@@ -104,7 +104,7 @@ class VariantReader:
             # A task of its own: a caller that is cancelled must not take it from the others.
             query = asyncio.create_task(self._ask(shop_id, others, started_at), context=Context())
             self._queries |= dict.fromkeys([(shop_id, number) for number in others], query)
-            query.add_done_callback(partial(self._forget, shop_id, others))
+            query.add_done_callback(partial(self._discard_query, shop_id, others))
         queries = dict.fromkeys(self._queries[shop_id, number] for number in due)
         answers = [await asyncio.shield(query) for query in queries]
         return {number: answer[number] for number in due for answer in answers if number in answer}
@@ -128,7 +128,7 @@ class VariantReader:
         self._pauses.succeeded(shop_id)
         return facts
 
-    def _forget(self, shop_id: int, variant_ids: Sequence[int], query: "asyncio.Task[VariantFactsById]") -> None:
+    def _discard_query(self, shop_id: int, variant_ids: Sequence[int], query: "asyncio.Task[VariantFactsById]") -> None:
         for number in variant_ids:
             del self._queries[shop_id, number]
         if not query.cancelled():

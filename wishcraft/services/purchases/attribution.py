@@ -26,16 +26,16 @@ class FoundItems:
     def __init__(self, items: Sequence[ItemRef]) -> None:
         self.registry_ids = {item.registry_id for item in items}
         self._by_attribution = {item.attribution: item for item in items}
-        self._by_wish = {(item.slug, item.variant_id): item for item in items}
+        self._by_slug_and_variant = {(item.slug, item.variant_id): item for item in items}
 
     def by_attribution(self, claim: str) -> ItemRef | None:
         """The item whose attribution the claim is."""
         attribution = find_attribution(claim)
         return self._by_attribution.get(attribution) if attribution else None
 
-    def by_wish(self, slug: str, variant_id: int | None) -> ItemRef | None:
+    def by_slug_and_variant(self, slug: str, variant_id: int | None) -> ItemRef | None:
         """The item of the registry with this variant."""
-        return None if variant_id is None else self._by_wish.get((slug, variant_id))
+        return None if variant_id is None else self._by_slug_and_variant.get((slug, variant_id))
 
 
 def attribute_lines(
@@ -66,9 +66,9 @@ def attribute_lines(
     for line in unjudged:
         is_added = bool(judged) and line.id not in judged
         moment = snapshot.updated_at if is_added else ordered_at
-        wish = found.by_wish(snapshot.registry_claim, line.variant_id)
+        in_registry = found.by_slug_and_variant(snapshot.registry_claim, line.variant_id)
         attributed[line.id] = LineAttribution(
-            _if_there(by_variant.get(line.variant_id or 0), moment) or _if_there(wish, moment)
+            _if_there(by_variant.get(line.variant_id or 0), moment) or _if_there(in_registry, moment)
         )
     is_fitting = any(each.item for each in attributed.values()) or any(
         line.registry_id is not None for line in stored.values()

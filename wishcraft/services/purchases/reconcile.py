@@ -10,7 +10,7 @@ from wishcraft.domain.orders import deleted_order
 from wishcraft.errors import DatabaseRejected, PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
-from wishcraft.services.purchases.webhooks import OrderNews, ReceivedSnapshot, find_effect
+from wishcraft.services.purchases.webhooks import OrderUpdate, ReceivedSnapshot, find_effect
 from wishcraft.services.registries.write import registry_write
 from wishcraft.shopify.order_payloads import read_order
 from wishcraft.shopify.orders import find_deleted_orders, read_changed_orders
@@ -87,9 +87,9 @@ async def reconcile_shop(
         counts = Counter(orders=0, unreadable=0)
         async for read_at, payloads in read_changed_orders(resources.shopify, shop.domain, begin, end):
             await checkpoint(counts["orders"], counts["orders"] + len(payloads))
-            news = _read(shop, reading, read_at, payloads)
-            counts.update(orders=len(payloads), unreadable=len(payloads) - len(news))
-            counts["unreadable"] += await _apply(resources, shop, news, done, dry_run=dry_run, is_regular=is_regular)
+            updates = _read(shop, reading, read_at, payloads)
+            counts.update(orders=len(payloads), unreadable=len(payloads) - len(updates))
+            counts["unreadable"] += await _apply(resources, shop, updates, done, dry_run=dry_run, is_regular=is_regular)
         if is_regular:
             done["deleted"] += await _apply_deletions(resources, shop, started, dry_run=dry_run)
         if not dry_run:
@@ -129,18 +129,18 @@ async def _apply(
     """Apply what is not known, and count the orders that were missed; how many orders PostgreSQL refuses."""
     async with resources.db.autocommit() as session:
         states = await orders.find(session, shop.id, read)
-    news = {
-        order_id: OrderNews(received)
+    updates = {
+        order_id: OrderUpdate(received)
         for order_id, received in read.items()
         if not received.snapshot.is_test and not _is_known(states.get(order_id), received)
     }
-    refused = [] if dry_run else await _write(resources, shop, news)
+    refused = [] if dry_run else await _write(resources, shop, updates)
     if read and is_regular and not dry_run:
         last = max(received.snapshot.updated_at for received in read.values())
         async with resources.db.transaction() as session:
             await shops.record_order_reading(session, shop.id, last)
     missed = [
-        order_id for order_id in news if order_id not in refused and _is_missed(states.get(order_id), read[order_id])
+        order_id for order_id in updates if order_id not in refused and _is_missed(states.get(order_id), read[order_id])
     ]
     done["missed"] += len(missed)
     for order_id in () if dry_run else missed:
@@ -148,21 +148,21 @@ async def _apply(
     return len(refused)
 
 
-async def _write(resources: Resources, shop: ShopRef, news: Mapping[int, OrderNews]) -> list[int]:
-    """Apply the news in one transaction, or each order in its own if PostgreSQL refuses a value; the refused orders."""
-    if not news:
+async def _write(resources: Resources, shop: ShopRef, updates: Mapping[int, OrderUpdate]) -> list[int]:
+    """Apply the updates in one transaction, or each in its own if PostgreSQL refuses a value; the refused orders."""
+    if not updates:
         return []
     try:
-        effect = await find_effect(resources, shop, news)
+        effect = await find_effect(resources, shop, updates)
         registry_ids = sorted(effect.registry_ids)
         async with registry_write(resources, Actor(shop.id, _ACTOR), registry_ids, on_cache_down="refuse") as write:
             await effect.apply(write)
     except DatabaseRejected as error:
-        if len(news) > 1:
-            alone = [await _write(resources, shop, {order_id: each}) for order_id, each in news.items()]
+        if len(updates) > 1:
+            alone = [await _write(resources, shop, {order_id: each}) for order_id, each in updates.items()]
             return [order_id for refused in alone for order_id in refused]
-        _log.error("%s: PostgreSQL refuses a value of the order %s: %s", shop.domain, *news, error)
-        return list(news)
+        _log.error("%s: PostgreSQL refuses a value of the order %s: %s", shop.domain, *updates, error)
+        return list(updates)
     return []
 
 
@@ -180,7 +180,7 @@ async def _apply_deletions(resources: Resources, shop: ShopRef, started: datetim
         snapshots = {
             order_id: ReceivedSnapshot(deleted_order(order_id, read_at), read_at, None) for order_id in deleted
         }
-        await _write(resources, shop, {order_id: OrderNews(each) for order_id, each in snapshots.items()})
+        await _write(resources, shop, {order_id: OrderUpdate(each) for order_id, each in snapshots.items()})
         async with resources.db.transaction() as session:
             await orders.note_asked(session, shop.id, asked)
     return len(deleted)

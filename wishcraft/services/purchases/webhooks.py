@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.orders import Adjustment, Line, LineState, OrderSnapshot, find_attribution, includes, line_state
 from wishcraft.domain.registries import LIVE_PURCHASES, PurchaseStatus
-from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.domain.webhooks import MAX_AHEAD, WebhookOutcome
 from wishcraft.resources import Resources
 from wishcraft.services.purchases.attribution import FoundItems, LineAttribution, attribute_lines, order_claim
 from wishcraft.services.registries.write import RegistryWrite
@@ -26,8 +26,6 @@ from wishcraft.store.shops import ShopRef
 DELETED: Final = "orders/delete"
 EDITED: Final = "orders/edited"
 REFUNDED: Final = "refunds/create"
-_AHEAD: Final = timedelta(days=1)
-"""Times further ahead are refused: no later update could replace them."""
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 
 
@@ -49,7 +47,7 @@ class ReceivedSnapshot(NamedTuple):
 
 
 @dataclass(slots=True)
-class OrderNews:
+class OrderUpdate:
     """What a batch says of one order."""
 
     newest: ReceivedSnapshot | None = None
@@ -74,8 +72,8 @@ async def handle_orders(resources: Resources, shop: ShopRef, messages: Sequence[
     Raises:
         PayloadInvalid: As `read_order`, `read_refund` and `read_edit`.
     """
-    news, ignored = _read(messages)
-    effect = await find_effect(resources, shop, news)
+    updates, ignored = _read(messages)
+    effect = await find_effect(resources, shop, updates)
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         return {**dict.fromkeys(ignored, WebhookOutcome.IGNORED), **await effect.apply(write)}
@@ -83,27 +81,27 @@ async def handle_orders(resources: Resources, shop: ShopRef, messages: Sequence[
     return Effect(effect.registry_ids, apply)
 
 
-async def find_effect(resources: Resources, shop: ShopRef, news: Mapping[int, OrderNews]) -> Effect:
-    """What the news change, by order id; messages that bring nothing new are `IGNORED`."""
+async def find_effect(resources: Resources, shop: ShopRef, updates: Mapping[int, OrderUpdate]) -> Effect:
+    """What the updates change, by order id; messages that bring nothing new are `IGNORED`."""
     async with resources.db.autocommit() as session:
-        found = await _find_items(session, shop.id, news)
-        stored = await purchases.find_lines(session, shop.id, list(news))
+        found = await _find_items(session, shop.id, updates)
+        stored = await purchases.find_lines(session, shop.id, list(updates))
     registry_ids = found.registry_ids | {line.registry_id for line in stored if line.registry_id and line.item_id}
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
-        return await _apply(write, shop.id, news)
+        return await _apply(write, shop.id, updates)
 
     return Effect(frozenset(registry_ids), apply)
 
 
-def _read(messages: Sequence[Message]) -> tuple[dict[int, OrderNews], list[int]]:
+def _read(messages: Sequence[Message]) -> tuple[dict[int, OrderUpdate], list[int]]:
     """What the messages say, by order; and the ids of those that are about test orders or older than others."""
-    news: defaultdict[int, OrderNews] = defaultdict(OrderNews)
+    updates: defaultdict[int, OrderUpdate] = defaultdict(OrderUpdate)
     ignored: list[int] = []
     for message in messages:
         if message.topic in {EDITED, REFUNDED}:
             adjustment = (read_edit if message.topic == EDITED else read_refund)(message.payload)
-            known = news[adjustment.order_id].adjustments
+            known = updates[adjustment.order_id].adjustments
             if adjustment.name in known:
                 ignored.append(message.id)
             known.setdefault(adjustment.name, (adjustment, message.id))
@@ -112,56 +110,57 @@ def _read(messages: Sequence[Message]) -> tuple[dict[int, OrderNews], list[int]]
         if received.snapshot.is_test:
             ignored.append(message.id)
             continue
-        about = news[received.snapshot.id]
-        older = about.newest
+        order_update = updates[received.snapshot.id]
+        older = order_update.newest
         if older is None or received.version > older.version:
-            about.newest = received
+            order_update.newest = received
             ignored += [older.message_id] if older and older.message_id is not None else []
         else:
             ignored.append(message.id)
-    return dict(news), ignored
+    return dict(updates), ignored
 
 
 def _received(message: Message) -> ReceivedSnapshot:
     if message.topic == DELETED:
         triggered_at, received_at = message.triggered_at, message.received_at
-        deleted_at = triggered_at if triggered_at and triggered_at < received_at + _AHEAD else received_at
+        deleted_at = triggered_at if triggered_at and triggered_at < received_at + MAX_AHEAD else received_at
         return ReceivedSnapshot(read_deletion(message.payload, deleted_at), deleted_at, message.id)
     return ReceivedSnapshot(read_order(message.payload), message.triggered_at, message.id)
 
 
-async def _find_items(session: AsyncSession, shop_id: int, news: Mapping[int, OrderNews]) -> FoundItems:
+async def _find_items(session: AsyncSession, shop_id: int, updates: Mapping[int, OrderUpdate]) -> FoundItems:
     """The items that the batch's snapshots name, of any variant, in at most two queries."""
     attributions: dict[UUID, None] = {}
-    wishes: dict[tuple[str, int], None] = {}
-    for about in news.values():
-        if about.newest is None:
+    slug_variant_pairs: dict[tuple[str, int], None] = {}
+    for order_update in updates.values():
+        if order_update.newest is None:
             continue
-        snapshot = about.newest.snapshot
+        snapshot = order_update.newest.snapshot
         claims = [*snapshot.item_claims, *(line.claim for line in snapshot.lines)]
         attributions |= {found: None for claim in claims if (found := find_attribution(claim))}
         if snapshot.registry_claim:
-            wishes |= {(snapshot.registry_claim, line.variant_id): None for line in snapshot.lines if line.variant_id}
-    return FoundItems(await purchases.find_items(session, shop_id, list(attributions), list(wishes)))
+            variant_ids = [line.variant_id for line in snapshot.lines if line.variant_id]
+            slug_variant_pairs |= {(snapshot.registry_claim, variant_id): None for variant_id in variant_ids}
+    return FoundItems(await purchases.find_items(session, shop_id, list(attributions), list(slug_variant_pairs)))
 
 
-async def _apply(write: RegistryWrite, shop_id: int, news: Mapping[int, OrderNews]) -> dict[int, WebhookOutcome]:
+async def _apply(write: RegistryWrite, shop_id: int, updates: Mapping[int, OrderUpdate]) -> dict[int, WebhookOutcome]:
     session = write.session
-    states = await orders.lock(session, shop_id, news)
-    found = await _find_items(session, shop_id, news)
+    states = await orders.lock(session, shop_id, updates)
+    found = await _find_items(session, shop_id, updates)
     stored: defaultdict[int, list[StoredLine]] = defaultdict(list)
-    for line in await purchases.find_lines(session, shop_id, list(news)):
+    for line in await purchases.find_lines(session, shop_id, list(updates)):
         stored[line.order_id].append(line)
     rows, outcomes = Rows(), dict[int, WebhookOutcome]()
-    for order_id, about in news.items():
-        states[order_id] = _add_order(rows, outcomes, about, states[order_id], stored[order_id], found)
+    for order_id, order_update in updates.items():
+        states[order_id] = _add_order(rows, outcomes, order_update, states[order_id], stored[order_id], found)
     touched = {row.registry_id for row in rows.bought} | {
         line.registry_id for lines in stored.values() for line in lines if line.registry_id and line.item_id
     }
     if late := touched - write.locked.keys():  # a line was matched, or an item restored, since the look-up
         write.locked |= await registries.lock(session, shop_id, sorted(late))
     await _name_kept_customers(session, shop_id, rows)
-    await _forget_unknown_claims(session, shop_id, rows)
+    await _drop_unknown_claims(session, shop_id, rows)
     await purchases.add(session, shop_id, rows.bought)
     await purchases.add_unmatched(session, shop_id, rows.unmatched)
     await purchases.change(session, shop_id, rows.changes)
@@ -184,7 +183,7 @@ async def _name_kept_customers(session: WriteSession, shop_id: int, rows: Rows) 
     ]
 
 
-async def _forget_unknown_claims(session: WriteSession, shop_id: int, rows: Rows) -> None:
+async def _drop_unknown_claims(session: WriteSession, shop_id: int, rows: Rows) -> None:
     """Keep of the claims only attributions and slugs that registries have: others may name a person who was erased."""
     slugs = {row.claim for row in rows.unmatched if find_attribution(row.claim) is None}
     known = await registries.hold_named(session, shop_id, slugs)
@@ -194,7 +193,7 @@ async def _forget_unknown_claims(session: WriteSession, shop_id: int, rows: Rows
 def _add_order(
     rows: Rows,
     outcomes: dict[int, WebhookOutcome],
-    about: OrderNews,
+    order_update: OrderUpdate,
     state: OrderState,
     stored: Sequence[StoredLine],
     found: FoundItems,
@@ -202,14 +201,14 @@ def _add_order(
     """Add to `rows` what the batch changes about one order; its new state."""
     adjustments = dict(state.adjustments)
     added: list[Adjustment] = []
-    for name, (adjustment, message_id) in about.adjustments.items():
+    for name, (adjustment, message_id) in order_update.adjustments.items():
         if name in adjustments:
             outcomes[message_id] = WebhookOutcome.IGNORED
             continue
         is_included = adjustment.at is not None and name.startswith("edit/") and _is_past(adjustment.at, state)
         adjustments[name] = {} if is_included else _stored(adjustment)
         added += [] if is_included else [adjustment]
-    received = about.newest
+    received = order_update.newest
     awaited_since = _awaited_since(state, received)
     if received and state.updated_at and received.version < (state.updated_at, state.triggered_at or _EARLIEST):
         if received.message_id is not None:

@@ -62,7 +62,7 @@ class CodeTries:
         Raises:
             TooManyTries: It is one too many, or it comes too soon after a wrong one.
         """
-        tries = self._claims(SERVER_TRIES if self.is_server else TRIES)
+        tries = self._counted(SERVER_TRIES if self.is_server else TRIES)
         for policy, sender in tries:  # the first that is over the limit takes nothing from the others
             verdict = self.limiter.take(policy, sender)
             if not verdict.allowed:
@@ -74,7 +74,7 @@ class CodeTries:
             if slow := self._slowdown(WRONG_CODES.quota - wrong.remaining):
                 for _, sender in sorted(tries):
                     await locks.enter_async_context(_locks.setdefault(sender, Lock()))
-                waits = await self.limiter.exchange(*self._claims(slow.wait))
+                waits = await self.limiter.exchange(*self._counted(slow.wait))
                 if early := [verdict.reset for verdict in waits if not verdict.remaining]:
                     raise _refused(max(early))
                 await _pause(slow.pause_seconds)
@@ -83,7 +83,7 @@ class CodeTries:
     async def record_wrong(self) -> None:
         """Count that the code was wrong."""
         slow = self._slowdown(WRONG_CODES.quota - self.limiter.take(WRONG_CODES, self.registry).remaining)
-        waits = self._claims(slow.wait) if slow else []
+        waits = self._counted(slow.wait) if slow else []
         for policy, sender in waits:
             self.limiter.take(policy, sender)
         await self.limiter.exchange((WRONG_CODES, self.registry), *waits)
@@ -92,7 +92,7 @@ class CodeTries:
         """The slowdown of this sender. A server has none: its guests would wait for others' wrong codes."""
         return None if self.is_server else slowdown(wrong_codes)
 
-    def _claims(self, policy: Policy) -> list[tuple[Policy, str]]:
+    def _counted(self, policy: Policy) -> list[tuple[Policy, str]]:
         return [(policy, f"{self.registry}:{sender}") for sender in self.senders]
 
 

@@ -67,16 +67,16 @@ async def change_item(
         RequestRefused: As `change_registry`; NotFound if the registry has no such item.
     """
     shop_id = change.caller.shop_id
-    wish = registry_items.find_wish(shop_id, change.slug, item_id)
-    async with change_registry(resources, change, wish) as (write, registry):
+    find_values = registry_items.find_registrant_values(shop_id, change.slug, item_id)
+    async with change_registry(resources, change, find_values) as (write, registry):
         if not write.found[0]:
             raise NotFound("The registry has no such item.")
-        current = dict(zip(registry_items.WISH, write.found[0][0], strict=True))
+        current = dict(zip(registry_items.REGISTRANT_COLUMNS, write.found[0][0], strict=True))
         changed = {name: value for name, value in values.items() if value != current[name]}
         write.is_empty = not changed
         write.details.update(item=item_id, fields=sorted(changed))
         if changed:
-            write.later.append(registry_items.change_wish(shop_id, registry.id, item_id, current | changed))
+            write.later.append(registry_items.set_registrant_values(shop_id, registry.id, item_id, current | changed))
     return write.own_entry(change.slug)
 
 

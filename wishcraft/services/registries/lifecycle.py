@@ -143,7 +143,7 @@ async def remove(write: RegistryWrite, registry_id: int, *, counted_for: int | N
         counted_for: The customer for whom its invitations of the last day go on to count, None for no customer.
     """
     shop_id = write.actor.shop_id
-    await idempotency.forget(write.session, shop_id, registry_id)
+    await idempotency.clear_results(write.session, shop_id, registry_id)
     await invitations.delete_all(write.session, shop_id, registry_id, counted_for)
     await registries.delete_one(write.session, shop_id, registry_id)
 

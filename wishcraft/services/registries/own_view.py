@@ -22,7 +22,7 @@ async def add_private_fields(resources: Resources, caller: Caller, slug: str, en
     if await resources.cache.trust(caller.shop_id, slug) is Trust.SILENT:
         return entry
     try:
-        found = await within(reader.READ_SECONDS, _find(resources, caller, slug))
+        found = await within(reader.DATABASE_READ_SECONDS, _find(resources, caller, slug))
     except DatabaseUnavailable:
         return entry
     return with_private_fields(entry, found) if found else entry

@@ -23,7 +23,7 @@ from wishcraft.store import registries, registry_payloads
 from wishcraft.store.registries import NamedRegistry
 from wishcraft.store.statements import Rows
 
-READ_SECONDS: Final = 2.0
+DATABASE_READ_SECONDS: Final = 2.0
 """How long a reader waits for PostgreSQL."""
 _MAX_CACHED_SLUGS: Final = 100_000
 _LARGEST_ID: Final = 2**63 - 1
@@ -51,7 +51,7 @@ class RegistryReader:
         `was_missing` says that the caller has just found none in Redis.
 
         Raises:
-            DatabaseUnavailable: Redis has no entry, and PostgreSQL did not answer within `READ_SECONDS`.
+            DatabaseUnavailable: Redis has no entry, and PostgreSQL did not answer within `DATABASE_READ_SECONDS`.
         """
         return await self._resources.cache.read(
             shop_id, slug, lambda: self._load(shop_id, slug), was_missing=was_missing
@@ -87,10 +87,10 @@ class RegistryReader:
         if shop_id not in self._loading:
             self._loading[shop_id] = asyncio.create_task(self._load_waiting(shop_id), context=Context())
         try:
-            async with asyncio.timeout(READ_SECONDS):
+            async with asyncio.timeout(DATABASE_READ_SECONDS):
                 return await future
         except TimeoutError:
-            raise DatabaseUnavailable(f"PostgreSQL did not answer within {READ_SECONDS:g} s") from None
+            raise DatabaseUnavailable(f"PostgreSQL did not answer within {DATABASE_READ_SECONDS:g} s") from None
 
     async def _load_waiting(self, shop_id: int) -> None:
         """Load what the shop's readers wait for, batch after batch until none waits."""
@@ -100,10 +100,10 @@ class RegistryReader:
                 failure: Exception | None = None
                 load = asyncio.create_task(load_registries(self._resources, shop_id, list(waiting)))
                 self._loads.add(load)
-                load.add_done_callback(self._forget)
-                done, _ = await asyncio.wait({load}, timeout=READ_SECONDS)
+                load.add_done_callback(self._discard_load)
+                done, _ = await asyncio.wait({load}, timeout=DATABASE_READ_SECONDS)
                 if not done:  # its connection may hang for long: the next load takes another one
-                    failure = DatabaseUnavailable(f"PostgreSQL did not answer within {READ_SECONDS:g} s")
+                    failure = DatabaseUnavailable(f"PostgreSQL did not answer within {DATABASE_READ_SECONDS:g} s")
                 else:
                     failure = cast("Exception | None", load.exception())
                     loaded = {} if failure else load.result()
@@ -118,7 +118,7 @@ class RegistryReader:
         finally:
             del self._loading[shop_id]
 
-    def _forget(self, load: "asyncio.Task[Mapping[str, CachedRegistry]]") -> None:
+    def _discard_load(self, load: "asyncio.Task[Mapping[str, CachedRegistry]]") -> None:
         self._loads.discard(load)
         if not load.cancelled():
             load.exception()  # marks it as retrieved: its readers got it, or a timeout

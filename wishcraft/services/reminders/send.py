@@ -12,7 +12,7 @@ from datetime import date, datetime
 from functools import partial
 from typing import Final
 
-from wishcraft.domain.mail_references import MailTable
+from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.domain.reminders import ReminderKind, due_dates
 from wishcraft.mail.mailer import Mail
@@ -21,11 +21,10 @@ from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.mail.references import make_reference
+from wishcraft.services.mail.reputation import count_paused, is_paused
 from wishcraft.services.mail.send import (
     MailRun,
-    count_paused,
     find_letterhead,
-    is_paused,
     make_mail,
     send_claimed,
     send_in_batches,
@@ -34,7 +33,6 @@ from wishcraft.services.mail.unsubscribe import unsubscribe_link
 from wishcraft.settings import Settings
 from wishcraft.store import locks, outbox, registries, reminders
 from wishcraft.store.reminders import ClaimedReminder, DueReminders
-from wishcraft.store.schema import Reminder
 from wishcraft.store.shops import ShopRef
 
 REMINDERS_AT_ONCE: Final = 500
@@ -83,14 +81,14 @@ async def remind_shop(
     changes = Changes() if changes is None else changes
     changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0, paused=0)
     run = await _start_run(resources, settings, shop, now, today)
-    async with locks.acquire(resources.db, "reminders", shop.id):
+    async with locks.acquire(resources.db, outbox.sending_lock(MailKind.REMINDER), shop.id):
         ids = await _find_work(run)
         if await is_paused(resources, shop):
             count_paused(changes, len(ids))
             ids = []
         await send_in_batches(resources, shop, ids, checkpoint, partial(_send, run, changes))
         async with resources.db.repeatable_read() as session:
-            held = await outbox.count_held(session, Reminder, shop.id)
+            held = await outbox.count_held(session, MailKind.REMINDER, shop.id)
     return {**changes, "held": held}
 
 
@@ -126,7 +124,7 @@ async def _find_work(run: ReminderRun) -> list[int]:
     async with db.transaction() as session:
         await reminders.fail_past_events(session, shop_id, run.today)
         if run.settings.reminder_recovery == "resend":
-            await outbox.release_claims(session, Reminder, shop_id)
+            await outbox.release_claims(session, MailKind.REMINDER, shop_id)
     if not run.shop.settings.email_notifications:
         return []
     async for batch in reminders.iter_due_batches(db, shop_id, run.due, REMINDERS_AT_ONCE):
@@ -148,7 +146,7 @@ async def _send(run: ReminderRun, changes: Changes, ids: Sequence[int]) -> None:
         by_slug = {registry.slug: (registry, items) for registry, items in facts}
         # Composed before the commit: if a mail cannot be composed, the claim is rolled back.
         mails = [(each, _compose(run, each, *by_slug[each.slug])) for each in claimed if not each.suppressed]
-    mail_run = MailRun(run.resources, run.settings, run.shop.id, Reminder)
+    mail_run = MailRun(run.resources, run.settings, run.shop.id, MailKind.REMINDER)
     await send_claimed(mail_run, len(claimed), mails, changes)
     for each, _ in mails:
         changes.note("registries with due reminders", str(by_slug[each.slug][0].id))
@@ -160,5 +158,5 @@ def _compose(run: ReminderRun, claimed: ClaimedReminder, registry: RegistryFacts
     content = compose_reminder(
         run.letterhead, registry, items, run.today, links, to_registrant=claimed.is_to_registrant
     )
-    reference = make_reference(run.settings, MailTable.REMINDERS, run.shop.id, claimed.id)
+    reference = make_reference(run.settings, MailKind.REMINDER, run.shop.id, claimed.id)
     return make_mail(claimed, run.letterhead, content, unsubscribe, reference)

@@ -59,8 +59,8 @@ async def change_settings(
 ) -> SettingsChange:
     """Set the settings in `changes`; the others keep their values.
 
-    The cache follows a lower quota at once. Call `refresh_entries` afterwards: what registries show depends on the
-    threshold and the share link.
+    The cache follows a lower quota at once. Call `replace_outdated_entries` afterwards: what registries
+    show depends on the threshold and the share link.
 
     Args:
         resources: The stores.
@@ -109,7 +109,7 @@ def _apply(stored: StoredSettings, changes: Mapping[str, Any], if_match: str | N
         raise Invalid(message, *(InvalidValue(detail, pointer=f"#/{name}") for name, detail in problems)) from None
 
 
-async def refresh_entries(resources: Resources, shop_id: int, checkpoint: Checkpoint = no_checkpoint) -> int:
+async def replace_outdated_entries(resources: Resources, shop_id: int, checkpoint: Checkpoint = no_checkpoint) -> int:
     """Replace the cache entries of the registries that a new threshold or share link changed; how many registries.
 
     Their versions stay, so that an edit under way is not refused (decision 13); the digest in the ETag informs readers.
@@ -121,18 +121,18 @@ async def refresh_entries(resources: Resources, shop_id: int, checkpoint: Checkp
     """
     if not await has_outdated_entries(resources, shop_id):
         return 0
-    refreshed = 0
+    replaced = 0
     async with locks.acquire(resources.db, "stock-levels", shop_id):
         while True:
             async with resources.db.repeatable_read() as session:
                 outdated = await shops.find_outdated_stock(session, shop_id)
                 if outdated is None:
-                    return refreshed
+                    return replaced
                 found = await registry_items.find_showing_stock(session, shop_id, outdated.quantities)
             for number, batch in enumerate(batches(found, BATCH)):
                 await checkpoint(number * BATCH, len(found))
                 await replace_entries(resources, shop_id, dict(batch))
-                refreshed += len(batch)
+                replaced += len(batch)
             async with resources.db.transaction() as session:
                 await shops.clear_outdated_stock(session, shop_id, outdated.version)
 

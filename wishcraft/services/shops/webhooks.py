@@ -11,7 +11,7 @@ from wishcraft.errors import DecisionNeeded, PayloadInvalid, ShopifyRefused, Sho
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.shops.install import drop_cached
-from wishcraft.services.shops.settings import refresh_entries
+from wishcraft.services.shops.settings import replace_outdated_entries
 from wishcraft.services.webhooks.handler_protocol import Effect, Message
 from wishcraft.shopify.graphql_queries import READ_SHOP
 from wishcraft.shopify.shop_facts import read_shop_update
@@ -80,7 +80,7 @@ async def handle_shop_update(resources: Resources, shop: ShopRef, messages: Sequ
         return outcomes
 
     async def after_commit() -> None:
-        await refresh_entries(resources, shop.id)
+        await replace_outdated_entries(resources, shop.id)
 
     return Effect(frozenset(), apply, failed, after_commit)
 

@@ -29,9 +29,9 @@ GATHER_SECONDS: Final = 0.1
 SWEEP_SECONDS: Final = 5.0
 _REST: Final = 4
 """While some shop has more webhooks than the queue takes, a sweep follows after this many times its duration."""
-CLAIM_IDLE: Final = timedelta(seconds=30)
+TAKE_OVER_IDLE: Final = timedelta(seconds=30)
 """What was taken longer ago was probably taken by a consumer that died. If it is alive, one of the two handles it."""
-FORGET_IDLE: Final = timedelta(hours=1)
+REMOVE_IDLE: Final = timedelta(hours=1)
 _PAUSE_SECONDS: Final = 1.0
 """Before the next try when PostgreSQL does not answer."""
 _log: Final = logging.getLogger(__name__)
@@ -140,8 +140,8 @@ class Consumer:
             CacheUnavailable, DatabaseUnavailable: A store does not answer.
         """
         swept = await enqueue_due(self._resources, self._on_sweep)
-        self._hold(await self._queue.claim(self._name, WINDOW, CLAIM_IDLE))
-        await self._queue.forget_consumers(FORGET_IDLE)
+        self._hold(await self._queue.take_over(self._name, WINDOW, TAKE_OVER_IDLE))
+        await self._queue.remove_consumers(REMOVE_IDLE)
         self._queue_answers = True
         return swept
 

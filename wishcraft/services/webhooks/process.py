@@ -196,7 +196,7 @@ class _Run:
         """
         failed = [self._failure(request, MailUnavailable("It did not answer for another request"))]
         async with self.resources.db.transaction() as session:
-            if not await webhook_events.claim(session, request.id, timedelta(0)):
+            if not await webhook_events.lock_if_due(session, request.id, timedelta(0)):
                 return
             await webhook_events.record_failures(session, failed)
         self.failures.extend(failed)

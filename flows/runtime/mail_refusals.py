@@ -6,18 +6,18 @@ from datetime import datetime
 
 from tasks.mail_refusals import judge_refusals
 from tasks.runtime.retries import advice_for, problem_of
+from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.errors import TooManyAddressesRejected
 from wishcraft.observability.sentry import capture_error
-from wishcraft.store.outbox import Table
 
 
-async def suppress_refused(table: Table, results: Sequence[WorkResult], started: datetime) -> list[WorkResult]:
+async def suppress_refused(kind: MailKind, results: Sequence[WorkResult], started: datetime) -> list[WorkResult]:
     """Suppress the addresses that the run had refused; if the refusals are doubted, the shops that had some fail."""
     if not any(result.counts.get("refused") for result in results):
         return list(results)
     try:
-        await judge_refusals(table, started)
+        await judge_refusals(kind, started)
     except TooManyAddressesRejected as error:
         capture_error(error)
         return [

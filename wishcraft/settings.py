@@ -160,7 +160,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     rate_limit_per_minute: int = Field(
         600,
         ge=1,
-        description="Requests of one person. A server's key may send ten times as many.",
+        description="Requests a minute of one person, guest or customer. A server's key may send ten times as many.",
     )
     cors_origins: str = Field(
         "", description="Other sites whose pages may call the API, comma-separated. The app proxy needs none."

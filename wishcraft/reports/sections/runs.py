@@ -37,11 +37,14 @@ class Run(NamedTuple):
 
 
 def jobs(now: Iterable[Run], week_before: Iterable[Run]) -> Section:
-    """A row for each job, compared with the week before if there is one; as narrow as a phone."""
+    """A row for each job, compared with the week before if there is one; as narrow as a phone.
+
+    Most failures come first, then the longest: the page shows only the first rows.
+    """
     by_job, before = _by_job(now), _by_job(week_before)
     rows = [
         _row(job, by_job.get(job, []), before.get(job, []) if before else None)
-        for job in sorted(by_job.keys() | before.keys())
+        for job in sorted(by_job.keys() | before.keys(), key=lambda job: _urgency(job, by_job.get(job, [])))
     ]
     compared = " (before)" if before else ""
     header = ("job", "runs", f"success{compared}", f"median{compared}", "longest")
@@ -95,6 +98,11 @@ def _row(job: str, now: Sequence[Run], before: Sequence[Run] | None) -> tuple[st
     if before is not None:
         success, middle = f"{success} ({_success(before)})", f"{middle} ({_median(before)})"
     return job, f"{len(now):,}", success, middle, _longest(now)
+
+
+def _urgency(job: str, runs: Sequence[Run]) -> tuple[int, float, str]:
+    bad = sum(run.outcome in BAD for run in runs)
+    return -bad, -max((run.seconds for run in runs), default=0), job
 
 
 def _by_job(runs: Iterable[Run]) -> Mapping[str, list[Run]]:

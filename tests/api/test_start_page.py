@@ -107,6 +107,7 @@ async def test_start_page_links_to_the_dashboard_only_while_it_runs(local: httpx
 async def test_pictures_of_the_docs_are_shown_and_no_other_files(local: httpx.AsyncClient) -> None:
     page = (await local.get("/analysts.md")).raise_for_status()
     assert 'src="pictures/ask.png"' in page.text
+    assert "img { max-width: 100% }" in page.text  # they are wider than a phone
     assert "img-src 'self'" in page.headers["content-security-policy"]
     picture = await local.get("/pictures/ask.png")
     assert (picture.headers["content-type"], picture.content[1:4]) == ("image/png", b"PNG")

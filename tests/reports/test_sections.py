@@ -137,7 +137,7 @@ def test_failed_run_has_a_link_and_its_reason_without_addresses() -> None:
     assert "| a.example (MailRejected: 550 no such user " in page
     assert "jo@" not in page
     assert "Traceback" not in page
-    assert "| [cache-warm · calm-otter](http://prefect/runs/1) | 2026-03-14 11:00 UTC | failed | a.example" in page
+    assert "| [cache-warm · calm-otter](http://prefect/runs/1) failed at 2026-03-14 11:00 UTC | a.example" in page
 
 
 def test_quoted_text_is_cut_at_a_word() -> None:
@@ -289,4 +289,5 @@ def test_times_of_sections_are_in_the_time_zone_of_the_report() -> None:
     tokyo, moment = ZoneInfo("Asia/Tokyo"), datetime(2026, 3, 14, 20, 5, tzinfo=UTC)
     failed = runs.failures([a_run(outcome="failed")._replace(ended=moment)], tokyo)
     worst = traffic.errors(TrafficTotals(9, 1, 0, 0), [BadMinute(moment, 1, 9)], tokyo)
-    assert failed.rows[0][1] == worst.rows[0][0] == "2026-03-15 05:05 JST"
+    assert failed.rows[0][0].endswith(worst.rows[0][0])
+    assert worst.rows[0][0] == "2026-03-15 05:05 JST"

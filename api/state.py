@@ -19,6 +19,7 @@ from wishcraft.domain.callers import Caller
 from wishcraft.domain.rate_limits import SERVER_FACTOR, Policy, Verdict
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, RunStopped
 from wishcraft.mail.events.sns import SnsVerifier
+from wishcraft.mail.providers.configuration import mail_provider
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.health.monitor import HealthMonitor
 from wishcraft.services.operations.metrics_collector import MetricsCollector
@@ -74,7 +75,7 @@ class AppState:
         """For the colour and the language of the registry page: a change shows after at most `CACHE_SECONDS`."""
         self.traffic_recorder = TrafficRecorder(resources)
         self.health_monitor = HealthMonitor(resources, settings)
-        self.metrics = MetricsCollector(resources, self.health_monitor)
+        self.metrics = MetricsCollector(resources, self.health_monitor, mail_provider(settings.mail_url))
         self.sli_recorder = SliRecorder(resources, self.health_monitor)
         self.authenticator = Authenticator(resources, settings, self.traffic_recorder, self._start_first_runs)
         # The names are in the RateLimit fields. An administrator in Shopify's admin counts as a visitor, too.

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +22,13 @@ from api.problems import ProblemError
 from api.state import AppState
 from wishcraft.domain import times
 from wishcraft.domain.networks import is_within, names_loopback, parse_networks
-from wishcraft.errors import ConfigurationError
+from wishcraft.domain.work_results import join_names
+from wishcraft.errors import CacheUnavailable, ConfigurationError
 from wishcraft.services.operations.runs import JobRuns, find_runs
 from wishcraft.settings import time_zone
 
 SHOWN_RUNS: Final = 8
+_ALERTS_SECONDS: Final = 1.0
 _ADDRESSES: Final = ("api", "prefect_ui", "shopify", "mailbox", "monitoring")
 _OF_SHOPS: Final = ("domain", "api_key", "customer_id", "registries")
 """What the page shows of the stack's file, which also has passwords."""
@@ -80,9 +83,20 @@ async def show_live(app_state: AppStateDep) -> HTMLResponse:
 async def _render(template: str, app_state: AppState) -> HTMLResponse:
     file = app_state.settings.start_page
     stack = await asyncio.to_thread(read_stack, file) if file else None
-    health, runs = await asyncio.gather(app_state.health_monitor.health(), _find_runs(app_state))
+    health, runs, troubles, alerts = await asyncio.gather(
+        app_state.health_monitor.health(),
+        _find_runs(app_state),
+        _find_troubles(app_state),
+        _count_alerts(app_state, stack),
+    )
     page = _PAGES.get_template(template).render(
-        stack=stack, health=health, runs=runs, script=_SCRIPT, prefect_ui=app_state.settings.prefect_ui_url
+        stack=stack,
+        health=health,
+        runs=runs,
+        troubles=troubles,
+        alerts=alerts,
+        script=_SCRIPT,
+        prefect_ui=app_state.settings.prefect_ui_url,
     )
     return HTMLResponse(page, headers=_HEADERS)
 
@@ -93,6 +107,29 @@ async def _find_runs(app_state: AppState) -> JobRuns | None:
         return await find_runs(app_state.resources.http, app_state.settings, SHOWN_RUNS)
     except (ConfigurationError, httpx.HTTPError):
         return None
+
+
+async def _find_troubles(app_state: AppState) -> Mapping[str, str]:
+    """What goes wrong for some shops while every part answers, as a sentence by part."""
+    troubles = {}
+    if shops := await app_state.health_monitor.shops_in_trouble():
+        troubles["shopify"] = f"Shopify fails requests of {join_names(shops)}."
+    with suppress(CacheUnavailable):
+        gauges = (await app_state.resources.counters.read())["mail_paused"]
+        if paused := [each.labels[0] for each in gauges if each.value]:
+            troubles["mail"] = f"Complaints pause the mail of {join_names(paused)}."
+    return troubles
+
+
+async def _count_alerts(app_state: AppState, stack: Mapping[str, Any] | None) -> int:
+    """The number of firing alerts; 0 without monitoring, or while it does not answer."""
+    if stack is None or not stack["monitoring"]:
+        return 0
+    try:
+        answer = await app_state.resources.http.get(f"{stack['monitoring']}/alerts", timeout=_ALERTS_SECONDS)
+        return sum(alert["state"] == "firing" for alert in answer.raise_for_status().json()["alerts"])
+    except (httpx.HTTPError, ValueError):
+        return 0
 
 
 def read_stack(file: Path) -> Mapping[str, Any] | None:

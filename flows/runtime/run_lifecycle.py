@@ -19,6 +19,7 @@ from tasks.runtime.failure_summary import CRASH_ADVICE, summarise_failure
 from tasks.runtime.retries import advice_for, problem_of
 from tasks.runtime.run_context import run_context
 from tasks.runtime.ui_links import run_page
+from wishcraft.cache.counters import RUN_OUTCOMES
 from wishcraft.errors import ConfigurationError, QueryRefused, RunStopped
 from wishcraft.observability import sentry
 from wishcraft.observability.context import known_secrets, log_context
@@ -41,7 +42,6 @@ _OUTCOMES: Final = {
     StateType.CANCELLED: "cancelled",
     StateType.CANCELLING: "cancelled",
 }
-_ALL_OUTCOMES: Final = sorted({*_OUTCOMES.values(), "refused"})
 
 
 async def with_lifecycle(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
@@ -80,7 +80,7 @@ async def on_run_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any])
         is_cancelled = outcome in {"cancelled", "refused"}
         if is_cancelled and not await counters.is_first(f"cancelled:{run_id}"):
             return  # both the run and the worker that cancels it call this
-        for each in _ALL_OUTCOMES:  # Prometheus sees an increase only from a value: the others get 0
+        for each in RUN_OUTCOMES:  # Prometheus sees an increase only from a value: the others get 0
             counters.count("job_runs_total", by=each == outcome, job=job, outcome=each)
         if flow_run.start_time:
             counters.observe("job_seconds", (datetime.now(UTC) - flow_run.start_time).total_seconds(), job=job)

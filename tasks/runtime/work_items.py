@@ -85,10 +85,10 @@ async def _attempt(before: WorkResult, item: T, work: ItemWork[T], progress: Tas
     except Exception as error:  # noqa: BLE001  the other items continue after any error
         if isinstance(error, DatabaseRejected) or not isinstance(error, WishCraftError):  # a bug: its traceback counts
             get_run_logger().error("%s failed", name, exc_info=error)
-        seconds = time.perf_counter() - started
+        seconds = before.seconds + time.perf_counter() - started
         problem, advice = problem_of(error), advice_for(error)
         return Attempt(result(changes, seconds=seconds, problem=problem, advice=advice, tries=tries), error)
-    return Attempt(result(counts, seconds=time.perf_counter() - started, tries=tries))
+    return Attempt(result(counts, seconds=before.seconds + time.perf_counter() - started, tries=tries))
 
 
 def _join(earlier: Mapping[str, Sequence[str]], later: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:

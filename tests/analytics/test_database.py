@@ -223,6 +223,7 @@ def test_integers_stay_exact_with_and_without_nulls(db: AnalystsDatabase) -> Non
         ("SELECT\n'odd", '^line 2: unterminated quoted string at or near "\'…"$'),
         ("SELECT * FROM customers", 'line 1: relation "customers" does not exist.*views are ' + ", ".join(VIEWS)),
         ("SELECT email FROM registries", 'column "email" does not exist.*no view has personal data'),
+        ("SELECT email FROM shops", r"SELECT \* FROM shops LIMIT 1 shows the columns"),
         ("SELECT *\nFROM registries\nWHERE slug = 'x'", 'line 3: column "slug" does not exist'),
         ("SELECT 1 / 0", "division by zero"),
         ("SELECT pg_sleep(30)", "too long"),

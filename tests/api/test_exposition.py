@@ -18,6 +18,7 @@ from tests.support.outages import postgresql_unavailable
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
 from wishcraft.cache.client import REDIS_READ_SECONDS
+from wishcraft.cache.counters import FAMILIES, Kind
 from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import TopicPriority
 from wishcraft.settings import Settings
@@ -129,6 +130,20 @@ async def test_counts_of_jobs_are_exposed_by_every_process(client: httpx.AsyncCl
     bucket = "wishcraft_job_seconds_bucket"
     bounds = {bound: samples[named(bucket, job="cache-warm", le=bound)] for bound in ("30.0", "60.0", "+Inf")}
     assert bounds == {"30.0": 0, "60.0": 1, "+Inf": 1}
+
+
+async def test_counters_start_at_zero_before_the_first_event(client: httpx.AsyncClient) -> None:
+    """Prometheus sees an increase only from a value."""
+    samples = await scrape(client)
+    for outcome in ("sent", "suppressed", "refused", "failed", "postponed", "held"):
+        assert samples[named("wishcraft_mails_total", outcome=outcome)] == 0
+    assert samples[named("wishcraft_mail_outcomes_total", shop=SHOP, provider="smtp", outcome="bounced")] == 0
+    assert samples[named("wishcraft_shopify_failed_total", shop=SHOP)] == 0
+    assert samples[named("wishcraft_webhooks_handled_total", outcome="dead")] == 0
+    assert samples[named("wishcraft_mail_seconds_count")] == 0
+    for name, family in FAMILIES.items():
+        if family.kind is Kind.COUNTER and "job" not in family.labels:  # Prefect names the jobs
+            assert any(each == f"wishcraft_{name}" for each, _ in samples), name
 
 
 async def test_redis_keys_are_counted_by_kind(client: httpx.AsyncClient, redis: Redis) -> None:

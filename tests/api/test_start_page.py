@@ -7,16 +7,20 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 from urllib.parse import urljoin
 
 import httpx
 import pytest
 from psycopg import Connection
+from starlette.responses import JSONResponse
 
 from api.routes.local_docs import DOCS
 from api.routes.start_page import read_stack
-from tests.support.api import called_from
+from tests.support.api import app_state_of, called_from
+from tests.support.http_server import served
 from tests.support.prefect_stand_in import PrefectStandIn
+from wishcraft.services.health.upstreams import Growth
 from wishcraft.settings import Settings
 
 STACK: dict[str, Any] = {
@@ -107,6 +111,7 @@ async def test_start_page_links_to_the_dashboard_only_while_it_runs(local: httpx
 async def test_pictures_of_the_docs_are_shown_and_no_other_files(local: httpx.AsyncClient) -> None:
     page = (await local.get("/analysts.md")).raise_for_status()
     assert 'src="pictures/ask.png"' in page.text
+    assert "img { max-width: 100% }" in page.text  # they are wider than a phone
     assert "img-src 'self'" in page.headers["content-security-policy"]
     picture = await local.get("/pictures/ask.png")
     assert (picture.headers["content-type"], picture.content[1:4]) == ("image/png", b"PNG")
@@ -123,6 +128,29 @@ async def test_start_page_shows_runs_and_health_in_words(local: httpx.AsyncClien
     assert ("cache-warm" in running, "send-reminders" in running) == (True, False)
     assert ("cache-warm" in ended, "send-reminders" in ended) == (False, True)
     assert "broken &lt;b&gt;" in ended
+
+
+async def test_start_page_is_not_green_while_shops_are_in_trouble_or_an_alert_fires(
+    local: httpx.AsyncClient, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = app_state_of(local)
+    assert 'class="verdict healthy"' in (await local.get("/start/live")).text
+    failed = Growth(600, {("shopify_failed_total", "maple.myshopify.com"): 24})
+    monkeypatch.setattr(state.health_monitor._upstreams, "get_within", AsyncMock(return_value=failed))
+    state.resources.counters.set("mail_paused", 1, shop="sakura.myshopify.com")
+    await state.resources.counters.flush()
+    firing = {"alerts": [{"state": "firing"}, {"state": "pending"}]}
+    with served(JSONResponse(firing)) as url:
+        await asyncio.to_thread(file.write_text, json.dumps(STACK | {"monitoring": url}))
+        text = (await local.get("/start/live")).text
+    assert 'class="verdict degraded"' in text
+    for shown in (
+        "Shopify fails requests of maple.myshopify.com.",
+        "Complaints pause the mail of sakura.myshopify.com.",
+        ">1 alert fires.</a>",
+    ):
+        assert shown in text
+    assert text.count('<dt><span class="dot degraded">') == 2
 
 
 async def test_start_page_says_that_prefect_does_not_answer(local: httpx.AsyncClient, prefect: PrefectStandIn) -> None:

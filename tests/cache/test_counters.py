@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server
-from wishcraft.cache.counters import Counters, Series
+from wishcraft.cache.counters import RUN_OUTCOMES, Counters, Series, from_zero
 
 
 async def test_counts_of_all_processes_add_up(server: Server) -> None:
@@ -91,6 +91,16 @@ async def test_failed_flush_keeps_the_counts_for_the_next_flush(own_valkey: OwnV
     read = await counters.read()
     assert read["mails_total"] == [Series(("sent",), 2, {})]
     assert read["invariant_violations"] == [Series(("cache",), 0, {}), Series(("money",), 1, {})]
+
+
+def test_series_of_known_labels_start_at_zero_and_keep_what_was_counted() -> None:
+    failed = Series(("cache-warm", "failed"), 2, {})
+    families = {"job_runs_total": [failed], "job_seconds": [], "job_last_success_timestamp_seconds": []}
+    found = from_zero(families, {"job": ["cache-warm"]})
+    runs = {each.labels: each.value for each in found["job_runs_total"]}
+    assert runs == {("cache-warm", outcome): 2 * (outcome == "failed") for outcome in RUN_OUTCOMES}
+    assert [(each.labels, set(each.buckets.values())) for each in found["job_seconds"]] == [(("cache-warm",), {0})]
+    assert not found["job_last_success_timestamp_seconds"]
 
 
 async def test_families_of_another_release_are_ignored(server: Server, redis: Redis) -> None:

@@ -151,11 +151,11 @@ def test_an_objective_without_data_is_neither_met_nor_missed() -> None:
 @pytest.mark.parametrize(
     ("minutes", "errors", "words", "mark"),
     [
-        (12, 0, "Too early to judge, 12 minutes of 30 days are known: all 8 objectives met so far.", ""),
+        (12, 0, "Too early to judge: 12 minutes of 30 days are known. All 8 objectives met so far.", ""),
         (
             300,
             60,
-            "Too early to judge, 5 hours of 30 days are known: missed so far: error rate (60 %, objective < 0.1 %);",
+            "Too early to judge: 5 hours of 30 days are known. Missed so far: error rate (60 %, objective < 0.1 %);",
             "",
         ),
         (1440, 0, "All 8 objectives met over 24 hours of 30 days.", "✓ "),

@@ -59,7 +59,7 @@ async def test_only_an_unrepaired_violation_is_a_warning_and_a_metric(
     demo.execute("UPDATE registry_items SET quantity_purchased = 77 WHERE id = (SELECT min(id) FROM registry_items)")
     state = await check_invariants(return_state=True)
     assert state.is_completed()
-    assert "1 purchases repaired" in str(state.message)
+    assert "1 purchase repaired" in str(state.message)
     assert " 0 " not in str(state.message)
     warning = "Left as they are: 1 shop not synced for an hour: look at the runs of sync-inventory."
     assert str(state.message).endswith(warning)

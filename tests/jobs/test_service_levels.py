@@ -101,8 +101,8 @@ async def test_run_counts_for_the_day_on_which_it_ended_not_the_day_it_was_due()
 async def test_missed_objective_is_reported_and_mailed_and_the_run_completes(mailbox: Mailbox) -> None:
     state = await service_levels(mail=True, return_state=True)
     assert state.is_completed(), state.message
-    assert str(state.message).startswith("Too early to judge, ")
-    assert " of 30 days are known: missed so far: uptime (9" in str(state.message)
+    assert str(state.message).startswith("Too early to judge: ")
+    assert " of 30 days are known. Missed so far: uptime (9" in str(state.message)
     assert "No data: job success, mail success, mail complaints, webhooks." in str(state.message)
     page = await summary_of(state)
     assert page.startswith(f"**{state.message}**")
@@ -138,7 +138,7 @@ async def test_report_that_the_mail_server_refuses_is_published_with_a_warning(
     state = await service_levels(mail=True, return_state=True)
     assert state.is_completed()
     found, _, warning = str(state.message).partition(f" {NOT_MAILED}")
-    assert "missed so far: uptime (9" in found
+    assert "Missed so far: uptime (9" in found
     assert warning.startswith(
         "the mail server refuses the address: 550 5.1.1. Check OPS_EMAIL, MAIL_URL, MAIL_FROM and the mail server"
     )

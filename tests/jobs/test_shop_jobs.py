@@ -40,7 +40,7 @@ async def test_sync_of_given_shops_does_not_touch_the_others(simulator: Simulato
 async def test_run_says_how_long_it_waited_for_shopify(simulator: Simulator) -> None:
     simulator.shops[SHOP].faults.set(Fault(FaultKind.TOO_MANY_REQUESTS, remaining=1))  # Retry-After: 1
     state = await sync_inventory([SHOP, BROKEN], return_state=True)
-    assert "1 seconds of waiting for Shopify" in str(state.message)
+    assert "1 second of waiting for Shopify" in str(state.message)
     waited = {row["shop"]: row["waiting (s)"] for row in await table_of(state)}
     assert waited == {short_name(SHOP): 1, short_name(BROKEN): 0}
 

@@ -1,5 +1,6 @@
 """The results of a task that is tried again, or stopped, have the changes of all its tries."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,6 +56,16 @@ async def test_failed_item_is_tried_again_and_has_the_changes_of_all_tries() -> 
         ("c", {"sent": 2}, "", False, 1),
     ]
     assert script.done == ["a", "b", "c", "b"]
+
+
+async def test_seconds_of_an_item_are_those_of_all_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = itertools.count(0, 10)
+    monkeypatch.setattr("tasks.runtime.work_items.time.perf_counter", lambda: next(ticks))
+    earlier = WorkResult("a", seconds=13, problem="away")
+    monkeypatch.setattr("tasks.runtime.work_items._earlier_tries", {"None": {"a": earlier}})
+    script = Script(a=[{"sent": 1}])
+    [result] = await work_on_items({"a": "a"}, script.work)
+    assert result.seconds == 23
 
 
 async def test_item_that_succeeds_at_its_last_try_has_the_changes_of_all_tries() -> None:

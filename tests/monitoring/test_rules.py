@@ -1,6 +1,7 @@
 """Consistency of the alert rules, the dashboard, the runbooks and the metrics."""
 
 import re
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -8,7 +9,17 @@ import yaml
 
 from api.exposition import metric_help
 from tests.support.alert_rules import DASHBOARD, MONITORING, ROOT, RULES, metrics, queries
+from tests.support.metric_samples import Samples
+from tests.support.promql import evaluate
+from wishcraft.domain.service_levels import LATENCY_SECONDS
 
+T = 10_000.0
+PAGE = """\
+wishcraft_overdue_runs{{job="cache-warm"}} 0
+wishcraft_invariant_violations{{invariant="money"}} 0
+wishcraft_request_seconds_bucket{{route="/",le="0.1"}} {0}
+wishcraft_request_seconds_bucket{{route="/",le="+Inf"}} {0}
+"""
 RUNBOOKS = ROOT / "docs/runbooks"
 PROMETHEUS_METRICS = {"up", "ALERTS"}
 
@@ -73,6 +84,34 @@ def test_every_panel_has_a_unit_thresholds_and_the_chosen_datasource() -> None:
         assert "unit" in defaults or panel["type"] == "table", panel["title"]
         assert panel["datasource"]["uid"] == "${datasource}"
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
+
+
+def test_tiles_are_unknown_while_the_api_does_not_answer() -> None:
+    """Old samples would show them green."""
+    samples = Samples()
+    for seconds in (0, 15, 30):
+        samples.scrape(PAGE.format(seconds), T + seconds)
+    away = deepcopy(samples)
+    away.scrape(None, T + 45)
+    for title in ("Overdue runs", "Invariant violations", "p95 response time"):
+        [tile] = [each for each in DASHBOARD["panels"] if (each["type"], each["title"]) == ("stat", title)]
+        [target] = tile["targets"]
+        assert evaluate(target["expr"], samples, T + 30)
+        assert evaluate(target["expr"], away, T + 45) == {}
+        assert tile["fieldConfig"]["defaults"]["noValue"].startswith("unknown")
+
+
+def test_increases_that_count_are_whole_numbers() -> None:
+    for panel in DASHBOARD["panels"]:
+        for target in panel.get("targets", ()):
+            if "increase(" in target["expr"] and panel["fieldConfig"]["defaults"]["unit"] == "short":
+                assert target["expr"].startswith("round(") or " / " in target["expr"], target["expr"]
+
+
+def test_response_time_is_amber_only_beyond_the_objective() -> None:
+    [tile] = [each for each in DASHBOARD["panels"] if each["title"] == "p95 response time"]
+    amber = next(each for each in tile["fieldConfig"]["defaults"]["thresholds"]["steps"] if each["color"] == "orange")
+    assert amber["value"] == LATENCY_SECONDS
 
 
 def test_panels_do_not_overlap() -> None:

@@ -18,6 +18,13 @@ def test_sentence_leaves_out_counts_of_0() -> None:
     assert summary_sentence([WorkResult("a.example", {"due": 2, "sent": 0, "failed": 2})]) == "1 shop: 2 due, 2 failed."
 
 
+def test_sentence_has_one_thing_in_the_singular_and_says_what_paused_means() -> None:
+    one = {"variants": 1, "registries_touched": 1, "misses": 1, "due": 1}
+    assert summary_sentence([WorkResult("a", one)]) == "1 shop: 1 variant, 1 registry touched, 1 miss, 1 due."
+    paused = summary_sentence([WorkResult("a", {"paused": 1}), WorkResult("b")])
+    assert paused == "2 shops: 1 mail waits, as complaints pause a shop."
+
+
 def test_summary_of_a_clean_run_is_one_sentence() -> None:
     assert render_summary([SUCCESS]) == "**1 shop: 1,200 variants.**"
 

@@ -116,6 +116,12 @@ def test_errors_of_the_week_are_a_finding() -> None:
     assert not traffic.trends(TrafficTotals(200), TrafficTotals(100, 9)).finding
 
 
+def test_jobs_that_fail_come_first_then_those_that_take_longest() -> None:
+    ended = [a_run(job="a"), a_run(job="b")._replace(seconds=9), *[a_run(job="z", outcome="failed")] * 2]
+    section = runs.jobs([*ended, a_run(job="y", outcome="crashed")], [])
+    assert [row[0] for row in section.rows] == ["z", "y", "b", "a"]
+
+
 def test_daily_job_without_a_run_is_a_finding() -> None:
     before = [a_run("sync-inventory", ago=n * DAY) for n in range(1, 8)] + [a_run("weekly-report", ago=3 * DAY)]
     section = runs.jobs([a_run()], before)
@@ -131,7 +137,7 @@ def test_failed_run_has_a_link_and_its_reason_without_addresses() -> None:
     assert "| a.example (MailRejected: 550 no such user " in page
     assert "jo@" not in page
     assert "Traceback" not in page
-    assert "| [cache-warm · calm-otter](http://prefect/runs/1) | 2026-03-14 11:00 UTC | failed | a.example" in page
+    assert "| [cache-warm · calm-otter](http://prefect/runs/1) failed at 2026-03-14 11:00 UTC | a.example" in page
 
 
 def test_quoted_text_is_cut_at_a_word() -> None:
@@ -161,12 +167,18 @@ def test_failed_mails_are_listed_by_reason_without_addresses() -> None:
 
 
 def test_shares_of_bounces_and_complaints_are_findings_from_what_providers_review() -> None:
-    assert "reported nothing" in traffic.outcomes([]).text
+    assert traffic.outcomes([]).text == "No mail was sent."
     fine = traffic.outcomes([ShopOutcomes("a.example", 10_000, 499, 3, 9)])
     assert (fine.rows, fine.finding) == ([("a.example", "10,000", "4.99 %", "0.03 %", "0.09 %")], "")
     bad = traffic.outcomes([ShopOutcomes("a.example", 5_000, 400, 0, 10), ShopOutcomes("b.example", 5_000, 100, 0, 0)])
     assert bad.finding == "5 % of mails bounced; 0.1 % of mails complained about"
     assert traffic.outcomes([ShopOutcomes("a.example", 10, 2, 0, 2)]).finding == ""  # too few to say
+
+
+def test_few_mails_are_counted_but_not_judged() -> None:
+    section = traffic.outcomes([ShopOutcomes("a.example", 30, 3, 0, 1)])
+    assert section.text.startswith("Of 30 mails, 3 bounced, and recipients complained about 1: too few to judge.")
+    assert (section.rows, section.finding) == ([("a.example", "30", "3", "0", "1")], "")
 
 
 def test_paused_shops_and_dead_letters_are_findings() -> None:
@@ -277,4 +289,5 @@ def test_times_of_sections_are_in_the_time_zone_of_the_report() -> None:
     tokyo, moment = ZoneInfo("Asia/Tokyo"), datetime(2026, 3, 14, 20, 5, tzinfo=UTC)
     failed = runs.failures([a_run(outcome="failed")._replace(ended=moment)], tokyo)
     worst = traffic.errors(TrafficTotals(9, 1, 0, 0), [BadMinute(moment, 1, 9)], tokyo)
-    assert failed.rows[0][1] == worst.rows[0][0] == "2026-03-15 05:05 JST"
+    assert failed.rows[0][0].endswith(worst.rows[0][0])
+    assert worst.rows[0][0] == "2026-03-15 05:05 JST"

@@ -14,7 +14,7 @@ from psycopg import Connection
 
 from wishcraft.domain.service_levels import LENGTHS, Assessment, Count, Level, Period, assess
 from wishcraft.observability.metrics import LATENCY_BOUNDS
-from wishcraft.reports.service_levels import draw_days, overview, tally_days
+from wishcraft.reports.service_levels import draw_days, overview, tally_days, verdict
 from wishcraft.resources import Resources
 
 Demo = Connection[tuple[Any, ...]]
@@ -123,6 +123,26 @@ async def test_complaints_count_among_the_mails_with_an_outcome_in_the_period(re
     assert counts == [Count(6, 1), Count(8, 2), Count(8, 2)]
 
 
+async def test_mails_by_smtp_are_the_base_of_complaints_and_few_are_not_judged(
+    resources: Resources, demo: Demo
+) -> None:
+    """A mail server tells of bounces and complaints alone."""
+    demo.execute("UPDATE invitations SET outcome = NULL, state = 'failed'")
+    demo.execute(
+        """INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, state, claimed_at,
+               outcome, outcome_at)
+           SELECT shop_id, id, '1_day', current_date, n || '@example.com', 'sent', %(at)s,
+               CASE n WHEN 1 THEN 'complained' END, CASE n WHEN 1 THEN %(at)s END
+           FROM (SELECT * FROM registries ORDER BY id LIMIT 1) r, generate_series(1, 30) n""",
+        {"at": END - DAY / 2},
+    )
+    report = await assessed(resources)
+    found = assessment_of(report, Level.COMPLAINTS, Period.MONTH)
+    assert (found.count, found.met) == (Count(30, 1), None)
+    assert "Too few to judge: mail complaints (1 of 30)." in verdict(report)
+    assert "1 of 30: too few to judge" in overview(report)
+
+
 async def test_mails_count_when_sent_or_given_up_in_the_period(resources: Resources, demo: Demo) -> None:
     rng = random.Random(7)  # noqa: S311  any mails will do
     states = ["pending", "sending", "sent", "sent", "sent", "failed", "suppressed"]
@@ -197,6 +217,8 @@ async def test_periods_of_which_no_more_is_known_than_of_shorter_ones_are_one_co
     write(demo, [{"minute": END - MINUTE, "served": True, "seconds": [0.01], "errors": 0, "reads": [9, 0, 1, 0]}])
     young = overview(await assessed(resources)).splitlines()[0]
     assert young == "| objective | budget left | 1 minute of 30 days | trend |"
+    demo.execute("UPDATE invitations SET state = 'sent', outcome = NULL, claimed_at = %s", [END - 3 * DAY])
+    assert overview(await assessed(resources)).splitlines()[0] == young  # though some mails are older
     write(demo, random_minutes(1, 3.0)[6:])
     grown = overview(await assessed(resources)).splitlines()[0]
     assert grown == "| objective | budget left | 1 day | 3 days of 30 days | trend |"

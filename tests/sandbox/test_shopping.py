@@ -154,6 +154,8 @@ async def test_shopping_goes_on_while_the_app_does_not_answer(answer: httpx.Resp
         assert shopping
         await wait_until(lambda: len(shopping.recent) > 3)
         assert {action.what for action in shopping.recent} == {"view"}
+        about = "the app does not answer: connect error"
+        assert {action.about for action in shopping.recent} <= {about, "the app's answer is no JSON"}
 
 
 async def test_customer_asks_for_their_data_and_is_erased(

@@ -203,7 +203,7 @@ _WANTS_PARAMETERS: Final = "08P01"
 """A protocol violation: the query has a parameter such as `$1`."""
 _HELP: Final[dict[type[psycopg.Error], str]] = {
     psycopg.errors.UndefinedTable: f"; the views are {', '.join(VIEWS)}",
-    psycopg.errors.UndefinedColumn: "; SELECT * FROM registries LIMIT 1 shows the columns of a view:"
+    psycopg.errors.UndefinedColumn: "; SELECT * FROM {} LIMIT 1 shows the columns of a view:"
     " by design no view has personal data",
 }
 
@@ -274,7 +274,9 @@ def _explain(error: psycopg.Error, select: str) -> str:
     if place > len(select):
         return "syntax error at the end of the query: check for missing words and unbalanced parentheses"
     hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
-    text = _without_literals(message[:_MAX_MESSAGE], select) + hint + _HELP.get(type(error), "")
+    asked = [view for view in VIEWS if re.search(rf"\b{view}\b", select, re.IGNORECASE)] or ["registries"]
+    help_text = _HELP.get(type(error), "").format(" LIMIT 1 or SELECT * FROM ".join(asked))
+    text = _without_literals(message[:_MAX_MESSAGE], select) + hint + help_text
     return f"line {select.count(chr(10), 0, place) + 1}: {text}" if place > 0 else text
 
 

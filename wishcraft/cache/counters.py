@@ -6,14 +6,17 @@ Counting is in memory; `flush` adds the counts to Redis. A process that is kille
 import json
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import lru_cache
+from itertools import product
 from math import inf
 from typing import Final, NamedTuple
 
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server
+from wishcraft.domain.mail_events import MailOutcome
+from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import CacheUnavailable
 
 
@@ -31,39 +34,51 @@ class Family(NamedTuple):
     kind: Kind
     help: str
     labels: tuple[str, ...]
+    values: tuple[str, ...] = ()
+    """All values of the last label, if they are known: their series start at 0."""
 
 
+RUN_OUTCOMES: Final = ("cancelled", "completed", "crashed", "failed", "refused")
 FAMILIES: Final[Mapping[str, Family]] = {
     "cache_fills_total": Family(
         Kind.COUNTER,
         "Fills of cache entries: stored, or refused as outdated or over quota.",
         ("outcome",),
+        ("stored", "refused"),
     ),
     "product_reads_total": Family(
         Kind.COUNTER,
         "Variants read to be added or looked up, by cache state: from Redis (hit, and stale while Shopify does not "
         "answer), or from Shopify (miss, and bypass while Redis does not answer).",
         ("state",),
+        ("hit", "stale", "miss", "bypass"),
     ),
     "cache_lifetimes_total": Family(
         Kind.COUNTER,
         "Cache entries stored, by soft lifetime in hours, rounded up to 1, 3, 6 or 12.",
         ("hours",),
+        ("1", "3", "6", "12"),
     ),
     "cache_revalidations_total": Family(
         Kind.COUNTER,
         "Stale cache entries that a reader loaded again: unchanged, or changed past the product's own writes.",
         ("result",),
+        ("unchanged", "changed"),
     ),
     "webhooks_handled_total": Family(
-        Kind.COUNTER, "Webhooks that were handled, by outcome; retried: they failed or are done in part.", ("outcome",)
+        Kind.COUNTER,
+        "Webhooks that were handled, by outcome; retried: they failed or are done in part.",
+        ("outcome",),
+        (*WebhookOutcome, "retried"),
     ),
     "webhooks_overdue_total": Family(
         Kind.COUNTER,
         "Orders with a change that was read from Shopify and that no webhook brought within four hours.",
         ("shop",),
     ),
-    "job_runs_total": Family(Kind.COUNTER, "Runs of the jobs that ended, by outcome.", ("job", "outcome")),
+    "job_runs_total": Family(
+        Kind.COUNTER, "Runs of the jobs that ended, by outcome.", ("job", "outcome"), RUN_OUTCOMES
+    ),
     "job_seconds": Family(Kind.HISTOGRAM, "Duration of the jobs' runs.", ("job",)),
     "job_last_success_timestamp_seconds": Family(
         Kind.GAUGE, "Unix time at which a run of the job last completed.", ("job",)
@@ -83,7 +98,12 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "shopify_paused_total": Family(
         Kind.COUNTER, "Queries of requests that were not sent to Shopify, as it had not answered a moment before.", ()
     ),
-    "mails_total": Family(Kind.COUNTER, "Reminders and invitations that were processed, by outcome.", ("outcome",)),
+    "mails_total": Family(
+        Kind.COUNTER,
+        "Reminders and invitations that were processed, by outcome.",
+        ("outcome",),
+        ("sent", "suppressed", "refused", "failed", "postponed", "held"),
+    ),
     "mail_seconds": Family(Kind.HISTOGRAM, "Time in which a mail was delivered to the mail server, or refused.", ()),
     "mail_unavailable_total": Family(
         Kind.COUNTER, "Mails that were not sent, as the mail server did not answer or refused the connection.", ()
@@ -92,6 +112,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
         Kind.COUNTER,
         "Mails with an outcome that the mail provider reported: delivered, bounced, complained and so on.",
         ("shop", "provider", "outcome"),
+        tuple(MailOutcome),
     ),
     "mail_paused": Family(
         Kind.GAUGE, "Whether the shop sends no mail because of too many complaints, as of its last run.", ("shop",)
@@ -205,6 +226,27 @@ class Counters:
                     pipe.hset(keys.COUNTERS, field, value)
                 pipe.expire(keys.COUNTERS, keys.COUNTERS_TTL_SECONDS)
                 await pipe.execute()
+
+
+def from_zero(families: Mapping[str, list[Series]], known: Mapping[str, Sequence[str]]) -> dict[str, list[Series]]:
+    """Add the series that no event has come for, as 0: Prometheus sees an increase only from a value.
+
+    Args:
+        families: What `Counters.read` found.
+        known: All values of labels such as `shop`; those of a family's last label may be in `FAMILIES`.
+    """
+    return {name: _from_zero(FAMILIES[name], series, known) for name, series in families.items()}
+
+
+def _from_zero(family: Family, found: list[Series], known: Mapping[str, Sequence[str]]) -> list[Series]:
+    if family.kind is Kind.GAUGE:
+        return found
+    buckets = dict.fromkeys(_BUCKETS, 0.0) if family.kind is Kind.HISTOGRAM else {}
+    values = [known.get(label, ()) for label in family.labels]
+    if family.values:
+        values[-1] = family.values
+    by_labels = {labels: Series(labels, 0.0, buckets) for labels in product(*values)}
+    return list({**by_labels, **{each.labels: each for each in found}}.values())
 
 
 @lru_cache(maxsize=4096)

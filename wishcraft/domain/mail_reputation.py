@@ -11,6 +11,8 @@ COMPLAINT_WARNING: Final = 0.001
 COMPLAINT_PERIOD: Final = timedelta(days=7)
 MIN_COMPLAINTS: Final = 3
 """Fewer complaints pause no shop, even with a high share: a small shop sends few mails."""
+MIN_MAILS_TO_JUDGE: Final = 100
+"""Shares of fewer mails say nothing."""
 MIN_REFUSED_TO_SUSPECT: Final = 5
 """Fewer refused recipients in a run are never suspicious, even with a high share: a small shop may have three."""
 

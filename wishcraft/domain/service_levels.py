@@ -13,6 +13,8 @@ from fractions import Fraction
 from math import floor
 from typing import Final
 
+from wishcraft.domain.mail_reputation import MIN_MAILS_TO_JUDGE
+
 LATENCY_SECONDS: Final = 0.1
 MAX_SECONDS: Final = 10.0
 """The last latency bound; how much longer a request took is not recorded."""
@@ -58,11 +60,15 @@ DAYS: Final = 2 * max(LENGTHS.values())
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """Less than the share `bad` may be bad; `noun` names one bad event, `target` is for display."""
+    """Less than the share `bad` may be bad; `noun` names one bad event, `target` is for display.
+
+    Fewer than `least` events are too few to judge.
+    """
 
     bad: Fraction
     noun: str
     target: str
+    least: int = 1
 
 
 OBJECTIVES: Final[Mapping[Level, Objective]] = {
@@ -72,7 +78,7 @@ OBJECTIVES: Final[Mapping[Level, Objective]] = {
     Level.CACHE: Objective(Fraction(20, 100), "miss", "> 80 %"),
     Level.JOBS: Objective(Fraction(1, 100), "failed run", "> 99 %"),
     Level.MAILS: Objective(Fraction(2, 100), "failed mail", "> 98 %"),
-    Level.COMPLAINTS: Objective(Fraction(1, 1000), "complaint", "< 0.1 %"),
+    Level.COMPLAINTS: Objective(Fraction(1, 1000), "complaint", "< 0.1 %", MIN_MAILS_TO_JUDGE),
     Level.WEBHOOKS: Objective(Fraction(1, 100), "late webhook", "> 99 %"),
 }
 
@@ -165,8 +171,13 @@ class Assessment:
 
     @property
     def met(self) -> bool | None:
-        """Whether the objective is met; None without data."""
-        return self.count.bad < self.allowed if self.count.all else None
+        """Whether the objective is met; None without data, or with too little."""
+        return self.count.bad < self.allowed if self.count.all >= self.objective.least else None
+
+    @property
+    def is_too_few(self) -> bool:
+        """Whether there are events, but too few to judge."""
+        return 0 < self.count.all < self.objective.least
 
     @property
     def allowed(self) -> Fraction:
@@ -175,13 +186,13 @@ class Assessment:
 
     @property
     def budget_left(self) -> float | None:
-        """The remaining share of the error budget, 0 when it is used up; None without data."""
-        return max(0.0, float(1 - self.count.bad / self.allowed)) if self.count.all else None
+        """The remaining share of the error budget, 0 when it is used up; None without data, or with too little."""
+        return max(0.0, float(1 - self.count.bad / self.allowed)) if self.met is not None else None
 
     @property
     def gain(self) -> float | None:
         """Improvement over the preceding period; negative if worse, None without data."""
-        if self.value is None or self.before is None:
+        if self.value is None or self.before is None or self.is_too_few:
             return None
         return self.before - self.value if self.level in {Level.LATENCY, *AS_BAD_SHARE} else self.value - self.before
 

@@ -3,10 +3,13 @@
 An item is a shop, unless the job names another noun, such as `table` or `step`.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+_ONE: Final = re.compile(r"(ies|sses|xes|(?<!s)s)$")
+"""What makes a noun plural."""
 MAX_NAMES: Final = 5
 """Names in a sentence; the run's table has all of them."""
 
@@ -18,7 +21,7 @@ class WorkResult:
     Attributes:
         name: The item, such as a shop's domain.
         counts: What was done, such as `{"warmed": 12}`.
-        seconds: Duration of the last try.
+        seconds: Duration of all tries, without the time between them.
         problem: The error as one line; empty if there was none.
         advice: What a person can do about the problem.
         tries: How often the item was tried.
@@ -50,10 +53,22 @@ def summary_sentence(results: Sequence[WorkResult], noun: str = "shop") -> str:
 
     Counts of 0 are left out; the table has them.
     """
-    counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in total_counts(results).items() if count)
+    counts = ", ".join(_counted(count, name) for name, count in total_counts(results).items() if count)
     failed = join_names([f"{r.name} ({r.problem})" for r in results if r.problem])
     nothing = "nothing done" if any(r.problem or r.stopped for r in results) else "nothing to do"
     return f"{_items(results, noun)}: {counts or nothing}." + (f" Failed: {failed}." if failed else "")
+
+
+def _counted(count: int, name: str) -> str:
+    """`2 registries touched`, `1 registry touched`."""
+    if name == "paused":
+        return f"{count:,} {'mail waits' if count == 1 else 'mails wait'}, as complaints pause a shop"
+    first, *rest = name.split("_")
+    return " ".join([f"{count:,}", _ONE.sub(_singular, first) if count == 1 else first, *rest])
+
+
+def _singular(plural: re.Match[str]) -> str:
+    return {"ies": "y", "sses": "ss", "xes": "x"}.get(plural[0], "")
 
 
 def join_names(names: Iterable[str]) -> str:

@@ -44,7 +44,7 @@ _EXPLANATION: Final = (
     " counts the minutes in which a process could serve; latency and errors"
     " are those of requests to the API; hits, including stale ones, are a share of all reads of registries; jobs are"
     " the runs of deployments; mails are the reminders and invitations that were sent or failed; complaints"
-    " are a share of the mails with an outcome that the mail provider reported; webhooks, but for those about"
+    " are a share of the mails that were sent; webhooks, but for those about"
     f" privacy, are in time within {WEBHOOK_SECONDS} s, and dead letters are not."
 )
 _NEGLIGIBLE: Final = 0.0001
@@ -88,19 +88,24 @@ def verdict(assessments: Sequence[Assessment]) -> str:
     missed_levels = {each.level for each in missed}
     recent = [each for each in assessments if each.met is False and each.level not in missed_levels]
     unknown = [each for each in month if each.met is None]
-    sentences = [_missed(missed, len(known), known[0]), _missed_recently(recent), _unknown(unknown)]
+    also = "" if known[0].is_early else _missed_recently(recent)
+    sentences = [_missed(missed, len(known), known[0]), also, _unknown(unknown)]
     return " ".join(sentence for sentence in sentences if sentence)
 
 
 def overview(assessments: Sequence[Assessment]) -> str:
     """A Markdown table with a line for each objective: its budget, its value in each period, and its trend.
 
-    While no more is known of a period than of a shorter one, it would only say the same again: the shorter is left out.
+    While no more is known of a period than of a shorter one, both are of the same time: the shorter is left out.
     """
     found = {(each.level, each.period): each for each in assessments}
     columns = {period: [format_result(found[level, period]) for level in Level] for period in LENGTHS}
-    content = {period: (found[Level.UPTIME, period].known, columns[period]) for period in LENGTHS}
-    said = {shorter for shorter, longer in pairwise(LENGTHS) if content[shorter] == content[longer]}
+    known = {period: found[Level.UPTIME, period].known for period in LENGTHS}
+    said = {
+        shorter
+        for shorter, longer in pairwise(LENGTHS)
+        if known[shorter] == known[longer] and (known[longer] or columns[shorter] == columns[longer])
+    }
     shown = [period for period in LENGTHS if period not in said]
     lines = []
     for place, level in enumerate(Level):
@@ -160,6 +165,8 @@ def draw_days(days: Sequence[Tally], end: datetime) -> str:
 
 def format_result(assessment: Assessment) -> str:
     """Format the value after a mark for met or missed: `✗ 99.71 %`. It has no mark while it is early."""
+    if assessment.is_too_few:
+        return f"{assessment.count.bad:,} of {assessment.count.all:,}: too few to judge"
     mark = {True: "✓ ", False: "✗ ", None: ""}[None if assessment.is_early else assessment.met]
     return f"{mark}{format_value(assessment.level, assessment.value)}"
 
@@ -228,16 +235,14 @@ def _tally(
 
 
 def _missed(missed: Sequence[Assessment], known: int, month: Assessment) -> str:
-    early = f"Too early to judge, {format_known(month)} are known: " if month.is_early else ""
+    early = f"Too early to judge: {format_known(month)} are known. " if month.is_early else ""
     over = "so far" if early else f"over {format_known(month)}"
     if not missed:
-        all_met = f"{'All ' if known > 1 else ''}{pluralize(known, 'objective')} met {over}."
-        return early + (all_met.lower() if early else all_met)
+        return f"{early}{'All ' if known > 1 else ''}{pluralize(known, 'objective')} met {over}."
     listed = ", ".join(
         f"{each.level} ({format_value(each.level, each.value)}, objective {each.objective.target})" for each in missed
     )
-    text = f"issed {over}: {listed}; {known - len(missed)} of {known} objectives are met."
-    return f"{early}{'m' if early else 'M'}{text}"
+    return f"{early}Missed {over}: {listed}; {known - len(missed)} of {known} objectives are met."
 
 
 def _missed_recently(recent: Iterable[Assessment]) -> str:
@@ -249,9 +254,12 @@ def _missed_recently(recent: Iterable[Assessment]) -> str:
     return f"Missed recently: {listed}." if listed else ""
 
 
-def _unknown(unknown: Iterable[Assessment]) -> str:
-    listed = ", ".join(each.level for each in unknown)
-    return f"No data: {listed}." if listed else ""
+def _unknown(unknown: Sequence[Assessment]) -> str:
+    missing = ", ".join(each.level for each in unknown if not each.is_too_few)
+    few = ", ".join(f"{each.level} ({each.count.bad:,} of {each.count.all:,})" for each in unknown if each.is_too_few)
+    return " ".join(
+        f"{what}: {levels}." for what, levels in (("No data", missing), ("Too few to judge", few)) if levels
+    )
 
 
 def _format_number(number: float) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 
 import httpx
 
+from wishcraft.errors import in_words
 from wishcraft.shopify.signatures import SIGNED_FIELDS, canonical, sign
 
 PREFIX: Final = "/apps/registry"
@@ -79,7 +80,7 @@ class AppProxy:
             finally:
                 await answer.aclose()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise AppAwayError(type(error).__name__) from None
+            raise AppAwayError(f"the app does not answer: {in_words(error)}") from None
         return httpx.Response(answer.status_code, headers=passed_on(answer.headers.multi_items()), content=body)
 
 

@@ -67,7 +67,7 @@ async def visit(shop: ShopDep, simulator: SimulatorDep, request: Request) -> Res
     try:
         answer = await simulator.proxy.forward(shop.demo.domain, visit)
     except AppAwayError as error:
-        return Response(f"The app does not answer: {error}.", HTTPStatus.BAD_GATEWAY)
+        return Response(f"The page cannot be shown: {error}.", HTTPStatus.BAD_GATEWAY)
     passed = Response(answer.content, answer.status_code)
     for name, value in passed_on(answer.headers.multi_items()):
         passed.raw_headers.append((name.encode("latin-1"), value.encode("latin-1")))

@@ -7,7 +7,7 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from wishcraft.domain import times
-from wishcraft.reports.markdown import link
+from wishcraft.reports.markdown import Markup, link
 from wishcraft.reports.page import NO_DATA, Section, format_duration, format_percent, pluralize, redacted_line
 
 COMPLETED: Final = "completed"
@@ -37,11 +37,14 @@ class Run(NamedTuple):
 
 
 def jobs(now: Iterable[Run], week_before: Iterable[Run]) -> Section:
-    """A row for each job, compared with the week before if there is one; as narrow as a phone."""
+    """A row for each job, compared with the week before if there is one; as narrow as a phone.
+
+    Most failures come first, then the longest: the page shows only the first rows.
+    """
     by_job, before = _by_job(now), _by_job(week_before)
     rows = [
         _row(job, by_job.get(job, []), before.get(job, []) if before else None)
-        for job in sorted(by_job.keys() | before.keys())
+        for job in sorted(by_job.keys() | before.keys(), key=lambda job: _urgency(job, by_job.get(job, [])))
     ]
     compared = " (before)" if before else ""
     header = ("job", "runs", f"success{compared}", f"median{compared}", "longest")
@@ -63,17 +66,19 @@ def jobs(now: Iterable[Run], week_before: Iterable[Run]) -> Section:
 
 
 def failures(runs: Iterable[Run], zone: tzinfo = UTC) -> Section:
-    """The failed and crashed runs, the last first, with links; times are in this time zone."""
+    """The failed and crashed runs, the last first, with links; as narrow as a phone, times in this time zone."""
     bad = sorted((run for run in runs if run.outcome in BAD), key=lambda run: run.ended, reverse=True)
     if not bad:
         return Section("Failed runs", "None.")
-    rows = [(link(_name(run), run.url), times.minute(run.ended, zone), run.outcome, _reason(run)) for run in bad]
+    rows = [
+        (Markup(f"{link(_name(run), run.url)} {run.outcome} at {times.minute(run.ended, zone)}"), _reason(run))
+        for run in bad
+    ]
     text = (
         "Open the run: its summary says what failed and what to do. "
         "The next run of the job also does what this one left undone."
     )
-    header = ("run", "ended", "how", "why")
-    return Section("Failed runs", text, header, rows, pluralize(len(bad), "failed run"))
+    return Section("Failed runs", text, ("run", "why"), rows, pluralize(len(bad), "failed run"))
 
 
 def by_days_ago(runs: Iterable[Run], now: datetime) -> Mapping[int, list[Run]]:
@@ -95,6 +100,11 @@ def _row(job: str, now: Sequence[Run], before: Sequence[Run] | None) -> tuple[st
     if before is not None:
         success, middle = f"{success} ({_success(before)})", f"{middle} ({_median(before)})"
     return job, f"{len(now):,}", success, middle, _longest(now)
+
+
+def _urgency(job: str, runs: Sequence[Run]) -> tuple[int, float, str]:
+    bad = sum(run.outcome in BAD for run in runs)
+    return -bad, -max((run.seconds for run in runs), default=0), job
 
 
 def _by_job(runs: Iterable[Run]) -> Mapping[str, list[Run]]:

@@ -5,7 +5,7 @@ from datetime import UTC, tzinfo
 from typing import NamedTuple
 
 from wishcraft.domain import times
-from wishcraft.domain.mail_reputation import BOUNCE_WARNING, COMPLAINT_WARNING, MIN_COMPLAINTS
+from wishcraft.domain.mail_reputation import BOUNCE_WARNING, COMPLAINT_WARNING, MIN_COMPLAINTS, MIN_MAILS_TO_JUDGE
 from wishcraft.domain.work_results import join_names
 from wishcraft.reports.page import Section, format_percent, pluralize, redacted_line, short_name
 from wishcraft.store.mail_events import ShopOutcomes
@@ -58,37 +58,42 @@ def outcomes(counted: Sequence[ShopOutcomes], paused: Sequence[str] = ()) -> Sec
     """What became of mails by shop: the shares by which mailbox providers judge a sender; and paused shops."""
     title = "What became of mails"
     if not counted and not paused:
-        return Section(title, "The mail provider reported nothing: it sent no mail, or its events do not come.")
+        return Section(title, "No mail was sent.")
     rows = [
         (
             short_name(each.shop),
-            f"{each.with_outcome:,}",
-            *(format_percent(number, each.with_outcome) for number in (each.bounced, each.rejected, each.complained)),
+            f"{each.mails:,}",
+            *(_share(number, each.mails) for number in (each.bounced, each.rejected, each.complained)),
         )
         for each in counted
     ]
-    with_outcome, bounced, complained = (
-        sum(getattr(each, name) for each in counted) for name in ("with_outcome", "bounced", "complained")
+    sent, bounced, complained = (
+        sum(getattr(each, name) for each in counted) for name in ("mails", "bounced", "complained")
     )
+    is_judged = sent >= MIN_MAILS_TO_JUDGE
     text = (
-        f"{format_percent(bounced, with_outcome)} of {pluralize(with_outcome, 'mail')} bounced, and "
-        f"{format_percent(complained, with_outcome)} were complained about. From "
-        f"{format_percent(BOUNCE_WARNING)} and {format_percent(COMPLAINT_WARNING)} on, "
-        "mail providers review a sender: see the runbook of mail."
+        f"Of {pluralize(sent, 'mail')}, {_share(bounced, sent)} bounced, and recipients complained about "
+        f"{_share(complained, sent)}{'' if is_judged else ': too few to judge'}. From {format_percent(BOUNCE_WARNING)} "
+        f"and {format_percent(COMPLAINT_WARNING)} on, mail providers review a sender: see the runbook of mail."
     )
     findings = [
-        f"{format_percent(number, with_outcome)} of mails {what}"
+        f"{format_percent(number, sent)} of mails {what}"
         for number, limit, what in (
             (bounced, BOUNCE_WARNING, "bounced"),
             (complained, COMPLAINT_WARNING, "complained about"),
         )
-        if number >= MIN_COMPLAINTS and number >= limit * with_outcome
+        if is_judged and number >= MIN_COMPLAINTS and number >= limit * sent
     ]
     if paused:
         names = join_names(map(short_name, paused))
         text += f" Complaints pause {names}: no mail is sent for it until they are older."
         findings.append(f"no mail of {names}, which complaints pause")
     return Section(title, text, ("shop", "mails", "bounced", "rejected", "complained about"), rows, "; ".join(findings))
+
+
+def _share(number: int, mails: int) -> str:
+    """The share of so many mails; the number itself if they are too few."""
+    return format_percent(number, mails) if mails >= MIN_MAILS_TO_JUDGE else f"{number:,}"
 
 
 def dead_letters(letters: Sequence[DeadLetter], total: int) -> Section:

@@ -1,7 +1,7 @@
 """How the mail server and Shopify answered in the last minutes, from the counters that all processes share in Redis."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
@@ -92,10 +92,7 @@ def describe_shopify(growth: Growth) -> tuple[bool, str]:
     """Whether Shopify answers most shops, and which shops are in trouble: the first few of them."""
     asked, failed = growth.of(_REQUESTS), growth.of("shopify_failed_total")
     faults = {name: growth.of(name) for name in _FAULTS}
-    total = {shop: sum(counts.get(shop, 0.0) for counts in faults.values()) for shop in {*asked, *failed}}
-    troubled = sorted(
-        (shop for shop, count in total.items() if count >= TROUBLE), key=lambda shop: (-total[shop], shop)
-    )
+    troubled = shops_in_trouble(growth)
     period = _period(growth)
     if not troubled:
         number = round(sum(asked.values()))
@@ -109,6 +106,14 @@ def describe_shopify(growth: Growth) -> tuple[bool, str]:
     more = f" and {len(troubled) - LISTED_SHOPS:,} more" if len(troubled) > LISTED_SHOPS else ""
     without_answer = sum(1 for count in failed.values() if count >= TROUBLE)
     return 2 * without_answer <= len(asked), f"shops in trouble {period}: {', '.join(listed)}{more}"
+
+
+def shops_in_trouble(growth: Growth) -> list[str]:
+    """The shops whose requests Shopify failed or refused at least `TROUBLE` times, the worst first."""
+    total = Counter[str]()
+    for name in _FAULTS:
+        total.update(growth.of(name))
+    return sorted((shop for shop, count in total.items() if count >= TROUBLE), key=lambda shop: (-total[shop], shop))
 
 
 def _period(growth: Growth) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from wishcraft.cache.client import Memory
-from wishcraft.cache.counters import Series
+from wishcraft.cache.counters import Series, from_zero
 from wishcraft.cache.inspection import KeyStatistics, estimate_key_statistics
 from wishcraft.cache.usage import Usage
 from wishcraft.cache.webhook_queue import WebhookQueue
@@ -54,8 +54,9 @@ class CollectedMetrics:
 class MetricsCollector:
     """Collects metrics within about two seconds, whichever store is down. Create one a process."""
 
-    def __init__(self, resources: Resources, monitor: HealthMonitor) -> None:
+    def __init__(self, resources: Resources, monitor: HealthMonitor, mail_provider: str) -> None:
         self._resources = resources
+        self._mail_provider = mail_provider
         self._monitor = monitor
         self._shops = SingleFlightCache(self._find_shops, SHOPS_TTL_SECONDS)
         self._keys = SingleFlightCache(lambda: estimate_key_statistics(resources.redis), KEY_STATISTICS_TTL_SECONDS)
@@ -76,13 +77,15 @@ class MetricsCollector:
     async def _read_redis(self) -> RedisMetrics | None:
         resources = self._resources
         domains = await self._shops.get_within(OPTIONAL_TIMEOUT_SECONDS) or {}  # the last ones if PostgreSQL is down
+        jobs, providers = list(self._monitor.overdue_runs), [self._mail_provider]
+        known = {"shop": list(domains.values()), "job": jobs, "provider": providers}
         with suppress(CacheUnavailable):
             with resources.redis.guard():
                 memory = await resources.redis.memory()
             return RedisMetrics(
                 memory=memory,
                 evictions=memory.evictions,
-                counters=await resources.counters.read(),
+                counters=from_zero(await resources.counters.read(), known),
                 usage={domains[shop_id]: used for shop_id, used in (await resources.usage.read(list(domains))).items()},
                 keys=await self._keys.get_within(OPTIONAL_TIMEOUT_SECONDS) or KeyStatistics({}, {}),
                 queued_webhooks=await WebhookQueue(resources.redis).length(),

@@ -210,7 +210,7 @@ async def test_backfill_by_shop_skips_completed_steps_unless_told_to_repeat_them
     twice = await backfill("cache-warm", shops=[MAPLE], force=True, dry_run=False, return_state=True)
     assert "1 done before" in str(twice.message)
     again = await backfill("cache-warm", shops=[MAPLE], force=True, dry_run=False, again=True, return_state=True)
-    assert "1 runs" in str(again.message)
+    assert "1 step: 1 run, " in str(again.message)
     other = await backfill("cache-warm", shops=[MAPLE], return_state=True)
     assert "1 to run. This was a dry run. To run it in earnest, start `backfill` again" in str(other.message)
 

@@ -1,7 +1,7 @@
 """Cache warming: fills Redis with a shop's active registries before they are read."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -16,6 +16,8 @@ from wishcraft.store.shops import ShopRef
 
 BATCH: Final = 50
 """With 200, PostgreSQL waits longer for the first one of a small shop; fewer cost more for each."""
+_BATCHES_AT_ONCE: Final = 3
+"""PostgreSQL composes batches while this process sends another one to Redis."""
 FRESH_FOR: Final = timedelta(minutes=45)
 """An entry that becomes stale in the next run, half an hour later, or soon after it is renewed now.
 
@@ -53,16 +55,18 @@ async def warm_shop(
         known = await registries.find_active_versions(session, shop.id, shop.settings.cache_quota_entries)
     counts = Counter(current=0, warmed=0, skipped=0)
     changes = Changes() if changes is None else changes
-    in_progress: asyncio.Task[Counter[str]] | None = None
+    in_progress = deque[asyncio.Task[Counter[str]]]()
     try:
         for batch in batches(known, BATCH):
             await checkpoint(counts.total(), len(known))
-            # PostgreSQL composes the next batch while this process sends the last one to Redis.
+            if len(in_progress) == _BATCHES_AT_ONCE:
+                counts.update(await in_progress.popleft())
             warming = _warm_batch(resources, shop.id, batch, changes, force=force)
-            last, in_progress = in_progress, asyncio.create_task(warming)
-            counts.update(await last if last else {})
-    finally:  # also when the run stops: the batch in progress is finished
-        counts.update(await in_progress if in_progress else {})
+            in_progress.append(asyncio.create_task(warming))
+    finally:  # also when the run stops: the batches in progress are finished
+        await asyncio.gather(*in_progress, return_exceptions=True)
+    for each in in_progress:
+        counts.update(each.result())
     return {"registries": len(known), **counts}
 
 

@@ -84,7 +84,7 @@ async def test_daily_report_has_errors_failed_runs_and_failed_mails(resources: R
                outcome, outcome_at)
            SELECT r.shop_id, r.id, 'day', current_date, 'jo' || n || '@example.com', 'sent',
                now() - interval '1 hour' * n, CASE n WHEN 1 THEN 'bounced' END,
-               CASE n WHEN 1 THEN now() - interval '1 hour' END  -- a mail server tells of no delivery
+               CASE n WHEN 1 THEN now() - interval '1 hour' END  -- a mail server reports no delivery
            FROM generate_series(1, 30) n, (SELECT * FROM registries WHERE shop_id = 1 ORDER BY id LIMIT 1) r"""
     )
     page = await build_daily(resources, [FAILED], NO_TABLE, datetime.now(UTC))

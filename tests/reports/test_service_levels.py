@@ -126,7 +126,7 @@ async def test_complaints_count_among_the_mails_with_an_outcome_in_the_period(re
 async def test_mails_by_smtp_are_the_base_of_complaints_and_few_are_not_judged(
     resources: Resources, demo: Demo
 ) -> None:
-    """A mail server tells of bounces and complaints alone."""
+    """A mail server reports bounces and complaints alone."""
     demo.execute("UPDATE invitations SET outcome = NULL, state = 'failed'")
     demo.execute(
         """INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, state, claimed_at,

@@ -77,7 +77,7 @@ def behind(address: str) -> dict[str, str]:
     return {"X-Forwarded-For": address}
 
 
-async def test_ten_tries_from_an_address_limit_nobody_else(
+async def test_ten_tries_from_an_address_limit_no_other_address(
     settings: Settings, open_client: OpenClient, signed: Signed, slug: str
 ) -> None:
     async with open_client(settings.model_copy(update={"trusted_proxies": "127.0.0.1"})) as client:
@@ -184,7 +184,7 @@ async def test_a_code_for_a_registry_of_another_customer_is_not_hashed(
     assert (await emma.send("PATCH", f"{PATH}/{slug}", new, if_match="*")).status_code == 429
 
 
-async def test_tries_that_pause_are_few_and_keep_nobody_out(
+async def test_tries_that_pause_are_few_and_keep_no_guest_out(
     client: httpx.AsyncClient, signed: Signed, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     have_wrong_codes(client, slug)
@@ -211,7 +211,7 @@ async def test_tries_that_pause_are_few_and_keep_nobody_out(
     assert not code_tries._paused
 
 
-async def test_few_wrong_codes_make_nobody_wait(client: httpx.AsyncClient, signed: Signed, slug: str) -> None:
+async def test_few_wrong_codes_make_no_guest_wait(client: httpx.AsyncClient, signed: Signed, slug: str) -> None:
     for number, code in enumerate(("wrong", "wrong", ACCESS_CODE)):
         answer = await unlock(client, slug, signed(n=str(number)), code)
     assert answer.status_code == 200

@@ -28,7 +28,7 @@ async def test_only_the_shops_admin_may_frame_the_page_as_shopifys_package_says(
 
 
 @pytest.mark.parametrize("shop", ["", "evil.example", f"{SHOP} https://evil.example", f"{SHOP};", "https://" + SHOP])
-async def test_the_page_of_no_shop_can_be_framed_by_nobody(client: httpx.AsyncClient, shop: str) -> None:
+async def test_the_page_of_no_shop_can_be_framed_by_no_page(client: httpx.AsyncClient, shop: str) -> None:
     answer = await client.get("/app", params={"shop": shop})
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
     assert "app-bridge" not in answer.text

@@ -236,10 +236,10 @@ async def test_health_shows_prefect_down_or_refusing_the_credentials(
     all_well: Settings, open_client: OpenClient
 ) -> None:
     async with open_client(all_well.model_copy(update={"prefect_api_url": "http://127.0.0.1:1"})) as client:
-        nobody = ("unhealthy", "does not answer, or refuses the connection")
-        assert await look(client) == {"prefect": nobody, "scheduler": nobody}
+        unreachable = ("unhealthy", "does not answer, or refuses the connection")
+        assert await look(client) == {"prefect": unreachable, "scheduler": unreachable}
     async with open_client(all_well.model_copy(update={"prefect_api_auth_string": None})) as client:
-        assert await look(client) == {"scheduler": nobody}
+        assert await look(client) == {"scheduler": unreachable}
 
 
 async def test_late_webhooks_and_dead_letters_are_shown_with_what_is_missing(

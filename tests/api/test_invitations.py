@@ -268,7 +268,7 @@ async def test_removal_of_a_person_whose_mail_may_be_out_keeps_the_tries(
     assert (await client.get(links[0])).status_code == 200
 
 
-async def test_a_failed_creation_invites_nobody(emma: Shopper, demo: Demo, send: Send) -> None:
+async def test_a_failed_creation_sends_no_invitation(emma: Shopper, demo: Demo, send: Send) -> None:
     broken = WEDDING | {"visibility": "password"}  # without an access code
     assert (await emma.send("POST", "/api/registries", broken)).status_code == 422
     await emma.send("POST", "/api/registries", WEDDING, idempotency_key="one")

@@ -30,7 +30,7 @@ VISITOR, SHOPIFY, BALANCER = "203.0.113.9", "198.51.100.1", "10.0.0.1"
         (BALANCER, ["198.51.100.1:51234, 10.2.3.4:80"], "198.51.100.1"),
         (BALANCER, ["[2001:db9::1]:443, [2001:db8::1]"], "2001:db9::1"),
         (BALANCER, [" \t198.51.100.1 \t"], "198.51.100.1"),
-        (BALANCER, ["6.6.6.6, unknown"], "unknown"),  # it names nobody, and what stands left is not believed
+        (BALANCER, ["6.6.6.6, unknown"], "unknown"),  # it names no address, and what stands left is not believed
         (BALANCER, ["6.6.6.6, _hidden"], "unknown"),
         (BALANCER, ["6.6.6.6,"], "unknown"),
         (BALANCER, [""], "unknown"),

@@ -73,7 +73,7 @@ def test_start_deletes_temporary_files_of_a_killed_stack(tmp_path: Path) -> None
         assert list(workspace.temporary.iterdir()) == []
 
 
-def test_nobody_else_may_enter_the_folder_of_the_stack(tmp_path: Path) -> None:
+def test_no_other_user_may_enter_the_folder_of_the_stack(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / ".wishcraft")
     workspace.logs.mkdir(parents=True)
     workspace.folder.chmod(0o755)  # an earlier release left it so

@@ -220,8 +220,8 @@ def test_the_page_refuses_names_of_other_machines(servers: Servers) -> None:
 
 
 def test_the_page_says_that_prometheus_does_not_answer() -> None:
-    nobody = f"http://127.0.0.1:{free_port()}"
-    with served(create_app(Addresses(nobody, nobody, RUNBOOKS))) as page:
+    silent = f"http://127.0.0.1:{free_port()}"
+    with served(create_app(Addresses(silent, silent, RUNBOOKS))) as page:
         answer = httpx.get(f"{page}/panels/2")
     assert answer.status_code == 502
     assert "Prometheus does not answer" in answer.json()["detail"]

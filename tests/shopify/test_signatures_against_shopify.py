@@ -103,7 +103,7 @@ def queries(draw: st.DrawFn) -> tuple[str, Fields, int]:
         st.sampled_from([[signature]] * 4 + [[], [""], [signature.upper()], [signature] * 2, [f"{signature} "]])
     )
     sent = list(fields)
-    if draw(st.sampled_from([False, False, True])):  # somebody has changed it
+    if draw(st.sampled_from([False, False, True])):  # changed on the way
         place = draw(st.integers(0, len(sent) - 1))
         sent[place] = draw(st.tuples(st.just(sent[place][0]), VALUES))
     whole = [*sent, *(("signature", each) for each in signatures)]

@@ -31,7 +31,7 @@ HUGO = "hugo@example.com"
 
 
 @pytest.fixture(autouse=True)
-def _nobody_is_invited(demo: Demo, settings: Settings) -> None:
+def _no_invitations(demo: Demo, settings: Settings) -> None:
     """The shop's registries are active, their events far ahead, and there is no invitation yet."""
     assert settings.mail_from
     demo.execute("DELETE FROM invitations")

@@ -27,7 +27,7 @@ HUGO, EMMA = "hugo@example.com", "emma@example.com"
 
 
 @pytest.fixture(autouse=True)
-def _nobody_is_invited(demo: Demo) -> None:
+def _no_invitations(demo: Demo) -> None:
     """The shop's registries are active, their events far ahead, and there is no invitation yet."""
     demo.execute("DELETE FROM invitations")
     demo.execute("UPDATE registries SET status = 'active', event_date = %s", [NOW.date() + timedelta(60)])

@@ -255,7 +255,7 @@ async def test_several_bounces_of_one_mail_are_one(tell: Tell, sent: Tell, demo:
     assert suppressed(demo) == {(1, "bounce")}
 
 
-async def test_provider_that_bounces_everyone_softly_suppresses_nobody(tell: Tell, sent: Tell, demo: Demo) -> None:
+async def test_provider_that_bounces_everyone_softly_suppresses_no_address(tell: Tell, sent: Tell, demo: Demo) -> None:
     for _ in range(3):
         for n in range(6):
             await tell((sent(f"{n}@example.com"), BOUNCED, False))

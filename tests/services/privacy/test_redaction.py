@@ -190,8 +190,8 @@ async def test_customer_who_was_merged_into_the_redacted_one_is_erased_too(
     demo.execute("UPDATE registries SET customer_id = %s WHERE shop_id = 1 AND slug = %s", [former, public_slug(demo)])
     demo.execute("INSERT INTO merged_customers VALUES (1, %s, %s)", [former, CUSTOMER])
     customer = {"id": former, "first_name": "Zyxwina", "last_name": "Quorblatt"}
-    nobody: dict[str, Any] = {"email": None, "phone": None, "billing_address": None}
-    receive(demo, "orders/create", ordered(item[0], item[1], customer=customer, **nobody))
+    without_people: dict[str, Any] = {"email": None, "phone": None, "billing_address": None}
+    receive(demo, "orders/create", ordered(item[0], item[1], customer=customer, **without_people))
     await handle(resources, demo)
     assert {"registries", "purchases", "webhook_events"} <= traces_in_postgresql(demo, CUSTOMER, former, *NAMES)
     await redact(demo, resources)
@@ -229,7 +229,7 @@ async def test_same_customer_of_another_shop_stays(demo: Demo, resources: Resour
         {"customer": {"id": "1"}}, {"orders_to_redact": ["x"]}, {"orders_to_redact": {"a": 1}},
     ],
 )  # fmt: skip
-async def test_payload_that_names_nobody_or_another_shop_is_a_dead_letter(
+async def test_payload_that_names_no_customer_or_another_shop_is_a_dead_letter(
     demo: Demo, resources: Resources, payload: dict[str, Any]
 ) -> None:
     before = others(demo)

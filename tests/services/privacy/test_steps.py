@@ -194,7 +194,7 @@ def test_no_table_of_a_shop_is_left_to_one_statement() -> None:
     assert of_shops - of_registries - apart == set(shop_erasure.TABLES)
 
 
-def test_every_topic_either_goes_on_without_people_or_is_about_nobody_else() -> None:
+def test_every_topic_either_goes_on_without_people_or_is_about_them_alone() -> None:
     for topic in HANDLERS:
         stays = nameless(topic, {"id": 1}) is not None
         assert stays != (topic.partition("/")[0] in ABOUT_NO_PERSON or topic in ABOUT_PEOPLE_ALONE), topic

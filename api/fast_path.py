@@ -13,9 +13,10 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from random import random
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
@@ -50,8 +51,8 @@ _REFUSED_SECONDS: Final = 1.0
 """How long a query that Shopify has not signed is refused without another look."""
 
 _SIGNATURE: Final = re.compile(rb"(?:^|&)signature=[0-9a-f]{64}(?:&|$)")
-_LAST: Final = b"%b: %b\r\n\r\n" % CLOSE
-_SECURITY_LINE: Final = b"%b: %b\r\n" % SECURITY
+_SECURITY_LINE: Final = header_lines([SECURITY])
+_CLOSE_LINE: Final = header_lines([CLOSE])
 _READ, _CURRENT, _SILENT, _HIT, _STALE = Scope.READ, Trust.CURRENT, Trust.SILENT, CacheState.HIT, CacheState.STALE
 _OPEN: Final = AccessLevel.OPEN
 """Of a class, an enumeration's member takes four times as long to find."""
@@ -59,11 +60,16 @@ Reply = Value | CacheUnavailable | Found | DatabaseUnavailable
 _log: Final = logging.getLogger(__name__)
 
 
-class Read(NamedTuple):
+@dataclass(slots=True)  # made in half the time of a tuple with names
+class Read:
     """A read of one registry whose caller is known, and was counted for the limit."""
 
     caller: Caller
-    limit: bytes
+    sender: Sender
+    if_none_match: str | None
+    arrived: float
+    """On the clock of `time.perf_counter`."""
+    limit: str
     """The value of `RateLimit`."""
     slug: str | None
     """None: only the route can answer."""
@@ -71,11 +77,12 @@ class Read(NamedTuple):
     """Whether what Redis has is the last acknowledged change, as PostgreSQL has said just now."""
 
 
-class Response(NamedTuple):
+@dataclass(slots=True)
+class Response:
     """A response. Its head is without the status line, the date, and the empty line."""
 
     status: int
-    head: bytes
+    head: str
     body: bytes
 
 
@@ -89,7 +96,7 @@ class FastPath:
         self._trace_rate = settings.sentry_traces_sample_rate / HITS_PER_TRACE if settings.sentry_dsn else 0.0
         self.parser = HeadParser()
         self._uvicorns: RawHeaders = []
-        self._starts: dict[int, bytes] = {}
+        self._starts: dict[int, str] = {}
 
     @cached_property
     def app_state(self) -> AppState:
@@ -97,38 +104,35 @@ class FastPath:
         app_state: AppState = self._state.app_state
         return app_state
 
-    def start_of(self, status: int, uvicorns: RawHeaders) -> bytes:
+    def start_of(self, status: int, uvicorns: RawHeaders) -> str:
         """The status line, and the headers that uvicorn gives each response: once a second, it makes a new list."""
         if uvicorns is not self._uvicorns:
             self._uvicorns, self._starts = uvicorns, {}
         start = self._starts.get(status)
         if start is None:
-            start = self._starts[status] = STATUS_LINE[status] + header_lines(uvicorns)
+            start = self._starts[status] = STATUS_LINE[status].decode() + header_lines(uvicorns)
         return start
 
-    def begin(self, ref: str, query: Query, sender: Sender) -> Read | Response | None:
+    def begin(
+        self, ref: str, query: Query, sender: Sender, if_none_match: str | None, arrived: float
+    ) -> Read | Response | None:
         """Find the caller and count the request: what to read, or a refusal. None: only the route can."""
         app_state = self.app_state
         caller = self._identify(app_state.authenticator, query, sender)
         if not isinstance(caller, Caller) or _READ not in caller.scopes:
             return caller if isinstance(caller, Response) else None
         policy, verdict = app_state.limit(caller)
-        limit = verdict.field(policy).encode()
+        limit = verdict.field(policy)
         if not verdict.allowed:
-            more = b"ratelimit: %b\r\nratelimit-policy: %b\r\n" % (limit, policy.field.encode())
+            more = f"ratelimit: {limit}\r\nratelimit-policy: {policy.field}\r\n"
             return _refuse(sender, _problem(over_limit, verdict.reset), more)
         slug = app_state.reader.known_slug(caller, int(ref)) if ref.isdecimal() else ref
         trust = Trust.PENDING if slug is None else app_state.permit.trust(caller.shop_id, slug)
-        is_usable = trust is _CURRENT or trust is _SILENT
-        return Read(caller, limit, slug if is_usable else None, trust is _CURRENT)
+        usable_slug = slug if trust is _CURRENT or trust is _SILENT else None
+        return Read(caller, sender, if_none_match, arrived, limit, usable_slug, trust is _CURRENT)
 
-    def finish(
-        self, read: Read, slug: str, raw: bytes, loaded: CacheState | None, sender: Sender, arrived: float
-    ) -> Response | None:
-        """The response with this cache entry, found in Redis or `loaded`, to a request that arrived then.
-
-        None: only the route can.
-        """
+    def finish(self, read: Read, slug: str, raw: bytes, loaded: CacheState | None) -> Response | None:
+        """The response with this cache entry, found in Redis or `loaded`. None: only the route can."""
         app_state = self.app_state
         known = _read_header(raw[: entries.HEADER_SIZE])
         if known is None or (loaded is None and known[0].era != app_state.resources.redis.era):
@@ -140,11 +144,11 @@ class FastPath:
         if header.access_level is not _OPEN and not caller.can_read(header.access_level, header.owner):
             if not is_fresh or header.access_level is AccessLevel.CODE:
                 return None
-            return _refuse(sender, _problem(problems.no_such_registry), b"ratelimit: %b\r\n" % read.limit)
+            return _refuse(read.sender, _problem(problems.no_such_registry), f"ratelimit: {read.limit}\r\n")
         if read.is_current and not is_fresh:
             app_state.revalidate_in_background(caller.shop_id, slug)
         cache_state = loaded or (_HIT if is_fresh else _STALE)
-        if sender.if_none_match is not None and matches(sender.if_none_match, etag):
+        if read.if_none_match is not None and matches(read.if_none_match, etag):
             status, body = 304, b""
             head = NOT_MODIFIED_HEAD[cache_state] % etag
         else:
@@ -152,9 +156,9 @@ class FastPath:
             head = OK_HEAD[cache_state] % (len(body), etag)
         app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(body))
         if self._trace_rate and random() < self._trace_rate:  # noqa: S311  no secret
-            seconds = time.perf_counter() - arrived
+            seconds = time.perf_counter() - read.arrived
             record_trace("http.server", "GET /api/registries/{ref}", self._trace_rate, seconds, caller)
-        return Response(status, b"%bratelimit: %b\r\n%b" % (head, read.limit, _SECURITY_LINE), body)
+        return Response(status, f"{head}ratelimit: {read.limit}\r\n{_SECURITY_LINE}", body)
 
     def _identify(self, authenticator: Authenticator, query: Query, sender: Sender) -> Caller | Response | None:
         """The caller, or a refusal, as far as it takes no I/O to find; None: only the route can."""
@@ -191,15 +195,14 @@ class FastProtocol(LimitedProtocol):
         super().__init__(**of_uvicorn)
         self._fast = fast_path
         self._block = b""
-        self._sender: Sender | None = None
-        """What `_block` says."""
+        self._from_block: tuple[Sender, str | None] | None = None
+        """What the parser has read of `_block`, which is the last header block."""
         self._is_between_requests = True
         """Whether uvicorn's parser has got no part of a request that is not complete."""
         self._has_upgraded = False
         self._request: bytes | None = None
         """The request whose entry is being read from Redis."""
         self._read: Read | None = None
-        self._arrived = 0.0
         self._held = b""
         """What has arrived since."""
         self._for_scope: dict[str, Any] = {}
@@ -231,12 +234,11 @@ class FastProtocol(LimitedProtocol):
         line, _, block = data.partition(b"\r\n")
         parsed = self._fast.parser.parse_line(line)
         if parsed is not None and block != self._block:
-            self._block, self._sender = block, self._fast.parser.parse_block(block, self.client)
-        sender = self._sender
-        if parsed is None or sender is None:
+            self._block, self._from_block = block, self._fast.parser.parse_block(block, self.client)
+        if parsed is None or self._from_block is None:
             return False
         try:
-            begun = self._fast.begin(*parsed, sender)
+            begun = self._fast.begin(*parsed, *self._from_block, arrived)
         except Exception:  # noqa: BLE001  the route answers instead; the error is logged
             _log.exception("The fast path failed. The route answers instead.")
             return False
@@ -248,15 +250,15 @@ class FastProtocol(LimitedProtocol):
             self._note_for_route(begun, arrived)
             return False
         self._stop_head_timer()
-        self._request, self._read, self._arrived = data, begun, arrived
+        self._request, self._read = data, begun
         redis = self._fast.app_state.resources.redis
         redis.batched_reader.read(keys.entry_key(begun.caller.shop_id, begun.slug), self._on_reply)
         return True
 
     def _on_reply(self, reply: Reply) -> None:
         """Answer with what Redis had; load what it had not, and answer with that; or let the route answer."""
-        request, read, sender = self._request, self._read, self._sender
-        if request is None or read is None or read.slug is None or sender is None or self.transport.is_closing():
+        request, read = self._request, self._read
+        if request is None or read is None or read.slug is None or self.transport.is_closing():
             self._request = None
             return
         if reply is None and read.is_current:
@@ -265,16 +267,16 @@ class FastProtocol(LimitedProtocol):
         response = None
         try:
             if type(reply) is bytes:
-                response = self._fast.finish(read, read.slug, reply, None, sender, self._arrived)
+                response = self._fast.finish(read, read.slug, reply, None)
             elif isinstance(reply, Found):
-                response = self._fast.finish(read, read.slug, *reply, sender, self._arrived)
+                response = self._fast.finish(read, read.slug, *reply)
         except Exception:  # noqa: BLE001  the route answers instead; the error is logged
             _log.exception("The fast path failed. The route answers instead.")
         self._request = self._read = None
         if response is not None:
-            self._send(response, self._arrived)
+            self._send(response, read.arrived)
         else:
-            self._note_for_route(read, self._arrived)
+            self._note_for_route(read, read.arrived)
             if isinstance(reply, DatabaseUnavailable):
                 self._for_scope[FAILED] = reply
             super().data_received(request)
@@ -293,12 +295,12 @@ class FastProtocol(LimitedProtocol):
 
     def _send(self, response: Response, arrived: float) -> None:
         """Write the response, and close the connection if the process drains or ends."""
-        status, head, body = response
         is_last = self._must_close or self._fast.app_state.draining
-        start = self._fast.start_of(status, self.server_state.default_headers)
-        self._corked.write_now(b"".join((start, head, _LAST if is_last else b"\r\n", body)))
+        start = self._fast.start_of(response.status, self.server_state.default_headers)
+        end = f"{_CLOSE_LINE}\r\n" if is_last else "\r\n"
+        self._corked.write_now(f"{start}{response.head}{end}".encode("latin-1") + response.body)
         self._answered_at = now = time.perf_counter()
-        FAST_PATH_SECONDS.observe(status, now - arrived)
+        FAST_PATH_SECONDS.observe(response.status, now - arrived)
         if is_last:
             self.transport.close()
         elif self.timeout_keep_alive_task is None:
@@ -308,7 +310,7 @@ class FastProtocol(LimitedProtocol):
         """Let the route know what need not be done twice."""
         self._for_scope = {ARRIVED: arrived}
         if read is not None:
-            self._for_scope |= {IDENTIFIED: read.caller, ADDED_HEADERS: [(b"ratelimit", read.limit)]}
+            self._for_scope |= {IDENTIFIED: read.caller, ADDED_HEADERS: [(b"ratelimit", read.limit.encode())]}
 
     def on_message_begin(self) -> None:
         """The first byte of a request has come to uvicorn's parser."""
@@ -353,18 +355,18 @@ def _refuse_invalid(authenticator: Authenticator, sender: Sender, reason: str) -
     return _refuse(sender, _problem(too_many_invalid, refusals.reset))
 
 
-def _refuse(sender: Sender, problem: Response, more: bytes = b"") -> Response:
+def _refuse(sender: Sender, problem: Response, more: str = "") -> Response:
     """The problem as the route and its middleware answer it, with more header lines."""
-    request_id = sender.request_id or make_request_id().encode()
-    head = b"%b%b%bx-request-id: %b\r\n" % (problem.head, more, _SECURITY_LINE, request_id)
+    request_id = sender.request_id or make_request_id()
+    head = f"{problem.head}{more}{_SECURITY_LINE}x-request-id: {request_id}\r\n"
     return Response(problem.status, head, problem.body)
 
 
 @lru_cache(_MAX_KNOWN_HEADERS)
-def _read_header(raw: bytes) -> tuple[Header, bytes] | None:
+def _read_header(raw: bytes) -> tuple[Header, str] | None:
     """The header of a cache entry, and the ETag; None if its format is another."""
     header = entries.unpack_header(raw)
-    return header and (header, make_etag(header.version, header.digest).encode())
+    return header and (header, make_etag(header.version, header.digest))
 
 
 @lru_cache(1024)

@@ -30,7 +30,7 @@ _BLOCK: Final = re.compile(rb"(?:[A-Za-z0-9-]+: [!-~](?:[ -~]*[!-~])?\r\n){1,64}
 """The header block, with the empty line that ends it and nothing after."""
 _HARMLESS: Final = re.compile(
     rb"host|connection|user-agent|accept|accept-encoding|accept-language|cache-control|pragma|cookie|dnt|referer|priority|via"
-    rb"|forwarded|cdn-loop|save-data|x-api-key|x-request-id|x-requested-with|x-real-ip|x-forwarded-[a-z]+|if-none-match"
+    rb"|forwarded|cdn-loop|save-data|x-api-key|x-request-id|x-requested-with|x-real-ip|x-forwarded-[a-z]+"
     rb"|upgrade-insecure-requests|sec-(?:ch|fetch|gpc)[a-z-]*|x-shopify-[a-z-]+|x-amzn-[a-z-]+|cf-[a-z-]+"
     rb"|traceparent|tracestate|baggage|sentry-trace"
 )
@@ -57,8 +57,7 @@ class Sender(NamedTuple):
     key: bytes | None
     is_key_possible: bool
     """Whether the key has the format of one, and its checksum."""
-    if_none_match: bytes | None
-    request_id: bytes | None
+    request_id: str | None
     guests: dict[int, Caller]
     """The caller that the sender is as a guest, by shop id, as far as it is known."""
 
@@ -81,18 +80,15 @@ class HeadParser:
         query = self._known_query(end) if len(end) <= _MAX_KNOWN_BYTES else _parse_query(end)
         return None if query is None else (match[1].decode(), query)
 
-    def parse_block(self, block: bytes, client: tuple[str, int] | None) -> Sender | None:
-        """The sender of a header block; None if uvicorn must parse it."""
-        address = client[0] if client else ""
-        if len(block) > _MAX_KNOWN_BYTES:
-            return _parse_block(block, address)
+    def parse_block(self, block: bytes, client: tuple[str, int] | None) -> tuple[Sender, str | None] | None:
+        """The sender of a header block, and the value of `If-None-Match`; None if uvicorn must parse it."""
+        address, if_none_match = client[0] if client else "", None
         condition = _IF_NONE_MATCH.search(block)  # apart from the rest, as each registry has another ETag
-        if condition is None:
-            return self._known_sender(block, address)
-        sender = self._known_sender(block[: condition.start()] + block[condition.end() :], address)
-        if sender is None or sender.if_none_match is not None:
-            return None
-        return sender._replace(if_none_match=condition[1])
+        if condition is not None:
+            start, end = condition.span()
+            block, if_none_match = block[:start] + block[end:], condition[1].decode()
+        sender = (self._known_sender if len(block) <= _MAX_KNOWN_BYTES else _parse_block)(block, address)
+        return None if sender is None else (sender, if_none_match)
 
 
 def _parse_query(end: bytes) -> Query | None:
@@ -116,10 +112,10 @@ def _parse_block(block: bytes, address: str) -> Sender | None:
         return None
     forwarded_for = [(name, value) for name, value in headers.items() if name == b"x-forwarded-for"]
     scope: dict[str, Any] = {"method": "GET", "client": (address, 0), "headers": forwarded_for}
-    key, request_id = headers.get(b"x-api-key"), headers.get(b"x-request-id", b"")
+    key, request_id = headers.get(b"x-api-key"), headers.get(b"x-request-id", b"").decode()
     is_key_possible = key is not None and prefix_of(key.decode()) is not None
-    usable_id = request_id if REQUEST_ID.fullmatch(request_id.decode()) else None
-    return Sender(scope, key, is_key_possible, headers.get(b"if-none-match"), usable_id, {})
+    usable_id = request_id if REQUEST_ID.fullmatch(request_id) else None
+    return Sender(scope, key, is_key_possible, usable_id, {})
 
 
 @lru_cache(1024)

@@ -211,7 +211,7 @@ def respond(request: Request, app_state: AppState, caller: Caller, slug: str, re
     answer = represent(
         entry,
         cache_state,
-        if_none_match=", ".join(if_none_match).encode("latin-1") if if_none_match else None,
+        if_none_match=", ".join(if_none_match) if if_none_match else None,
     )
     app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(answer.body))
     response = Response(answer.body, answer.status)

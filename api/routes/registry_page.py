@@ -128,8 +128,8 @@ async def _answer(request: Request, app_state: AppState, caller: Caller, ref: st
     response.headers["ETag"] = etag
     if registry["visibility"] != "public":
         response.headers["X-Robots-Tag"] = "noindex"
-    given = ", ".join(request.headers.getlist("if-none-match")).encode("latin-1")
-    if request.method == "GET" and given and matches(given, etag.encode()):
+    given = ", ".join(request.headers.getlist("if-none-match"))
+    if request.method == "GET" and given and matches(given, etag):
         del response.headers["Content-Length"], response.headers["Content-Type"]
         response.status_code, response.body = HTTPStatus.NOT_MODIFIED, b""
     app_state.traffic_recorder.count_read(caller.shop_id, slug, result.state, len(response.body))

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 from wishcraft.cache import rate_limiter
 from wishcraft.cache.client import Server, connect
 from wishcraft.cache.rate_limiter import Limiter
-from wishcraft.domain.rate_limits import Policy
+from wishcraft.domain.rate_limits import Policy, Verdict
 from wishcraft.errors import CacheUnavailable
 
 POLICY = Policy("visitor", 10, 60)
@@ -160,10 +160,10 @@ async def test_an_exchange_without_redis_counts_in_the_process(clock: list[float
 
 async def test_peeking_counts_nothing(server: Server, clock: list[float]) -> None:
     limiter = Limiter(server)
-    assert limiter.peek(POLICY, "a") == (True, 10, 30)
+    assert limiter.peek(POLICY, "a") == Verdict(allowed=True, remaining=10, reset=30)
     assert not limiter._windows
     assert admitted(limiter, "a", 20) == 10
-    assert limiter.peek(POLICY, "a") == (False, 0, 30)
+    assert limiter.peek(POLICY, "a") == Verdict(allowed=False, remaining=0, reset=30)
     clock[0] += 30
     assert limiter.peek(POLICY, "a").allowed
 

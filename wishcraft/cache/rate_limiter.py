@@ -53,9 +53,10 @@ class Limiter:
         if window is None or window.ends <= now:
             window = self._begin(policy, caller, now)
         left = policy.quota - window.shared - window.sent - window.own
-        if left > 0:
-            window.own += 1
-        return Verdict(left > 0, max(0, left - 1), window.ends - now)
+        if left <= 0:
+            return Verdict(allowed=False, remaining=0, reset=window.ends - now)
+        window.own += 1
+        return Verdict(True, left - 1, window.ends - now)  # noqa: FBT003  names cost time, and this is each request's
 
     def peek(self, policy: Policy, caller: str) -> Verdict:
         """Whether `take` would refuse, without counting."""

@@ -24,6 +24,6 @@ def allows_change(if_match: str, version: int) -> bool:
     return _TAGS.fullmatch(if_match) is not None and str(version) in _OURS.findall(if_match)
 
 
-def matches(if_none_match: bytes, etag: bytes) -> bool:
+def matches(if_none_match: str, etag: str) -> bool:
     """Whether `If-None-Match` has the tag, weak or not (RFC 9110, 13.1.2), or is `*`."""
-    return etag in if_none_match or if_none_match.strip(b" \t") == b"*"
+    return etag in if_none_match or if_none_match.strip(" \t") == "*"

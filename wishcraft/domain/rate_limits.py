@@ -6,6 +6,7 @@ Limits are set in `api/state.py`, `api/auth/authenticator.py`, `api/routes/unsub
 The headers follow the draft "RateLimit header fields for HTTP" (draft-ietf-httpapi-ratelimit-headers-10).
 """
 
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 SERVER_FACTOR: Final = 10
@@ -25,7 +26,8 @@ class Policy(NamedTuple):
         return f'"{self.name}";q={self.quota};w={self.seconds}'
 
 
-class Verdict(NamedTuple):
+@dataclass(slots=True)
+class Verdict:
     """Whether the request is within the limit, the remaining quota, and the seconds until the quota resets."""
 
     allowed: bool

@@ -162,11 +162,11 @@ class FastPath:
 
     def _identify(self, authenticator: Authenticator, query: Query, sender: Sender) -> Caller | Response | None:
         """The caller, or a refusal, as far as it takes no I/O to find; None: only the route can."""
-        if sender.key is None:  # a key takes precedence over a signature
+        if not sender.has_key:  # a key takes precedence over a signature
             return self._identify_signed(authenticator, query, sender)
-        if not sender.is_key_possible:
+        if sender.fingerprint is None:
             return _refuse_invalid(authenticator, sender, UNKNOWN_KEY)
-        return authenticator.cached_by_key(sender.key, sender.scope)
+        return authenticator.cached_by_fingerprint(sender.fingerprint, sender.scope)
 
     def _identify_signed(self, authenticator: Authenticator, query: Query, sender: Sender) -> Caller | Response | None:
         now, verified = time.monotonic(), query.verified

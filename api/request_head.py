@@ -7,9 +7,8 @@ import re
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from api.auth.authenticator import VerifiedQuery
+from api.auth.authenticator import VerifiedQuery, key_fingerprint
 from api.middleware.request import REQUEST_ID
-from wishcraft.domain.api_keys import prefix_of
 from wishcraft.domain.callers import Caller
 
 _MAX_KNOWN: Final = 2_048
@@ -54,9 +53,9 @@ class Sender(NamedTuple):
 
     scope: dict[str, Any]
     """As much of an ASGI scope as the authenticator reads."""
-    key: bytes | None
-    is_key_possible: bool
-    """Whether the key has the format of one, and its checksum."""
+    has_key: bool
+    fingerprint: bytes | None
+    """Of the API key, if it has the format of one."""
     request_id: str | None
     guests: dict[int, Caller]
     """The caller that the sender is as a guest, by shop id, as far as it is known."""
@@ -112,10 +111,9 @@ def _parse_block(block: bytes, address: str) -> Sender | None:
         return None
     forwarded_for = [(name, value) for name, value in headers.items() if name == b"x-forwarded-for"]
     scope: dict[str, Any] = {"method": "GET", "client": (address, 0), "headers": forwarded_for}
-    key, request_id = headers.get(b"x-api-key"), headers.get(b"x-request-id", b"").decode()
-    is_key_possible = key is not None and prefix_of(key.decode()) is not None
+    key, request_id = headers.get(b"x-api-key", b"").decode(), headers.get(b"x-request-id", b"").decode()
     usable_id = request_id if REQUEST_ID.fullmatch(request_id) else None
-    return Sender(scope, key, is_key_possible, usable_id, {})
+    return Sender(scope, b"x-api-key" in headers, key_fingerprint(key), usable_id, {})
 
 
 @lru_cache(1024)

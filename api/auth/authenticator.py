@@ -5,13 +5,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from datetime import UTC, datetime
-from hashlib import sha256
 from math import inf
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from starlette.types import Scope as Connection
 
-from wishcraft.domain.api_keys import prefix_of
+from wishcraft.domain.api_keys import digest, prefix_of
 from wishcraft.domain.callers import EVERYTHING, Caller, Scope
 from wishcraft.domain.networks import Network, client_address, household, is_within, parse_networks, parse_proxies
 from wishcraft.domain.rate_limits import Policy, Verdict
@@ -34,7 +33,6 @@ _ADDRESSES: Final = ("wishcraft.address", "wishcraft.signed_address")
 """Where a scope has the client's address, if Shopify has not, and if it has signed the query."""
 
 _DIGEST_SIZE: Final = 32
-_PREFIX: Final = slice(3, 15)
 _log: Final = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
@@ -113,9 +111,9 @@ class Authenticator:
         self._keys = TTLCache(self._find_key)
         self._shops = TTLCache(self._find_shop)
 
-    def cached_by_key(self, key: bytes, scope: Connection) -> Caller | None:
-        """The caller with this API key, if the key is cached. Does no I/O."""
-        cached = self._keys.cached(_fingerprint(key))
+    def cached_by_fingerprint(self, fingerprint: bytes, scope: Connection) -> Caller | None:
+        """The caller with the API key of this `fingerprint`, if the key is cached. Does no I/O."""
+        cached = self._keys.cached(fingerprint)
         return self._validate_key(cached, scope) if cached else None
 
     async def by_key(self, key: str, scope: Connection) -> Caller | None:
@@ -124,9 +122,9 @@ class Authenticator:
         Raises:
             UnknownShop: The key is valid, and its shop has uninstalled the app.
         """
-        if prefix_of(key) is None:
+        fingerprint = key_fingerprint(key)
+        if fingerprint is None:
             return None
-        fingerprint = _fingerprint(key.encode())
         # A key that was valid before is looked up in any case: made-up ones of the same address do not lock it out.
         is_asked = self._keys.has_had(fingerprint) or self.may_try(scope).allowed
         found = await self._keys.get(fingerprint) if is_asked else None
@@ -249,6 +247,10 @@ def _customer(shop_id: int, customer_id: int | None) -> Caller | None:
     return None if customer_id is None else Caller(shop_id, f"customer:{shop_id}:{customer_id}", customer_id)
 
 
-def _fingerprint(key: bytes) -> bytes:
-    """SHA-256 of the key, then its prefix. A look-up takes equally long for a wrong key and a nearly right one."""
-    return sha256(key).digest() + key[_PREFIX]
+def key_fingerprint(key: str) -> bytes | None:
+    """SHA-256 of the API key, then its prefix; None if it has not the format of a key, and the checksum.
+
+    A look-up of a fingerprint takes equally long for a wrong key and a nearly right one.
+    """
+    prefix = prefix_of(key)
+    return None if prefix is None else digest(key) + prefix.encode()

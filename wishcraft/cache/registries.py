@@ -39,6 +39,8 @@ LoadMany = Callable[[Sequence[str]], Awaitable[Mapping[str, CachedRegistry]]]
 class CacheState(StrEnum):
     """How the cache answered a read."""
 
+    __hash__ = str.__hash__  # Enum's is written in Python, and each read looks several things up by its state
+
     HIT = "hit"
     STALE = "stale"
     """From Redis, past its soft expiry, or while PostgreSQL does not answer: the last known state."""

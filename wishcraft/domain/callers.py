@@ -9,6 +9,8 @@ from wishcraft.domain.cached_registry import AccessLevel
 class Scope(StrEnum):
     """Permission of a server's API key."""
 
+    __hash__ = str.__hash__  # Enum's is written in Python, and each request looks for its scope
+
     READ = "read"
     """To read what guests can see."""
     WRITE = "write"

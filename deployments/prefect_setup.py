@@ -23,6 +23,7 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from deployments.automations import prepare_automations
+from tasks.runtime.pages import read_all
 from wishcraft.settings import JobSettings, TimeSettings, time_zone
 
 POOL: Final = "wishcraft"
@@ -97,7 +98,7 @@ async def deploy(deployments: Sequence[tuple[str, DeploymentCreate]]) -> None:
     stays so.
     """
     async with get_client() as client:
-        existing = {each.name: each for each in await client.read_deployments()}
+        existing = {each.name: each for each in await read_all(client.read_deployments)}
         for flow_name, wanted in deployments:
             found = existing.get(wanted.name)
             if found is None or _differs(found, wanted):

@@ -10,14 +10,13 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import StateType
 
+from tasks.runtime.pages import read_all
 from tasks.runtime.retries import task
 from wishcraft.domain.service_levels import DAYS, Count, Tally
 from wishcraft.reports import service_levels
 from wishcraft.resources import open_resources
 
 _DAY: Final = timedelta(days=1)
-_PAGE: Final = 200
-"""Deployments: the most that Prefect's server returns at once."""
 _BAD: Final = (StateType.FAILED, StateType.CRASHED)
 """A run that timed out is `Failed` too. Cancelled runs are not counted."""
 
@@ -30,7 +29,7 @@ async def count_runs(end: datetime) -> dict[int, Count]:
     day of the period, for any number of runs. Deleted runs are not counted.
     """
     async with get_client() as client:
-        scheduled = [each.id for each in await client.read_deployments(limit=_PAGE) if each.schedules]
+        scheduled = [each.id for each in await read_all(client.read_deployments) if each.schedules]
         return {ago: await _count_day(client, end - ago * _DAY, scheduled) for ago in range(DAYS)}
 
 

@@ -17,6 +17,8 @@ NOT_AT_START: Final = frozenset({"report", "analysis", "shop", "webhooks"})
 """Tags of jobs that a start of the stack does not run: they answer a question, or need the name of a shop."""
 CACHE_WARM: Final = "cache-warm"
 """Due at each start: a Redis that was started again serves none of its entries."""
+PAGE: Final = 200
+"""The most that Prefect's server returns at once."""
 _UNFINISHED: Final = ("RUNNING", "PENDING", "CANCELLING")
 
 
@@ -54,10 +56,10 @@ class PrefectApi:
     async def worker_is_online(self, since: datetime) -> bool:
         """Whether a worker of the pool sent a heartbeat after `since`; never raises."""
         try:
-            workers = await self._post(f"/work_pools/{POOL}/workers/filter", {})
+            alive = {"last_heartbeat_time": {"after_": since.isoformat()}}
+            return bool(await self._post(f"/work_pools/{POOL}/workers/filter", {"workers": alive}))
         except PrefectUnavailable:
             return False
-        return any(datetime.fromisoformat(worker["last_heartbeat_time"]) > since for worker in workers)
 
     async def crash_unfinished_runs(self, message: str, before: datetime, *, pool_only: bool) -> int:
         """Set unfinished runs to Crashed, which frees their concurrency slots at once; return their number.
@@ -72,7 +74,7 @@ class PrefectApi:
         query: dict[str, Any] = {"flow_runs": {"state": {"type": {"any_": _UNFINISHED}}}}
         if pool_only:
             query["work_pools"] = {"name": {"any_": [POOL]}}
-        found = await self._post("/flow_runs/filter", query)
+        found = await self._find_all("/flow_runs/filter", query)
         runs = [run for run in found if datetime.fromisoformat(run["state"]["timestamp"]) < before]
         state = {"type": "CRASHED", "name": "Crashed", "message": message}
         for run in runs:
@@ -85,7 +87,7 @@ class PrefectApi:
         `cache-warm` always is. Another is not if an operator has paused it, or if its last successful run is younger
         than the time between two of its scheduled runs.
         """
-        found = await self._post("/deployments/filter", {"sort": "NAME_ASC"})
+        found = await self._find_all("/deployments/filter", {"sort": "NAME_ASC"})
         jobs = [each for each in found if not NOT_AT_START & set(each["tags"])]
         return {each["name"]: each["id"] for each in jobs if each["name"] == CACHE_WARM or await self._is_due(each)}
 
@@ -119,6 +121,15 @@ class PrefectApi:
             await asyncio.sleep(0.3)
             state = (await self._request("GET", f"/flow_runs/{run['id']}"))["state"]
         return RunState(state["name"], state["message"] or "")
+
+    async def _find_all(self, path: str, query: Mapping[str, Any]) -> list[Any]:
+        """All that the query finds, page by page."""
+        found: list[Any] = []
+        while page := await self._post(path, {**query, "limit": PAGE, "offset": len(found)}):
+            found += page
+            if len(page) < PAGE:
+                break
+        return found
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         return await self._request("POST", path, body)

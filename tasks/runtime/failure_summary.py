@@ -12,6 +12,7 @@ from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
+from tasks.runtime.pages import read_all
 from tasks.runtime.ui_links import run_page
 from wishcraft.observability.context import known_secrets
 from wishcraft.observability.redaction import redact_text
@@ -25,7 +26,6 @@ CRASH_ADVICE: Final = (
 _DAY: Final = timedelta(days=1)
 _GRACE: Final = timedelta(minutes=1)
 """In which the worker, if it lives, writes the summary itself."""
-_RUNS: Final = 100
 
 
 async def summarise_failure(job: str, run_id: UUID, problem: str, advice: str) -> None:
@@ -45,12 +45,12 @@ async def summarise_lost_runs(now: datetime) -> int:
     ended = {"after_": now - _DAY, "before_": now - _GRACE}
     crashed = FlowRunFilter.model_validate({"state": {"type": {"any_": [StateType.CRASHED]}}, "end_time": ended})
     async with get_client() as client:
-        runs = await client.read_flow_runs(flow_run_filter=crashed, sort=FlowRunSort.END_TIME_DESC, limit=_RUNS)
+        runs = await read_all(client.read_flow_runs, flow_run_filter=crashed, sort=FlowRunSort.END_TIME_DESC)
         if not runs:
             return 0
         pages = {"type": {"any_": ["markdown"]}, "flow_run_id": {"any_": [run.id for run in runs]}}
-        found = await client.read_artifacts(artifact_filter=ArtifactFilter.model_validate(pages))
-        jobs = {flow.id: flow.name for flow in await client.read_flows()}
+        found = await read_all(client.read_artifacts, artifact_filter=ArtifactFilter.model_validate(pages))
+        jobs = {flow.id: flow.name for flow in await read_all(client.read_flows)}
     known = {artifact.flow_run_id for artifact in found}
     lost = [run for run in runs if run.id not in known and run.flow_id in jobs]
     for run in lost:

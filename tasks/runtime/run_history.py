@@ -10,13 +10,12 @@ from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 
+from tasks.runtime.pages import read_all
 from tasks.runtime.ui_links import run_page
 from wishcraft.domain.batches import batches
 from wishcraft.reports.page import PreviousTable
 from wishcraft.reports.sections.runs import REFUSED, Run
 
-_PAGE: Final = 200
-"""Runs per request: the most that Prefect's server returns."""
 _TABLES_PAGE: Final = 5
 _TAGS_PER_REQUEST: Final = 100
 _ENDED: Final = [StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED]
@@ -27,13 +26,9 @@ async def read_runs(begin: datetime, end: datetime) -> list[Run]:
     query = FlowRunFilter.model_validate(
         {"end_time": {"after_": begin, "before_": end}, "state": {"type": {"any_": _ENDED}}}
     )
-    found: list[FlowRun] = []
     async with get_client() as client:
-        jobs = {flow.id: flow.name for flow in await client.read_flows()}
-        while page := await client.read_flow_runs(
-            flow_run_filter=query, sort=FlowRunSort.END_TIME_DESC, limit=_PAGE, offset=len(found)
-        ):
-            found += page
+        jobs = {flow.id: flow.name for flow in await read_all(client.read_flows)}
+        found = await read_all(client.read_flow_runs, flow_run_filter=query, sort=FlowRunSort.END_TIME_DESC)
     return [_run(run, jobs.get(run.flow_id, "unknown")) for run in found]
 
 
@@ -61,10 +56,8 @@ async def find_completed_tags(tags: Sequence[str]) -> set[str]:
             query = FlowRunFilter.model_validate(
                 {"tags": {"any_": list(some)}, "state": {"type": {"any_": [StateType.COMPLETED]}}}
             )
-            offset = 0
-            while page := await client.read_flow_runs(flow_run_filter=query, limit=_PAGE, offset=offset):
-                completed.update(tag for run in page for tag in run.tags)
-                offset += len(page)
+            runs = await read_all(client.read_flow_runs, flow_run_filter=query)
+            completed.update(tag for run in runs for tag in run.tags)
     return completed & set(tags)
 
 

@@ -39,8 +39,9 @@ async def idle() -> None:
 
 
 async def test_late_runs_are_overdue_and_runs_that_wait_for_a_slot_or_a_retry_are_not(
-    settings: Settings,
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("wishcraft.services.operations.prefect_api.PAGE", 1)  # of the two deployments
     with_prefect = settings.model_copy(update={"prefect_api_url": PREFECT_API_URL.value()})
     async with get_client() as client, httpx.AsyncClient() as http:
         flow_id = await client.create_flow(idle)

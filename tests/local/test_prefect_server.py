@@ -36,6 +36,21 @@ async def test_crashed_run_frees_its_concurrency_slot_at_once(http: httpx.Client
     assert _propose(http, second, "PENDING") == "ACCEPT"
 
 
+async def test_all_unfinished_runs_are_crashed_however_many_pages_they_fill(
+    http: httpx.Client, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.local.prefect_api.PAGE", 2)
+    deployment = _deploy(http, "many", work_pool_name="wishcraft")
+    runs = [create_run(http, deployment) for _ in range(5)]
+    for run in runs:
+        set_state(http, run, "PENDING")
+    api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
+    assert await api.crash_unfinished_runs("The worker died.", now(), pool_only=True) == len(runs)
+    assert {read_state(http, run)["type"] for run in runs} == {"CRASHED"}
+    assert {"many", "cache-warm"} <= set(await api.list_due_jobs())
+    await api.aclose()
+
+
 async def test_run_outside_the_pool_is_not_crashed_while_the_stack_runs(
     http: httpx.Client, environment: dict[str, str]
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
-from wishcraft.services.operations.prefect_api import post
+from wishcraft.services.operations.prefect_api import PAGE, post, read_all
 from wishcraft.settings import Settings
 
 OVERDUE: Final = timedelta(minutes=5)
@@ -17,12 +17,13 @@ RECENT: Final = timedelta(hours=1)
 """How long failed runs are shown."""
 _WAITING: Final[Mapping[str, Any]] = {"type": {"any_": ["SCHEDULED"]}, "name": {"any_": ["Scheduled", "Late"]}}
 """Excludes AwaitingRetry and AwaitingConcurrencySlot, which wait on purpose."""
-_PAGE_LIMIT: Final = 200
-"""The most that Prefect returns at once."""
 
 
 class ScheduleState(NamedTuple):
-    """Number of overdue runs by deployment, whether no run is scheduled for the future, and the jobs that failed."""
+    """Number of overdue runs by deployment, whether no run is scheduled for the future, and the jobs that failed.
+
+    Of more than `PAGE` overdue or failed runs, only so many are counted: a probe has a second.
+    """
 
     overdue: Mapping[str, int]
     is_empty: bool
@@ -45,9 +46,9 @@ async def find_schedule(http: httpx.AsyncClient, settings: Settings, now: dateti
         "deployment_id": {"is_null_": False},
     }
     deployments, late_runs, failed_runs, upcoming = await asyncio.gather(
-        post(http, settings, "deployments/filter", {"limit": _PAGE_LIMIT}),
-        post(http, settings, "flow_runs/filter", {"flow_runs": _waiting(due), "limit": _PAGE_LIMIT}),
-        post(http, settings, "flow_runs/filter", {"flow_runs": failed, "limit": _PAGE_LIMIT}),
+        read_all(http, settings, "deployments/filter", {}),
+        post(http, settings, "flow_runs/filter", {"flow_runs": _waiting(due), "limit": PAGE}),
+        post(http, settings, "flow_runs/filter", {"flow_runs": failed, "limit": PAGE}),
         post(http, settings, "flow_runs/count", {"flow_runs": _waiting({"after_": now.isoformat()})}),
     )
     overdue, bad = (Counter(run["deployment_id"] for run in runs) for runs in (late_runs, failed_runs))

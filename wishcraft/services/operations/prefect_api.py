@@ -1,12 +1,15 @@
 """Calls of Prefect's REST API. Must not import Prefect: the API runs without it."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import httpx
 
 from wishcraft.errors import ConfigurationError
 from wishcraft.settings import Settings
+
+PAGE: Final = 200
+"""The most that Prefect returns at once."""
 
 
 async def post(http: httpx.AsyncClient, settings: Settings, path: str, body: Mapping[str, Any]) -> Any:
@@ -22,6 +25,20 @@ async def post(http: httpx.AsyncClient, settings: Settings, path: str, body: Map
     auth = httpx.BasicAuth(*secret.get_secret_value().split(":", 1)) if secret else httpx.USE_CLIENT_DEFAULT
     response = await http.post(f"{settings.prefect_api_url}/{path}", json=body, auth=auth)
     return response.raise_for_status().json()
+
+
+async def read_all(http: httpx.AsyncClient, settings: Settings, path: str, query: Mapping[str, Any]) -> list[Any]:
+    """All that Prefect finds with this query, page by page.
+
+    Raises:
+        ConfigurationError, httpx.HTTPError: As `post`.
+    """
+    found: list[Any] = []
+    while page := await post(http, settings, path, {**query, "limit": PAGE, "offset": len(found)}):
+        found += page
+        if len(page) < PAGE:
+            break
+    return found
 
 
 async def start_run(

@@ -7,11 +7,9 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
-from wishcraft.services.operations.prefect_api import post
+from wishcraft.services.operations.prefect_api import post, read_all
 from wishcraft.settings import Settings
 
-_JOBS_LIMIT: Final = 200
-"""The most that Prefect returns at once."""
 _UNDER_WAY: Final = ("RUNNING", "PENDING", "CANCELLING", "PAUSED")
 _ENDED: Final = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
@@ -49,7 +47,7 @@ async def find_runs(http: httpx.AsyncClient, settings: Settings, limit: int) -> 
         _query(("SCHEDULED",), "NEXT_SCHEDULED_START_TIME_ASC", limit),
     )
     deployments, *found = await asyncio.gather(
-        post(http, settings, "deployments/filter", {"limit": _JOBS_LIMIT}),
+        read_all(http, settings, "deployments/filter", {}),
         *(post(http, settings, "flow_runs/filter", query) for query in queries),
     )
     names = {each["id"]: each["name"] for each in deployments}

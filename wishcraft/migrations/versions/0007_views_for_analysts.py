@@ -84,5 +84,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.execute("DROP SCHEMA analytics CASCADE")
+    op.execute("DROP VIEW " + ", ".join(f"analytics.{name}" for name in _VIEWS))  # CASCADE would drop analysts' own ones
+    op.execute("DROP SCHEMA analytics")
     op.drop_index("ix_purchases_of_registry", "purchases")

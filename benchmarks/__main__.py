@@ -16,6 +16,8 @@ from benchmarks.jobs import HEADING, NOTES, Row, rows
 from benchmarks.load import LoadError
 from benchmarks.servers import running_servers
 from benchmarks.web import ServerError
+from deployments.numbers import between
+from deployments.sandbox.demo import MAX_REGISTRIES
 from wishcraft.errors import ConfigurationError
 
 PARTS: Final = ("serving", "scale", "webhooks", "jobs", "analytics", "startup")
@@ -32,7 +34,7 @@ def main() -> None:
     )
     parser.add_argument(
         "--registries",
-        type=int,
+        type=between(int, 1, MAX_REGISTRIES),
         nargs="+",
         default=[1_000, 10_000, 100_000],
         metavar="N",
@@ -40,7 +42,7 @@ def main() -> None:
     )
     parser.add_argument(
         "--requests",
-        type=int,
+        type=between(int, 1, 10_000_000),
         default=10_000,
         metavar="N",
         help="serving, scale and webhooks: requests per row, fewer for slow rows (default: %(default)s)",

@@ -10,7 +10,9 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 
+from deployments.numbers import between
 from wishcraft.domain import times
+from wishcraft.domain.api_keys import MAX_DAYS, MAX_GRACE_HOURS
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.networks import parse_networks
 from wishcraft.errors import ConfigurationError, RequestRefused, UnknownShop
@@ -41,13 +43,13 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("--scope", action="append", choices=[*Scope], type=Scope, help="default: read; may be repeated")
     create.add_argument("--allow", action="append", default=[], type=network, metavar="NETWORK",
                         help="accepted network, e.g. 203.0.113.0/24; may be repeated (default: any)")  # fmt: skip
-    create.add_argument("--days", type=number_of_days, help="days until it expires (default: never)")
+    create.add_argument("--days", type=between(int, 1, MAX_DAYS), help="days until it expires (default: never)")
     _add_shop_argument(commands.add_parser("list", help="list the shop's keys"))
     rotate = commands.add_parser("rotate", help="replace a key by a new one and print it; the old key expires")
     _add_shop_argument(rotate)
     rotate.add_argument("prefix", help="prefix of the old key, as `list` shows it")
-    rotate.add_argument("--grace-hours", type=int, default=GRACE // timedelta(hours=1), metavar="HOURS",
-                        help="hours until the old key expires (default: %(default)s)")  # fmt: skip
+    rotate.add_argument("--grace-hours", type=between(int, 0, MAX_GRACE_HOURS), default=GRACE // timedelta(hours=1),
+                        metavar="HOURS", help="hours until the old key expires (default: %(default)s)")  # fmt: skip
     revoke = commands.add_parser("revoke", help="revoke a key now")
     _add_shop_argument(revoke)
     revoke.add_argument("prefix", help="prefix of the key, as `list` shows it")
@@ -61,14 +63,6 @@ def _add_shop_argument(parser: argparse.ArgumentParser) -> None:
 def network(text: str) -> str:
     """A network in PostgreSQL's notation. argparse prints this function's name if the text is invalid."""
     return str(parse_networks(text)[0])
-
-
-def number_of_days(text: str) -> int:
-    """A positive number. argparse prints this function's name if the text is invalid."""
-    days = int(text)
-    if days < 1:
-        raise ValueError(text)
-    return days
 
 
 async def _run(args: argparse.Namespace, zone: tzinfo) -> None:

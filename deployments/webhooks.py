@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from deployments.numbers import seconds
 from wishcraft.errors import ConfigurationError
 from wishcraft.observability.logs import configure_logging
 from wishcraft.observability.sentry import start_sentry
@@ -51,7 +52,7 @@ def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m deployments.webhooks", description=__doc__)
     parser.add_argument(
-        "--drain", type=float, default=DRAIN_SECONDS, metavar="SECONDS", help="time to finish after SIGTERM"
+        "--drain", type=seconds, default=DRAIN_SECONDS, metavar="SECONDS", help="time to finish after SIGTERM"
     )
     parser.add_argument(
         "--heartbeat", type=Path, metavar="FILE", help="touched every 5 s while PostgreSQL answers, for health checks"

@@ -152,7 +152,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     )
     ops_email: str | None = Field(None, description="Recipient of reports that are sent by mail.")
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
-    api_port: int = Field(8000, description="The API's port.")
+    api_port: int = Field(8000, ge=0, le=65_535, description="The API's port.")
     trusted_proxies: Annotated[str, AfterValidator(_proxies)] = Field(
         "",
         description="Proxies whose X-Forwarded-For is trusted: addresses, networks and `shopify`, comma-separated.",
@@ -160,6 +160,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     rate_limit_per_minute: int = Field(
         600,
         ge=1,
+        le=1_000_000,
         description="Requests a minute of one person, guest or customer. A server's key may send ten times as many.",
     )
     cors_origins: str = Field(
@@ -171,6 +172,8 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     drain_seconds: float = Field(
         5,
         ge=0,
+        le=3600,
+        allow_inf_nan=False,
         description="How long the API still serves, not ready, after SIGTERM. 0 loses what a proxy still sends.",
     )
     redis_url: str = Field(description="Redis 7.4+ or Valkey 9+, e.g. redis://localhost:6379/0.")
@@ -231,13 +234,13 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         description="A reminder or invitation that may have been sent when its run died: `resend` it, or `hold` it.",
     )
     invitations_per_shop: int = Field(
-        1_000, ge=0, description="Invitation mails of a shop in 24 hours; the others wait."
+        1_000, ge=0, le=1_000_000, description="Invitation mails of a shop in 24 hours; the others wait."
     )
     invitations_per_customer: int = Field(
-        20, ge=0, description="Invitation mails for all registries of a customer in 24 hours."
+        20, ge=0, le=1_000_000, description="Invitation mails for all registries of a customer in 24 hours."
     )
     invitations_per_address: int = Field(
-        3, ge=0, description="Invitation mails to an address, for all registries of a shop, in 24 hours."
+        3, ge=0, le=1_000_000, description="Invitation mails to an address, for all registries of a shop, in 24 hours."
     )
     prefect_api_url: str | None = Field(None, description="URL of Prefect's API. The health probe calls it.")
     prefect_api_auth_string: SecretStr | None = Field(

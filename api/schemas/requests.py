@@ -22,6 +22,7 @@ from api.schemas.examples import (
 from wishcraft.domain import access_codes
 from wishcraft.domain.addresses import normalise
 from wishcraft.domain.analytics_events import VISITOR_ID
+from wishcraft.domain.api_keys import MAX_DAYS, MAX_GRACE_HOURS
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.networks import parse_networks
@@ -328,7 +329,7 @@ class NewKey(RequestModel):
         [], max_length=50, description="Addresses and networks that may use the key; empty: all."
     )
     days: int | None = Field(
-        None, ge=1, le=3_650, examples=[90], description="Days until the key expires; it never expires if left out."
+        None, ge=1, le=MAX_DAYS, examples=[90], description="Days until the key expires; it never expires if left out."
     )
 
 
@@ -352,5 +353,5 @@ class Rotation(RequestModel):
     """How long the old key stays valid."""
 
     grace_hours: int = Field(
-        24, ge=0, le=24 * 30, examples=[24], description="Hours for which the old key stays valid."
+        24, ge=0, le=MAX_GRACE_HOURS, examples=[24], description="Hours for which the old key stays valid."
     )

@@ -16,6 +16,7 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.types.json import Jsonb
 
+from deployments.numbers import between
 from deployments.sandbox.catalogue import DEMO_SHOPS, DemoShop, Row
 from deployments.sandbox.demo_history import HistoryGenerator
 from deployments.sandbox.demo_rows import ShopRowGenerator, ShopRows
@@ -29,6 +30,7 @@ from wishcraft.store.schema.shops import ShopSettings
 from wishcraft.store.tokens import TokenVault
 
 DEFAULT_REGISTRIES: Final = 200
+MAX_REGISTRIES: Final = 10_000_000
 DEFAULT_SEED: Final = 2026
 SLUGS_PER_SHOP: Final = 5
 _IDS_PER_SHOP: Final = 100_000_000
@@ -168,7 +170,13 @@ def _public_registries(connection: Connection[tuple[Any, ...]], shop_id: int) ->
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m deployments.sandbox.demo", description=__doc__)
-    parser.add_argument("--scale", type=int, default=DEFAULT_REGISTRIES, metavar="N", help="number of registries")
+    parser.add_argument(
+        "--scale",
+        type=between(int, 1, MAX_REGISTRIES),
+        default=DEFAULT_REGISTRIES,
+        metavar="N",
+        help="number of registries",
+    )
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="seed of the random data")
     parser.add_argument("--card", type=Path, default=ROOT / ".wishcraft" / "demo.json", help="output file")
     args = parser.parse_args()

@@ -42,6 +42,22 @@ def test_all_missing_or_invalid_settings_are_named_without_their_values(monkeypa
     assert "s3cret" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("API_PORT", "65536"),
+        ("DRAIN_SECONDS", "inf"),
+        ("DRAIN_SECONDS", "nan"),
+        ("INVITATIONS_PER_SHOP", "9" * 30),
+        ("RATE_LIMIT_PER_MINUTE", "0"),
+    ],
+)
+def test_number_out_of_range_is_named_with_its_setting(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=name):
+        settings()
+
+
 def test_the_settings_repr_shows_no_secret() -> None:
     assert "hush" not in repr(settings())
 

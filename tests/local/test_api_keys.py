@@ -58,7 +58,10 @@ def test_key_is_created_listed_rotated_and_revoked(command: Any, demo: Demo) -> 
     [
         (["create", "nobody.myshopify.com", "x"], "no active shop has the domain 'nobody.myshopify.com'"),
         (["create", SHOP, "x", "--allow", "10.0.0.0/99"], "invalid network value: '10.0.0.0/99'"),
-        (["create", SHOP, "x", "--days", "0"], "invalid number_of_days value: '0'"),
+        (["create", SHOP, "x", "--days", "0"], "argument --days: must be a number from 1 to 3,650"),
+        (["create", SHOP, "x", "--days", "3000000"], "argument --days: must be a number from 1 to 3,650"),
+        (["rotate", SHOP, "0" * 12, "--grace-hours", "-1"], "argument --grace-hours: must be a number from 0 to 720"),
+        (["rotate", SHOP, "0" * 12, "--grace-hours", "9" * 30], "argument --grace-hours: must be a number from 0"),
         (["revoke", SHOP, "0" * 12], "The shop has no such key."),
         (["rotate", SHOP, "0" * 12], "The shop has no such key."),
         ([], "usage:"),

@@ -15,6 +15,10 @@ from typing import Final, NamedTuple
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.networks import contains, parse_networks
 
+MAX_DAYS: Final = 3_650
+"""The longest lifetime of a key that has one."""
+MAX_GRACE_HOURS: Final = 24 * 30
+"""The longest time for which a rotated key stays valid."""
 _SHAPE: Final = re.compile(r"wc_([0-9a-f]{12})_[0-9a-f]{72}", re.ASCII)
 _CHECKSUM: Final = slice(-8, None)
 

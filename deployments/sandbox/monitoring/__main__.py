@@ -4,6 +4,7 @@ import argparse
 
 import uvicorn
 
+from deployments.numbers import port
 from deployments.sandbox.monitoring.app import Addresses, create_app
 
 
@@ -14,7 +15,7 @@ def main() -> None:
         description="Draws the dashboard of deployments/monitoring from Prometheus, at http://127.0.0.1:PORT.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("--port", type=int, default=4600, help="port of the page")
+    parser.add_argument("--port", type=port, default=4600, help="port of the page")
     parser.add_argument("--prometheus", default="http://127.0.0.1:9090", help="URL of Prometheus")
     parser.add_argument("--alertmanager", default="http://127.0.0.1:9093", help="URL of Alertmanager, for a link")
     parser.add_argument("--runbooks", default="http://127.0.0.1:8000/runbooks", help="URL of the runbooks")

@@ -3,12 +3,16 @@
 import argparse
 import os
 from pathlib import Path
+from typing import Final
 
 import uvicorn
 
+from deployments.numbers import between, port, seconds
 from deployments.sandbox.shopify.app import create_app
 from deployments.sandbox.shopify.shopping import MAX_RATE
 from deployments.sandbox.shopify.simulator import Options
+
+MAX_PRODUCTS: Final = 100_000
 
 
 def main() -> None:
@@ -20,14 +24,17 @@ def main() -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     defaults = Options()
-    parser.add_argument("--port", type=int, default=4400)
-    parser.add_argument("--products", type=int, default=defaults.products, help="products per shop")
+    parser.add_argument("--port", type=port, default=4400)
+    parser.add_argument(
+        "--products", type=between(int, 1, MAX_PRODUCTS), default=defaults.products, help="products per shop"
+    )
     parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--tick", type=float, default=5.0, help="seconds between changes of stock; 0 for none")
-    parser.add_argument("--bulk-seconds", type=float, default=1.0, help="seconds before a bulk operation runs")
+    parser.add_argument("--tick", type=seconds, default=5.0, help="seconds between changes of stock; 0 for none")
+    parser.add_argument("--bulk-seconds", type=seconds, default=1.0, help="seconds before a bulk operation runs")
     parser.add_argument("--state", type=Path, help="file that keeps the issued tokens between runs")
     parser.add_argument("--app", help="URL of the app, to which webhooks and requests of browsers go; none without it")
-    parser.add_argument("--actions-per-minute", type=_rate, default=0.0, help="what guests do; 0 for nothing")
+    parser.add_argument("--actions-per-minute", type=between(float, 0.0, MAX_RATE), default=0.0,
+                        help="what guests do; 0 for nothing")  # fmt: skip
     parser.add_argument("--no-rate-limit", action="store_true", help="count points but never throttle")
     arguments = parser.parse_args()
     options = Options(
@@ -45,13 +52,6 @@ def main() -> None:
         actions_per_minute=arguments.actions_per_minute,
     )
     uvicorn.run(create_app(options), host="127.0.0.1", port=arguments.port, log_level="warning")
-
-
-def _rate(text: str) -> float:
-    rate = float(text)
-    if not 0 <= rate <= MAX_RATE:
-        raise argparse.ArgumentTypeError(f"must be between 0 and {MAX_RATE}")
-    return rate
 
 
 if __name__ == "__main__":

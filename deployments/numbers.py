@@ -1,0 +1,28 @@
+"""Numbers of command lines: argparse types with bounds, so that no value fails later, or is never reached."""
+
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+Number = TypeVar("Number", int, float)
+
+MAX_SECONDS: Final = 86_400.0
+
+
+def between(kind: Callable[[str], Number], least: Number, most: Number) -> Callable[[str], Number]:
+    """An argparse type: `int` or `float` from `least` to `most`, which NaN and infinity are not."""
+
+    def parse(text: str) -> Number:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value <= most:
+            raise ArgumentTypeError(f"must be a number from {least:,} to {most:,}")
+        return value
+
+    return parse
+
+
+seconds: Final = between(float, 0.0, MAX_SECONDS)
+port: Final = between(int, 1, 65_535)

@@ -19,6 +19,10 @@ def test_floor_outlives_its_writer_and_every_lease_on_an_older_load() -> None:
     assert keys.FLOOR_TTL_MS > 1000 * keys.HOLD_SECONDS + keys.LEASE_TTL_MS
 
 
+def test_hold_outlasts_every_lease_that_a_failover_carried_over_from_an_older_era() -> None:
+    assert 1000 * keys.HOLD_SECONDS > keys.LEASE_TTL_MS
+
+
 def test_hold_outlasts_every_writer_of_an_older_era() -> None:
     assert keys.HOLD_SECONDS > keys.WRITE_LIMIT_SECONDS
 

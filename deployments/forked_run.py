@@ -21,7 +21,7 @@ from multiprocessing.util import get_temp_dir
 from pathlib import Path
 from typing import Any, Final, cast
 
-from anyio import TASK_STATUS_IGNORED, to_thread
+from anyio import TASK_STATUS_IGNORED, to_thread, wait_readable
 from anyio.abc import TaskStatus
 from prefect.client.schemas.objects import FlowRun
 from prefect.runner._control_channel import ControlChannel
@@ -93,7 +93,8 @@ class ForkStarter:
         handle = ProcessHandle(cast("Any", process), scope)  # Prefect names the class of another start method
         task_status.started(handle)
         try:
-            await to_thread.run_sync(process.join, abandon_on_cancel=True)
+            await wait_readable(process.sentinel)  # in no thread: there are forty, and a worker may have more runs
+            process.join()
         finally:
             with suppress(ProcessLookupError):
                 if process.exitcode in {None, _SERVER_DIED}:

@@ -6,11 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import psutil
 import pytest
 import yaml
+from anyio import create_task_group, fail_after, to_thread
+from prefect.client.schemas.objects import FlowRun
+from prefect.runner._control_channel import ControlChannel
 
+from deployments.forked_run import ForkStarter
 from deployments.sandbox.processes import ROOT
+from tests.support.waiting_run import wait_for_file
 
 REPORT = """
 import importlib, json, os, sys
@@ -76,3 +83,15 @@ def test_fork_server_starts_under_a_long_temporary_folder(tmp_path: Path) -> Non
     )
     assert done.returncode == 0, done.stderr
     assert list(folder.iterdir()) == []
+
+
+async def test_worker_has_more_runs_at_once_than_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployments.forked_run._run_engine", wait_for_file)
+    monkeypatch.setattr(to_thread.current_default_thread_limiter(), "total_tokens", 1)
+    starter = ForkStarter("flows.nothing:nothing", str(tmp_path), {}, ControlChannel())
+    with fail_after(60):
+        async with create_task_group() as runs:
+            pids = {(await runs.start(starter.start, FlowRun(flow_id=uuid4()))).pid for _ in range(3)}
+            assert len(pids) == 3
+            (tmp_path / "end").touch()
+    assert not any(psutil.pid_exists(pid) for pid in pids)

@@ -33,8 +33,10 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 
 from deployments.flow_run_process import FlowRunConfiguration, is_needed
 from deployments.forked_run import start_fork_server
+from deployments.numbers import seconds
 from deployments.prefect_setup import POOL
 from tasks.runtime.progress import STOPPING
+from tasks.runtime.retry_after import bound_retry_after
 from wishcraft.errors import ConfigurationError
 from wishcraft.observability.logs import formatter, install_redaction, writes_json
 from wishcraft.observability.sentry import start_sentry
@@ -307,11 +309,12 @@ def _poll_interval() -> float:
 
 
 def _configure_process(config: Settings) -> None:
-    """Configure Sentry and the log format for this process and, by variables, for its runs.
+    """Configure Sentry, Prefect's clients and the log format for this process and, by variables, for its runs.
 
     Drops the variables that no run needs: a run's process begins with those of this one.
     """
     install_redaction()
+    bound_retry_after()
     start_sentry(config, "worker")
     for handler in logging.getLogger().handlers:  # Prefect's
         handler.setFormatter(formatter(config))
@@ -327,7 +330,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m deployments.worker", description=__doc__)
     parser.add_argument("--name", default=platform.node(), help="name in the Prefect UI (default: the host name)")
     parser.add_argument(
-        "--patience", type=float, default=PATIENCE_SECONDS, help="seconds to wait for active runs at a stop"
+        "--patience", type=seconds, default=PATIENCE_SECONDS, help="seconds to wait for active runs at a stop"
     )
     arguments = parser.parse_args()
     try:

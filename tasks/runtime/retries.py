@@ -12,6 +12,7 @@ from prefect import State
 from prefect.client.schemas.objects import TaskRun
 from prefect.tasks import Task, exponential_backoff
 
+from tasks.runtime.retry_after import bound_retry_after
 from tasks.runtime.run_context import run_context
 from wishcraft.errors import (
     ConfigurationError,
@@ -25,7 +26,9 @@ from wishcraft.observability.context import known_secrets
 from wishcraft.observability.logs import install_redaction
 from wishcraft.observability.redaction import redact_text
 
-install_redaction()  # at import: Prefect logs about a run before its flow starts
+# At import: Prefect logs about a run, and calls its server, before the flow starts.
+install_redaction()
+bound_retry_after()
 
 P = ParamSpec("P")
 R = TypeVar("R")

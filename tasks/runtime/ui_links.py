@@ -31,7 +31,10 @@ def run_page(run_id: UUID | str) -> str:
 
 
 def run_form(deployment_id: UUID | str, parameters: Mapping[str, Any]) -> str:
-    """URL of the form that starts a run of the deployment, filled with these parameters."""
+    """URL of the form that starts a run of the deployment, filled with these parameters.
+
+    It is for a browser that is logged in: the login cannot lead to a page with parameters, whose error it would show.
+    """
     filled = quote(json.dumps(dict(parameters), default=str), safe="")
     return _page(f"deployments/deployment/{deployment_id}/run?parameters={filled}")
 

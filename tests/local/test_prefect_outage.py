@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.support.failing_proxy import PAGE, FailingProxy
+from tests.support.failing_proxy import BUSY, PAGE, FailingProxy
 from tests.support.prefect_calls import create_run, delete_run, read_state, running_shop_tasks, wait_for
 from tests.support.prefect_worker import Worker
 
@@ -57,6 +57,22 @@ async def test_worker_started_in_an_outage_of_prefect_takes_runs_after_it(
     run = create_run(http, slow_job, batches=1, seconds=0)
     await wait_for(lambda: read_state(http, run)["type"] == "COMPLETED")
     await wait_for(lambda: "Prefect answers again" in worker.log.read_text())
+    assert worker.stop() == 0
+
+
+async def test_hour_of_retry_after_delays_neither_the_worker_nor_the_end_of_its_run(
+    http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str, proxy: FailingProxy
+) -> None:
+    worker = start_worker()
+    run = create_run(http, slow_job, batches=1, seconds=5)
+    await wait_for(lambda: bool(running_shop_tasks(http, run)))
+    proxy.fail(BUSY)
+    await wait_for(lambda: any("get_scheduled" in path for path in proxy.refused))
+    await wait_for(lambda: any("artifacts" in path for path in proxy.refused))
+    proxy.heal()
+    await wait_for(lambda: read_state(http, run)["type"] == "COMPLETED")
+    later = create_run(http, slow_job, batches=1, seconds=0)
+    await wait_for(lambda: read_state(http, later)["type"] == "COMPLETED")
     assert worker.stop() == 0
 
 

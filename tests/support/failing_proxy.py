@@ -11,6 +11,8 @@ ANSWER: Final = b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\nCon
 PAGE: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>"
 """The answer of a proxy that shows a page of its own."""
 
+BUSY: Final = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 3600\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
 
 class FailingProxy:
     """Context manager: passes connections on to a port of this machine, in a thread of its own."""

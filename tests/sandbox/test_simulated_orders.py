@@ -151,16 +151,17 @@ async def test_cancelled_order_cannot_be_changed() -> None:
             assert answer.status_code == 409, action
 
 
-def test_ids_of_a_restarted_simulator_are_new_and_old_orders_are_forgotten(few_orders: None) -> None:
+def test_ids_and_numbers_of_a_restarted_simulator_are_new_and_old_orders_are_forgotten(few_orders: None) -> None:
     assert few_orders is None
     made = []
-    for started in (1_000.0, 1_001.0):
+    for started in (SECOND, SECOND + 5):
         shop = Simulator(Options(products=2, clock=partial(float, started))).shops[SHOP]
         wanted = WantedLine(shop.inventory.variant_ids()[0], 1, {})
-        ids = [shop.orders.create([wanted], Customer(1, "Ada", "Byron", "ada@example.com")).id for _ in range(5)]
-        assert [order.id for order in shop.orders.all()] == ids[2:]
-        made.append(ids)
-    assert max(made[0]) < min(made[1])
+        orders = [shop.orders.create([wanted], Customer(1, "Ada", "Byron", "ada@example.com")) for _ in range(5)]
+        assert shop.orders.all() == orders[2:]
+        made.append(orders)
+    assert max(order.id for order in made[0]) < min(order.id for order in made[1])
+    assert len({order.name for orders in made for order in orders}) == 10
 
 
 @pytest.fixture

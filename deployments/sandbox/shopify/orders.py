@@ -18,7 +18,9 @@ SIMPLE_TERMS: Final = Terms()
 UNPAID: Final = frozenset({"pending", "authorized"})
 _IDS_PER_SECOND: Final = 4_000
 _SPACE: Final = 10_000_000_000_000
-_FIRST_NUMBER: Final = 1001
+_FIRST_NUMBER: Final = 100_001
+"""Above those of the demo data."""
+_NUMBERED_SINCE: Final = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 
 Publish: TypeAlias = Callable[[str, dict[str, Any], str], None]
 """Tells the app of an event: the topic, the payload, and a word for people on what it is about."""
@@ -37,7 +39,10 @@ class WantedLine(NamedTuple):
 
 
 class Orders:
-    """The shop's orders by id, oldest first; lost at the end of the process, after which ids go on."""
+    """The shop's orders by id, oldest first; lost at the end of the process, after which ids and numbers go on.
+
+    Both begin at the time of the start; a number a second is more than the guests of a shop order in the long run.
+    """
 
     def __init__(self, demo: DemoShop, inventory: Inventory, clock: Callable[[], float], publish: Publish) -> None:
         self._demo = demo
@@ -46,7 +51,7 @@ class Orders:
         self._publish = publish
         self._by_id: OrderedDict[int, Order] = OrderedDict()
         self._ids = count(demo.number * _SPACE + int(clock() * _IDS_PER_SECOND))
-        self._numbers = count(_FIRST_NUMBER)
+        self._numbers = count(_FIRST_NUMBER + max(0, int(clock() - _NUMBERED_SINCE)))
 
     def find(self, order_id: int) -> Order | None:
         """The order, or None."""

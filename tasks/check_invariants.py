@@ -7,14 +7,14 @@ from functools import partial
 from tasks.runtime.failure_summary import summarise_lost_runs
 from tasks.runtime.retries import task
 from tasks.runtime.shop_batches import for_each_shop, name_by_shops
+from tasks.runtime.work_items import WorkState
 from wishcraft.domain.invariants import Invariant
-from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import open_resources
 from wishcraft.services.operations.invariants import check_shop
 
 
 @task(name_by_shops("check"))
-async def check_shops(domains: list[str], *, repair: bool, sample: int) -> list[WorkResult]:
+async def check_shops(domains: list[str], *, repair: bool, sample: int) -> WorkState:
     """Check the invariants of these shops."""
     return await for_each_shop(domains, partial(check_shop, repair=repair, sample=sample))
 

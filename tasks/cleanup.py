@@ -7,9 +7,8 @@ from prefect.runtime import task_run
 
 from tasks.runtime.retries import task
 from tasks.runtime.run_cleanup import delete_runs
-from tasks.runtime.work_items import work_on_items
+from tasks.runtime.work_items import WorkState, work_on_items
 from wishcraft.domain.retention import Bounds, DataKind
-from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import open_resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.services.cleanup.expired import clean_files, clean_orphans, clean_table
@@ -20,9 +19,7 @@ def _task_name() -> str:
 
 
 @task(_task_name)
-async def delete_expired(
-    kinds: list[DataKind], *, before: Mapping[DataKind, datetime], bounds: Bounds
-) -> list[WorkResult]:
+async def delete_expired(kinds: list[DataKind], *, before: Mapping[DataKind, datetime], bounds: Bounds) -> WorkState:
     """Delete the rows of these kinds older than their cutoff in `before`.
 
     Raises:

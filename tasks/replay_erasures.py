@@ -3,9 +3,8 @@
 from collections.abc import Mapping
 
 from tasks.runtime.retries import task
-from tasks.runtime.work_items import work_on_items
+from tasks.runtime.work_items import WorkState, work_on_items
 from wishcraft.domain.batches import batches
-from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import open_resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.services.privacy import journal
@@ -26,7 +25,7 @@ async def find_erasures() -> list[list[str]]:
 
 
 @task("replay erasures")
-async def replay_erasures(names: list[str], *, dry_run: bool) -> list[WorkResult]:
+async def replay_erasures(names: list[str], *, dry_run: bool) -> WorkState:
     """Erase again what the entries with these names say.
 
     Raises:

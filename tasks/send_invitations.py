@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from tasks.runtime.retries import task
 from tasks.runtime.shop_batches import for_each_shop, name_by_shops
-from wishcraft.domain.work_results import WorkResult
+from tasks.runtime.work_items import WorkState
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.services.invitations.send import count_waiting, invite_shop
@@ -13,7 +13,7 @@ from wishcraft.store.shops import ShopRef
 
 
 @task(name_by_shops("invite"))
-async def invite_shops(domains: list[str], *, dry_run: bool) -> list[WorkResult]:
+async def invite_shops(domains: list[str], *, dry_run: bool) -> WorkState:
     """Send the invitations that wait in these shops, within the limits."""
 
     async def invite(

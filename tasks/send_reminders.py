@@ -6,7 +6,7 @@ from prefect.logging import get_run_logger
 
 from tasks.runtime.retries import task
 from tasks.runtime.shop_batches import for_each_shop, name_by_shops
-from wishcraft.domain.work_results import WorkResult
+from tasks.runtime.work_items import WorkState
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.services.reminders.send import find_due_reminders, remind_shop
@@ -15,7 +15,7 @@ from wishcraft.store.shops import ShopRef
 
 
 @task(name_by_shops("remind"))
-async def remind_shops(domains: list[str], *, dry_run: bool, today: date | None) -> list[WorkResult]:
+async def remind_shops(domains: list[str], *, dry_run: bool, today: date | None) -> WorkState:
     """Send the reminders that are due in these shops."""
 
     async def remind(

@@ -82,7 +82,10 @@ def task_runner(settings: JobSettings) -> Runner:
 async def run_batches(
     work: Task[..., Any], batches: Sequence[Sequence[str]], /, **parameters: object
 ) -> list[WorkResult]:
-    """Run the task on every batch; if a batch's task fails, each of its items gets a failed result."""
+    """Run the task on every batch; if it raises, each item of its batch gets a failed result.
+
+    The task returns a `WorkState`: it ends as Failed if an item failed, and its results count all the same.
+    """
     futures = [work.submit(list(batch), **parameters) for batch in batches]
     await wait_with_progress(futures, [len(batch) for batch in batches])
     return [
@@ -126,7 +129,10 @@ async def summarise(
 
 async def _batch_results(batch: Sequence[str], future: PrefectFuture[Any]) -> list[WorkResult]:
     try:
-        return list(await asyncio.to_thread(future.result))
-    except Exception as error:  # noqa: BLE001  also if a Dask worker died, which leaves the task run without a state
-        capture_error(error)
-        return [WorkResult(name, problem=problem_of(error), advice=advice_for(error)) for name in batch]
+        result = await asyncio.to_thread(future.result, raise_on_failure=False)
+    except Exception as error:  # noqa: BLE001  a Dask worker died, which leaves the task run without a state
+        result = error
+    if not isinstance(result, BaseException):
+        return list(result)
+    capture_error(result)
+    return [WorkResult(name, problem=problem_of(result), advice=advice_for(result)) for name in batch]

@@ -7,9 +7,8 @@ from typing import Final, Protocol
 from prefect.runtime import task_run
 
 from tasks.runtime.retries import task
-from tasks.runtime.work_items import work_on_items
+from tasks.runtime.work_items import WorkState, work_on_items
 from wishcraft.domain.batches import batches
-from wishcraft.domain.work_results import WorkResult
 from wishcraft.observability.context import log_context
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
@@ -67,11 +66,10 @@ def name_by_shops(verb: str) -> Callable[[], str]:
     return name
 
 
-async def for_each_shop(domains: Sequence[str], work: ShopWork) -> list[WorkResult]:
+async def for_each_shop(domains: Sequence[str], work: ShopWork) -> WorkState:
     """Do the work for each shop in turn; a shop's failure is its own result and does not stop the others.
 
-    Raises:
-        TransientError: As `work_on_items`.
+    Returns and raises as `work_on_items`.
     """
     async with open_resources(redis_timeout=5) as resources:
 

@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
+from prefect import State
 from prefect.logging import get_run_logger
 from prefect.runtime import task_run
+from prefect.states import Completed, Failed
 
 from tasks.runtime.progress import TaskProgress
 from tasks.runtime.retries import MAX_TRIES, advice_for, problem_of
-from wishcraft.domain.work_results import WorkResult
+from wishcraft.domain.work_results import WorkResult, summary_sentence
 from wishcraft.errors import DatabaseRejected, RunStopped, TransientError, WishCraftError
 from wishcraft.observability.sentry import capture_error
 from wishcraft.services.checkpoint import Changes, Checkpoint
@@ -17,6 +19,8 @@ from wishcraft.services.checkpoint import Changes, Checkpoint
 T = TypeVar("T")
 ItemWork = Callable[[T, Checkpoint, Changes], Awaitable[Mapping[str, int]]]
 """The work on one item; it fills `Changes` as it proceeds, and returns its counts."""
+WorkState: TypeAlias = State[list[WorkResult]]
+"""Failed if an item failed: Prefect shows its task run in red. Otherwise Completed."""
 
 _earlier_tries: Final = dict[str, dict[str, WorkResult]]()
 """Results by item of the last try of the task runs that are to be tried again. Prefect does so in the same process."""
@@ -29,7 +33,7 @@ class Attempt(NamedTuple):
     error: Exception | None = None
 
 
-async def work_on_items(items: Mapping[str, T], work: ItemWork[T], noun: str = "shop") -> list[WorkResult]:
+async def work_on_items(items: Mapping[str, T], work: ItemWork[T], noun: str = "shop") -> WorkState:
     """Do the work on each item in turn; an item's failure does not stop the others.
 
     Once the run must stop, the current item ends at its next checkpoint and no other item starts.
@@ -37,10 +41,10 @@ async def work_on_items(items: Mapping[str, T], work: ItemWork[T], noun: str = "
     Args:
         items: The items by name.
         work: Called once per item and try.
-        noun: What an item is: the tag of its name in Sentry.
+        noun: What an item is, in the message; also the tag of its name in Sentry.
 
     Returns:
-        One result per item, with the changes of all its tries.
+        The state in which the task run ends, with one result per item, which has the changes of all its tries.
 
     Raises:
         TransientError: An item failed with a transient error and the task has tries left. The next try works on the
@@ -66,7 +70,8 @@ async def work_on_items(items: Mapping[str, T], work: ItemWork[T], noun: str = "
     for result, error in attempts:  # of the last try only
         if error:
             capture_error(error, **{noun: result.name})
-    return results
+    end = Failed if any(result.problem for result in results) else Completed
+    return end(message=summary_sentence(results, noun), data=results)
 
 
 async def _attempt(before: WorkResult, item: T, work: ItemWork[T], progress: TaskProgress) -> Attempt:

@@ -165,9 +165,9 @@ async def test_stopping_run_deletes_nothing_more(demo: Demo) -> None:
         async with get_client() as client:
             await client.set_flow_run_state(UUID(flow_run.id), Running(name=STOPPING), force=True)
         now = datetime.now(UTC)
-        return await delete_expired(
-            [DataKind.AUDIT], before={DataKind.AUDIT: now}, bounds=Bounds(5, now + timedelta(minutes=1))
-        )
+        bounds = Bounds(5, now + timedelta(minutes=1))
+        state = await delete_expired([DataKind.AUDIT], before={DataKind.AUDIT: now}, bounds=bounds)
+        return await state.aresult()
 
     before = count_logs(demo)
     assert await stopping() == [WorkResult(DataKind.AUDIT, stopped=True)]

@@ -1,8 +1,10 @@
 from typing import Any
 
 import pytest
+from prefect.client.schemas.objects import StateType
 from psycopg import Connection
 
+from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from flows.cache_warm import cache_warm
@@ -81,6 +83,11 @@ async def test_failure_of_one_shop_fails_the_run_and_does_not_stop_the_others(si
     state = await sync_inventory(return_state=True)
     assert state.is_failed()
     assert BROKEN in str(state.message)
+    ended = {run.name: run.state for run in await tasks_of(state, "sync", 3)}
+    assert {name: each and each.type for name, each in ended.items()} == {
+        f"sync {shop.domain}": StateType.FAILED if shop.domain == BROKEN else StateType.COMPLETED for shop in DEMO_SHOPS
+    }
+    assert f"1 shop: nothing done. Failed: {BROKEN} (" in str(ended[f"sync {BROKEN}"])
     assert "Shopify does not accept the access token" in str(state.message)
     rows = {row["shop"]: row for row in await table_of(state)}
     assert rows[short_name(BROKEN)]["problem"].startswith("Shopify does not accept")

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from prefect import flow
+from prefect import State, flow
 
 from tasks.runtime.retries import task
-from tasks.runtime.work_items import ItemWork, work_on_items
+from tasks.runtime.work_items import ItemWork, WorkState, work_on_items
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.errors import DatabaseUnavailable, NotFound, RunStopped
 from wishcraft.services.checkpoint import Changes, Checkpoint
@@ -36,13 +36,16 @@ async def run(work: ItemWork[str], *items: str) -> list[tuple[str, Mapping[str, 
     """Name, counts, problem, stop and tries of each item, of a task that is tried again at once."""
 
     @task("work")
-    async def work_on_all() -> list[WorkResult]:
+    async def work_on_all() -> WorkState:
         return await work_on_items({each: each for each in items}, work)
 
     @flow
     async def calling() -> list[WorkResult]:
-        found: list[WorkResult] = await work_on_all.with_options(retry_delay_seconds=0)()
-        return found
+        calling_task: Any = work_on_all.with_options(retry_delay_seconds=0)(return_state=True)
+        state: State[Any] = await calling_task
+        found: Any = await state.aresult(raise_on_failure=False)
+        assert state.is_failed() == any(each.problem for each in found)
+        return list(found)
 
     found: Any = await calling()
     return [(each.name, each.counts, each.problem, each.stopped, each.tries) for each in found]
@@ -64,7 +67,7 @@ async def test_seconds_of_an_item_are_those_of_all_tries(monkeypatch: pytest.Mon
     earlier = WorkResult("a", seconds=13, problem="away")
     monkeypatch.setattr("tasks.runtime.work_items._earlier_tries", {"None": {"a": earlier}})
     script = Script(a=[{"sent": 1}])
-    [result] = await work_on_items({"a": "a"}, script.work)
+    [result] = await (await work_on_items({"a": "a"}, script.work)).aresult()
     assert result.seconds == 23
 
 

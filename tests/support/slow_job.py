@@ -9,7 +9,7 @@ from prefect import State
 from flows.runtime.job import job, run_batches, summarise
 from tasks.runtime.retries import task
 from tasks.runtime.shop_batches import find_shop_batches, for_each_shop
-from wishcraft.domain.work_results import WorkResult
+from tasks.runtime.work_items import WorkState
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.store.shops import ShopRef
@@ -19,7 +19,7 @@ has_begun: Final = threading.Event()
 
 
 @task("sleep")
-async def sleep_shops(domains: list[str], *, batches: int, seconds: float) -> list[WorkResult]:
+async def sleep_shops(domains: list[str], *, batches: int, seconds: float) -> WorkState:
     """Sleep in batches."""
 
     async def sleep(

@@ -7,7 +7,7 @@ from fastapi import Path
 from fastapi.responses import HTMLResponse
 
 from api.problems import documented
-from wishcraft.mail.messages.link_pages import link_page
+from wishcraft.rendering.link_pages import link_page
 
 _HEADERS: Final = {
     "Cache-Control": "no-store",

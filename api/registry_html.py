@@ -17,8 +17,8 @@ from markupsafe import Markup, escape
 from wishcraft.domain.languages import Language
 from wishcraft.domain.orders import ITEM_PROPERTY
 from wishcraft.domain.registries import RegistryStatus
-from wishcraft.mail.messages.rendering import text_colour_on
-from wishcraft.mail.messages.translations import format_date, format_money, translate, translations
+from wishcraft.rendering.templates import text_colour_on
+from wishcraft.rendering.translations import format_date, format_money, translate, translations
 
 _LIQUID: Final = {ord(character): f"&#{ord(character)};" for character in "{}%"}
 

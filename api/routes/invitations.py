@@ -12,8 +12,8 @@ from api.problems import documented
 from api.state import AppState
 from wishcraft.domain.invitations import Answer, InvitationStatus
 from wishcraft.domain.mail_suppressions import SuppressionReason
-from wishcraft.mail.messages import link_pages
 from wishcraft.mail.messages.invitation import registry_phrase
+from wishcraft.rendering import link_pages
 from wishcraft.services.invitations.answer import answer_invitation, find_invitation
 from wishcraft.store.invitations import LinkedInvitation
 

@@ -11,7 +11,7 @@ from api.problems import documented
 from api.state import AppState
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.domain.rate_limits import Policy
-from wishcraft.mail.messages import link_pages
+from wishcraft.rendering import link_pages
 from wishcraft.services.mail.unsubscribe import (
     LIFTED_BY_LINK,
     UnsubscribeTarget,

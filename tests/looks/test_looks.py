@@ -17,15 +17,15 @@ from deployments.sandbox.monitoring.app import create_app as create_monitoring
 from tests.mail.test_invitation_content import compose as compose_invitation
 from tests.mail.test_reminder_content import compose as compose_reminder
 from tests.mail.test_reminder_content import item
-from tests.mail.test_translations import mails as translated_mails
+from tests.rendering.test_translations import mails as translated_mails
 from tests.support.api import Shopper, public_slug
 from tests.support.demo_reports import maintenance_reports
 from tests.support.http_server import served
 from tests.support.looks import chromium, find_faults, open_page
 from wishcraft.domain.languages import Language
+from wishcraft.mail.messages.content import Letterhead
 from wishcraft.mail.messages.data_request import compose_data_request
-from wishcraft.mail.messages.link_pages import Button, link_page
-from wishcraft.mail.messages.rendering import Letterhead
+from wishcraft.rendering.link_pages import Button, link_page
 from wishcraft.reports.html import as_html
 
 LONG = "a-word-that-is-wider-than-a-phone-" * 3

@@ -1,7 +1,7 @@
 """The mail about a customer's request for their data: a link, and no word about the customer."""
 
+from wishcraft.mail.messages.content import Letterhead
 from wishcraft.mail.messages.data_request import compose_data_request
-from wishcraft.mail.messages.rendering import Letterhead
 
 LINK = "https://registry.example/files/a-run/customer-data-1.json"
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from wishcraft.domain.registries import EventType
+from wishcraft.mail.messages.content import Content, Letterhead
 from wishcraft.mail.messages.invitation import InvitationLinks, Invited, compose_invitation
-from wishcraft.mail.messages.rendering import Content, Letterhead
 
 LINKS = InvitationLinks("https://registry.example/api/invitations/token", "https://registry.example/api/unsubscribe/t")
 

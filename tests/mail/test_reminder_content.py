@@ -10,8 +10,9 @@ import pytest
 
 from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
+from wishcraft.mail.messages.content import Content, Letterhead
 from wishcraft.mail.messages.reminder import Links, compose_reminder
-from wishcraft.mail.messages.rendering import Content, Letterhead, text_colour_on
+from wishcraft.rendering.templates import text_colour_on
 
 TODAY = date(2026, 3, 13)
 LINKS = Links("https://maple.example/apps/registry/emma", "https://registry.example/api/unsubscribe/token")

@@ -10,7 +10,7 @@ from typing import Final
 from markdown_it import MarkdownIt
 
 from wishcraft.mail.mailer import InlineImage, Mail
-from wishcraft.mail.messages.rendering import render
+from wishcraft.rendering.templates import render
 from wishcraft.reports.markdown import keep_figures_together, to_plain_text
 
 _PLOT: Final = re.compile(r"!\[(?P<alt>[^\]]*)\]\(data:image/png;base64,(?P<data>[A-Za-z0-9+/=]+)\)")

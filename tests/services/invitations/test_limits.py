@@ -11,7 +11,7 @@ from psycopg import Connection
 
 from tests.support.invitations import invite
 from wishcraft.domain.invitations import Limits, derive_key, hash_token
-from wishcraft.mail.messages.rendering import Letterhead
+from wishcraft.mail.messages.content import Letterhead
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.invitations.send import InvitationRun, claim_within_limits
 from wishcraft.settings import Settings

@@ -1,1 +1,1 @@
-"""Messages and pages: content and templates, no transport."""
+"""The contents of mails, rendered; no transport."""

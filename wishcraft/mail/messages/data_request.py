@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from wishcraft.mail.messages.rendering import Content, Letterhead, render, text_colour_on
-from wishcraft.mail.messages.translations import translate
+from wishcraft.mail.messages.content import Content, Letterhead
+from wishcraft.rendering.templates import render, text_colour_on
+from wishcraft.rendering.translations import translate
 
 SUBJECT: Final = "A customer asked for their data"
 

@@ -9,8 +9,9 @@ from markupsafe import Markup
 from wishcraft.domain.languages import Language
 from wishcraft.domain.mail_text import one_line
 from wishcraft.domain.registries import EventType
-from wishcraft.mail.messages.rendering import Content, Letterhead, render, text_colour_on
-from wishcraft.mail.messages.translations import format_date, translate, translations
+from wishcraft.mail.messages.content import Content, Letterhead
+from wishcraft.rendering.templates import render, text_colour_on
+from wishcraft.rendering.translations import format_date, translate, translations
 
 SUBJECT: Final = "Please confirm your e-mail address"
 NAMELESS: Final = "A customer"

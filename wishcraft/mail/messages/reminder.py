@@ -10,8 +10,9 @@ from wishcraft.domain.languages import Language
 from wishcraft.domain.mail_text import one_line
 from wishcraft.domain.registries import Priority
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts, registry_payload
-from wishcraft.mail.messages.rendering import Content, Letterhead, render, text_colour_on
-from wishcraft.mail.messages.translations import colon, format_date, format_money, join_names, translate
+from wishcraft.mail.messages.content import Content, Letterhead
+from wishcraft.rendering.templates import render, text_colour_on
+from wishcraft.rendering.translations import colon, format_date, format_money, join_names, translate
 
 SHOWN_ITEMS: Final = 5
 TODAY: Final = "Today"

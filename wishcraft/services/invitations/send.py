@@ -12,8 +12,8 @@ from functools import partial
 from wishcraft.domain.invitations import Limits, derive_key, hash_token, make_token, within_limits
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.mail.mailer import Mail
+from wishcraft.mail.messages.content import Letterhead
 from wishcraft.mail.messages.invitation import InvitationLinks, Invited, compose_invitation
-from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.mail.references import make_reference

@@ -30,7 +30,7 @@ from wishcraft.errors import (
     UnknownShop,
 )
 from wishcraft.mail.mailer import Mail
-from wishcraft.mail.messages.rendering import Content, Letterhead
+from wishcraft.mail.messages.content import Content, Letterhead
 from wishcraft.mail.providers.configuration import mail_provider
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint

@@ -14,8 +14,8 @@ from wishcraft.domain.webhooks import REDACT_CUSTOMER, REDACT_SHOP, WebhookOutco
 from wishcraft.errors import ConfigurationError, PayloadInvalid
 from wishcraft.files import RUNS, file_path
 from wishcraft.mail.mailer import Mail
+from wishcraft.mail.messages.content import Letterhead
 from wishcraft.mail.messages.data_request import compose_data_request
-from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.privacy.erase import EVER, read_payload, runs_of
 from wishcraft.services.registries.write import RegistryWrite

@@ -16,8 +16,8 @@ from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.domain.reminders import ReminderKind, due_dates
 from wishcraft.mail.mailer import Mail
+from wishcraft.mail.messages.content import Letterhead
 from wishcraft.mail.messages.reminder import Links, compose_reminder
-from wishcraft.mail.messages.rendering import Letterhead
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.mail.references import make_reference

@@ -17,22 +17,23 @@ from deployments.sandbox.processes import ROOT
 from tests.mail.test_reminder_content import item, registry
 from wishcraft.domain.languages import Language
 from wishcraft.domain.registries import EventType
-from wishcraft.mail.messages import data_request, invitation, link_pages, reminder
+from wishcraft.mail.messages import data_request, invitation, reminder
+from wishcraft.mail.messages.content import Content, Letterhead
 from wishcraft.mail.messages.data_request import compose_data_request
 from wishcraft.mail.messages.invitation import InvitationLinks, Invited, compose_invitation
 from wishcraft.mail.messages.reminder import Links, compose_reminder
-from wishcraft.mail.messages.rendering import Content, Letterhead
-from wishcraft.mail.messages.translations import format_date, format_money, join_names, translate
+from wishcraft.rendering import link_pages
+from wishcraft.rendering.translations import format_date, format_money, join_names, translate
 
 OTHERS: Final = [language for language in Language if language is not Language.EN]
-MESSAGES: Final = files("wishcraft.mail.messages")
+RENDERING: Final = files("wishcraft.rendering")
 _PLACEHOLDER: Final = re.compile(r"%\((\w+)\)[sd]")
 EMPTY: Final = {"registry", "beginning", "inviter"}
 """Values of which a language uses one or the other."""
 
 
 def catalogue(language: Language) -> Catalog:
-    with (MESSAGES / "catalogues" / f"{language.value}.po").open("rb") as file:
+    with (RENDERING / "catalogues" / f"{language.value}.po").open("rb") as file:
         return read_po(file, language.value)
 
 
@@ -41,7 +42,7 @@ def used_texts() -> set[str]:
     environment = Environment(extensions=["jinja2.ext.i18n"], trim_blocks=True, lstrip_blocks=True)  # noqa: S701  nothing is rendered
     environment.newstyle_gettext = True  # type: ignore[attr-defined]
     found = set[str]()
-    templates = [*(MESSAGES / "templates").iterdir(), *(ROOT / "api/templates").glob("registry_*.html")]
+    templates = [*(RENDERING / "templates").iterdir(), *(ROOT / "api/templates").glob("registry_*.html")]
     for file in templates:
         for _, _, message in environment.extract_translations(file.read_text()):  # type: ignore[attr-defined]
             found.add(str(message if isinstance(message, str) else message[0]))

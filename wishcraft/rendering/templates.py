@@ -1,39 +1,15 @@
-"""Renders the templates of mails and pages. Values in HTML are escaped; text on a shop's colour stays readable."""
+"""Renders the templates of mails, pages and reports: HTML escapes values, and text on a colour stays readable."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from wishcraft.domain.languages import Language
-from wishcraft.mail.messages.translations import colon, translations
+from wishcraft.rendering.translations import colon, translations
 
 _EQUAL_CONTRAST: Final = 0.179
 """The luminance on which black and white have the same contrast ratio (WCAG 2.2)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Letterhead:
-    """What all mails of a shop share: its name and colour (`#rrggbb`), its own sender, where answers go, its postal
-    address in one line, and the language.
-    """
-
-    shop: str
-    colour: str
-    sender: str | None = None
-    reply_to: str | None = None
-    postal_address: str = ""
-    language: Language = Language.EN
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """A mail's subject and its body in both forms."""
-
-    subject: str
-    text: str
-    html: str
 
 
 def render(template: str, language: Language = Language.EN, **values: object) -> str:
@@ -44,7 +20,7 @@ def render(template: str, language: Language = Language.EN, **values: object) ->
 @lru_cache(len(Language))
 def _templates(language: Language) -> Environment:
     environment = Environment(
-        loader=PackageLoader("wishcraft.mail.messages"),
+        loader=PackageLoader("wishcraft.rendering"),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -5,8 +5,8 @@ from typing import Final, NamedTuple
 
 from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.languages import Language
-from wishcraft.mail.messages.rendering import render, text_colour_on
-from wishcraft.mail.messages.translations import translate
+from wishcraft.rendering.templates import render, text_colour_on
+from wishcraft.rendering.translations import translate
 
 _COLOUR: Final = "#2f6f5e"
 

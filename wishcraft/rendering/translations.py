@@ -21,7 +21,7 @@ from babel.support import NullTranslations, Translations
 from wishcraft.domain.currencies import write_money
 from wishcraft.domain.languages import Language
 
-_FOLDER: Final = files("wishcraft.mail.messages") / "catalogues"
+_FOLDER: Final = files("wishcraft.rendering") / "catalogues"
 _ENGLISH_DATE: Final = "EEEE, d MMMM y"
 _LOCALES: Final = {Language.EN: "en_GB"}
 """Of English, the British one: no comma before `and`."""

@@ -13,7 +13,7 @@ async def judge_refusals(kind: MailKind, since: datetime) -> None:
     """Suppress the addresses that the mail server refused since then, unless it refused most recipients.
 
     Raises:
-        TooManyAddressesRejected: It refused most recipients; no address is suppressed.
+        TooManyAddressesRefused: It refused most recipients; no address is suppressed.
     """
     async with open_resources() as resources:
         await reputation.judge_refusals(resources, kind, since)

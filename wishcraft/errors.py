@@ -277,15 +277,15 @@ class MailRejected(WishCraftError):  # noqa: N818  it names what happened
     """The mail server rejects this mail for good; the message has the reply code, never the address."""
 
 
-class AddressRejected(MailRejected):
+class AddressRefused(MailRejected):
     """The mailbox does not exist: no further mail may go to it."""
 
 
-class TooManyAddressesRejected(WishCraftError):  # noqa: N818  it names what happened
-    """Most recipients of a run were rejected: the mail server is at fault, not the addresses."""
+class TooManyAddressesRefused(WishCraftError):  # noqa: N818  it names what happened
+    """Most recipients of a run were refused: the mail server is at fault, not the addresses."""
 
     advice = (
-        "No address was suppressed, and the mails stay due. Find out why the mail server of MAIL_URL rejects them "
+        "No address was suppressed, and the mails stay due. Find out why the mail server of MAIL_URL refuses them "
         "(docs/runbooks/mail.md), then run the job again today."
     )
 

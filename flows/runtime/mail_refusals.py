@@ -8,7 +8,7 @@ from tasks.mail_refusals import judge_refusals
 from tasks.runtime.retries import advice_for, problem_of
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.work_results import WorkResult
-from wishcraft.errors import TooManyAddressesRejected
+from wishcraft.errors import TooManyAddressesRefused
 from wishcraft.observability.sentry import capture_error
 
 
@@ -18,7 +18,7 @@ async def suppress_refused(kind: MailKind, results: Sequence[WorkResult], starte
         return list(results)
     try:
         await judge_refusals(kind, started)
-    except TooManyAddressesRejected as error:
+    except TooManyAddressesRefused as error:
         capture_error(error)
         return [
             replace(each, problem=problem_of(error), advice=advice_for(error)) if each.counts.get("refused") else each

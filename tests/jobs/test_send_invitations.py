@@ -51,7 +51,7 @@ async def test_run_fails_with_advice_if_most_recipients_are_refused(demo: Demo, 
     mailbox.set_fault(Fault(FaultKind.REFUSE))
     state = await send_invitations(return_state=True)
     assert state.is_failed()
-    assert "Too many addresses rejected: the mail server says that 6 of 6" in str(state.message)
+    assert "Too many addresses refused: the mail server says that 6 of 6" in str(state.message)
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
     mailbox.faults.clear()
     assert (await send_invitations(return_state=True)).is_completed()

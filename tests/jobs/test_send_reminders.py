@@ -97,7 +97,7 @@ async def test_run_fails_with_advice_if_most_recipients_are_refused(demo: Demo, 
     mailbox.set_fault(Fault(FaultKind.REFUSE))
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_failed()
-    assert "Too many addresses rejected: the mail server says that" in str(state.message)
+    assert "Too many addresses refused: the mail server says that" in str(state.message)
     assert "No address was suppressed, and the mails stay due." in await summary_of(state)
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
     mailbox.faults.clear()

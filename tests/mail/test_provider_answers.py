@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from tests.support.http_server import served
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.errors import (
-    AddressRejected,
+    AddressRefused,
     ConfigurationError,
     MailAcceptanceUnknown,
     MailRejected,
@@ -103,7 +103,7 @@ def sendgrid_error(status: int, field: str | None = None) -> Response:
         (ses_error(400, "AccessDeniedException"), SenderRejected, "400 AccessDenied"),
         (ses_error(404, "NotFoundException"), SenderRejected, "404 NotFound"),
         (ses_error(403, "AccessDeniedException", f"for {EMMA}"), SenderRejected, "403 AccessDenied"),
-        (ses_error(400, "BadRequestException", "Missing final '@domain'"), AddressRejected, "400 BadRequest"),
+        (ses_error(400, "BadRequestException", "Missing final '@domain'"), AddressRefused, "400 BadRequest"),
         (ses_error(400, "BadRequestException", "Header is too long"), MailRejected, "400 BadRequest"),
         (Response('{"__type": "com.amazon#MessageRejected"}', 400), MailRejected, "400 MessageRejected"),
         (Response(f"<p>{EMMA}</p>", 413), MailRejected, "413"),
@@ -122,7 +122,7 @@ async def test_each_answer_of_ses_has_its_error(
 @pytest.mark.parametrize(
     ("answer", "error", "shown"),
     [
-        (sendgrid_error(400, "personalizations.0.to.0.email"), AddressRejected, "400 personalizations.0.to.0.email"),
+        (sendgrid_error(400, "personalizations.0.to.0.email"), AddressRefused, "400 personalizations.0.to.0.email"),
         (sendgrid_error(400, "from.email"), SenderRejected, "400 from.email"),
         (sendgrid_error(400, "content"), MailRejected, "400 content"),
         (sendgrid_error(400, EMMA), MailRejected, "400"),

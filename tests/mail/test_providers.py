@@ -13,7 +13,7 @@ from deployments.sandbox.mail_providers.faults import ProviderFault, ProviderFau
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.errors import (
-    AddressRejected,
+    AddressRefused,
     ConfigurationError,
     MailAcceptanceUnknown,
     MailPostponed,
@@ -161,7 +161,7 @@ async def test_a_mail_over_the_size_limit_is_rejected_for_good(provider: Provide
 @pytest.mark.parametrize(
     ("kind", "expected"),
     [
-        ("refuse", (AddressRejected, AddressRejected, AddressRejected)),
+        ("refuse", (AddressRefused, AddressRefused, AddressRefused)),
         ("reject", (MailRejected, MailRejected, MailRejected)),
         ("unverified", (None, SenderRejected, SenderRejected)),
         ("unavailable", (None, MailUnavailable, MailUnavailable)),

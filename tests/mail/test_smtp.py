@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.errors import (
-    AddressRejected,
+    AddressRefused,
     ConfigurationError,
     MailAcceptanceUnknown,
     MailPostponed,
@@ -112,7 +112,7 @@ async def test_mails_are_sent_concurrently(mailer: SmtpMailer, mailbox: Mailbox)
     ("kind", "error", "codes"),
     [
         (FaultKind.DEFER, MailPostponed, "451 4.7.1"),
-        (FaultKind.REFUSE, AddressRejected, "550 5.1.1"),
+        (FaultKind.REFUSE, AddressRefused, "550 5.1.1"),
         (FaultKind.REJECT, MailRejected, "554 5.7.1"),
     ],
 )

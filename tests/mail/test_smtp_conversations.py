@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from tests.support.connections import listening
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.errors import (
-    AddressRejected,
+    AddressRefused,
     MailAcceptanceUnknown,
     MailPostponed,
     MailRejected,
@@ -115,9 +115,9 @@ async def test_login_is_percent_decoded_from_the_url() -> None:
         ({"MAIL": "553 5.1.8 Who are you"}, SenderRejected),
         ({"RCPT": "450 4.2.1 Busy"}, MailPostponed),
         ({"RCPT": "421 4.7.0 Closing"}, MailUnavailable),
-        ({"RCPT": "550 No such user"}, AddressRejected),
-        ({"RCPT": "550 5.2.1 Disabled"}, AddressRejected),
-        ({"RCPT": "551 User does not exist"}, AddressRejected),
+        ({"RCPT": "550 No such user"}, AddressRefused),
+        ({"RCPT": "550 5.2.1 Disabled"}, AddressRefused),
+        ({"RCPT": "551 User does not exist"}, AddressRefused),
         ({"RCPT": "550 Go away"}, MailRejected),
         ({"RCPT": "550 185.1.1.9 may not relay"}, MailRejected),
         ({"RCPT": "553 That domain is not in my list of allowed rcpthosts"}, MailRejected),
@@ -127,7 +127,7 @@ async def test_login_is_percent_decoded_from_the_url() -> None:
         ({"RCPT": "554 5.7.1 emma@example.com: relay access denied"}, MailRejected),
         ({"DATA": "451 4.3.0 Later"}, MailPostponed),
         ({".": "452 4.3.1 No room"}, MailPostponed),
-        ({".": "550 5.1.1 No such user"}, AddressRejected),
+        ({".": "550 5.1.1 No such user"}, AddressRefused),
         ({".": "554 5.6.0 Not like this"}, MailRejected),
     ],
 )

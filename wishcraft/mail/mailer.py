@@ -45,7 +45,7 @@ class Mailer(Protocol):
             MailUnavailable: The provider is unavailable, or accepts no mail for now.
             MailPostponed: The provider does not accept this mail for now; it may accept others.
             MailAcceptanceUnknown: The reply was lost; the mail may have been accepted.
-            AddressRejected: The recipient's mailbox does not exist.
+            AddressRefused: The recipient's mailbox does not exist.
             MailRejected: The provider will never accept this mail, for another reason.
             SenderRejected: The provider accepts no mail from this login or sender; a setting must change.
         """

@@ -14,7 +14,7 @@ from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.invitations import invite, link_in
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_references import MailKind
-from wishcraft.errors import MailUnavailable, RunStopped, TooManyAddressesRejected
+from wishcraft.errors import MailUnavailable, RunStopped, TooManyAddressesRefused
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.invitations.send import count_waiting, invite_shop
 from wishcraft.services.mail.reputation import judge_refusals
@@ -228,7 +228,7 @@ async def test_a_refused_address_is_suppressed_unless_most_are_refused(
     mailbox.set_fault(Fault(FaultKind.REFUSE))
     began = datetime.now(UTC)
     assert (await invite_shop(resources, settings, shop, now=NOW))["refused"] == 6
-    with pytest.raises(TooManyAddressesRejected, match="6 of 6"):
+    with pytest.raises(TooManyAddressesRefused, match="6 of 6"):
         await judge_refusals(resources, MailKind.INVITATION, began)
     mailbox.faults.clear()
     mailbox.set_fault(Fault(FaultKind.REFUSE, "p1@example.com"))

@@ -12,7 +12,7 @@ from deployments.sandbox.processes import ROOT
 from tests.support.invitations import invite
 from wishcraft.domain.invitations import TRIED_FOR, TRIES, Answer
 from wishcraft.domain.mail_references import MailKind
-from wishcraft.errors import TooManyAddressesRejected
+from wishcraft.errors import TooManyAddressesRefused
 from wishcraft.resources import Resources
 from wishcraft.services.invitations.send import invite_shop
 from wishcraft.services.mail.reputation import judge_refusals
@@ -117,7 +117,7 @@ async def test_answers_do_not_count_as_mails_that_were_accepted(
     assert (await invite_shop(resources, settings, shop, now=NOW))["refused"] == 5
     async with resources.db.transaction() as session:
         assert all([await invitations.answer(session, shop.id, each, Answer.CONFIRMED) for each in sent])
-    with pytest.raises(TooManyAddressesRejected, match="5 of 5"):
+    with pytest.raises(TooManyAddressesRefused, match="5 of 5"):
         await judge_refusals(resources, MailKind.INVITATION, began)
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
 
@@ -143,7 +143,7 @@ async def test_refused_mails_stay_due_however_often_the_server_refuses_most(
     for _ in range(TRIES + 1):
         began = datetime.now(UTC)
         assert (await invite_shop(resources, settings, shop, now=NOW))["refused"] == 5
-        with pytest.raises(TooManyAddressesRejected):
+        with pytest.raises(TooManyAddressesRefused):
             await judge_refusals(resources, MailKind.INVITATION, began)
     mailbox.faults.clear()
     assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == 5

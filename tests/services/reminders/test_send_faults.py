@@ -14,7 +14,7 @@ from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.invitations import confirm_everyone
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_references import MailKind, MailReference, read_token
-from wishcraft.errors import EveryMailRejected, MailUnavailable, TooManyAddressesRejected
+from wishcraft.errors import EveryMailRejected, MailUnavailable, TooManyAddressesRefused
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Changes
 from wishcraft.services.mail.references import reference_keys
@@ -126,7 +126,7 @@ async def test_no_address_is_suppressed_if_the_server_refuses_most_recipients(
     mailbox.set_fault(Fault(FaultKind.REFUSE))
     refused = [(await remind_shop(resources, settings, each, now=NOW))["refused"] for each in every]
     assert refused == [2, 2, 2]
-    with pytest.raises(TooManyAddressesRejected, match="6 of 6 mailboxes"):
+    with pytest.raises(TooManyAddressesRefused, match="6 of 6 mailboxes"):
         await judge_refusals(resources, MailKind.REMINDER, began)
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
     mailbox.faults.clear()

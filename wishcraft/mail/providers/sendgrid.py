@@ -15,7 +15,7 @@ import httpx
 
 from wishcraft.domain import mail_references
 from wishcraft.errors import (
-    AddressRejected,
+    AddressRefused,
     ConfigurationError,
     MailRejected,
     MailUnavailable,
@@ -136,7 +136,7 @@ def _failure(response: httpx.Response) -> WishCraftError:
     if status in SETTING_STATUSES or status < httpx.codes.BAD_REQUEST or field.partition(".")[0] == "from":
         return SenderRejected(f"SendGrid refuses the key of MAIL_URL or the sender: {shown}")
     if _RECIPIENT_FIELD.fullmatch(field):
-        return AddressRejected(f"SendGrid refuses the address: {shown}")
+        return AddressRefused(f"SendGrid refuses the address: {shown}")
     return MailRejected(f"SendGrid refuses the mail: {shown}")
 
 

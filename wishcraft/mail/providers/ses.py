@@ -20,7 +20,7 @@ from botocore.exceptions import BotoCoreError
 
 from wishcraft.domain import mail_references
 from wishcraft.errors import (
-    AddressRejected,
+    AddressRefused,
     ConfigurationError,
     MailRejected,
     MailUnavailable,
@@ -180,7 +180,7 @@ def _failure(response: httpx.Response) -> WishCraftError:
     if code in _SENDER_CODES or _NOT_VERIFIED.match(message) or status < httpx.codes.BAD_REQUEST:
         return SenderRejected(f"Amazon SES takes no mail from the sender or by the MAIL_URL: {shown}")
     if code == "BadRequestException" and _BAD_ADDRESS.match(message):
-        return AddressRejected(f"Amazon SES refuses the address: {shown}")
+        return AddressRefused(f"Amazon SES refuses the address: {shown}")
     return MailRejected(f"Amazon SES refuses the mail: {shown}")
 
 

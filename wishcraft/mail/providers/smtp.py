@@ -26,7 +26,7 @@ from pydantic import SecretStr
 from wishcraft.domain.addresses import normalise
 from wishcraft.domain.mail_events import MAILBOX_MISSING
 from wishcraft.errors import (
-    AddressRejected,
+    AddressRefused,
     ConfigurationError,
     MailAcceptanceUnknown,
     MailPostponed,
@@ -120,7 +120,7 @@ class SmtpMailer:
         connection = await self._reuse() or await self._connect()
         try:
             yield connection
-        except (AddressRejected, MailRejected, MailPostponed):
+        except (AddressRefused, MailRejected, MailPostponed):
             self._idle.append(connection)  # the server replied, so the connection is usable
             raise
         except BaseException:
@@ -188,7 +188,7 @@ def _mail_error(error: SMTPResponseException) -> WishCraftError:
     if error.code < _PERMANENT:
         return MailPostponed(f"the mail server takes it later: {codes}")
     if _is_mailbox_missing(error):
-        return AddressRejected(f"the mail server refuses the address: {codes}")
+        return AddressRefused(f"the mail server refuses the address: {codes}")
     return MailRejected(f"the mail server refuses the mail: {codes}")
 
 

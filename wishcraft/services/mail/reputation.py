@@ -7,7 +7,7 @@ from typing import Final
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.mail_reputation import COMPLAINT_PERIOD, too_many_complaints, too_many_refused
 from wishcraft.domain.mail_suppressions import SuppressionReason
-from wishcraft.errors import TooManyAddressesRejected
+from wishcraft.errors import TooManyAddressesRefused
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes
 from wishcraft.store import audit_log, mail_events, outbox
@@ -47,7 +47,7 @@ async def judge_refusals(resources: Resources, kind: MailKind, since: datetime) 
     """Suppress the addresses of all shops that the mail server refused since then, unless it refused most of them.
 
     Raises:
-        TooManyAddressesRejected: It refused most recipients. No address is suppressed, and the mails stay due.
+        TooManyAddressesRefused: It refused most recipients. No address is suppressed, and the mails stay due.
     """
     async with resources.db.transaction() as session:
         tried = await outbox.count_refusals(session, kind, since)
@@ -58,6 +58,6 @@ async def judge_refusals(resources: Resources, kind: MailKind, since: datetime) 
                 await audit_log.record(session, actor, "mail.suppressed", "address", hashed.hex(), details)
             return
     mailboxes = tried.refused + tried.sent
-    raise TooManyAddressesRejected(
+    raise TooManyAddressesRefused(
         f"the mail server says that {tried.refused:,} of {mailboxes:,} mailboxes do not exist"
     )

@@ -19,7 +19,7 @@ from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.mail_text import one_line
 from wishcraft.domain.reminders import local_day
 from wishcraft.errors import (
-    AddressRejected,
+    AddressRefused,
     ConfigurationError,
     EveryMailRejected,
     MailAcceptanceUnknown,
@@ -189,7 +189,7 @@ async def _record_failure(
     if isinstance(error, MailPostponed):
         await _requeue(run, claimed, error)
         return "postponed"
-    if isinstance(error, AddressRejected):
+    if isinstance(error, AddressRefused):
         async with run.resources.db.transaction() as session:
             await outbox.record_refusal(session, run.kind, run.shop_id, claimed, str(error), _provider(run))
         return "refused"

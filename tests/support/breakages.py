@@ -294,7 +294,7 @@ BREAKAGES: Final = (
         "", (f"{_STOCK}/test_stock_webhooks.py::test_sync_that_finds_another_sum_has_the_levels_read_again",),
     ),
     Breakage(
-        "facts from before a webhook stay in Redis", "wishcraft/services/inventory/webhooks.py",
+        "facts from before a webhook stay in Redis", "wishcraft/services/inventory/webhook_changes.py",
         "            await resources.variants.mark_outdated(shop_id, variants)\n",
         "            pass\n",
         (f"{_STOCK}/test_stock_webhooks.py::test_look_up_finds_the_new_stock_and_no_reading_from_before_is_kept",),
@@ -368,7 +368,7 @@ BREAKAGES: Final = (
         "return waiting.claim != text if waiting else not is_judged", "return True", (_LATER_WEBHOOKS,),
     ),
     Breakage(
-        "a deleted order counts", "wishcraft/services/purchases/webhooks.py",
+        "a deleted order counts", "wishcraft/services/purchases/order_updates.py",
         "    if message.topic == DELETED:", "    if message.topic == DELETED and not message.payload:",
         ("tests/services/purchases/test_lost_orders.py",),
     ),

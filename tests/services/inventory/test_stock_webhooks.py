@@ -19,8 +19,8 @@ from wishcraft.domain.shops import ShopFacts
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import PayloadInvalid, ShopifyUnavailable, TransientError
 from wishcraft.resources import Resources
+from wishcraft.services.inventory.stock_webhooks import handle_stock
 from wishcraft.services.inventory.sync import sync_shop
-from wishcraft.services.inventory.webhooks import handle_stock
 from wishcraft.services.products.reader import VariantReader
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import registry_write

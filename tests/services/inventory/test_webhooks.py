@@ -19,8 +19,9 @@ from wishcraft.domain.inventory import InventoryPolicy, is_available, item_statu
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import PayloadInvalid, ShopifyUnavailable
 from wishcraft.resources import Resources, open_resources
+from wishcraft.services.inventory.product_webhooks import handle_products
+from wishcraft.services.inventory.stock_webhooks import handle_stock
 from wishcraft.services.inventory.sync import sync_shop
-from wishcraft.services.inventory.webhooks import handle_products, handle_stock
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import registry_write
 from wishcraft.services.webhooks.handler_protocol import Message

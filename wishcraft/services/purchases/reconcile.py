@@ -10,7 +10,8 @@ from wishcraft.domain.orders import deleted_order
 from wishcraft.errors import DatabaseRejected, PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
-from wishcraft.services.purchases.webhooks import OrderUpdate, ReceivedSnapshot, find_effect
+from wishcraft.services.purchases.order_updates import OrderUpdate, ReceivedSnapshot
+from wishcraft.services.purchases.webhooks import find_effect
 from wishcraft.services.registries.write import registry_write
 from wishcraft.shopify.order_payloads import read_order
 from wishcraft.shopify.orders import find_deleted_orders, read_changed_orders

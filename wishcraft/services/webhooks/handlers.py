@@ -6,7 +6,8 @@ from typing import Final
 from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
 from wishcraft.services.customers.webhooks import handle_merges
 from wishcraft.services.inventory.finished_bulk import handle_finished_bulk
-from wishcraft.services.inventory.webhooks import handle_products, handle_stock
+from wishcraft.services.inventory.product_webhooks import handle_products
+from wishcraft.services.inventory.stock_webhooks import handle_stock
 from wishcraft.services.mail_events.webhooks import handle_mail_events
 from wishcraft.services.privacy.hand_over import handle_data_requests
 from wishcraft.services.privacy.webhooks import handle_customer_redactions, handle_shop_redactions

@@ -1,163 +1,44 @@
-"""Handlers of the webhooks about products and stock: they update registry items."""
+"""The handler of the webhooks about stock: the levels of all locations add up to it."""
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from hashlib import blake2b
 from typing import Final, NamedTuple, TypeVar
 
-from wishcraft.domain.batches import batches
-from wishcraft.domain.inventory import VariantReading, VariantUpdate
-from wishcraft.domain.webhooks import MAX_AHEAD, EventTime, WebhookOutcome, event_time
+from wishcraft.domain.webhooks import EventTime, WebhookOutcome
 from wishcraft.errors import (
-    CacheUnavailable,
-    PayloadInvalid,
     ShopifyRefused,
     ShopifyThrottled,
     ShopifyUnavailable,
     TransientError,
 )
 from wishcraft.resources import Resources
+from wishcraft.services.inventory.webhook_changes import (
+    apply_observations,
+    mark_outdated,
+    read_event_time,
+    registries_of,
+)
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handler_protocol import Effect, Message, wait_for_shopify
 from wishcraft.shopify.inventory_levels import read_levels
-from wishcraft.shopify.nodes import MAX_IDS
 from wishcraft.shopify.product_payloads import (
     LevelSnapshot,
-    read_deleted_product,
     read_inventory_item,
     read_level,
-    read_product,
 )
-from wishcraft.shopify.variants import read_variants
-from wishcraft.store import inventory_levels, item_readings, product_versions
+from wishcraft.store import inventory_levels, item_readings
 from wishcraft.store.inventory_levels import ItemState, Level, ReadLevels, Tracking
-from wishcraft.store.item_readings import Observation, WishedVariant, observe
-from wishcraft.store.product_versions import ProductVersion
+from wishcraft.store.item_readings import Observation, WishedVariant
 from wishcraft.store.shops import ShopRef
 
-DELETED: Final = "products/delete"
 LEVELS: Final = "inventory_levels/update"
-_LAST_FINGERPRINT: Final = 2**63 - 1
 _log: Final = logging.getLogger(__name__)
 Key = TypeVar("Key")
 Update = TypeVar("Update", Level, Tracking)
-
-
-class ProductUpdate(NamedTuple):
-    """The newest webhook of a batch about one product."""
-
-    message_id: int
-    product_id: int
-    time: EventTime
-    variants: Mapping[int, VariantUpdate] | None
-    """The first 100; None if the product was deleted."""
-
-    @property
-    def fingerprint(self) -> int:
-        """A number of 64 bits that follows from the variants; the largest for a deletion."""
-        if self.variants is None:
-            return _LAST_FINGERPRINT
-        said = repr(sorted(self.variants.items(), key=lambda each: each[0])).encode()
-        return int.from_bytes(blake2b(said, digest_size=8).digest(), signed=True)
-
-    def is_newer(self, other: "ProductUpdate") -> bool:
-        """Whether it is the later event.
-
-        Equal times are decided by the fingerprint, so the order of arrival does not matter.
-        """
-        return self.time > other.time or (self.time == other.time and self.fingerprint > other.fingerprint)
-
-
-async def handle_products(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
-    """Handle `products/update` and `products/delete`: titles, prices, policies, and whether a product is sold.
-
-    A wished-for variant that a payload lacks is read by id: it is beyond the first 100, or deleted. If it cannot be
-    read now, its product's webhook fails, and no other.
-
-    Raises:
-        PayloadInvalid: As `read_product`.
-    """
-    updates, ignored = _read_products(messages)
-    async with resources.db.autocommit() as session:
-        found = await item_readings.find_of_products(session, shop.id, updates)
-    wished = {variant.variant_id: variant for variant in found}
-    outdated = {number: each.time.observed_at for each in updates.values() for number in each.variants or ()}
-    outdated |= {number: updates[variant.product_id].time.observed_at for number, variant in wished.items()}
-    await _mark_outdated(resources, shop.id, outdated)
-    missing = {
-        number: updates[variant.product_id].time.observed_at
-        for number, variant in wished.items()
-        if (listed := updates[variant.product_id].variants) is not None and number not in listed
-    }
-    observations, failed = dict[int, Observation](), dict[int, TransientError]()
-    try:
-        read = await wait_for_shopify(_read_missing(resources, shop, missing))
-        observations = {each.variant_id: each for each in read}
-    except (ShopifyUnavailable, ShopifyThrottled) as error:
-        unknown = {wished[number].product_id for number in missing}
-        failed = {updates.pop(product_id).message_id: error for product_id in unknown}
-        found = [each for each in found if each.product_id in updates]
-        wished = {variant.variant_id: variant for variant in found}
-    for number, variant in wished.items():
-        product_update = updates[variant.product_id]
-        if product_update.variants is None:
-            observations[number] = observe(number, None, product_update.time.observed_at)
-        elif facts := product_update.variants.get(number):
-            values = {"deleted": False, **asdict(facts)}
-            observations[number] = Observation(number, product_update.time.observed_at, values)
-    products = {variant.product_id for variant in found}
-
-    async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
-        versions = [ProductVersion(number, updates[number].time, updates[number].fingerprint) for number in products]
-        saved = await product_versions.save(write.session, shop.id, versions) if versions else set()
-        applied = [each for number, each in observations.items() if wished[number].product_id in saved]
-        await _write(write, shop.id, applied)
-        past = [each.message_id for number, each in updates.items() if number not in saved]
-        return dict.fromkeys([*ignored, *past], WebhookOutcome.IGNORED)
-
-    return Effect(_registries(found), apply, failed=failed)
-
-
-def _read_products(messages: Sequence[Message]) -> tuple[dict[int, ProductUpdate], list[int]]:
-    """The newest webhook of each product, by its id; and the ids of the other messages."""
-    updates: dict[int, ProductUpdate] = {}
-    ignored: list[int] = []
-    for message in messages:
-        if message.topic == DELETED:
-            each = ProductUpdate(message.id, read_deleted_product(message.payload), _event_time(message, None), None)
-        else:
-            product = read_product(message.payload)
-            time = _event_time(message, product.updated_at)
-            each = ProductUpdate(message.id, product.product_id, time, product.variants)
-        known = updates.get(each.product_id)
-        if known is None or each.is_newer(known):
-            updates[each.product_id] = each
-            ignored += [known.message_id] if known else []
-        else:
-            ignored.append(message.id)
-    return updates, ignored
-
-
-async def _read_missing(resources: Resources, shop: ShopRef, missing: Mapping[int, datetime]) -> list[Observation]:
-    """These variants, read now from Shopify. No reading is dated before the webhook that caused it (`missing`)."""
-    observations: list[Observation] = []
-    for ids in batches(sorted(missing), MAX_IDS):
-        asked_at = datetime.now(UTC)
-        try:
-            readings: Mapping[int, VariantReading | None] = await read_variants(resources.shopify, shop.domain, ids)
-        except ShopifyRefused as error:
-            _log.warning(
-                "%s: variants that a product's webhook lacks are left to the next sync: %s", shop.domain, error
-            )
-            return observations
-        observations += [
-            observe(number, reading, max(asked_at, missing[number])) for number, reading in readings.items()
-        ]
-    return observations
 
 
 @dataclass(slots=True)
@@ -187,6 +68,17 @@ class StockUpdates:
         return {item_id: max(each) for item_id, each in times.items()}
 
 
+class SavedStock(NamedTuple):
+    """The levels and flags that were stored because they are newer."""
+
+    levels: AbstractSet[tuple[int, int]] = frozenset()
+    """By inventory item and location."""
+    tracking: AbstractSet[int] = frozenset()
+    """By inventory item."""
+    unknown: AbstractSet[int] = frozenset()
+    """Inventory items that got a level, while others of their levels are not known."""
+
+
 async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
     """Handle `inventory_levels/update` and `inventory_items/update`: the levels of all locations add up to the stock.
 
@@ -203,7 +95,7 @@ async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[M
         found = await item_readings.find_of_inventory_items(session, shop.id, times)
         items = {variant.inventory_item_id for variant in found}
         states = await inventory_levels.find_items(session, shop.id, items) if items else {}
-    await _mark_outdated(resources, shop.id, {each.variant_id: times[each.inventory_item_id] for each in found})
+    await mark_outdated(resources, shop.id, {each.variant_id: times[each.inventory_item_id] for each in found})
     unknown = _find_unknown(updates, found, states)
     read, failed = dict[int, ReadLevels](), dict[int, TransientError]()
     try:
@@ -219,7 +111,7 @@ async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[M
         past += [message_id for key, (_, message_id) in updates.tracking.items() if key not in saved.tracking]
         return dict.fromkeys([*updates.ignored, *past], WebhookOutcome.IGNORED)
 
-    return Effect(_registries(found), apply, failed=failed)
+    return Effect(registries_of(found), apply, failed=failed)
 
 
 def _read_stock(messages: Sequence[Message]) -> StockUpdates:
@@ -227,13 +119,13 @@ def _read_stock(messages: Sequence[Message]) -> StockUpdates:
     for message in messages:
         if message.topic == LEVELS:
             snapshot = read_level(message.payload)
-            level = _level(snapshot, _event_time(message, snapshot.updated_at))
+            level = _level(snapshot, read_event_time(message, snapshot.updated_at))
             _keep_newest(
                 updates.levels, (level.inventory_item_id, level.location_id), level, message.id, updates.ignored
             )
         else:
             item_id, tracked, updated_at = read_inventory_item(message.payload)
-            tracking = Tracking(item_id, tracked, _event_time(message, updated_at))
+            tracking = Tracking(item_id, tracked, read_event_time(message, updated_at))
             _keep_newest(updates.tracking, item_id, tracking, message.id, updates.ignored)
     return updates
 
@@ -286,17 +178,6 @@ def _level(snapshot: LevelSnapshot, time: EventTime) -> Level:
     return Level(snapshot.inventory_item_id, snapshot.location_id, snapshot.available, time)
 
 
-class SavedStock(NamedTuple):
-    """The levels and flags that were stored because they are newer."""
-
-    levels: AbstractSet[tuple[int, int]] = frozenset()
-    """By inventory item and location."""
-    tracking: AbstractSet[int] = frozenset()
-    """By inventory item."""
-    unknown: AbstractSet[int] = frozenset()
-    """Inventory items that got a level, while others of their levels are not known."""
-
-
 async def _apply_stock(
     write: RegistryWrite,
     shop_id: int,
@@ -332,39 +213,10 @@ async def _apply_stock(
         if item_id in saved.tracking
     ]
     for observations in (counts, flags):  # one after the other: each row is changed by one observation at a time
-        await _write(write, shop_id, observations)
+        await apply_observations(write, shop_id, observations)
     return saved
 
 
 def _is_before(time: EventTime, read_at: datetime | None) -> bool:
     """Whether a reading at that time, which has all levels, is newer."""
     return read_at is not None and time.observed_at <= read_at
-
-
-async def _write(write: RegistryWrite, shop_id: int, observations: Sequence[Observation]) -> None:
-    if observations:
-        changed = await item_readings.apply_observations(write.session, shop_id, write.locked, observations)
-        for registry_id in {each.registry_id for each in changed}:
-            write.changed(registry_id)
-
-
-def _registries(found: Iterable[WishedVariant]) -> frozenset[int]:
-    return frozenset(registry_id for variant in found for registry_id in variant.registry_ids)
-
-
-async def _mark_outdated(resources: Resources, shop_id: int, variants: Mapping[int, datetime]) -> None:
-    """Drop what Redis has of these variants. Before the commit: from then on, no look-up finds what is older."""
-    try:
-        if variants:
-            await resources.variants.mark_outdated(shop_id, variants)
-    except CacheUnavailable as error:
-        _log.info("Outdated facts of variants were not dropped, they expire by themselves: %s", error)
-
-
-def _event_time(message: Message, updated_at: datetime | None) -> EventTime:
-    time = event_time(updated_at, message.triggered_at)
-    if time is None:
-        raise PayloadInvalid("There is no updated_at, and no X-Shopify-Triggered-At.")
-    if time.updated_at > message.received_at + MAX_AHEAD:
-        raise PayloadInvalid("Its time is in the future.")
-    return time

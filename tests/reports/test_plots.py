@@ -50,6 +50,14 @@ def test_missing_data_is_neither_green_nor_red() -> None:
     assert GREEN in colours(draw([series([100.0] * 29 + [None])]))
 
 
+def test_only_the_round_corners_of_a_plot_are_transparent() -> None:
+    picture = Image.open(io.BytesIO(draw([series([100.0] * 30)]))).convert("RGBA")
+    right, bottom = picture.width - 1, picture.height - 1
+    alphas = picture.getchannel("A").point(lambda alpha: 255 - alpha)
+    assert [alphas.getpixel(at) for at in ((0, 0), (right, 0), (0, bottom), (right, bottom))] == [255] * 4
+    assert 0 < (alphas.histogram()[255] / (picture.width * picture.height)) < 0.001
+
+
 def test_legend_explains_hatched_days_only_if_there_are_any() -> None:
     complete, with_gap = (make_figure([series([100.0] * 29 + [last])]) for last in (100.0, None))
     assert not complete.legends

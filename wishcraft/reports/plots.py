@@ -23,7 +23,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from wishcraft.reports.fonts import font_families
 from wishcraft.reports.page import format_percent
@@ -48,6 +48,8 @@ _GAP: Final = 1.75
 """Steps between two days of a series from which the days between them count as missing; months differ by a ninth."""
 _DPI: Final = 200
 """Twice the 96 dots per inch of a screen, so that text is sharp on screens with a high resolution too."""
+_ROUND: Final = 16
+"""Pixels: the radius of the corners, outside which a picture is transparent. On a dark page it looks like a card."""
 SHOWN_WIDTH: Final = round(WIDTH * _DPI / 2)
 """Pixels of a screen that a picture fills where its size can be chosen."""
 _TITLES: Final = ("title", "subtitle")
@@ -371,8 +373,15 @@ def _png(figure: Figure) -> bytes:
     canvas.draw()  # type: ignore[no-untyped-call]  # `savefig` draws twice
     pixels = canvas.buffer_rgba()  # type: ignore[no-untyped-call]
     picture = Image.frombuffer("RGBA", canvas.get_width_height(), pixels, "raw", "RGBA", 0, 1)
+    plot = picture.convert("RGB").quantize(palette=_palette(), dither=Image.Dither.NONE)
+    colours = plot.getpalette() or []
+    clear = len(colours) // 3
+    plot.putpalette(colours + [round(255 * part) for part in to_rgb(_PAPER)])  # for what ignores transparency
+    corners = Image.new("1", plot.size, 1)
+    ImageDraw.Draw(corners).rounded_rectangle((0, 0, plot.width - 1, plot.height - 1), _ROUND, fill=0)
+    plot.paste(clear, mask=corners)
     png = io.BytesIO()
-    picture.convert("RGB").quantize(palette=_palette(), dither=Image.Dither.NONE).save(png, "PNG", optimize=True)
+    plot.save(png, "PNG", optimize=True, transparency=clear)
     return png.getvalue()
 
 

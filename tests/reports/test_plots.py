@@ -50,6 +50,16 @@ def test_missing_data_is_neither_green_nor_red() -> None:
     assert GREEN in colours(draw([series([100.0] * 29 + [None])]))
 
 
+def test_every_cell_of_a_heatmap_is_a_shade_of_green() -> None:
+    shares = [number / 97 for number in range(10, 97, 6)]
+    picture = Image.open(io.BytesIO(draw([Heatmap("Had a gift, %", "", ["May"], list("abcdefghijklmno"), [shares])])))
+    pixels = picture.width * picture.height
+    large = [found for number, found in picture.convert("RGB").getcolors() or [] if number > pixels / 50]
+    shades = [found for found in large if isinstance(found, tuple) and found != (255, 255, 255)]
+    assert len(shades) >= 5
+    assert all(green - red >= 5 for red, green, _ in shades)
+
+
 def test_only_the_round_corners_of_a_plot_are_transparent() -> None:
     picture = Image.open(io.BytesIO(draw([series([100.0] * 30)]))).convert("RGBA")
     right, bottom = picture.width - 1, picture.height - 1

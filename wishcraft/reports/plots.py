@@ -358,7 +358,8 @@ def _draw_heatmap(axes: Axes, panel: Heatmap) -> None:
     for row, shares in enumerate(panel.shares):
         for column, share in enumerate(shares):
             if share == share:  # noqa: PLR0124  not NaN
-                shade = [1 - share * (1 - part) for part in to_rgb(_LINE)]
+                step = round(share * _SHADES) / _SHADES  # one of the palette: else the nearest colour may be a grey
+                shade = [1 - step * (1 - part) for part in to_rgb(_LINE)]
                 axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor=shade, edgecolor=_PAPER))
                 ink = _PAPER if share > _DARK else _INK
                 text = format_percent(share, decimals=0).replace("under ", "<").removesuffix(" %")

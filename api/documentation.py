@@ -19,10 +19,12 @@ OPENAPI_PATH: Final = "/api/docs"
 _STORIES: Final = (files("api") / "templates" / "stories.md").read_text("utf-8")
 _HEAD: Final = (files("api") / "templates" / "swagger_head.html").read_bytes()
 """Makes Swagger UI as narrow as a phone, and dark where the browser is."""
+_FOOT: Final = (files("api") / "templates" / "swagger_foot.html").read_bytes()
+"""Makes its forms follow the registry that was created or read last."""
 DESCRIPTION: Final = f"""
 A registry is a list of gifts for one event, in one shop. To try a request here: *Authorize* with an API key, open an
 operation, *Execute*. In the local stack, the start page (`/`) has a key of each demo shop; the values that are filled
-in belong to the first shop.
+in belong to the first shop, and then to the registry that you have created, read or changed last.
 
 **Authentication.** A server sends its shop's API key in `X-API-Key`; with scope `write` it acts for the customer that
 it names in `X-Customer-Id`. A storefront calls through Shopify's app proxy, which signs the query and names the
@@ -133,7 +135,7 @@ def register(app: FastAPI) -> None:
         swagger_favicon_url=f"{_ASSETS_PATH}/favicon-32x32.png",
         swagger_ui_parameters={"persistAuthorization": True, "tryItOutEnabled": True},
     )
-    body = bytes(page.body).replace(b"</head>", _HEAD + b"</head>", 1)
+    body = bytes(page.body).replace(b"</head>", _HEAD + b"</head>", 1).replace(b"</body>", _FOOT + b"</body>", 1)
 
     @app.get("/api/docs/ui", include_in_schema=False)
     async def swagger_ui() -> HTMLResponse:

@@ -1,5 +1,6 @@
 """Every page and mail in windows of 1,400, 768 and 390 px, light and dark: no wider than the window, and legible."""
 
+import re
 from collections.abc import AsyncIterator
 from datetime import date
 from email.message import EmailMessage
@@ -8,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from playwright.async_api import Browser, Page, Route, expect
+from playwright.async_api import Browser, Locator, Page, Route, expect
 from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Mailbox
@@ -175,6 +176,33 @@ async def test_documentation(browser: Browser, client: httpx.AsyncClient) -> Non
     faults = await find_faults(page)
     # Swagger UI's own badges and numbers have less contrast than they should.
     assert [fault for fault in faults if "contrast" not in fault or "dark: contrast 1." in fault] == []
+
+
+async def test_forms_of_the_documentation_follow_the_registry_that_was_created(
+    browser: Browser, client: httpx.AsyncClient, key: dict[str, str]
+) -> None:
+    page = await through(browser, client, "/api/docs/ui", ".opblock")
+    await page.get_by_role("button", name="Authorize").first.click()
+    login = page.locator(".auth-container").first
+    await login.get_by_role("textbox").fill(key["X-API-Key"])
+    await login.get_by_role("button", name="Apply credentials").click()
+    await page.get_by_role("button", name="Close").first.click()
+
+    async def execute(operation: str, status: str) -> Locator:
+        block = page.locator(".opblock", has_text=operation)
+        await block.get_by_text(operation).first.click()
+        await block.get_by_role("button", name="Execute").click()
+        await expect(block.locator(".live-responses-table").get_by_text(status, exact=True).first).to_be_visible()
+        return block
+
+    await execute("Create a registry", "201")
+    read = await execute("Read one registry", "200")
+    await expect(read.get_by_placeholder("ref")).to_have_value(re.compile("^emma-hugos-wedding-"))
+    await execute("Add an item", "201")
+    await execute("Change a registry", "200")
+    remove = page.locator(".opblock", has_text="Delete a registry")
+    await remove.get_by_text("Delete a registry").first.click()
+    await expect(remove.get_by_placeholder("ref")).to_have_value("")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ TEST_DATABASE_URL and TEST_REDIS_URL name servers to use instead; what the latte
 """
 
 import gc
-import logging
 import os
 import secrets
 import tempfile
@@ -17,7 +16,6 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-import sentry_sdk
 from fastapi import FastAPI
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier, Literal
@@ -25,43 +23,34 @@ from pydantic import SecretStr
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
-from deployments.sandbox import mail_providers
 from deployments.sandbox.environment import settings_environment
-from deployments.sandbox.mailbox.app import create_app as create_mailbox
-from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.postgres import (
     ANALYST_ROLE,
     confine_analysts,
     create_analyst_login,
     postgres,
 )
-from deployments.sandbox.shopify.app import create_app as create_simulator
-from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options, Simulator
+from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Simulator
 from deployments.sandbox.valkey import valkey
 from tests.support import hypothesis_profiles
 from tests.support.certificate import write_certificate
-from tests.support.demo_data import DemoData
-from tests.support.http_server import served
-from tests.support.prefect_stand_in import PASSWORD, USER, PrefectStandIn
+from tests.support.demo_data import DemoData, KeptConnection
 from tests.support.recorded_statements import recorded_statements
-from tests.support.sentry_listener import SentryListener
 from tests.support.sql_oracle import Tables
 from tests.support.valkey import OwnValkey
-from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft import settings as settings_module
 from wishcraft.analytics import reader
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.cache import keys
 from wishcraft.cache.client import connect as connect_cache
 from wishcraft.migrations import upgrade
-from wishcraft.observability import context
-from wishcraft.observability import sentry as sentry_reports
 from wishcraft.resources import Resources, open_analysts_database, open_resources
 from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
-pytest_plugins = ("tests.support.api_fixtures",)
+pytest_plugins = ("tests.support.server_fixtures", "tests.support.api_fixtures")
+gc.disable()  # each collection while the test modules are imported would look through all modules: a second in all
 WITHOUT_SERVERS: Final = ("tests/domain", "tests/test_architecture.py", "tests/test_docs.py")  # `make test-unit`
 PROFILE: Final = hypothesis_profiles.PROFILE
 """Loaded before any test module makes Hypothesis settings of its own."""
@@ -91,10 +80,17 @@ def pytest_unconfigure() -> None:
     _servers.close()
 
 
-def pytest_collection_finish() -> None:
-    """Spare the garbage collector what the imports made, which lasts: some 300 ms in each full collection."""
-    gc.collect()
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move what needs Prefect's server to the front: one worker then runs it all, and only there a server starts."""
+    items.sort(key=lambda item: "prefect_server" not in getattr(item, "fixturenames", ()))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Collect garbage from here on, except in what the imports made, which lasts."""
     gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -183,115 +179,10 @@ def own_valkey(tmp_path: Path) -> Iterator[OwnValkey]:
     valkey.kill()
 
 
-@pytest.fixture(scope="session")
-def prefect_address() -> Iterator[tuple[str, PrefectStandIn]]:
-    """A server in Prefect's place for the whole session: its address, and itself."""
-    stand_in = PrefectStandIn()
-    with served(stand_in.app) as address:
-        yield address, stand_in
-
-
-@pytest.fixture
-def prefect(prefect_address: tuple[str, PrefectStandIn]) -> PrefectStandIn:
-    """The same, with runs to come, none overdue and no others."""
-    stand_in = prefect_address[1]
-    stand_in.overdue, stand_in.upcoming, stand_in.queries, stand_in.failing = 0, 12, 0, False
-    stand_in.started, stand_in.runs = {}, []
-    return stand_in
-
-
-@pytest.fixture
-def prefect_settings(prefect_address: tuple[str, PrefectStandIn]) -> dict[str, object]:
-    """The settings that ask that server: `settings.model_copy(update=prefect_settings)`."""
-    return {"prefect_api_url": prefect_address[0], "prefect_api_auth_string": SecretStr(f"{USER}:{PASSWORD}")}
-
-
-@pytest.fixture(scope="session")
-def simulator_server() -> Iterator[tuple[str, FastAPI]]:
-    """A Shopify simulator on a port of its own for the whole session: its address and its application."""
-    app = create_simulator(Options())
-    with served(app) as address:
-        yield address, app
-
-
-@pytest.fixture
-def process_globals(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Restore the process's log record factory and registered secrets after the test, which may change them."""
-    monkeypatch.setattr(logging, "_logRecordFactory", logging.getLogRecordFactory())
-    monkeypatch.setattr(context, "_process_secrets", frozenset())
-
-
-@pytest.fixture
-def sentry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[SentryListener]:
-    """A server in Sentry's place; `settings.model_copy(update={"sentry_dsn": …})` with its `dsn` sends to it."""
-    monkeypatch.setattr(sentry_reports, "FLUSH_SECONDS", PATIENCE_SECONDS)
-    request.getfixturevalue("process_globals")
-    gc.collect()  # asyncio logs, and Sentry would get, an error of a task that an earlier test has left
-    listener = SentryListener()
-    with served(listener) as listener.address:
-        yield listener
-        sentry_sdk.get_client().close()
-        sentry_sdk.get_global_scope().set_client(None)
-        sentry_sdk.get_isolation_scope().clear()
-
-
-@pytest.fixture(scope="session")
-def mailbox_server() -> Iterator[tuple[str, FastAPI]]:
-    """A mail server for the whole session: its page's address, and its application."""
-    app = create_mailbox()
-    with served(app) as address:
-        yield address, app
-
-
-@pytest.fixture
-def mailbox(mailbox_server: tuple[str, FastAPI]) -> Mailbox:
-    """The mail server's mailbox, empty and without faults."""
-    mailbox: Mailbox = mailbox_server[1].state.mailbox
-    mailbox.messages.clear()
-    mailbox.faults.clear()
-    return mailbox
-
-
-@pytest.fixture
-def mail_settings(mailbox_server: tuple[str, FastAPI]) -> dict[str, object]:
-    """The settings that send mail to that server: `settings.model_copy(update=mail_settings)`."""
-    return {
-        "mail_url": SecretStr(f"smtp://127.0.0.1:{mailbox_server[1].state.smtp_port}"),
-        "mail_from": "registry@wishcraft.example",
-        "public_url": "https://registry.wishcraft.example",
-    }
-
-
-@pytest.fixture
-def mail_urls(mailbox_server: tuple[str, FastAPI]) -> dict[str, SecretStr]:
-    """MAIL_URL of each provider: the mail server, and the simulated ones beside it, without faults."""
-    address, app = mailbox_server
-    app.state.ses.faults.active.clear()
-    app.state.sendgrid.faults.active.clear()
-    urls = {"smtp": f"smtp://127.0.0.1:{app.state.smtp_port}", **mail_providers.mail_urls(address)}
-    return {name: SecretStr(url) for name, url in urls.items()}
-
-
-@pytest.fixture
-def simulator(simulator_server: tuple[str, FastAPI]) -> Simulator:
-    """The simulator as new: full buckets, the first day's stock, no faults."""
-    app = simulator_server[1]
-    app.state.simulator = Simulator(Options())
-    fresh: Simulator = app.state.simulator
-    return fresh
-
-
 @pytest.fixture
 def settings(base_settings: Settings) -> Settings:
     """What all other fixtures use; a file that needs more overrides it, for instance by `settings_with_mail`."""
     return base_settings
-
-
-@pytest.fixture
-def settings_with_mail(base_settings: Settings, mail_settings: dict[str, object], mailbox: Mailbox) -> Settings:
-    """Settings that send mail to the mail server, whose mailbox is empty."""
-    assert not mailbox.messages
-    return base_settings.model_copy(update=mail_settings)
 
 
 @pytest.fixture(scope="session")
@@ -319,6 +210,14 @@ def base_settings(
 
 
 @pytest.fixture(scope="session")
+def kept_connection() -> Iterator[KeptConnection]:
+    """The connection of one `demo` after the other."""
+    kept = KeptConnection()
+    yield kept
+    kept.close()
+
+
+@pytest.fixture(scope="session")
 def demo_data() -> DemoData:
     """The demo shops with four registries each, to be put back before each test."""
     return DemoData(12, reminders=False)  # no mail has gone out yet
@@ -332,20 +231,20 @@ def demo_shops_data() -> DemoData:
 
 @pytest.fixture
 async def demo(
-    settings: Settings, simulator: Simulator, redis: Redis, demo_data: DemoData
-) -> AsyncIterator[Connection[tuple[Any, ...]]]:
+    settings: Settings, simulator: Simulator, redis: Redis, demo_data: DemoData, kept_connection: KeptConnection
+) -> Connection[tuple[Any, ...]]:
     """The demo shops with four registries each, a simulator with the same variants, and a Redis that takes fills.
 
-    Yields a connection in autocommit mode, for queries and manual changes.
+    It is a connection in autocommit mode, for queries and manual changes.
     """
     assert simulator.shops
     server = connect_cache(settings.redis_url, timeout=5)
     await server.learn_era()
     await redis.hset(keys.ERA, "since", 0)  # an era that began long ago: the hold of a new one is over
     await server.close()
-    with psycopg.connect(settings.database_url.replace("+psycopg", ""), autocommit=True) as connection:
-        demo_data.restore(connection, settings)
-        yield connection
+    connection = kept_connection.open(settings.database_url.replace("+psycopg", ""))
+    demo_data.restore(connection, settings)
+    return connection
 
 
 @pytest.fixture

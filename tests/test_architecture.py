@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("wishcraft", "tasks", "flows", "api", "deployments")
 SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if "versions" not in path.parts]
 DEPLOYMENTS: list[dict[str, Any]] = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
+MAX_LINES = 400
 UNDERSTOOD = {  # Prefect ignores a key that it does not know, so a slip would go unseen
     "name", "entrypoint", "description", "tags", "parameters", "schedules", "concurrency_limit", "work_pool",
 }  # fmt: skip
@@ -213,11 +214,17 @@ def test_only_services_of_registries_send_statements_that_write_registries() -> 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_stay_small(path: Path) -> None:
     source = path.read_text()
-    assert len(source.splitlines()) <= 400
+    assert len(source.splitlines()) <= MAX_LINES
     functions = [
         node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     assert not [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 60]
+
+
+def test_no_file_of_tests_or_benchmarks_is_long() -> None:
+    paths = [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    assert len(paths) > 300
+    assert not [path for path in paths if len(path.read_text().splitlines()) > MAX_LINES]
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: str(deployment["name"]))

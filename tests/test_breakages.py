@@ -1,10 +1,12 @@
-"""The seeded breakages of tests/support/breakages.py: each can still be applied, and names tests that exist."""
+"""The seeded breakages of tests/support/breakages: each can still be applied, and names tests that exist."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.support.breakages import BREAKAGES, ROOT, Breakage
+from tests.support.breakages.breakage import Breakage
+from tests.support.breakages.catalogue import BREAKAGES
+from tests.support.breakages.run import ROOT
 
 
 @pytest.mark.parametrize("breakage", BREAKAGES, ids=lambda breakage: breakage.name)

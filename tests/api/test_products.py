@@ -13,7 +13,7 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import ProductStatus, Variant, VariantChange
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.support.api import SHOP, Shopper, app_state_of, problem
+from tests.support.api import Shopper, app_state_of, problem
 from wishcraft.cache import keys
 from wishcraft.domain.cached_registry import Quota
 from wishcraft.services.inventory.sync import sync_shop
@@ -25,12 +25,6 @@ from wishcraft.store.shops import ShopRef
 Demo = Connection[tuple[Any, ...]]
 PATH = "/api/products"
 ITEMS = "/api/registries/{}/items"
-
-
-@pytest.fixture
-def shopify(simulator: Simulator) -> SimulatedShop:
-    """The shop in the Shopify simulator."""
-    return simulator.shops[SHOP]
 
 
 @pytest.fixture

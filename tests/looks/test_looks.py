@@ -22,7 +22,7 @@ from tests.rendering.test_translations import mails as translated_mails
 from tests.support.api import Shopper, public_slug
 from tests.support.demo_reports import maintenance_reports
 from tests.support.http_server import served
-from tests.support.looks import chromium, find_faults, open_page
+from tests.support.looks import chromium, find_faults, open_page, show
 from wishcraft.domain.languages import Language
 from wishcraft.mail.messages.content import Letterhead
 from wishcraft.mail.messages.data_request import compose_data_request
@@ -42,11 +42,12 @@ async def browser() -> AsyncIterator[Browser]:
 async def faults_of(browser: Browser, pages: dict[str, str]) -> dict[str, list[str]]:
     """The faults of each page by its name; none if it has none."""
     found = {}
+    page = await browser.new_page()  # for all of them: each window would be a process of its own
     for name, shown in pages.items():
-        page = await open_page(browser, shown)
+        await page.goto("about:blank")
+        await show(page, shown)
         if faults := await find_faults(page):
             found[name] = faults
-        await page.close()
     return found
 
 

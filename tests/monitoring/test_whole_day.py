@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 from bisect import bisect_right
@@ -135,7 +136,9 @@ def difference(folder: Path, series: dict[str, Value], expected: dict[str, str])
     file = folder / "day.json"
     file.write_text(json.dumps({"rule_files": [rules], "evaluation_interval": "1m", "tests": [day]}))
     command = ["promtool", "test", "rules", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  ours
+    # promtool ends soon, so let its memory grow instead of collecting garbage: a fifth of its work.
+    environment = os.environ | {"GOGC": "400"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603  ours
     return done.stdout + done.stderr if done.returncode else ""
 
 

@@ -74,12 +74,17 @@ async def chromium() -> AsyncIterator[Browser]:
 async def open_page(browser: Browser, shown: str, ready: str = "body", **options: Any) -> Page:
     """Open HTML, or what an address has, and wait for an element."""
     page = await browser.new_page(**options)
+    await show(page, shown, ready)
+    return page
+
+
+async def show(page: Page, shown: str, ready: str = "body") -> None:
+    """Show HTML, or what an address has, and wait for an element."""
     if shown.startswith("http"):
         await page.goto(shown)
     else:
         await page.set_content(shown)
     await page.locator(ready).first.wait_for()
-    return page
 
 
 async def find_faults(page: Page) -> list[str]:

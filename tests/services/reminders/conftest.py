@@ -1,10 +1,30 @@
-"""Reminders: all tests send to the mail server."""
+"""Reminders: all tests send to the mail server; a registry whose reminder is due."""
+
+from datetime import timedelta
 
 import pytest
 
+from tests.support.invitations import confirm_everyone
+from tests.support.reminders import TODAY, WEEK, Demo
 from wishcraft.settings import Settings
+from wishcraft.store.shops import ShopRef
 
 
 @pytest.fixture
 def settings(settings_with_mail: Settings) -> Settings:
     return settings_with_mail
+
+
+@pytest.fixture
+def registry(demo: Demo, shop: ShopRef) -> int:
+    """The only registry of the shop with a due reminder: its event is in a week, and it has one registrant."""
+    demo.execute("UPDATE registries SET event_date = %s", [TODAY + timedelta(60)])
+    found = demo.execute(
+        """UPDATE registries SET event_date = %s, status = 'active', customer_email = 'Emma@Example.com ',
+               co_registrants = '[]'
+           WHERE id = (SELECT min(id) FROM registries WHERE shop_id = %s) RETURNING id""",
+        [WEEK, shop.id],
+    ).fetchone()
+    assert found
+    confirm_everyone(demo)
+    return int(found[0])

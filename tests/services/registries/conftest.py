@@ -1,0 +1,12 @@
+"""A registry to write."""
+
+import pytest
+
+from tests.support.registry_writes import Demo, Registry, of_shop
+from wishcraft.store.shops import ShopRef
+
+
+@pytest.fixture
+def registry(demo: Demo, shop: ShopRef) -> Registry:
+    """The shop's first registry."""
+    return of_shop(demo, shop)[0]

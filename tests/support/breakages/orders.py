@@ -1,0 +1,37 @@
+"""Breakages of purchases from orders."""
+
+from typing import Final
+
+from tests.support.breakages.breakage import Breakage
+
+_LATER_WEBHOOKS: Final = "tests/services/purchases/test_later_webhooks.py"
+
+BREAKAGES: Final = (
+    Breakage(
+        "a wish that is added after an order takes its lines", "wishcraft/services/purchases/attribution.py",
+        "and not item.is_hidden and item.created_at < moment + CLOCKS else", "and not item.is_hidden else",
+        (_LATER_WEBHOOKS,),
+    ),
+    Breakage(
+        "a webhook undoes a dismissal", "wishcraft/services/purchases/attribution.py",
+        "if line.registry_id is not None or line.is_dismissed}", "if line.registry_id is not None}",
+        (_LATER_WEBHOOKS,),
+    ),
+    Breakage(
+        "ordinary shopping is judged again", "wishcraft/services/purchases/attribution.py",
+        "return waiting.claim != text if waiting else not is_judged", "return True", (_LATER_WEBHOOKS,),
+    ),
+    Breakage(
+        "a deleted order counts", "wishcraft/services/purchases/order_updates.py",
+        "    if message.topic == DELETED:", "    if message.topic == DELETED and not message.payload:",
+        ("tests/services/purchases/test_lost_orders.py",),
+    ),
+    Breakage(
+        "an order that PostgreSQL refuses ends the reconciliation", "wishcraft/services/purchases/reconcile.py",
+        "if len(updates) > 1:", "if False:", ("tests/services/purchases/test_lost_orders.py",),
+    ),
+    Breakage(
+        "webhooks of one event are one", "api/routes/webhooks.py",
+        "signature=digest[:SIGNATURE_BYTES]", 'signature=b""', ("tests/api/test_webhooks.py",),
+    ),
+)  # fmt: skip

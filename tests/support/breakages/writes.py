@@ -1,0 +1,113 @@
+"""Breakages of the steps of a write."""
+
+from typing import Final
+
+from tests.support.breakages.breakage import Breakage
+
+_WRITE: Final = "tests/services/registries/test_write.py"
+_WITHOUT_REDIS: Final = "tests/services/registries/test_write_without_redis.py"
+_OUTAGES: Final = "tests/api/test_outages.py"
+_CHANGES: Final = "tests/api/test_conditional_changes.py"
+_PRIMITIVE: Final = "wishcraft/services/registries/write.py"
+
+BREAKAGES: Final = (
+    # The steps of a write
+    Breakage(
+        "a write locks no rows", _PRIMITIVE,
+        "registries.lock_each(actor.shop_id, registry_ids)",
+        "registries.bump_versions(actor.shop_id, [], WRITE_LIMIT_SECONDS)",
+        (f"{_WRITE}::test_rows_are_locked_before_the_block_and_in_the_order_of_their_ids",),
+    ),
+    Breakage(
+        "a write does not raise the version", "wishcraft/store/registries.py",
+        "UPDATE registries SET version = version + 1,",
+        "UPDATE registries SET version = version,", (f"{_CHANGES}::test_change_with_an_old_etag_is_refused",),
+    ),
+    Breakage(
+        "a write invalidates after its commit", _PRIMITIVE,
+        "        await _invalidate(resources, actor.shop_id, versions, on_cache_down)\n",
+        "    await _invalidate(resources, actor.shop_id, versions, on_cache_down)\n",
+        (f"{_WRITE}::test_the_cache_is_invalidated_before_the_commit",),
+    ),
+    Breakage(
+        "a write does not refill the cache", _PRIMITIVE,
+        "            write.entries = await refill(resources, write.actor.shop_id, slugs, write.commit)\n",
+        "            pass\n", (f"{_WRITE}::test_the_entry_is_refilled_after_the_commit",),
+    ),
+    Breakage(
+        "a deletion leaves its floor and its place in the index", _PRIMITIVE,
+        "            await _replay(resources, shop_id, deleted)\n",
+        "            pass\n", ("tests/api/test_deletion.py::test_deletion_leaves_nothing_that_names_the_registry",),
+    ),
+    Breakage(
+        "a deletion keeps the buyers' names", "wishcraft/store/registries.py",
+        "    await session.execute(update(Purchase).where(*bought).values(nameless))\n",
+        "", ("tests/api/test_deletion.py::test_purchases_stay_without_names_and_their_sums_remain",),
+    ),
+    Breakage(
+        "a write is not published", _PRIMITIVE,
+        "await resources.after_write(shop_id, versions)",
+        "pass", (f"{_WRITE}::test_a_committed_write_is_published_once_after_its_refill",),
+    ),
+    Breakage(
+        "a write has no time limit", "wishcraft/store/registries.py",
+        "set_config('transaction_timeout', :limit, true)",
+        ":limit", (f"{_WRITE}::test_the_write_limit_ends_a_transaction_that_invalidated_and_does_not_commit",),
+    ),
+    Breakage(
+        "no pending invalidation while Redis does not answer", _PRIMITIVE,
+        "            await pending_invalidations.record(session, shop_id, versions)\n",
+        "            pass\n", (f"{_OUTAGES}::test_invalidation_missed_in_a_short_outage_is_replayed",),
+    ),
+    Breakage(
+        "a write does not wait for permits to expire", _PRIMITIVE,
+        "        await asyncio.sleep(PERMIT_SECONDS + _MARGIN_SECONDS)\n",
+        "", (f"{_WITHOUT_REDIS}::test_without_redis_a_write_announces_and_waits_before_it_commits",),
+    ),
+    Breakage(
+        "a job writes while Redis does not answer", _PRIMITIVE,
+        '        if on_cache_down == "refuse":\n            raise\n', "",
+        (f"{_WITHOUT_REDIS}::test_without_redis_a_jobs_write_is_refused_and_nothing_is_written",),
+    ),
+    Breakage(
+        "registries with a pending invalidation are read from Redis", "wishcraft/cache/read_permit.py",
+        "if self._pending is None or (shop_id, slug) in self._pending:",
+        "if False:",
+        ("tests/cache/test_read_permit.py::test_read_uses_the_entry_as_far_as_it_is_trusted",),
+    ),
+    Breakage(
+        "pending invalidations are not replayed", "api/state.py",
+        "self._replay = self._start(self._replay_invalidations())",
+        "pass", (f"{_OUTAGES}::test_process_that_starts_replays_pending_invalidations",),
+    ),
+    Breakage(
+        "a permit never expires", "wishcraft/cache/read_permit.py",
+        "self._asked_at, self._pending = asked_at, pending",
+        "self._asked_at, self._pending = inf, pending",
+        (f"{_OUTAGES}::test_hanging_postgresql_leaves_what_redis_holds_readable",),
+    ),
+    # Writes by registrants
+    Breakage(
+        "no If-Match check", _PRIMITIVE,
+        "if change.if_match is not None and not allows_change(change.if_match, registry.version):",
+        "if False:", (f"{_CHANGES}::test_change_with_an_old_etag_is_refused",),
+    ),
+    Breakage(
+        "no owner check", _PRIMITIVE,
+        "if registry is None or not change.caller.owns(registry.owner):",
+        "if registry is None:", (f"{_CHANGES}::test_only_the_registrant_changes_a_registry",),
+    ),
+    Breakage(
+        "no row lock during a change", "wishcraft/store/registries.py",
+        """Registry.slug == bindparam("slug")).with_for_update(
+        of=Registry
+    )""",
+        """Registry.slug == bindparam("slug"))""",
+        (f"{_CHANGES}::test_one_of_two_concurrent_changes_with_one_etag_succeeds",),
+    ),
+    Breakage(
+        "an idempotency key can be acquired again", "wishcraft/store/idempotency.py",
+        "    WHERE idempotency_keys.expires_at < now()\n",
+        "", ("tests/api/test_registry_changes.py::test_repeated_creation_with_one_key_creates_one_registry",),
+    ),
+)  # fmt: skip

@@ -92,7 +92,7 @@ class RegistryWrite:
 
     async def run(self, *calls: Call) -> list[Rows]:
         """Run these statements now, in one round trip; the rows of each."""
-        return await self.transaction.run(calls)
+        return await self.transaction.driver.run(calls)
 
     def own_entry(self, slug: str) -> Entry | None:
         """After the commit: the registry's cache entry for its registrant; None if it was not filled."""
@@ -136,7 +136,7 @@ class RegistryWrite:
                 registries could not be loaded.
         """
         reads = [registry_payloads.find_parts(self.actor.shop_id, slugs)] if slugs else []
-        found = await self.transaction.commit([*reads, self.private] if reads and self.private else reads)
+        found = await self.transaction.driver.commit([*reads, self.private] if reads and self.private else reads)
         self.is_committed = True
         if found is None:
             raise DatabaseUnavailable("PostgreSQL did not answer after the commit")

@@ -29,8 +29,7 @@ from wishcraft.errors import (
     PreconditionFailed,
 )
 from wishcraft.resources import Resources
-from wishcraft.services.registries.own_view import with_private_fields
-from wishcraft.services.registries.reader import make_registries, refill
+from wishcraft.services.registries.reader import make_registries, refill, with_private_fields
 from wishcraft.store import (
     audit_log,
     pending_invalidations,
@@ -117,7 +116,8 @@ class RegistryWrite:
         if not ids:
             return {}
         bump = registries.bump_versions(shop_id, ids, WRITE_LIMIT_SECONDS)
-        bumped = registries.read_versions((await self.run(*self.later, bump))[-1])
+        *_, rows = await self.transaction.driver.run([*self.later, bump])
+        bumped = registries.read_versions(rows)
         deleted = [self.locked[each] for each in ids if each not in bumped]
         self.deleted = {slug: version + 1 for slug, version in deleted}
         return dict(bumped.values()) | self.deleted
@@ -181,7 +181,7 @@ async def registry_write(
         await _invalidate(resources, actor.shop_id, versions, on_cache_down)
         deleted = await write.end_deleted() if write.deleted else {}
         await _commit(resources, write, [slug for slug in versions if slug not in deleted])
-    if versions:
+    if versions and (deleted or resources.after_write):
         await _finish(resources, actor.shop_id, versions, deleted)
 
 

@@ -93,7 +93,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         *([start_page, local_docs] if settings.start_page else []),
     )
     for module in modules:
-        app.include_router(module.router)
+        # Not included: FastAPI would look for the route twice, and each time in a context of its own.
+        app.router.routes += module.router.routes
 
     @app.get("/admin/jobs", include_in_schema=False)
     async def jobs() -> RedirectResponse:
@@ -101,10 +102,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             raise problems.not_found("PREFECT_UI_URL is not set. Set it to redirect to the Prefect UI.")
         return RedirectResponse(f"{settings.prefect_ui_url}/v2/deployments")
 
-    # FastAPI keeps the routes of an included router to itself.
-    routes = [*app.routes, *(route for module in modules for route in module.router.routes)]
-    app.state.routes = [route for route in routes if isinstance(route, Route)]
-
+    app.state.routes = [route for route in app.routes if isinstance(route, Route)]
     return app
 
 

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator
 from starlette.types import Scope as Connection
 
 from api.auth.authenticator import Authenticator
+from api.binding import bind_route
 from api.middleware.request import ADDED_HEADERS
 from api.problems import ProblemError, forbidden, not_installed, too_many, unauthorized
 from api.schemas.demo import DEMO_CUSTOMER
@@ -97,7 +98,6 @@ AppStateDep = Annotated[AppState, Depends(get_app_state)]
 
 async def identify(
     request: Request,
-    app_state: AppStateDep,
     key: Annotated[str | None, Security(_KEY)],
     signature: Annotated[str | None, Security(_SIGNATURE)],
     token: Annotated[object | None, Security(_ID_TOKEN)],
@@ -109,7 +109,7 @@ async def identify(
     """
     caller: Caller | None = request.scope.get(IDENTIFIED)
     if caller is None:
-        caller = await _authenticate(request, app_state, key, signature, token)
+        caller = await _authenticate(request, key, signature, token)
     if customer_id is not None and caller.customer_id is None:  # Shopify alone names a storefront's customer
         if Scope.WRITE not in caller.scopes:
             raise forbidden("X-Customer-Id needs an API key with scope `write`.")
@@ -119,9 +119,8 @@ async def identify(
     return caller
 
 
-async def _authenticate(
-    request: Request, app_state: AppState, key: str | None, signature: str | None, token: object | None
-) -> Caller:
+async def _authenticate(request: Request, key: str | None, signature: str | None, token: object | None) -> Caller:
+    app_state: AppState = request.app.state.app_state
     authenticator, caller, reason, headers = app_state.authenticator, None, "", {}
     try:
         if token is not None:
@@ -148,19 +147,19 @@ async def _authenticate(
 
 
 class AuthenticatedRoute(APIRoute):
-    """A route that authenticates the caller before FastAPI reads and parses the request body."""
+    """A route that authenticates the caller before the request body is read and parsed."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """The handler of a request."""
         handle = super().get_route_handler()
-        if self.body_field is None or not _has_identify(self.dependant):
+        if not _has_identify(self.dependant):
             return handle
+        run = bind_route(self)
 
         async def authenticate_first(request: Request) -> Response:
             credentials = (await _KEY(request), await _SIGNATURE(request), await _ID_TOKEN(request))
-            app_state = await get_app_state(request)
-            request.scope[IDENTIFIED] = await _authenticate(request, app_state, *credentials)
-            return await handle(request)
+            request.scope[IDENTIFIED] = await _authenticate(request, *credentials)
+            return (run and await run(request)) or await handle(request)
 
         return authenticate_first
 
@@ -172,11 +171,16 @@ def _has_identify(dependant: Dependant) -> bool:
 Identified = Annotated[Caller, Depends(identify)]
 
 
-async def get_origin(request: Request, app_state: AppStateDep, caller: Identified) -> Origin:
+def find_origin(request: Request, app_state: AppState, caller: Caller) -> Origin:
     """Address and user agent of the client, for the audit log: of the one behind Shopify's proxy, if it signed."""
     address = app_state.authenticator.address(request.scope, is_signed=caller.is_from_storefront)
     user_agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT_LENGTH]
     return Origin(None if address == UNKNOWN else address, user_agent or None)
+
+
+async def get_origin(request: Request, app_state: AppStateDep, caller: Identified) -> Origin:
+    """As `find_origin`."""
+    return find_origin(request, app_state, caller)
 
 
 async def limit_invalid_links(request: Request, app_state: AppStateDep) -> None:

@@ -5,7 +5,6 @@ import random
 import re
 import time
 from collections.abc import Awaitable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
@@ -156,8 +155,7 @@ class RequestMiddleware:
         with (
             # Nothing parses or quotes a large body here, and to search a log line for all texts in it takes long.
             log_context(RequestSecrets(scope, () if limit > LARGEST_BODY else body.parts), request_id=request_id),
-            isolated(),
-            nullcontext() if is_untraced else traced("http.server", trace_name),
+            isolated() if is_untraced else traced("http.server", trace_name),
         ):
             try:
                 length = headers.get("content-length", "")

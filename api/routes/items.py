@@ -14,7 +14,6 @@ from api.routes.registry_changes import (
     IdempotencyKeyHeader,
     IfMatch,
     RegistryRequestDep,
-    join_if_match,
     make_key,
 )
 from api.schemas.demo import DEMO_ITEM
@@ -52,7 +51,8 @@ async def add(
     """
     key = make_key(idempotency_key, registry_request.caller, registry_request.request, body.model_dump_json().encode())
     item = registry_items.NewItem(body.variant_id, body.quantity, body.priority, body.notes)
-    item_change = registry_request.as_change("item.added", join_if_match(registry_request.request))
+    lines = registry_request.request.headers.getlist("if-match")
+    item_change = registry_request.as_change("item.added", ", ".join(lines) if lines else None)
     app_state = registry_request.app_state
     return await registry_request.answer_created(
         await add_item(app_state.resources, app_state.variants, item_change, item, key)

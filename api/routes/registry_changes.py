@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Body, Depends, Header, Request, Response
 
-from api.auth.dependencies import NAMES_CUSTOMER, AppStateDep, AuthenticatedRoute, Identified, OriginDep, Reader
+from api.auth.dependencies import NAMES_CUSTOMER, AppStateDep, AuthenticatedRoute, Reader, find_origin
 from api.problems import COMMON, WITH_BODY, ProblemError, documented, no_such_registry
 from api.routes.registries import ONE, Ref, answer_one, respond
 from api.schemas.examples import CHANGED_REGISTRIES, NEW_REGISTRIES
@@ -18,7 +18,6 @@ from wishcraft.cache.registries import CacheResult, CacheState
 from wishcraft.domain.callers import Caller
 from wishcraft.services.registries.lifecycle import Draft, create_registry, delete_registry, update_registry
 from wishcraft.services.registries.write import ChangeRequest
-from wishcraft.store.audit_log import Origin
 from wishcraft.store.idempotency import IdempotencyKey
 
 router: Final = APIRouter(tags=["registries"], route_class=AuthenticatedRoute)
@@ -46,12 +45,6 @@ CREATED: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-def join_if_match(request: Request) -> str | None:
-    """The value of `If-Match`, whose lines are one list; None without one."""
-    lines = request.headers.getlist("if-match")
-    return ", ".join(lines) if lines else None
-
-
 async def check_precondition(
     request: Request,
     _if_match: Annotated[
@@ -60,10 +53,10 @@ async def check_precondition(
     ] = None,
 ) -> str:
     """The value of `If-Match`; 428 without one (RFC 6585). The write itself compares it with the version."""
-    if_match = join_if_match(request)
-    if if_match is None:
+    lines = request.headers.getlist("if-match")
+    if not lines:
         raise ProblemError("precondition-required", "If-Match is missing. Send the ETag of what you read.")
-    return if_match
+    return ", ".join(lines)
 
 
 IfMatch = Annotated[str, Depends(check_precondition)]
@@ -98,11 +91,11 @@ class RegistryRequest(NamedTuple):
     app_state: AppState
     caller: Caller
     slug: str
-    origin: Origin
 
     def as_change(self, action: str, if_match: str | None) -> ChangeRequest:
         """The change, with its name in the audit log."""
-        return ChangeRequest(self.caller, self.slug, action, if_match, self.origin)
+        origin = find_origin(self.request, self.app_state, self.caller)
+        return ChangeRequest(self.caller, self.slug, action, if_match, origin)
 
     async def answer(self, entry: Entry | None) -> Response:
         """200 with the current registry: the registrant's entry of the change, or else what a read finds."""
@@ -118,11 +111,10 @@ class RegistryRequest(NamedTuple):
         return answer
 
 
-async def get_registry_request(
-    request: Request, app_state: AppStateDep, caller: Identified, slug: Slug, origin: OriginDep
-) -> RegistryRequest:
+async def get_registry_request(request: Request, caller: Reader, ref: Ref) -> RegistryRequest:
     """The parts that every change of a registry needs."""
-    return RegistryRequest(request, app_state, caller, slug, origin)
+    app_state: AppState = request.app.state.app_state
+    return RegistryRequest(request, app_state, caller, await find_slug(app_state, caller, ref))
 
 
 RegistryRequestDep = Annotated[RegistryRequest, Depends(get_registry_request)]
@@ -134,7 +126,7 @@ def make_key(key: str | None, caller: Caller, request: Request, body: bytes) -> 
         return None
     # HMAC, not a plain hash: a reader of the table could otherwise guess access codes, which argon2 protects elsewhere.
     secret = request.app.state.settings.shopify_api_secret.get_secret_value().encode()
-    request_hash = hmac.digest(secret, request.url.path.encode() + b"\n" + body, "sha256")
+    request_hash = hmac.digest(secret, request.scope["path"].encode() + b"\n" + body, "sha256")
     return IdempotencyKey(caller.shop_id, f"{caller.name}:{caller.customer_id}", key, request_hash)
 
 
@@ -148,9 +140,7 @@ def make_key(key: str | None, caller: Caller, request: Request, body: bytes) -> 
 )
 async def create(
     request: Request,
-    app_state: AppStateDep,
     caller: Reader,
-    origin: OriginDep,
     body: Annotated[NewRegistry, Body(openapi_examples=NEW_REGISTRIES)],
     idempotency_key: IdempotencyKeyHeader = None,
 ) -> Response:
@@ -158,11 +148,13 @@ async def create(
 
     Its slug is made of the title and a random suffix.
     """
+    app_state: AppState = request.app.state.app_state
     values = body.model_dump(exclude={"registrant", "access_code"}) | _columns(body.registrant)
     key = make_key(idempotency_key, caller, request, body.model_dump_json().encode())
     draft = Draft(values, body.access_code)
+    origin = find_origin(request, app_state, caller)
     slug, entry = await create_registry(app_state.resources, caller, draft, key=key, origin=origin)
-    return await RegistryRequest(request, app_state, caller, slug, origin).answer_created(entry)
+    return await RegistryRequest(request, app_state, caller, slug).answer_created(entry)
 
 
 @router.patch(

@@ -47,7 +47,7 @@ _OUTCOMES: Final = {
 async def with_lifecycle(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
     """Do a run's work and return its final state; an error is reported to Sentry and becomes a redacted message."""
     try:
-        with run_context(), sentry.isolated(), sentry.traced("job", lambda: _current_run()[0].name):
+        with run_context(), sentry.traced("job", lambda: _current_run()[0].name):
             state = await _run_work(work)
     except ConfigurationError as error:  # Sentry may not be set up
         get_run_logger().error("The run could not start", exc_info=error)

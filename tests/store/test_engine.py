@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -14,10 +15,12 @@ from wishcraft.settings import Settings
 from wishcraft.store import locks
 from wishcraft.store.connections import read_revision
 from wishcraft.store.engine import Database
-from wishcraft.store.statements import Statement, fetch, fetch_each
+from wishcraft.store.statements import Statement
 
 NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/none"
 BACKEND = Statement(text("SELECT pg_backend_pid()"))
+ASLEEP = Statement(text("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"))
+PREPARED = Statement(text("SELECT name, statement FROM pg_prepared_statements ORDER BY name"))
 ALTERED = Statement(text("SELECT number FROM altered"))
 UNITS = ["autocommit", "transaction", "repeatable_read", "connection"]
 
@@ -116,13 +119,14 @@ async def test_read_on_a_lost_connection_is_tried_once_more(db: Database, settin
     assert await db.fetch(BACKEND())
 
 
-async def test_connection_left_within_a_transaction_is_closed(db: Database) -> None:
-    with pytest.raises(RuntimeError, match="left"):  # noqa: PT012  as a writer fails
+@pytest.mark.parametrize("last", ["SELECT 1", "SELECT 1 / CAST(0 AS int)"])
+async def test_connection_left_within_a_transaction_is_rolled_back(db: Database, last: str) -> None:
+    set_zone = Statement(text("SET timezone = 'Asia/Tokyo'"))
+    with pytest.raises((RuntimeError, DatabaseRejected)):  # noqa: PT012  as a writer fails
         async with db.driver() as driver:
-            pid = driver.info.backend_pid
-            await fetch_each(driver, [Statement(text("BEGIN"))(), BACKEND()])
+            await driver.run([Statement(text("BEGIN"))(), set_zone(), Statement(text(last))()])
             raise RuntimeError("left")
-    assert await db.fetch(BACKEND()) != [(pid,)]
+    assert await db.fetch(Statement(text("SHOW timezone"))()) == [("UTC",)]
 
 
 @pytest.fixture
@@ -144,9 +148,9 @@ async def test_read_goes_on_after_a_migration_has_changed_a_type(db: Database, a
 async def test_statement_on_the_drivers_connection_fails_once_after_a_migration_has_changed_a_type(
     db: Database, altered: Callable[[], object]
 ) -> None:
-    async def read() -> list[tuple[Any, ...]]:
+    async def read() -> list[list[tuple[Any, ...]]]:
         async with db.driver() as driver:
-            return await fetch(driver, ALTERED())
+            return await driver.run([ALTERED()])
 
     before = await read()
     altered()
@@ -160,7 +164,7 @@ async def test_write_fails_once_after_a_migration_has_changed_a_type(
 ) -> None:
     async def write() -> list[list[tuple[Any, ...]]] | None:
         async with db.write([ALTERED()]) as transaction:
-            return await transaction.commit([])
+            return await transaction.driver.commit([])
 
     await write()
     altered()
@@ -174,7 +178,7 @@ async def test_read_after_a_commit_fails_once_after_a_migration_has_changed_a_ty
 ) -> None:
     async def write() -> list[list[tuple[Any, ...]]] | None:
         async with db.write([]) as transaction:
-            return await transaction.commit([ALTERED()])
+            return await transaction.driver.commit([ALTERED()])
 
     found = [await write()]
     altered()
@@ -182,15 +186,55 @@ async def test_read_after_a_commit_fails_once_after_a_migration_has_changed_a_ty
 
 
 @pytest.mark.parametrize("unit", UNITS)
-async def test_session_fails_once_after_a_migration_has_changed_a_type(
+async def test_session_goes_on_after_a_migration_has_changed_a_type(
     db: Database, altered: Callable[[], object], unit: str
 ) -> None:
     for _ in range(10):
         await run(db, unit, "SELECT number FROM altered")
     altered()
-    with pytest.raises(DatabaseUnavailable, match="cached plan"):
-        await run(db, unit, "SELECT number FROM altered")
     await run(db, unit, "SELECT number FROM altered")
+
+
+async def test_rollback_of_a_session_keeps_the_prepared_statements(db: Database) -> None:
+    before = await db.fetch(PREPARED())
+    for _ in range(10):
+        with pytest.raises(RuntimeError, match="rolled back"):  # noqa: PT012  as a failing job
+            async with db.transaction() as session:
+                await session.execute(text("SELECT 1"))
+                raise RuntimeError("rolled back")
+    assert await db.fetch(PREPARED()) == before
+
+
+async def test_statements_after_one_that_fails_do_not_run_and_can_be_prepared_later(db: Database) -> None:
+    fail, after = Statement(text("SELECT 1 / CAST(:zero AS int)")), Statement(text("SELECT CAST(:value AS bytea)"))
+    for _ in range(2):
+        with pytest.raises(DatabaseRejected):
+            await db.fetch_each([BACKEND(), fail(zero=0), after(value=b"\0\xff")])
+    assert await db.fetch_each([after(value=b"\0\xff"), fail(zero=1)]) == [[(b"\0\xff",)], [(1,)]]
+
+
+async def test_value_that_cannot_be_sent_leaves_the_connection_as_it_was(db: Database) -> None:
+    echo = Statement(text("SELECT CAST(:value AS text)"))
+    [[pid]] = await db.fetch(BACKEND())
+    with pytest.raises(DatabaseRejected):
+        await db.fetch_each([BACKEND(), echo(value="a\0b")])
+    assert await db.fetch_each([BACKEND(), echo(value="ab")]) == [[(pid,)], [("ab",)]]
+
+
+async def test_cancelled_statement_costs_the_pool_no_connection(db: Database) -> None:
+    sleep = Statement(text("SELECT pg_sleep(60)"))
+    task = asyncio.create_task(db.fetch_each([BACKEND(), sleep()]))
+
+    async def is_asleep() -> bool:
+        return bool(await observer.fetch(ASLEEP()))
+
+    observer = Database(db.engine.url.render_as_string(hide_password=False), pool_size=1)
+    await wait_until(is_asleep)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await db.fetch(BACKEND())
+    await observer.close()
 
 
 async def test_a_backend_killed_before_the_commit_is_database_unavailable(db: Database, settings: Settings) -> None:

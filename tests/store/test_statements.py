@@ -104,7 +104,7 @@ async def test_creation_and_item_change_take_three_round_trips_each(
 async def test_commit_whose_reads_fail_is_committed(resources: Resources, demo: Demo, read: str) -> None:
     rename = Statement(text("UPDATE shops SET name = :name WHERE id = 1"))
     async with resources.db.write([rename(name="Committed")]) as transaction:
-        assert await transaction.commit([Statement(text(read))()]) is None
+        assert await transaction.driver.commit([Statement(text(read))()]) is None
     assert demo.execute("SELECT name FROM shops WHERE id = 1").fetchall() == [("Committed",)]
 
 
@@ -114,6 +114,6 @@ async def test_transaction_in_which_a_statement_failed_cannot_be_committed(resou
     with pytest.raises(DatabaseUnavailable, match="rolled back"):  # noqa: PT012  as a writer that goes on
         async with resources.db.write([rename(name="Lost")]) as transaction:
             with pytest.raises(psycopg.DataError):
-                await transaction.run([fail(zero=0)])
-            await transaction.commit([])
+                await transaction.driver.run([fail(zero=0)])
+            await transaction.driver.commit([])
     assert demo.execute("SELECT name FROM shops WHERE id = 1").fetchall() != [("Lost",)]

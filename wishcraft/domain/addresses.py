@@ -4,6 +4,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 import idna
@@ -62,6 +63,7 @@ def mailbox_hash(shop_id: int, address: str) -> bytes:
     return address_hash(shop_id, mailbox_key(address))
 
 
+@lru_cache(4_096)
 def _ascii_domain(domain: str) -> str | None:
     """The domain as DNS has it; None if it is no host name with a top-level domain.
 

@@ -21,7 +21,7 @@ def log_context(secrets: Secrets | None = None, /, **fields: str) -> Iterator[No
         secrets: Replaces the secrets of the enclosing block, if given.
         fields: Override fields of the same names of the enclosing block.
     """
-    context_token = _context.set({**current_context(), **fields})
+    context_token = _context.set({**(_context.get() or {}), **fields})
     secrets_token = _context_secrets.set(secrets or _context_secrets.get())
     try:
         yield

@@ -121,15 +121,17 @@ def isolated() -> Iterator[None]:
 
 @contextmanager
 def traced(operation: str, name: Callable[[], str]) -> Iterator[None]:
-    """Trace the block as a new transaction, in SENTRY_TRACES_SAMPLE_RATE of the cases; `name` is called only then.
+    """As `isolated`, and trace the block as a new transaction, in SENTRY_TRACES_SAMPLE_RATE of the cases.
 
-    A trace header of the caller is ignored: clients do not decide what is sampled.
+    `name` is called only then. A trace header of the caller is ignored: clients do not decide what is sampled.
     """
-    rate = sentry_sdk.get_client().options.get("traces_sample_rate") or 0
-    if random() >= rate:  # noqa: S311  not the SDK, which makes a transaction first
+    client = sentry_sdk.get_client()
+    if not client.is_active():
         yield
         return
-    with open_trace(operation, name(), rate):
+    rate = client.options.get("traces_sample_rate") or 0
+    is_sampled = random() < rate  # noqa: S311  not the SDK, which makes a transaction first
+    with sentry_sdk.isolation_scope(), open_trace(operation, name(), rate) if is_sampled else nullcontext():
         yield
 
 

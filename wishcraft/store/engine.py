@@ -3,30 +3,34 @@
 import select
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Final, cast
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, ExceptionContext, NullPool, PoolProxiedConnection, event, text
+from sqlalchemy import Connection, NullPool, PoolProxiedConnection, event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from wishcraft.database_errors import is_outdated_plan, translate_database_errors
-from wishcraft.store.statements import Call, Driver, Rows, Statement, commit, deallocate_prepared, fetch_each
+from wishcraft.store.statements import Call, Driver, Rows, Statement
 
 _TIMEOUTS: Final = (
     "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s -c timezone=UTC"
 )
 
 _BEGIN: Final = Statement(text("BEGIN"))
-_USED: Final = "wishcraft.used"
-"""What the pool knows of a connection that was used before."""
+_ROLLBACK: Final = Statement(text("ROLLBACK"))
+_OPEN: Final = {TransactionStatus.INTRANS, TransactionStatus.INERROR}
+_DRIVER: Final = "wishcraft.driver"
+"""Where the pool has the `Driver` of a connection that was used before."""
 _CONNECTION: Final = {
     "options": _TIMEOUTS,
     "connect_timeout": 3,
     "application_name": "wishcraft",
+    "prepare_threshold": None,  # psycopg's own prepared statements end with a rollback, and ours with them
     # A server that vanished without closing its connections is noticed after about 10 s, instead of 15 minutes.
     "keepalives_idle": 5,
     "keepalives_interval": 2,
@@ -63,7 +67,6 @@ class Database:
             connect_args=_CONNECTION,
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
-        event.listen(self.engine.sync_engine, "handle_error", _replace_outdated)
         self._unpooled = create_async_engine(
             url, poolclass=NullPool, use_native_hstore=False, hide_parameters=True, connect_args=_CONNECTION
         )
@@ -91,32 +94,26 @@ class Database:
         for is_last in (False, True):
             async with self.driver() as driver:
                 try:
-                    return await fetch_each(driver, calls)
+                    return await driver.run(calls)
                 except psycopg.OperationalError:
-                    if is_last or not driver.closed:
+                    if is_last or not driver.connection.closed:
                         raise
                 except psycopg.NotSupportedError as error:
                     if not is_outdated_plan(error):
                         raise
-                    await deallocate_prepared(driver)
-                    return await fetch_each(driver, calls)
+                    return await driver.run(calls)
         raise AssertionError  # the second turn returns or raises
 
     @asynccontextmanager
     async def driver(self) -> AsyncIterator[Driver]:
         """The driver's own connection, in autocommit mode: what needs a transaction sends BEGIN and COMMIT itself.
 
-        One that is left within a transaction is closed, which rolls it back.
+        One that is left within a transaction is rolled back.
         """
         with translate_database_errors():
             proxy = await self.engine.raw_connection()
-            driver = cast("Driver", proxy.driver_connection)
             try:
-                yield driver
-            except psycopg.NotSupportedError as error:
-                if is_outdated_plan(error):
-                    await driver.close()
-                raise
+                yield proxy.info[_DRIVER]
             finally:
                 await _give_back(proxy)
 
@@ -138,16 +135,16 @@ class Database:
     async def write(self, first: Sequence[Call]) -> AsyncIterator["WriteTransaction"]:
         """A read-write transaction (READ COMMITTED) that begins with these statements; an exception rolls it back.
 
-        Its block calls `commit`.
+        Its block calls `Driver.commit`.
         """
         with translate_database_errors():
             proxy = await self.engine.raw_connection()
-            write = WriteTransaction(self.engine, proxy)
             try:
-                _, *write.first = await write.run([_BEGIN(), *first])
+                write = WriteTransaction(self.engine, proxy, proxy.info[_DRIVER])
+                _, *write.first = await write.driver.run([_BEGIN(), *first])
                 yield write
             finally:
-                await write.end()
+                await _give_back(proxy)
 
     @asynccontextmanager
     async def repeatable_read(self) -> AsyncIterator[AsyncSession]:
@@ -175,16 +172,16 @@ class Database:
         await self.engine.dispose()
 
 
+@dataclass(slots=True, eq=False)
 class WriteTransaction:
     """A transaction on the driver's own connection, and a session of SQLAlchemy within it."""
 
-    def __init__(self, engine: AsyncEngine, proxy: PoolProxiedConnection) -> None:
-        self._engine = engine
-        self._proxy = proxy
-        self._driver = cast("Driver", proxy.driver_connection)
-        self._session: AsyncSession | None = None
-        self.first: list[Rows] = []
-        """The rows of the statements that it began with."""
+    _engine: AsyncEngine
+    _proxy: PoolProxiedConnection
+    driver: Driver
+    first: list[Rows] = field(default_factory=list)
+    """The rows of the statements that it began with."""
+    _session: AsyncSession | None = None
 
     @property
     def session(self) -> AsyncSession:
@@ -194,30 +191,21 @@ class WriteTransaction:
             self._session = AsyncSession(AsyncConnection(self._engine, connection), expire_on_commit=False)
         return self._session
 
-    async def run(self, calls: Sequence[Call]) -> list[Rows]:
-        """Run the statements in their order, in one round trip; the rows of each."""
-        return await fetch_each(self._driver, calls)
-
-    async def commit(self, reads: Sequence[Call]) -> list[Rows] | None:
-        """Commit and read, as `statements.commit`."""
-        return await commit(self._driver, reads)
-
-    async def end(self) -> None:
-        """Roll back what is not committed, and give the connection back."""
-        try:
-            if self._driver.pgconn.transaction_status in {TransactionStatus.INTRANS, TransactionStatus.INERROR}:
-                await self._driver.execute(b"ROLLBACK")
-        finally:
-            await _give_back(self._proxy)
-
 
 async def _give_back(proxy: PoolProxiedConnection) -> None:
-    """Return a connection to the pool; close one that is within a transaction or a statement, or lost."""
-    driver = cast("Driver", proxy.driver_connection) if proxy.is_valid else None
-    if driver is None or driver.pgconn.transaction_status == TransactionStatus.IDLE:
-        proxy.close()
-    else:
-        await greenlet_spawn(proxy.invalidate)
+    """Return a connection to the pool; roll back what is not committed. Close one within a statement, or lost."""
+    driver: Driver | None = proxy.info[_DRIVER] if proxy.is_valid else None
+    try:
+        if driver and driver.connection.pgconn.transaction_status in {
+            TransactionStatus.INTRANS,
+            TransactionStatus.INERROR,
+        }:
+            await driver.run([_ROLLBACK()])
+    finally:
+        if driver is None or driver.connection.pgconn.transaction_status == TransactionStatus.IDLE:
+            proxy.close()
+        else:
+            await greenlet_spawn(proxy.invalidate)
 
 
 def _refuse_closed(connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
@@ -225,17 +213,10 @@ def _refuse_closed(connection: Any, record: ConnectionPoolEntry, _proxy: object)
 
     A new connection is used in any case: SQLAlchemy would take a second refusal for a bug.
     """
-    is_new = _USED not in record.info
-    record.info[_USED] = True
-    if is_new:
+    if _DRIVER not in record.info:
+        record.info[_DRIVER] = Driver(connection.driver_connection)
         return
     poll = select.poll()
     poll.register(connection.driver_connection.fileno(), select.POLLIN)
     if poll.poll(0):
         raise DisconnectionError
-
-
-def _replace_outdated(context: ExceptionContext) -> None:
-    """Replace connections with prepared statements that a migration has outdated."""
-    if is_outdated_plan(context.original_exception):
-        context.is_disconnect = True

@@ -5,7 +5,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import orjson
 from sqlalchemy import text
@@ -19,7 +19,6 @@ from wishcraft.store.schema import ShopSettings
 from wishcraft.store.schema.base import load_valid
 from wishcraft.store.statements import Call, Rows, Statement
 
-_UNUSUAL_DECIMALS: Final = orjson.dumps(UNUSUAL_DECIMALS).decode()
 _SETTINGS: Final = 13
 """The column of the shop's settings."""
 
@@ -76,7 +75,11 @@ CROSS JOIN LATERAL (
     WHERE i.shop_id = r.shop_id AND i.registry_id = r.id AND i.status <> 'hidden'
 ) i
 WHERE r.shop_id = :shop_id AND r.slug = ANY(:slugs)
-""")
+""").bindparams(
+    unusual_decimals=orjson.dumps(UNUSUAL_DECIMALS).decode(),
+    usual_decimals=USUAL_DECIMALS,
+    low_stock_threshold=ShopSettings().low_stock_threshold,
+)
 _FIND_PARTS: Final = Statement(PARTS)
 
 
@@ -85,18 +88,7 @@ def find_parts(shop_id: int, slugs: Sequence[str]) -> Call:
 
     One statement sees one snapshot, so each version belongs to its items.
     """
-    return _FIND_PARTS(**parts_parameters(shop_id, slugs))
-
-
-def parts_parameters(shop_id: int, slugs: Sequence[str]) -> dict[str, Any]:
-    """The parameters of `PARTS`."""
-    return {
-        "shop_id": shop_id,
-        "slugs": list(slugs),
-        "unusual_decimals": _UNUSUAL_DECIMALS,
-        "usual_decimals": USUAL_DECIMALS,
-        "low_stock_threshold": ShopSettings().low_stock_threshold,
-    }
+    return _FIND_PARTS(shop_id=shop_id, slugs=list(slugs))
 
 
 def read_parts(rows: Rows, shopify_origin: str) -> list[Parts]:

@@ -1,13 +1,21 @@
-"""Statements that are compiled once and run as prepared statements, on psycopg's own connection of the pool.
+"""Statements that are compiled once, and psycopg's own connections, which run them as prepared statements.
 
 For the paths that a storefront waits for: SQLAlchemy's session costs several times what PostgreSQL's answer does.
 """
 
 from collections.abc import Sequence
+from itertools import count
 from typing import Any, Final, NamedTuple
 
 import psycopg
-from psycopg import AsyncConnection, AsyncRawCursor
+from psycopg import AsyncConnection
+from psycopg.abc import PQGen
+from psycopg.adapt import PyFormat, Transformer
+from psycopg.errors import error_from_result
+from psycopg.generators import fetch_many, send
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.pq.abc import PGresult
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql.psycopg import dialect
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -15,8 +23,6 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from wishcraft.database_errors import is_outdated_plan
 
 _DIALECT: Final = dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
-_COMMITTED: Final = "COMMIT"
-Driver = AsyncConnection[tuple[Any, ...]]
 Rows = list[tuple[Any, ...]]
 
 
@@ -42,9 +48,12 @@ class Statement:
         self.sql: Final = compiled.string.encode()
         self.prepare: Final = prepare
         self._names: Final = tuple(compiled.positiontup or ())
-        self._binds: Final = {name: _bind(bound.type) for name, bound in compiled.binds.items()}
+        self._binds: Final = {
+            name: bound.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) for name, bound in compiled.binds.items()
+        }
+        """What converts a parameter's values, if anything does."""
         self._known: Final = {
-            name: self._binds[name](bound.effective_value)
+            name: bind(bound.effective_value) if (bind := self._binds[name]) else bound.effective_value
             for name, bound in compiled.binds.items()
             if not bound.required
         }
@@ -58,8 +67,14 @@ class Statement:
         Raises:
             KeyError: A parameter has no value.
         """
-        binds, known = self._binds, self._known
-        return Call(self, [binds[name](values[name]) if name in values else known[name] for name in self._names])
+        parameters = []
+        for name in self._names:
+            bind = self._binds[name]
+            if name not in values:
+                parameters.append(self._known[name])
+            else:
+                parameters.append(bind(values[name]) if bind else values[name])
+        return Call(self, parameters)
 
     def convert(self, rows: Rows) -> Rows:
         """The rows that psycopg has read, as SQLAlchemy's types have them."""
@@ -71,65 +86,86 @@ class Statement:
         ]
 
 
-async def fetch(driver: Driver, call: Call) -> Rows:
-    """Run one statement; its rows."""
-    statement, parameters = call
-    cursor = AsyncRawCursor(driver)
-    await cursor.execute(statement.sql, parameters, prepare=statement.prepare)
-    return statement.convert(await cursor.fetchall()) if cursor.description else []
+_COMMIT: Final = Statement(text("COMMIT"))
 
 
-async def fetch_each(driver: Driver, calls: Sequence[Call]) -> list[Rows]:
-    """Run the statements in their order, in one round trip; the rows of each. After one that fails, none runs."""
-    if len(calls) == 1:
-        return [await fetch(driver, calls[0])]
-    cursors = []
-    async with driver.pipeline():
-        for statement, parameters in calls:
-            cursor = AsyncRawCursor(driver)
-            cursors.append(cursor)
-            await cursor.execute(statement.sql, parameters, prepare=statement.prepare)
-    return [
-        call.statement.convert(await cursor.fetchall()) if cursor.description else []
-        for call, cursor in zip(calls, cursors, strict=True)
-    ]
+class Driver:
+    """A connection in autocommit mode: what needs a transaction sends BEGIN and COMMIT itself.
 
-
-async def commit(driver: Driver, calls: Sequence[Call]) -> list[Rows] | None:
-    """Commit the transaction, then run statements that only read, all in one round trip.
-
-    Returns:
-        The rows of each statement; None if the transaction was committed, and one of them failed.
+    Parameters go as text, without a type: PostgreSQL takes the types from the statement. Statements are prepared when
+    they first run, and anew after a migration has outdated one of them, which fails. Pipelines are libpq's: psycopg's
+    makes a cursor for each statement, and sends it by itself.
     """
-    cursor = AsyncRawCursor(driver)
-    reads = [AsyncRawCursor(driver) for _ in calls]
-    try:
-        async with driver.pipeline():
-            await cursor.execute(b"COMMIT")
-            for read, (statement, parameters) in zip(reads, calls, strict=True):
-                await read.execute(statement.sql, parameters, prepare=statement.prepare)
-        if cursor.statusmessage != _COMMITTED:  # PostgreSQL rolls a transaction back in which a statement failed
-            raise psycopg.OperationalError("The transaction was rolled back")
-        return [
-            call.statement.convert(await read.fetchall()) if read.description else []
-            for call, read in zip(calls, reads, strict=True)
-        ]
-    except psycopg.Error as error:
-        if cursor.statusmessage != _COMMITTED:
-            raise
-        if is_outdated_plan(error):
-            await deallocate_prepared(driver)
-        return None
 
+    def __init__(self, connection: AsyncConnection[tuple[Any, ...]]) -> None:
+        self.connection: Final = connection
+        self._transformer = Transformer(connection)
+        self._prepared: dict[bytes, bytes] = {}
+        """The names of the prepared statements, by SQL."""
+        self._numbers = count()
 
-async def deallocate_prepared(driver: Driver) -> None:
-    """Let the connection prepare its statements anew: it would go on with those that a migration has outdated."""
-    await driver.execute(b"DEALLOCATE ALL")
+    async def run(self, calls: Sequence[Call]) -> list[Rows]:
+        """Run the statements in their order, in one round trip; the rows of each. After one that fails, none runs.
 
+        Raises:
+            psycopg.Error: One of them failed, or the connection is lost.
+        """
+        found: list[Rows] = []
+        await self.connection.wait(self._exchange(calls, found))
+        return found
 
-def _bind(type_: Any) -> Any:
-    return type_.dialect_impl(_DIALECT).bind_processor(_DIALECT) or _unchanged
+    async def commit(self, reads: Sequence[Call]) -> list[Rows] | None:
+        """Commit the transaction, then run statements that only read, all in one round trip.
 
+        Returns:
+            The rows of each statement; None if the transaction was committed, and one of them failed.
+        """
+        if self.connection.pgconn.transaction_status != TransactionStatus.INTRANS:
+            # PostgreSQL takes the COMMIT of a transaction in which a statement failed for a ROLLBACK.
+            raise psycopg.OperationalError("The transaction is rolled back")
+        found: list[Rows] = []
+        try:
+            await self.connection.wait(self._exchange([_COMMIT(), *reads], found))
+        except psycopg.Error:
+            if not found:
+                raise
+            return None
+        return found[1:]
 
-def _unchanged(value: Any) -> Any:
-    return value
+    def _exchange(self, calls: Sequence[Call], found: list[Rows]) -> PQGen[None]:
+        """Send the statements at once, and wait for all results; adds the rows of each until the first that failed."""
+        pgconn, transformer = self.connection.pgconn, self._transformer
+        values = [transformer.dump_sequence(given, [PyFormat.TEXT] * len(given)) for _, given in calls]
+        sent: list[tuple[Statement, bytes | None]] = []
+        """Each statement, and the name under which it is prepared; None where it runs."""
+        pgconn.enter_pipeline_mode()
+        for (statement, _), parameters in zip(calls, values, strict=True):
+            if not statement.prepare:
+                pgconn.send_query_params(statement.sql, parameters)
+            else:
+                name = self._prepared.get(statement.sql)
+                if name is None:
+                    name = b"wishcraft_%d" % next(self._numbers)
+                    pgconn.send_prepare(name, statement.sql)
+                    sent.append((statement, name))
+                pgconn.send_query_prepared(name, parameters)
+            sent.append((statement, None))
+        pgconn.pipeline_sync()
+        yield from send(pgconn)
+        results: list[PGresult] = []
+        for _ in sent:
+            results += yield from fetch_many(pgconn)
+        yield from fetch_many(pgconn)  # the answer to the Sync
+        # A connection that does not get here is not idle, and the pool closes it.
+        pgconn.exit_pipeline_mode()
+        for (statement, name), result in zip(sent, results, strict=True):
+            if result.status == ExecStatus.FATAL_ERROR:
+                error = error_from_result(result, encoding="utf-8")
+                if is_outdated_plan(error):  # of one statement; others may be, too
+                    self._prepared.clear()
+                raise error
+            if name is not None:
+                self._prepared[statement.sql] = name
+            else:
+                transformer.set_pgresult(result)
+                found.append(statement.convert(transformer.load_rows(0, result.ntuples, tuple)))

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.errors import DatabaseRejected, in_words
 from wishcraft.store.engine import Database
-from wishcraft.store.statements import Statement, fetch
+from wishcraft.store.statements import Statement
 
 _INSERT: Final = Statement(
     text("""
@@ -118,7 +118,7 @@ async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]
     columns = {name: [getattr(each, name) for each in ordered] for name in Received._fields}
     async with db.driver() as driver:
         try:
-            rows = await fetch(driver, _INSERT(**columns))
+            [rows] = await driver.run([_INSERT(**columns)])
         except (psycopg.IntegrityError, psycopg.DataError) as error:
             raise DatabaseRejected(in_words(error)) from None  # its text quotes the row
     stored = {(domain, webhook_id): row_id for domain, webhook_id, row_id in rows}

@@ -1,7 +1,7 @@
 """Warms or syncs the demo shop, and kills itself with SIGKILL at the given moment.
 
-Every statement, commit and Redis call is two moments, before and after. Arguments: `warm` or `sync`, and the number of
-the moment. If the job ends, it prints the number of its moments.
+Every statement or round trip of several, every commit and every Redis call is two moments, before and after. Arguments:
+`warm` or `sync`, and the number of the moment. If the job ends, it prints the number of its moments.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from wishcraft.resources import open_resources
 from wishcraft.services.inventory import sync
 from wishcraft.services.registries import warm
 from wishcraft.store import shops
+from wishcraft.store.statements import Driver
 
 job, last = sys.argv[1], int(sys.argv[2])
 warm.BATCH = 1  # type: ignore[misc]
@@ -32,30 +33,22 @@ def moment(*_arguments: object) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-run_script = Server.run
+def with_moments(run: Any) -> Any:
+    """The method with a moment before and after."""
+
+    async def run_between(*arguments: Any, **options: Any) -> Any:
+        moment()
+        result = await run(*arguments, **options)
+        moment()
+        return result
+
+    return run_between
 
 
-async def run(*arguments: Any) -> list[bytes]:
-    moment()
-    replies = await run_script(*arguments)
-    moment()
-    return replies
-
-
-Server.run = run  # type: ignore[method-assign, assignment]
-
-send_statement = AsyncCursor.execute
-
-
-async def execute(cursor: Any, *arguments: Any, **options: Any) -> Any:
-    """Execute a statement of SQLAlchemy, or of the driver's own connection, with a moment before and after."""
-    moment()
-    executed = await send_statement(cursor, *arguments, **options)
-    moment()
-    return executed
-
-
-AsyncCursor.execute = execute  # type: ignore[method-assign, assignment]
+Server.run = with_moments(Server.run)  # type: ignore[method-assign]
+AsyncCursor.execute = with_moments(AsyncCursor.execute)  # type: ignore[method-assign]  # SQLAlchemy's
+Driver.run = with_moments(Driver.run)  # type: ignore[method-assign]
+Driver.commit = with_moments(Driver.commit)  # type: ignore[method-assign]
 
 
 async def main() -> None:

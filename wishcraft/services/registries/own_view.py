@@ -1,11 +1,8 @@
 """A registry as its registrant sees it: the guests' answer, and what only the registrant may read."""
 
-import orjson
-
-from wishcraft.cache.entries import Entry, with_body
+from wishcraft.cache.entries import Entry
 from wishcraft.cache.read_permit import Trust
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.private_fields import private_fields_payload
 from wishcraft.errors import DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.registries import reader
@@ -25,13 +22,7 @@ async def add_private_fields(resources: Resources, caller: Caller, slug: str, en
         found = await within(reader.DATABASE_READ_SECONDS, _find(resources, caller, slug))
     except DatabaseUnavailable:
         return entry
-    return with_private_fields(entry, found) if found else entry
-
-
-def with_private_fields(entry: Entry, found: VersionedFields) -> Entry:
-    """The entry with the private fields of its registry."""
-    body = entry.body[:-1] + b"," + orjson.dumps(private_fields_payload(found.fields))[1:]
-    return with_body(entry, body, min(entry.header.version, found.version))
+    return reader.with_private_fields(entry, found) if found else entry
 
 
 async def _find(resources: Resources, caller: Caller, slug: str) -> VersionedFields | None:

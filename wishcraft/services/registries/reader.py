@@ -9,17 +9,19 @@ from typing import Final, cast
 
 import orjson
 
-from wishcraft.cache.entries import Entry
+from wishcraft.cache.entries import Entry, with_body
 from wishcraft.cache.registries import CacheResult
 from wishcraft.cache.scripts import FillOutcome
 from wishcraft.domain.cached_registry import CachedRegistry
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.lifetimes import soft_lifetime
+from wishcraft.domain.private_fields import private_fields_payload
 from wishcraft.domain.registries import access_level, is_registry_ref
 from wishcraft.domain.registry_payload import compose_payload
 from wishcraft.errors import DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.store import registries, registry_payloads
+from wishcraft.store.private_fields import VersionedFields
 from wishcraft.store.registries import NamedRegistry
 from wishcraft.store.statements import Rows
 
@@ -144,6 +146,12 @@ def make_registries(rows: Rows, shopify_origin: str) -> dict[str, CachedRegistry
         )
         for registry, items, sums, quota, unchanged_for, days_to_event in found
     }
+
+
+def with_private_fields(entry: Entry, found: VersionedFields) -> Entry:
+    """The entry with the private fields of its registry."""
+    body = entry.body[:-1] + b"," + orjson.dumps(private_fields_payload(found.fields))[1:]
+    return with_body(entry, body, min(entry.header.version, found.version))
 
 
 async def refill(

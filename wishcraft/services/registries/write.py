@@ -29,8 +29,7 @@ from wishcraft.errors import (
     PreconditionFailed,
 )
 from wishcraft.resources import Resources
-from wishcraft.services.registries.own_view import with_private_fields
-from wishcraft.services.registries.reader import make_registries, refill
+from wishcraft.services.registries.reader import make_registries, refill, with_private_fields
 from wishcraft.store import (
     audit_log,
     pending_invalidations,
@@ -92,7 +91,7 @@ class RegistryWrite:
 
     async def run(self, *calls: Call) -> list[Rows]:
         """Run these statements now, in one round trip; the rows of each."""
-        return await self.transaction.run(calls)
+        return await self.transaction.driver.run(calls)
 
     def own_entry(self, slug: str) -> Entry | None:
         """After the commit: the registry's cache entry for its registrant; None if it was not filled."""
@@ -117,7 +116,8 @@ class RegistryWrite:
         if not ids:
             return {}
         bump = registries.bump_versions(shop_id, ids, WRITE_LIMIT_SECONDS)
-        bumped = registries.read_versions((await self.run(*self.later, bump))[-1])
+        *_, rows = await self.transaction.driver.run([*self.later, bump])
+        bumped = registries.read_versions(rows)
         deleted = [self.locked[each] for each in ids if each not in bumped]
         self.deleted = {slug: version + 1 for slug, version in deleted}
         return dict(bumped.values()) | self.deleted
@@ -136,7 +136,7 @@ class RegistryWrite:
                 registries could not be loaded.
         """
         reads = [registry_payloads.find_parts(self.actor.shop_id, slugs)] if slugs else []
-        found = await self.transaction.commit([*reads, self.private] if reads and self.private else reads)
+        found = await self.transaction.driver.commit([*reads, self.private] if reads and self.private else reads)
         self.is_committed = True
         if found is None:
             raise DatabaseUnavailable("PostgreSQL did not answer after the commit")
@@ -181,7 +181,7 @@ async def registry_write(
         await _invalidate(resources, actor.shop_id, versions, on_cache_down)
         deleted = await write.end_deleted() if write.deleted else {}
         await _commit(resources, write, [slug for slug in versions if slug not in deleted])
-    if versions:
+    if versions and (deleted or resources.after_write):
         await _finish(resources, actor.shop_id, versions, deleted)
 
 

@@ -23,7 +23,7 @@ from wishcraft.settings import Settings, settings
 from wishcraft.shopify.graphql_queries import READ_VARIANTS
 from wishcraft.shopify.ids import to_global
 from wishcraft.shopify.nodes import MAX_IDS
-from wishcraft.store import registry_items, shops, webhook_events
+from wishcraft.store import registry_items, shops, webhook_inbox
 from wishcraft.store.schema import RegistryItem
 from wishcraft.store.shops import ShopRef
 from wishcraft.store.tokens import TokenVault
@@ -78,7 +78,7 @@ async def consume(resources: Resources, _shop: ShopRef) -> int:
 async def consume_naively(resources: Resources, shop: ShopRef) -> int:
     """Handle each of the shop's webhooks in a transaction of its own; returns webhooks."""
     async with resources.db.autocommit() as session:
-        due = await webhook_events.find_due(session, sys.maxsize)
+        due = await webhook_inbox.find_due(session, sys.maxsize)
     own = [each.id for each in due if each.shop_domain == shop.domain]
     for webhook_id in own:
         await process(resources, HANDLERS, shop.domain, [webhook_id])

@@ -25,7 +25,7 @@ from wishcraft.store.mail_events import ShopOutcomes
 from wishcraft.store.mail_statistics import FailedMails
 from wishcraft.store.service_minutes import BadMinute
 from wishcraft.store.shops import TokenAge
-from wishcraft.store.webhook_events import DeadLetter
+from wishcraft.store.webhook_dead_letters import DeadLetter
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)

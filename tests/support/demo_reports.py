@@ -19,7 +19,7 @@ from wishcraft.store.mail_statistics import FailedMails
 from wishcraft.store.service_minutes import BadMinute
 from wishcraft.store.shops import TokenAge
 from wishcraft.store.statistics import IndexUse, SlowQuery, TableUse
-from wishcraft.store.webhook_events import DeadLetter
+from wishcraft.store.webhook_dead_letters import DeadLetter
 
 NOW: Final = datetime(2026, 3, 14, 12, tzinfo=UTC)
 LINK: Final = "http://127.0.0.1:4200/v2/artifacts/artifact/018f3b1e-9d7c-7c6a-a2f4-6b1f0c9e2d11"

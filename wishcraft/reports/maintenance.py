@@ -39,7 +39,7 @@ from wishcraft.store import (
     service_minutes,
     shops,
     statistics,
-    webhook_events,
+    webhook_dead_letters,
 )
 from wishcraft.store.shops import ShopRef
 
@@ -76,7 +76,7 @@ async def build_daily(
         worst = await service_minutes.find_worst(session, begin, now, _WORST_MINUTES)
         failed = await mail_statistics.find_failures(session, begin, now)
         outcomes = await mail_events.count_outcomes_by_shop(session, begin, now)
-        dead, all_dead = await webhook_events.find_dead(session, None, _LISTED_DEAD_LETTERS)
+        dead, all_dead = await webhook_dead_letters.find_dead(session, None, _LISTED_DEAD_LETTERS)
         weekly = await mail_events.count_outcomes_by_shop(session, now - COMPLAINT_PERIOD, now)
         complained = {each.shop for each in weekly if each.complained >= MIN_COMPLAINTS}
         suspects = [shop for shop in await shops.find_active(session) if shop.domain in complained]

@@ -18,7 +18,7 @@ from wishcraft.reports.markdown import table
 from wishcraft.reports.page import Page, Row, pluralize
 from wishcraft.reports.payload_outline import outline
 from wishcraft.store.purchases import ListedLine, OverPurchase
-from wishcraft.store.webhook_events import DeadLetter
+from wishcraft.store.webhook_dead_letters import DeadLetter
 
 ROWS_ON_THE_PAGE: Final = 50
 _KEY: Final = "webhook-dead-letters"

@@ -1,15 +1,20 @@
-"""The inbox of webhooks: insertion of many in one statement, and erasure of payloads."""
+"""The inbox of webhooks: insertion of many in one statement, and what the consumer finds and records."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Set as AbstractSet
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+import orjson
 import psycopg
-from sqlalchemy import text
+from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wishcraft.domain.webhooks import HIGH_TOPICS, TopicPriority, WebhookOutcome
 from wishcraft.errors import DatabaseRejected, in_words
 from wishcraft.store.engine import Database
+from wishcraft.store.registries import WriteSession
+from wishcraft.store.schema import WebhookEvent
 from wishcraft.store.statements import Statement
 
 _INSERT: Final = Statement(
@@ -23,71 +28,6 @@ SELECT * FROM unnest(
 ON CONFLICT DO NOTHING RETURNING shop_domain, webhook_id, id
 """)
 )
-
-# Products, stock and bulk operations are about no person, and mail events have numbers only. The payload of a redaction
-# that waits is needed for it.
-_FIND_PAYLOADS: Final = text("""
-SELECT id, topic, payload FROM (
-    SELECT id, topic, payload, row_number() OVER w AS place, sum(octet_length(payload)) OVER w AS size FROM (
-        SELECT id, topic, payload FROM webhook_events
-        WHERE shop_domain = :shop_domain AND id > :after AND id <= :up_to AND received_at < :before
-            AND payload IS NOT NULL
-            AND topic !~ '^(products|inventory_levels|inventory_items|bulk_operations)/' AND topic <> 'mail-events'
-            AND (topic NOT IN ('customers/redact', 'shop/redact') OR handled_at IS NOT NULL)
-        ORDER BY id LIMIT :most
-    ) f WINDOW w AS (ORDER BY id)
-) s WHERE place = 1 OR size <= :bytes ORDER BY id
-""")
-_FIND_UNHANDLED: Final = text("""
-SELECT id, topic, payload FROM webhook_events
-WHERE shop_domain = :shop_domain AND topic = ANY(:topics) AND handled_at IS NULL AND payload IS NOT NULL ORDER BY id
-""")
-_FIND_SEARCHED: Final = text("SELECT min(coalesce(searched_up_to, 0)) FROM webhook_events WHERE id = ANY(:ids)")
-_NOTE_SEARCHED: Final = text(
-    "UPDATE webhook_events SET searched_up_to = greatest(searched_up_to, :id) WHERE id = ANY(:ids)"
-)
-_RESET_SEARCHED: Final = text("UPDATE webhook_events SET searched_up_to = NULL WHERE id = ANY(:ids)")
-_LOCK: Final = text("SELECT FROM webhook_events WHERE id = ANY(:ids) ORDER BY id FOR UPDATE")
-# Another consumer may have read what waits, and handles it unless it is handled: the rest goes on as another webhook.
-_GO_ON: Final = text("""
-INSERT INTO webhook_events (shop_domain, webhook_id, topic, api_version, triggered_at, received_at, payload, due_at,
-    attempts, failures)
-SELECT e.shop_domain, e.webhook_id || '/nameless', e.topic, e.api_version, e.triggered_at, e.received_at, n.payload,
-    e.due_at, e.attempts, e.failures
-FROM unnest(CAST(:ids AS bigint[]), CAST(:payloads AS bytea[])) AS n (id, payload) JOIN webhook_events e USING (id)
-WHERE e.handled_at IS NULL AND n.payload IS NOT NULL
-ON CONFLICT DO NOTHING
-""")
-_ERASE: Final = text("""
-UPDATE webhook_events e SET
-    payload = CASE WHEN e.outcome = 'dead' THEN n.payload END,
-    outcome = CASE WHEN e.handled_at IS NULL THEN 'ignored'
-        WHEN e.outcome = 'dead' AND n.payload IS NULL THEN 'discarded' ELSE e.outcome END,
-    handled_at = coalesce(e.handled_at, now())
-FROM unnest(CAST(:ids AS bigint[]), CAST(:payloads AS bytea[])) AS n (id, payload) WHERE e.id = n.id
-""")
-_ERASE_SHOP: Final = text("""
-UPDATE webhook_events SET payload = NULL, handled_at = coalesce(handled_at, now()),
-    outcome = CASE WHEN handled_at IS NULL THEN 'ignored' WHEN outcome = 'dead' THEN 'discarded' ELSE outcome END
-WHERE id = ANY(ARRAY(
-    SELECT id FROM webhook_events
-    WHERE shop_domain = :shop_domain AND received_at < :before AND payload IS NOT NULL AND id <> ALL(:kept)
-    ORDER BY id LIMIT :most FOR UPDATE
-)) RETURNING 1
-""")
-_ERASE_OWN: Final = text("UPDATE webhook_events SET payload = NULL WHERE id = ANY(:ids)")
-MOST_BYTES: Final = 2 * 1024 * 1024
-"""Of payloads that are read at once."""
-MAX_ID: Final = 2**63 - 1
-_MOST: Final = 1_000
-
-
-class StoredPayload(NamedTuple):
-    """A payload in the inbox."""
-
-    id: int
-    topic: str
-    payload: bytes
 
 
 class Received(NamedTuple):
@@ -129,62 +69,194 @@ def _place(webhook: Received) -> tuple[str, str, str, bytes, str]:
     return webhook.shop_domain, webhook.topic, webhook.event_id or "", webhook.signature, webhook.webhook_id
 
 
-async def find_payloads(
-    session: AsyncSession, shop_domain: str, before: datetime, after: int, up_to: int
-) -> list[StoredPayload]:
-    """Some payloads of the shop, received before this moment, that may be about a person: the next of these ids.
+KEPT_FAILURES: Final = 10
+"""How many failures of a webhook its row keeps."""
 
-    They have `MOST_BYTES` at most, or there is one; none is left if there is none.
+
+class StoredWebhook(NamedTuple):
+    """A webhook that is not handled yet."""
+
+    id: int
+    shop_domain: str
+    topic: str
+    triggered_at: datetime | None
+    received_at: datetime
+    payload: bytes | None
+    attempts: int
+
+
+class Failure(NamedTuple):
+    """A try that failed."""
+
+    id: int
+    reason: str
+    """Without personal data."""
+    due_at: datetime | None
+    """When it is tried again; None makes it a dead letter."""
+    tries: int = 1
+    """0 if it does not count."""
+
+
+_COLUMNS: Final = (
+    WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic, WebhookEvent.triggered_at, WebhookEvent.received_at,
+    WebhookEvent.payload, WebhookEvent.attempts,
+)  # fmt: skip
+_DUE: Final = (WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic, WebhookEvent.due_at)
+_FIND_DUE_FAIRLY: Final = text("""
+WITH RECURSIVE shops AS (
+    SELECT min(shop_domain) AS shop_domain FROM webhook_events WHERE handled_at IS NULL
+    UNION ALL
+    SELECT (
+        SELECT min(w.shop_domain) FROM webhook_events w WHERE w.handled_at IS NULL AND w.shop_domain > s.shop_domain
+    ) FROM shops s WHERE s.shop_domain IS NOT NULL
+)
+SELECT d.id, d.shop_domain, d.topic, d.due_at FROM shops s CROSS JOIN LATERAL (
+    SELECT w.id, w.shop_domain, w.topic, w.due_at, row_number() OVER (ORDER BY w.due_at, w.id) AS place
+    FROM webhook_events w
+    WHERE w.shop_domain = s.shop_domain AND w.handled_at IS NULL AND w.due_at <= now()
+    ORDER BY w.due_at, w.id LIMIT :of_a_shop
+) d ORDER BY d.place, d.due_at, d.id LIMIT :most
+""")
+_FAIL: Final = text("""
+UPDATE webhook_events w SET attempts = w.attempts + f.tries,
+    due_at = coalesce(f.due_at, w.due_at),
+    handled_at = CASE WHEN f.due_at IS NULL THEN now() END,
+    outcome = CASE WHEN f.due_at IS NULL THEN 'dead' END,
+    failures = jsonb_path_query_array(
+        w.failures || jsonb_build_array(jsonb_build_object('at', now(), 'reason', f.reason)), :last_failures
+    )
+FROM jsonb_to_recordset(CAST(:failures AS jsonb)) AS f (id bigint, reason text, due_at timestamptz, tries int)
+WHERE w.id = f.id AND w.handled_at IS NULL
+""")
+_LAST_FAILURES: Final = f"$[last - {KEPT_FAILURES - 1} to last]"
+
+
+class DueWebhook(NamedTuple):
+    """A webhook that is due and not handled."""
+
+    id: int
+    shop_domain: str
+    topic: str
+    due_at: datetime
+
+
+async def find_due(
+    session: AsyncSession,
+    most: int,
+    after: DueWebhook | None = None,
+    without: AbstractSet[tuple[str, TopicPriority]] = frozenset(),
+) -> list[DueWebhook]:
+    """Webhooks that are due and not handled, the longest due first; those that follow `after`.
+
+    Those of the shops in `without` are left out, for each the ones whose topics have the priority.
     """
-    ids = {"after": after, "up_to": up_to}
-    parameters = {"shop_domain": shop_domain, "before": before, "most": _MOST, "bytes": MOST_BYTES} | ids
-    return [StoredPayload(*row) for row in await session.execute(_FIND_PAYLOADS, parameters)]
+    query = select(*_DUE).where(WebhookEvent.handled_at.is_(None), WebhookEvent.due_at <= func.now())
+    for priority in {priority for _, priority in without}:
+        is_high = WebhookEvent.topic.in_(HIGH_TOPICS)
+        shops = [shop for shop, each in without if each is priority]
+        query = query.where(
+            ~(WebhookEvent.shop_domain.in_(shops) & (is_high if priority is TopicPriority.HIGH else ~is_high))
+        )
+    if after:
+        query = query.where(tuple_(WebhookEvent.due_at, WebhookEvent.id) > (after.due_at, after.id))
+    rows = await session.execute(query.order_by(WebhookEvent.due_at, WebhookEvent.id).limit(most))
+    return [DueWebhook(*row) for row in rows]
 
 
-async def find_unhandled(session: AsyncSession, shop_domain: str, topics: Sequence[str]) -> list[StoredPayload]:
-    """The shop's webhooks of these topics that are not handled."""
-    found = await session.execute(_FIND_UNHANDLED, {"shop_domain": shop_domain, "topics": list(topics)})
-    return [StoredPayload(*row) for row in found]
+async def find_due_fairly(session: AsyncSession, most: int, of_a_shop: int) -> list[DueWebhook]:
+    """As `find_due`, but at most `of_a_shop` of each shop: the longest due of each, then the second, and so on.
+
+    The cost depends on the number of shops, and not on how many webhooks wait.
+    """
+    rows = await session.execute(_FIND_DUE_FAIRLY, {"most": most, "of_a_shop": of_a_shop})
+    return [DueWebhook(*row) for row in rows]
 
 
-async def find_searched(session: AsyncSession, ids: Collection[int]) -> int:
-    """Up to which id all of these redactions have searched the payloads: 0 if one has not begun."""
-    return (await session.execute(_FIND_SEARCHED, {"ids": list(ids)})).scalar() or 0
+async def find_waiting(
+    session: AsyncSession, shop_domain: str, ids: Sequence[int], most_bytes: int
+) -> list[StoredWebhook]:
+    """Those of these webhooks of the shop that are not handled, in the order of their receipt.
+
+    The payloads have `most_bytes` at most, or there is one; further webhooks are left out.
+    """
+    where = (WebhookEvent.id.in_(ids), WebhookEvent.shop_domain == shop_domain, WebhookEvent.handled_at.is_(None))
+    size = func.sum(func.coalesce(func.octet_length(WebhookEvent.payload), 0)).over(order_by=WebhookEvent.id)
+    sizes = select(WebhookEvent.id, size.label("size")).where(*where).order_by(WebhookEvent.id)
+    fitting = [
+        row.id for number, row in enumerate(await session.execute(sizes)) if not number or row.size <= most_bytes
+    ]
+    query = select(*_COLUMNS).where(WebhookEvent.id.in_(fitting), WebhookEvent.handled_at.is_(None))
+    return [StoredWebhook(*row) for row in await session.execute(query.order_by(WebhookEvent.id))]
 
 
-async def note_searched(session: AsyncSession, ids: Collection[int], up_to: int) -> None:
-    """Note that these redactions have searched the payloads up to this id."""
+async def lock_waiting(session: WriteSession, ids: Sequence[int]) -> set[int]:
+    """Lock those of these webhooks that are not handled and that no other consumer has locked; their ids."""
+    query = (
+        select(WebhookEvent.id)
+        .where(WebhookEvent.id.in_(ids), WebhookEvent.handled_at.is_(None))
+        .order_by(WebhookEvent.id)
+        .with_for_update(skip_locked=True)
+    )
+    return set(await session.scalars(query))
+
+
+async def record_outcomes(session: AsyncSession, outcomes: Mapping[int, WebhookOutcome]) -> None:
+    """Note that these webhooks are handled."""
+    by_outcome: dict[WebhookOutcome, list[int]] = {}
+    for webhook_id, outcome in outcomes.items():
+        by_outcome.setdefault(outcome, []).append(webhook_id)
+    for outcome, ids in by_outcome.items():
+        where = (WebhookEvent.id.in_(ids), WebhookEvent.handled_at.is_(None))
+        await session.execute(update(WebhookEvent).where(*where).values(outcome=outcome, handled_at=func.now()))
+
+
+async def postpone(session: AsyncSession, ids: Collection[int]) -> None:
+    """Let these webhooks be due now, after those that have been due before: of each, a part is done."""
     if ids:
-        await session.execute(_NOTE_SEARCHED, {"ids": list(ids), "id": up_to})
+        where = (WebhookEvent.id.in_(ids), WebhookEvent.handled_at.is_(None))
+        await session.execute(update(WebhookEvent).where(*where).values(due_at=func.now()))
 
 
-async def reset_searched(session: AsyncSession, ids: Collection[int]) -> None:
-    """Let these redactions search all payloads again."""
-    await session.execute(_RESET_SEARCHED, {"ids": list(ids)})
+async def lock_if_due(session: AsyncSession, webhook_id: int, retry_after: timedelta) -> bool:
+    """Lock the webhook until the end of the transaction, and let it be due again only after `retry_after`.
 
-
-async def erase_payloads(session: AsyncSession, payloads: Mapping[int, bytes | None]) -> None:
-    """Erase these payloads, by id, and keep only what is given of those that wait or are dead letters.
-
-    Call it first in a transaction: it waits for those that are being handled, and what they wrote is seen then.
+    False if it is handled, or not due: another consumer has taken it.
     """
-    if not payloads:
+    where = (WebhookEvent.id == webhook_id, WebhookEvent.handled_at.is_(None), WebhookEvent.due_at <= func.now())
+    statement = update(WebhookEvent).where(*where).values(due_at=func.now() + retry_after).returning(WebhookEvent.id)
+    return (await session.execute(statement)).scalar() is not None
+
+
+async def record_failures(session: AsyncSession, failures: Sequence[Failure]) -> None:
+    """Note a failed try of each of these webhooks, with the time of the next one, or as a dead letter."""
+    if not failures:
         return
-    ordered = dict(sorted(payloads.items()))
-    parameters = {"ids": list(ordered), "payloads": list(ordered.values())}
-    await session.execute(_LOCK, {"ids": list(ordered)})
-    await session.execute(_GO_ON, parameters)
-    await session.execute(_ERASE, parameters)
+    rows = orjson.dumps([failure._asdict() for failure in failures]).decode()
+    await session.execute(_FAIL, {"failures": rows, "last_failures": _LAST_FAILURES})
 
 
-async def erase_payloads_of_shop(
-    session: AsyncSession, shop_domain: str, before: datetime, kept: Sequence[int], most: int
-) -> int:
-    """Erase up to `most` payloads of the shop, but those of `kept`; their number. What waits is ignored then."""
-    parameters = {"shop_domain": shop_domain, "before": before, "kept": list(kept), "most": most}
-    return len((await session.execute(_ERASE_SHOP, parameters)).all())
+class InboxState(NamedTuple):
+    """How much waits in the inbox."""
+
+    waiting: int
+    """Webhooks that are not handled, those that are tried again later included; at most `MAX_COUNTED`."""
+    lag_seconds: float
+    """For how long the one that is due longest has been due; 0 if none is."""
+    dead: int
+    """Dead letters; at most `MAX_COUNTED`."""
 
 
-async def erase_own_payloads(session: AsyncSession, ids: Sequence[int]) -> None:
-    """Erase the payloads of the webhooks that the caller's transaction handles."""
-    await session.execute(_ERASE_OWN, {"ids": list(ids)})
+MAX_COUNTED: Final = 100_000
+_STATE: Final = text("""
+SELECT
+    (SELECT count(*) FROM (SELECT FROM webhook_events WHERE handled_at IS NULL LIMIT :most) w),
+    (SELECT coalesce(extract(epoch FROM now() - min(due_at)), 0)
+     FROM webhook_events WHERE handled_at IS NULL AND due_at <= now()),
+    (SELECT count(*) FROM (SELECT FROM webhook_events WHERE outcome = 'dead' LIMIT :most) d)
+""")
+
+
+async def find_state(session: AsyncSession) -> InboxState:
+    """How much waits. The cost does not grow beyond `MAX_COUNTED` rows."""
+    waiting, lag, dead = (await session.execute(_STATE, {"most": MAX_COUNTED})).one()
+    return InboxState(waiting, float(lag), dead)

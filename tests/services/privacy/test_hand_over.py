@@ -32,7 +32,7 @@ from wishcraft.mail.mailer import Mail
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
-from wishcraft.store import people, webhook_events
+from wishcraft.store import people, webhook_inbox
 
 pytestmark = pytest.mark.usefixtures("worker_environment")
 Demo = Connection[tuple[Any, ...]]
@@ -155,7 +155,7 @@ async def test_requests_after_one_that_the_mail_server_did_not_answer_do_not_wai
 
     monkeypatch.setattr(resources.mailer, "send", send)
     async with resources.db.transaction() as session:
-        assert await webhook_events.lock_if_due(session, ids[4], timedelta(minutes=1))  # by another consumer
+        assert await webhook_inbox.lock_if_due(session, ids[4], timedelta(minutes=1))  # by another consumer
     assert await process(resources, HANDLERS, SHOP, ids) == {"applied": 1, None: 3}
     assert len(tries) == 2
     rows = demo.execute("SELECT outcome, attempts, failures, due_at > now() FROM webhook_events ORDER BY id").fetchall()
@@ -173,7 +173,7 @@ async def test_request_that_another_consumer_hands_over_is_left_to_it(
 ) -> None:
     row_id = receive(demo, DATA_REQUEST, request_of(CUSTOMER))
     async with resources.db.transaction() as session:
-        assert await webhook_events.lock_if_due(session, row_id, timedelta(minutes=1))
+        assert await webhook_inbox.lock_if_due(session, row_id, timedelta(minutes=1))
     assert await process(resources, HANDLERS, SHOP, [row_id]) == {}
     assert not mailbox.messages
     assert not (tmp_path / "runs").exists()

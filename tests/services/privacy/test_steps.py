@@ -27,13 +27,13 @@ from wishcraft.services.privacy.erase import Erasure
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.shopify.privacy_payloads import nameless
-from wishcraft.store import shop_erasure, webhook_events, webhook_inbox
+from wishcraft.store import shop_erasure, webhook_dead_letters, webhook_payloads
 from wishcraft.store.schema import Base
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
 ABOUT_NO_PERSON = {"products", "inventory_levels", "inventory_items", "bulk_operations", "mail-events"}
-"""Topics whose payloads `webhook_inbox.find_payloads` leaves out."""
+"""Topics whose payloads `webhook_payloads.find_payloads` leaves out."""
 ABOUT_PEOPLE_ALONE = {"customers/merge", "customers/data_request", "customers/redact", "shop/redact"}
 
 
@@ -41,7 +41,7 @@ ABOUT_PEOPLE_ALONE = {"customers/merge", "customers/data_request", "customers/re
 def one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     """A try ends after one step, and a step has one payload."""
     monkeypatch.setattr(webhooks, "TRY_SECONDS", 0)
-    monkeypatch.setattr(webhook_inbox, "MOST_BYTES", 1)
+    monkeypatch.setattr(webhook_payloads, "MOST_BYTES", 1)
 
 
 def state(demo: Demo, row_id: int) -> tuple[Any, ...]:
@@ -144,7 +144,7 @@ async def test_redaction_that_is_replayed_searches_all_payloads_again(demo: Demo
     dead = {"outcome": "dead", "handled_at": datetime.now(UTC), "searched_up_to": 7}
     row_id = receive(demo, "customers/redact", REDACT, **dead)
     async with resources.db.transaction() as session:
-        assert await webhook_events.end_dead(session, [row_id], replay=True) == [row_id]
+        assert await webhook_dead_letters.end_dead(session, [row_id], replay=True) == [row_id]
     assert state(demo, row_id) == (None, 0, None, True)
 
 

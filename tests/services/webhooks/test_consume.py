@@ -35,7 +35,7 @@ from wishcraft.services.webhooks.handler_protocol import Effect, Message
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
-from wishcraft.store import webhook_events
+from wishcraft.store import webhook_dead_letters, webhook_inbox
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -167,10 +167,10 @@ async def test_failure_is_tried_again_later_and_at_last_becomes_a_dead_letter_th
         assert (attempts, failures[-1]["reason"]) == (attempt, "zero division error")  # without the error's text
         assert outcome == ("dead" if attempt == MAX_ATTEMPTS else None)
         assert is_later
-    assert len(failures) <= webhook_events.KEPT_FAILURES
+    assert len(failures) <= webhook_inbox.KEPT_FAILURES
     demo.execute("UPDATE webhook_events SET payload = '{}' WHERE id = %s", [failing])
     async with resources.db.transaction() as session:
-        assert await webhook_events.end_dead(session, [failing, other], replay=True) == [failing]
+        assert await webhook_dead_letters.end_dead(session, [failing, other], replay=True) == [failing]
     await process(resources, COUNTING, MAPLE, [failing])
     assert applied(demo) == sorted([failing, other])
 
@@ -347,7 +347,7 @@ async def test_poll_of_the_inbox_takes_some_of_each_shop(resources: Resources, d
     receive(demo, 30)
     [last] = receive(demo, shop=SAKURA)
     async with resources.db.autocommit() as session:
-        due = await webhook_events.find_due_fairly(session, 5, 3)
+        due = await webhook_inbox.find_due_fairly(session, 5, 3)
     assert last in {each.id for each in due}
     assert len(due) == 4
 

@@ -16,7 +16,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.webhooks import consume
 from wishcraft.services.webhooks.consume import Consumer, enqueue_due
 from wishcraft.services.webhooks.handler_protocol import Effect, change_nothing
-from wishcraft.store import webhook_events
+from wishcraft.store import webhook_inbox
 
 Demo = Connection[tuple[Any, ...]]
 FLOOD = 30_000
@@ -99,11 +99,11 @@ async def test_shops_that_are_full_are_left_out_for_topics_of_that_priority_alon
     high = receive(demo, 2) + receive(demo, topic=MAIL_EVENTS)
     others = receive(demo, topic="products/update") + receive(demo, shop=SAKURA)
     async with resources.db.autocommit() as session:
-        found = await webhook_events.find_due(session, 9, without={(MAPLE, TopicPriority.HIGH)})
+        found = await webhook_inbox.find_due(session, 9, without={(MAPLE, TopicPriority.HIGH)})
         assert [each.id for each in found] == others
-        found = await webhook_events.find_due(session, 9, without={(MAPLE, each) for each in TopicPriority})
+        found = await webhook_inbox.find_due(session, 9, without={(MAPLE, each) for each in TopicPriority})
         assert [each.id for each in found] == others[1:]
-        found = await webhook_events.find_due(session, 9, without={(MAPLE, TopicPriority.LOW)})
+        found = await webhook_inbox.find_due(session, 9, without={(MAPLE, TopicPriority.LOW)})
     assert [each.id for each in found] == [*high, others[1]]
     assert TOPICS["products/update"] is TopicPriority.LOW
 
@@ -111,9 +111,9 @@ async def test_shops_that_are_full_are_left_out_for_topics_of_that_priority_alon
 async def test_mail_events_are_left_out_as_topics_of_high_priority(resources: Resources, demo: Demo) -> None:
     ids = receive(demo, topic=MAIL_EVENTS)
     async with resources.db.autocommit() as session:
-        found = await webhook_events.find_due(session, 9, without={(MAPLE, TopicPriority.LOW)})
+        found = await webhook_inbox.find_due(session, 9, without={(MAPLE, TopicPriority.LOW)})
         assert [each.id for each in found] == ids
-        assert await webhook_events.find_due(session, 9, without={(MAPLE, TopicPriority.HIGH)}) == []
+        assert await webhook_inbox.find_due(session, 9, without={(MAPLE, TopicPriority.HIGH)}) == []
 
 
 async def test_numbers_that_an_empty_stream_left_behind_keep_no_webhook_out(resources: Resources, demo: Demo) -> None:
@@ -127,7 +127,7 @@ async def test_inbox_gives_each_shop_its_turn_however_many_another_has(resources
     first, *_ = receive(demo, 50_001)
     others = receive(demo, 2, shop=SAKURA)
     async with resources.db.autocommit() as session:
-        due = await webhook_events.find_due_fairly(session, 3, 2)
+        due = await webhook_inbox.find_due_fairly(session, 3, 2)
     assert [each.id for each in due[:2]] == [first, others[0]]
     assert len(due) == 3
 
@@ -137,6 +137,6 @@ async def test_inbox_gives_nothing_that_is_handled_or_due_later(resources: Resou
     demo.execute("UPDATE webhook_events SET handled_at = now(), outcome = 'ignored' WHERE id = %s", [handled])
     demo.execute("UPDATE webhook_events SET due_at = now() + interval '1 hour' WHERE id = %s", [later])
     async with resources.db.autocommit() as session:
-        assert [each.id for each in await webhook_events.find_due_fairly(session, 9, 9)] == [due]
+        assert [each.id for each in await webhook_inbox.find_due_fairly(session, 9, 9)] == [due]
         demo.execute("UPDATE webhook_events SET handled_at = now(), outcome = 'ignored'")
-        assert await webhook_events.find_due_fairly(session, 9, 9) == []
+        assert await webhook_inbox.find_due_fairly(session, 9, 9) == []

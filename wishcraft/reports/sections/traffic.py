@@ -11,7 +11,7 @@ from wishcraft.reports.page import Section, format_percent, pluralize, redacted_
 from wishcraft.store.mail_events import ShopOutcomes
 from wishcraft.store.mail_statistics import FailedMails
 from wishcraft.store.service_minutes import BadMinute
-from wishcraft.store.webhook_events import DeadLetter
+from wishcraft.store.webhook_dead_letters import DeadLetter
 
 
 class TrafficTotals(NamedTuple):

@@ -19,10 +19,10 @@ from wishcraft.services.health.schedule import OVERDUE, ScheduleState, find_sche
 from wishcraft.services.health.upstreams import Growth, RecentCounts, describe_mail, describe_shopify, shops_in_trouble
 from wishcraft.services.single_flight import SingleFlightCache
 from wishcraft.settings import Settings
-from wishcraft.store import webhook_events
+from wishcraft.store import webhook_inbox
 from wishcraft.store.connections import count_connections, find_missing_functions, read_revision
 from wishcraft.store.replica import Replica
-from wishcraft.store.webhook_events import InboxState
+from wishcraft.store.webhook_inbox import InboxState
 
 PROBE_TIMEOUT_SECONDS: Final = 1.0
 HEALTH_TTL_SECONDS: Final = 1.0
@@ -244,7 +244,7 @@ async def _probe_upstream(counts: SingleFlightCache[Growth], describe: Callable[
 
 async def _find_inbox_state(resources: Resources) -> InboxState:
     async with resources.db.autocommit() as session:
-        return await webhook_events.find_state(session)
+        return await webhook_inbox.find_state(session)
 
 
 async def _probe_webhooks(resources: Resources, inbox: SingleFlightCache[InboxState]) -> str:

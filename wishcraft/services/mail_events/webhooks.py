@@ -20,7 +20,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.mail_events.receive import BY_SMTP
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handler_protocol import Effect, Message
-from wishcraft.store import audit_log, locks, mail_events, suppressions, webhook_events
+from wishcraft.store import audit_log, locks, mail_events, suppressions, webhook_dead_letters
 from wishcraft.store.mail_events import RecordedOutcome, SentMail
 from wishcraft.store.shops import ShopRef
 
@@ -52,7 +52,7 @@ async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequ
         trusts_soft = not await _is_doubtful(session, soft, MailOutcome.SOFT_BOUNCED, is_silent=is_silent)
         trusts_hard = not await _is_doubtful(session, hard, MailOutcome.BOUNCED, is_silent=is_silent)
         if not trusts_hard:
-            decided = await webhook_events.find_decided(session, list(hard), TOO_MANY)
+            decided = await webhook_dead_letters.find_decided(session, list(hard), TOO_MANY)
             failed = {message_id: DecisionNeeded(TOO_MANY) for message_id in hard.keys() - decided}
     judged = {message_id: event for message_id, event in events.items() if message_id not in failed}
     outcomes = Counter[tuple[str, MailOutcome]]()
@@ -120,7 +120,7 @@ async def _is_doubtful(
     since = min(now, *(event.occurred_at for event in bounces.values())) - JUDGED_PERIOD
     counts = await mail_events.count_bounces(session, since, outcome)
     is_hard = outcome is MailOutcome.BOUNCED
-    doubted = await webhook_events.count_dead(session, TOPIC, now - JUDGED_PERIOD) if is_hard else 0
+    doubted = await webhook_dead_letters.count_dead(session, TOPIC, now - JUDGED_PERIOD) if is_hard else 0
     bounced = counts.bounced + doubted + len(mails)
     if not is_silent or not too_many_refused(bounced, counts.delivered):
         return too_many_refused(bounced, counts.delivered)

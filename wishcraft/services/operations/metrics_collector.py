@@ -16,9 +16,9 @@ from wishcraft.observability.metrics import BREAKER_OPEN, DB_CONNECTIONS, DB_CON
 from wishcraft.resources import Resources
 from wishcraft.services.health.monitor import Health, HealthMonitor
 from wishcraft.services.single_flight import SingleFlightCache
-from wishcraft.store import shops, webhook_events
+from wishcraft.store import shops, webhook_inbox
 from wishcraft.store.connections import count_connections
-from wishcraft.store.webhook_events import InboxState
+from wishcraft.store.webhook_inbox import InboxState
 
 OPTIONAL_TIMEOUT_SECONDS: Final = 0.5
 """How long a scrape waits for shop names and key statistics before it uses the last ones."""
@@ -101,7 +101,7 @@ class MetricsCollector:
 
     async def _find_inbox_state(self) -> InboxState:
         async with self._resources.db.autocommit() as session:
-            return await webhook_events.find_state(session)
+            return await webhook_inbox.find_state(session)
 
     async def _find_shops(self) -> dict[int, str]:
         async with self._resources.db.autocommit() as session:

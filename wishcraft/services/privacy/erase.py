@@ -21,11 +21,11 @@ from wishcraft.services.registries.lifecycle import remove
 from wishcraft.services.registries.write import RegistryWrite, registry_write
 from wishcraft.shopify.customer_payloads import Merge, read_merge
 from wishcraft.shopify.privacy_payloads import nameless
-from wishcraft.store import customers, people, registries, shop_erasure, webhook_inbox
+from wishcraft.store import customers, people, registries, shop_erasure, webhook_payloads
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.people import NamedIn
 from wishcraft.store.shops import ShopRef
-from wishcraft.store.webhook_inbox import StoredPayload
+from wishcraft.store.webhook_payloads import StoredPayload
 
 EVER: Final = datetime.max.replace(tzinfo=UTC)
 """As `before`: no limit."""
@@ -65,7 +65,7 @@ class Erasure:
     async def look_up(self) -> None:
         """Find the registries that are about the people, and the ids that were merged into theirs."""
         async with self._resources.db.autocommit() as session:
-            merges = await webhook_inbox.find_unhandled(session, self._shop.domain, [MERGE])
+            merges = await webhook_payloads.find_unhandled(session, self._shop.domain, [MERGE])
             waiting = [merge for each in merges if (merge := _merge_of(each.payload))]
             self.people = [await self._with_merged(session, person, waiting) for person in self.people]
             for person in self.people:
@@ -80,7 +80,7 @@ class Erasure:
         """
         is_theirs = self._filter()
         async with self._resources.db.autocommit() as session:
-            last = await webhook_inbox.find_searched(session, self._webhooks)
+            last = await webhook_payloads.find_searched(session, self._webhooks)
         await self._search_late(is_theirs, last)
         while found := await self._search_some(is_theirs, last):
             last = found
@@ -94,19 +94,19 @@ class Erasure:
             last = await self._search_some(is_theirs, last, up_to)
 
     async def _search_some(
-        self, is_theirs: Callable[[bytes], bool], after: int, up_to: int = webhook_inbox.MAX_ID
+        self, is_theirs: Callable[[bytes], bool], after: int, up_to: int = webhook_payloads.MAX_ID
     ) -> int | None:
         """Search the next payloads after this id; up to which id, None if there are none."""
         db = self._resources.db
         async with db.autocommit() as session:
-            batch = await webhook_inbox.find_payloads(session, self._shop.domain, self._before, after, up_to)
+            batch = await webhook_payloads.find_payloads(session, self._shop.domain, self._before, after, up_to)
         if not batch:
             return None
         last = batch[-1].id
         erased = await asyncio.to_thread(self._erased, batch, is_theirs)
         async with db.transaction() as session:
-            await webhook_inbox.erase_payloads(session, erased)
-            await webhook_inbox.note_searched(session, self._webhooks, last)
+            await webhook_payloads.erase_payloads(session, erased)
+            await webhook_payloads.note_searched(session, self._webhooks, last)
         return last
 
     def _erased(self, stored: Sequence[StoredPayload], is_theirs: Callable[[bytes], bool]) -> dict[int, bytes | None]:
@@ -200,7 +200,7 @@ async def erase_shop(
         ConfigurationError: A file cannot be deleted.
     """
     erasures = [partial(shop_erasure.delete_rows, table=table, shop_id=shop.id) for table in shop_erasure.TABLES]
-    payloads = partial(webhook_inbox.erase_payloads_of_shop, shop_domain=shop.domain, before=before, kept=kept)
+    payloads = partial(webhook_payloads.erase_payloads_of_shop, shop_domain=shop.domain, before=before, kept=kept)
     for erase in (*erasures, payloads):
         erased = 1
         while erased:

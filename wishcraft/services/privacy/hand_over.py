@@ -22,7 +22,7 @@ from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handler_protocol import Effect, Message, TakenByAnotherError, change_nothing
 from wishcraft.settings import Settings, settings
 from wishcraft.shopify.privacy_payloads import read_subject
-from wishcraft.store import audit_log, customers, people, shops, webhook_events, webhook_inbox
+from wishcraft.store import audit_log, customers, people, shops, webhook_inbox, webhook_payloads
 from wishcraft.store.shops import ShopRef
 
 RETRY_AFTER: Final = timedelta(minutes=15)
@@ -49,7 +49,7 @@ async def handle_data_requests(resources: Resources, shop: ShopRef, messages: Se
     [message] = messages
     person = read_subject(message.payload, shop.id, shop.domain, "orders_requested").person
     async with resources.db.transaction() as session:
-        if not await webhook_events.lock_if_due(session, message.id, RETRY_AFTER):
+        if not await webhook_inbox.lock_if_due(session, message.id, RETRY_AFTER):
             raise TakenByAnotherError
         merged = await customers.find_merged(session, shop.id, list(person.customers))
         person = person._replace(customers=person.customers | merged)
@@ -67,7 +67,7 @@ async def handle_data_requests(resources: Resources, shop: ShopRef, messages: Se
 
 async def _is_to_be_erased(session: AsyncSession, shop: ShopRef, person: Person) -> bool:
     """Whether a redaction of the person or the shop waits: until it is handled, nothing is handed over."""
-    for waiting in await webhook_inbox.find_unhandled(session, shop.domain, [REDACT_CUSTOMER, REDACT_SHOP]):
+    for waiting in await webhook_payloads.find_unhandled(session, shop.domain, [REDACT_CUSTOMER, REDACT_SHOP]):
         content: Any = read_payload(waiting.payload)
         with suppress(PayloadInvalid):
             if waiting.topic == REDACT_SHOP or (

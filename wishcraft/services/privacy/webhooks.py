@@ -18,7 +18,7 @@ from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.shops.webhooks import IS_IT_INSTALLED, accepts_token
 from wishcraft.services.webhooks.handler_protocol import Effect, Message, change_nothing
 from wishcraft.shopify.privacy_payloads import read_subject, require_whole_shop
-from wishcraft.store import audit_log, shop_erasure, webhook_inbox
+from wishcraft.store import audit_log, shop_erasure, webhook_payloads
 from wishcraft.store.shops import ShopRef
 
 TRY_SECONDS: Final = 10.0
@@ -49,7 +49,7 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
     if [await journal.find_person(resources.files, each.name) for each in entries] != erasure.people:
         # A merge has added ids since the last try, which searched without them: this one begins anew.
         async with resources.db.transaction() as session:
-            await webhook_inbox.reset_searched(session, ids)
+            await webhook_payloads.reset_searched(session, ids)
     await journal.add(resources.files, entries)
     if not await work_for(TRY_SECONDS, erasure.search()):
         return Effect(frozenset(), change_nothing, unfinished=later.union(ids))
@@ -58,7 +58,7 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         for each, counts in zip(messages, await erasure.apply(write), strict=True):
             await audit_log.record(write.session, write.actor, each.topic, "webhook", str(each.id), details_of(counts))
-        await webhook_inbox.erase_own_payloads(write.session, ids)
+        await webhook_payloads.erase_own_payloads(write.session, ids)
         return {}
 
     return Effect(erasure.registry_ids, apply, after_commit=erasure.delete_cached, unfinished=later)
@@ -85,7 +85,7 @@ async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: 
             return Effect(frozenset(), change_nothing, unfinished=frozenset(ids))
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
-        await webhook_inbox.erase_own_payloads(write.session, ids)
+        await webhook_payloads.erase_own_payloads(write.session, ids)
         if not await shop_erasure.keep_uninstalled(write.session, shop.id):
             await journal.remove(resources.files, names)  # before the commit: no replay may erase the shop then
             return dict.fromkeys(ids, WebhookOutcome.IGNORED)

@@ -15,7 +15,7 @@ from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks.handler_protocol import Handler
 from wishcraft.services.webhooks.process import process
-from wishcraft.store import webhook_events
+from wishcraft.store import webhook_inbox
 
 WINDOW: Final = 2_000
 """Webhooks that a consumer holds at once: more than a stream has of a shop, so that it sees those of others."""
@@ -121,7 +121,7 @@ class Consumer:
                 _log.warning("Webhooks are taken from the inbox: %s", error)
                 self._queue_answers = False
         async with self._resources.db.autocommit() as session:
-            due = await webhook_events.find_due_fairly(session, WINDOW, PER_SHOP)
+            due = await webhook_inbox.find_due_fairly(session, WINDOW, PER_SHOP)
         new = [each for each in due if each.id not in self._held]
         taken = self._hold_ids({each.id: (each.shop_domain, priority_of(each.topic)) for each in new[:room]})
         if not taken:
@@ -242,7 +242,7 @@ async def enqueue_due(resources: Resources, on_read: Callable[[], None] = lambda
     queue, total, last = WebhookQueue(resources.redis), Enqueued(0, frozenset()), None
     while True:
         async with resources.db.autocommit() as session:
-            due = await webhook_events.find_due(session, WINDOW, last, total.full)
+            due = await webhook_inbox.find_due(session, WINDOW, last, total.full)
         on_read()
         added, full = await queue.enqueue(
             QueueEntry(each.id, each.shop_domain, priority_of(each.topic)) for each in due

@@ -10,9 +10,9 @@ from wishcraft.domain.batches import batches
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, QueryRefused, UnknownShop
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks.consume import enqueue_due
-from wishcraft.store import audit_log, shops, webhook_events
+from wishcraft.store import audit_log, shops, webhook_dead_letters
 from wishcraft.store.audit_log import Actor
-from wishcraft.store.webhook_events import DeadLetter
+from wishcraft.store.webhook_dead_letters import DeadLetter
 
 Decision = Literal["replay", "discard"]
 ACTOR: Final = "webhook-dead-letters"
@@ -30,7 +30,7 @@ async def find_dead_letters(resources: Resources, shop: str | None, most: int) -
         UnknownShop: No shop, installed or not, has this domain, and no dead letter names it.
     """
     async with resources.db.repeatable_read() as session:
-        letters, total = await webhook_events.find_dead(session, shop, most)
+        letters, total = await webhook_dead_letters.find_dead(session, shop, most)
         if shop is not None and not letters and not await shops.find_ids(session, [shop]):
             raise UnknownShop(f"no shop has the domain {shop!r}, and there is no dead letter of one")
     return letters, total
@@ -43,7 +43,7 @@ async def inspect(resources: Resources, shop: str | None, ids: Sequence[int]) ->
         QueryRefused: One is no dead letter, or of another shop.
     """
     async with resources.db.repeatable_read() as session:
-        found = await webhook_events.find_dead_with_payloads(session, ids, shop)
+        found = await webhook_dead_letters.find_dead_with_payloads(session, ids, shop)
     _require(ids, [letter for letter, _ in found])
     return found
 
@@ -59,7 +59,7 @@ async def decide(
         QueryRefused: One is no dead letter, or of another shop, or is to be handled anew without a payload.
     """
     async with resources.db.transaction() as session:
-        letters = _require(ids, await webhook_events.lock_dead(session, ids, shop))
+        letters = _require(ids, await webhook_dead_letters.lock_dead(session, ids, shop))
         empty = [letter.id for letter in letters if not letter.has_payload]
         if empty and decision == "replay":
             raise QueryRefused(f"nothing was done: these have no payload any more, discard them: {_listed(empty)}")
@@ -80,7 +80,7 @@ async def decide_all(
     decided: list[DeadLetter] = []
     for batch in batches(ids, _BATCH):
         async with resources.db.transaction() as session:
-            letters = await webhook_events.lock_dead(session, batch, shop)
+            letters = await webhook_dead_letters.lock_dead(session, batch, shop)
             await _end(session, letters, decision, details)
         decided += letters
     await _hasten(resources, decision)
@@ -104,7 +104,7 @@ def _listed(ids: Sequence[int]) -> str:
 async def _end(
     session: AsyncSession, letters: Sequence[DeadLetter], decision: Decision, details: Mapping[str, Any]
 ) -> None:
-    await webhook_events.end_dead(session, [letter.id for letter in letters], replay=decision == "replay")
+    await webhook_dead_letters.end_dead(session, [letter.id for letter in letters], replay=decision == "replay")
     known = await shops.find_ids(session, {letter.shop_domain for letter in letters})
     for letter in letters:
         if letter.shop_domain in known:

@@ -41,10 +41,10 @@ from wishcraft.errors import (
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import registry_write
 from wishcraft.services.webhooks.handler_protocol import Effect, Handler, Message, TakenByAnotherError
-from wishcraft.store import shops, webhook_events
+from wishcraft.store import shops, webhook_inbox
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import InstalledShop, ShopRef
-from wishcraft.store.webhook_events import Failure, StoredWebhook
+from wishcraft.store.webhook_inbox import Failure, StoredWebhook
 
 ACTOR: Final = "webhook"
 HANDLER_SECONDS: Final = 20.0
@@ -74,7 +74,7 @@ async def process(
     left = sorted(ids)
     while left:
         async with resources.db.autocommit() as session:
-            waiting = await webhook_events.find_waiting(session, shop_domain, left, BATCH_BYTES)
+            waiting = await webhook_inbox.find_waiting(session, shop_domain, left, BATCH_BYTES)
             found = await shops.find_installed(session, shop_domain)
         counts += await _process(resources, handlers, found, waiting)
         left = [each for each in left if waiting and each > waiting[-1].id]
@@ -101,8 +101,8 @@ async def _process(
             failures.append(Failure(stored.id, str(error), None))
     if outcomes or failures:
         async with resources.db.transaction() as session:
-            await webhook_events.record_outcomes(session, outcomes)
-            await webhook_events.record_failures(session, failures)
+            await webhook_inbox.record_outcomes(session, outcomes)
+            await webhook_inbox.record_failures(session, failures)
     if found and batch:
         run = _Run(resources, handlers, found.shop, {stored.id: stored.attempts for stored in waiting})
         for part in _parts(batch):
@@ -179,7 +179,7 @@ class _Run:
             if len(batch) == 1:
                 failed = [self._failure(batch[0], error)]
                 async with self.resources.db.transaction() as session:
-                    await webhook_events.record_failures(session, failed)
+                    await webhook_inbox.record_failures(session, failed)
                 self.failures.extend(failed)
                 return
         else:
@@ -196,9 +196,9 @@ class _Run:
         """
         failed = [self._failure(request, MailUnavailable("It did not answer for another request"))]
         async with self.resources.db.transaction() as session:
-            if not await webhook_events.lock_if_due(session, request.id, timedelta(0)):
+            if not await webhook_inbox.lock_if_due(session, request.id, timedelta(0)):
                 return
-            await webhook_events.record_failures(session, failed)
+            await webhook_inbox.record_failures(session, failed)
         self.failures.extend(failed)
 
     async def _apply(self, batch: Sequence[Message]) -> None:
@@ -207,7 +207,7 @@ class _Run:
         outcomes = {message.id: WebhookOutcome.APPLIED for message in batch}
         actor = Actor(self.shop.id, ACTOR)
         async with registry_write(self.resources, actor, registry_ids, on_cache_down="announce") as write:
-            if await webhook_events.lock_waiting(write.session, list(outcomes)) != outcomes.keys():
+            if await webhook_inbox.lock_waiting(write.session, list(outcomes)) != outcomes.keys():
                 raise TakenByAnotherError
             for effect in effects:
                 outcomes |= await effect.apply(write)
@@ -215,9 +215,9 @@ class _Run:
             unfinished = {each for effect in effects for each in effect.unfinished}
             for each in (*(failure.id for failure in failures), *unfinished):
                 del outcomes[each]
-            await webhook_events.postpone(write.session, unfinished)
-            await webhook_events.record_outcomes(write.session, outcomes)
-            await webhook_events.record_failures(write.session, failures)
+            await webhook_inbox.postpone(write.session, unfinished)
+            await webhook_inbox.record_outcomes(write.session, outcomes)
+            await webhook_inbox.record_failures(write.session, failures)
         self.outcomes.update(outcomes)
         self.failures.extend(failures)
         self.unfinished.update(unfinished)

@@ -25,13 +25,13 @@ from wishcraft.services.health.monitor import HealthMonitor
 from wishcraft.services.operations.metrics_collector import MetricsCollector
 from wishcraft.services.operations.sli_recorder import SliRecorder
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
-from wishcraft.services.products.reader import VariantReader
 from wishcraft.services.registries.public_list import PublicLists
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import find_pending, replay_invalidations
 from wishcraft.services.shops.install import Installation, start_first_runs
 from wishcraft.services.shops.settings import replace_outdated_entries
 from wishcraft.services.single_flight import SingleFlightCache
+from wishcraft.services.variants.reader import VariantReader
 from wishcraft.services.webhooks.inbox import Inbox
 from wishcraft.settings import Settings
 from wishcraft.store import shops

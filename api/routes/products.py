@@ -15,7 +15,7 @@ from api.schemas.headers import ETAG, X_CACHE
 from api.schemas.requests import parse_variant_ids
 from api.schemas.responses import ProductList
 from wishcraft.domain.etags import matches
-from wishcraft.services.products.look_up import look_up
+from wishcraft.services.variants.look_up import look_up
 
 router: Final = APIRouter(tags=["products"])
 

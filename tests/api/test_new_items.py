@@ -11,7 +11,7 @@ from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import SHOP, Shopper, problem
 from tests.support.items import PATH, Demo, add, buy, items, rows
-from wishcraft.services.products import reader
+from wishcraft.services.variants import reader
 from wishcraft.settings import Settings
 from wishcraft.shopify import pauses
 

@@ -17,8 +17,8 @@ from tests.support.api import Shopper, app_state_of, problem
 from wishcraft.cache import keys
 from wishcraft.domain.cached_registry import Quota
 from wishcraft.services.inventory.sync import sync_shop
-from wishcraft.services.products import reader
-from wishcraft.services.products.reader import QUERIES
+from wishcraft.services.variants import reader
+from wishcraft.services.variants.reader import QUERIES
 from wishcraft.shopify import pauses
 from wishcraft.store.shops import ShopRef
 

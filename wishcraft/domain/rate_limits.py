@@ -1,7 +1,7 @@
 """Rate limit policies and their response headers. Pure.
 
 Limits are set in `api/state.py`, `api/auth/authenticator.py`, `api/routes/unsubscribe.py`,
-`services/registries/code_tries.py`, `services/products/reader.py` and `domain/access_codes.py`.
+`services/registries/code_tries.py`, `services/variants/reader.py` and `domain/access_codes.py`.
 
 The headers follow the draft "RateLimit header fields for HTTP" (draft-ietf-httpapi-ratelimit-headers-10).
 """

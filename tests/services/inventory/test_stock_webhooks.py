@@ -21,9 +21,9 @@ from wishcraft.errors import PayloadInvalid, ShopifyUnavailable, TransientError
 from wishcraft.resources import Resources
 from wishcraft.services.inventory.stock_webhooks import handle_stock
 from wishcraft.services.inventory.sync import sync_shop
-from wishcraft.services.products.reader import VariantReader
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import registry_write
+from wishcraft.services.variants.reader import VariantReader
 from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.shopify.inventory_levels import ITEMS
 from wishcraft.store import shops

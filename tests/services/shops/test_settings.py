@@ -22,13 +22,13 @@ from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.invitations.send import invite_shop
 from wishcraft.services.operations.invariants import check_shop
-from wishcraft.services.products.reader import VariantReader
 from wishcraft.services.registries.items import add_item, remove_item
 from wishcraft.services.registries.reader import RegistryReader, load_registries
 from wishcraft.services.registries.warm import warm_shop
 from wishcraft.services.registries.write import ChangeRequest
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.services.shops.settings import change_settings, read_settings, replace_outdated_entries, settings_etag
+from wishcraft.services.variants.reader import VariantReader
 from wishcraft.settings import Settings
 from wishcraft.store import registries, registry_items, shops
 from wishcraft.store.audit_log import Actor

@@ -7,9 +7,9 @@ from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import ItemStatus
 from wishcraft.errors import Conflict, LimitReached, NotFound, PreconditionFailed, invalid_field
 from wishcraft.resources import Resources
-from wishcraft.services.products.reader import VariantReader
 from wishcraft.services.registries.lifecycle import replay, replay_stored
 from wishcraft.services.registries.write import ChangeRequest, change_registry, check_change
+from wishcraft.services.variants.reader import VariantReader
 from wishcraft.store import idempotency, registry_items
 from wishcraft.store.idempotency import IdempotencyKey
 from wishcraft.store.registries import LockedRegistry, WriteSession

@@ -22,8 +22,8 @@ from wishcraft.domain.variants import READING_FRESH, VariantFacts, VariantImage
 from wishcraft.errors import ShopifyPaused, ShopifyRefused, ShopifyUnavailable, TooManyQueries
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
-from wishcraft.services.products import reader as reader_module
-from wishcraft.services.products.reader import QUERIES, FoundVariantFacts, VariantReader
+from wishcraft.services.variants import reader as reader_module
+from wishcraft.services.variants.reader import QUERIES, FoundVariantFacts, VariantReader
 from wishcraft.settings import Settings
 from wishcraft.shopify.pauses import Pauses
 from wishcraft.store.shops import ShopRef

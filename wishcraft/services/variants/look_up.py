@@ -8,7 +8,7 @@ from wishcraft.domain.callers import Caller
 from wishcraft.domain.variants import variant_payload
 from wishcraft.errors import NotAllowed
 from wishcraft.resources import Resources
-from wishcraft.services.products.reader import VariantReader
+from wishcraft.services.variants.reader import VariantReader
 from wishcraft.store import shops
 
 

@@ -158,17 +158,23 @@ def redis_url() -> str:
     return urlsplit(os.environ["TEST_REDIS_URL"])._replace(path=f"/{WORKER.removeprefix('gw')}").geturl()
 
 
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    """An empty Redis; a test that leaves a key without a time to live fails, but for the declared exceptions."""
-    async with Redis.from_url(redis_url) as client:
-        await client.flushdb()
+@pytest.fixture(scope="session")
+def kept_redis(redis_url: str) -> Iterator[SyncRedis]:
+    """The same over one connection for all tests: most need none of their own."""
+    with SyncRedis.from_url(redis_url) as client:
         yield client
-        left = [key async for key in client.scan_iter()]
-        endless = [key.decode() for key in left if await client.ttl(key) == -1]
-        leaks = [key for key in endless if not any(fnmatchcase(key, pattern) for pattern in keys.WITHOUT_TTL)]
-        if leaks:
-            pytest.fail(f"these Redis keys would live forever: {', '.join(sorted(leaks))}")
+
+
+@pytest.fixture
+async def redis(redis_url: str, kept_redis: SyncRedis) -> AsyncIterator[Redis]:
+    """An empty Redis; a test that leaves a key without a time to live fails, but for the declared exceptions."""
+    kept_redis.flushdb()
+    async with Redis.from_url(redis_url) as client:
+        yield client
+    endless = [key.decode() for key in kept_redis.scan_iter() if kept_redis.ttl(key) == -1]
+    leaks = [key for key in endless if not any(fnmatchcase(key, pattern) for pattern in keys.WITHOUT_TTL)]
+    if leaks:
+        pytest.fail(f"these Redis keys would live forever: {', '.join(sorted(leaks))}")
 
 
 @pytest.fixture
@@ -231,16 +237,22 @@ def demo_shops_data() -> DemoData:
 
 @pytest.fixture
 async def demo(
-    settings: Settings, simulator: Simulator, redis: Redis, demo_data: DemoData, kept_connection: KeptConnection
+    settings: Settings,
+    simulator: Simulator,
+    redis: Redis,
+    kept_redis: SyncRedis,
+    demo_data: DemoData,
+    kept_connection: KeptConnection,
 ) -> Connection[tuple[Any, ...]]:
     """The demo shops with four registries each, a simulator with the same variants, and a Redis that takes fills.
 
     It is a connection in autocommit mode, for queries and manual changes.
     """
     assert simulator.shops
+    assert redis
     server = connect_cache(settings.redis_url, timeout=5)
     await server.learn_era()
-    await redis.hset(keys.ERA, "since", 0)  # an era that began long ago: the hold of a new one is over
+    kept_redis.hset(keys.ERA, "since", "0")  # an era that began long ago: the hold of a new one is over
     await server.close()
     connection = kept_connection.open(settings.database_url.replace("+psycopg", ""))
     demo_data.restore(connection, settings)

@@ -1,7 +1,7 @@
-import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,21 +16,24 @@ SHOP = "maple-and-pine.myshopify.com"
 
 
 @pytest.fixture
-def command(settings: Settings, demo: Demo) -> Any:
+def printed(
+    settings: Settings, demo: Demo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """What the command prints in this process."""
     assert not demo.closed
+    monkeypatch.setenv("DATABASE_URL", settings.database_url)
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"DATABASE_URL": settings.database_url}
-        program = [sys.executable, "-m", "deployments.api_keys", *arguments]
-        return subprocess.run(program, env=environment, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603  our own command
+    def run(*arguments: str) -> str:
+        main(arguments)
+        return capsys.readouterr().out
 
     return run
 
 
-def test_key_is_created_listed_rotated_and_revoked(command: Any, demo: Demo) -> None:
-    made = command(
-        "create", SHOP, "our shop", "--scope", "read", "--scope", "write", "--allow", "10.0.0.0/8", "--days", "90"
-    )
+def test_key_is_created_listed_rotated_and_revoked(printed: Callable[..., str], demo: Demo) -> None:
+    program = [sys.executable, "-m", "deployments.api_keys", "create", SHOP, "our shop"]
+    options = ["--scope", "read", "--scope", "write", "--allow", "10.0.0.0/8", "--days", "90"]
+    made = subprocess.run([*program, *options], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603  our own command
     assert made.returncode == 0, made.stderr
     key = made.stdout.strip()
     prefix = prefix_of(key)
@@ -40,13 +43,13 @@ def test_key_is_created_listed_rotated_and_revoked(command: Any, demo: Demo) -> 
         [prefix],
     ).fetchone()
     assert row == (digest(key), ["read", "write"], ["10.0.0.0/8"], True)
-    rotated = command("rotate", SHOP, prefix, "--grace-hours", "2")
-    assert prefix_of(rotated.stdout.strip()) not in {None, prefix}
-    listed = command("list", SHOP).stdout.splitlines()
-    assert [re.sub(r" .*", "", line) for line in listed] == [prefix_of(rotated.stdout.strip()), prefix]
+    rotated = printed("rotate", SHOP, prefix, "--grace-hours", "2")
+    assert prefix_of(rotated.strip()) not in {None, prefix}
+    listed = printed("list", SHOP).splitlines()
+    assert [re.sub(r" .*", "", line) for line in listed] == [prefix_of(rotated.strip()), prefix]
     assert all("our shop: read, write; from 10.0.0.0/8; expires 20" in line for line in listed)
-    assert command("revoke", SHOP, prefix).returncode == 0
-    afterwards = command("list", SHOP).stdout
+    printed("revoke", SHOP, prefix)
+    afterwards = printed("list", SHOP)
     assert "revoked 20" in afterwards
     assert key not in afterwards
     actions = demo.execute("SELECT action FROM audit_logs WHERE resource = 'api_key' ORDER BY id").fetchall()

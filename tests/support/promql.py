@@ -8,6 +8,7 @@ import operator
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -41,7 +42,12 @@ AGGREGATIONS: dict[str, Callable[[list[float]], float]] = {
 
 def evaluate(expression: str, samples: Samples, at: float) -> Vector | float:
     """Evaluate the expression at that time (Unix seconds)."""
-    return _evaluate(ast.parse(expression), samples, at)
+    return _evaluate(_parse(expression), samples, at)
+
+
+@cache
+def _parse(expression: str) -> Any:
+    return ast.parse(expression)
 
 
 def _evaluate(node: Any, samples: Samples, at: float) -> Vector | float:

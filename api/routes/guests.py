@@ -6,10 +6,10 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Body, Response
 
-from api.auth.dependencies import MAY_NAME_CUSTOMER, AppStateDep, AuthenticatedRoute, Reader, Senders
+from api.auth.dependencies import MAY_NAME_CUSTOMER, AuthenticatedRoute, Senders
 from api.problems import COMMON, WITH_BODY, documented, unavailable
 from api.routes.registries import READ_PROBLEMS, GrantHeader, GrantQuery, authorize_read
-from api.routes.registry_changes import Slug
+from api.routes.registry_changes import RegistryRequestDep
 from api.schemas.examples import GUEST_EVENTS
 from api.schemas.requests import GuestEvents, Unlocking
 from api.schemas.responses import Accepted, GrantAnswer
@@ -28,9 +28,10 @@ router: Final = APIRouter(prefix="/api/registries/{ref}", tags=["guests"], route
     responses=documented(*COMMON, "wrong-access-code", "not-found", "conflict", "too-many-tries", *WITH_BODY),
 )
 async def unlock_registry(
-    response: Response, app_state: AppStateDep, caller: Reader, senders: Senders, slug: Slug, body: Unlocking
+    response: Response, registry_request: RegistryRequestDep, senders: Senders, body: Unlocking
 ) -> GrantAnswer:
     """Returns a grant that opens the registry for a day. Too many tries are answered 429 with `Retry-After`."""
+    _, app_state, caller, slug = registry_request
     grant = await unlock(app_state.resources, caller, senders, slug, body.access_code)
     response.headers["Cache-Control"] = "no-store"
     return GrantAnswer(grant=grant.token, expires_at=grant.expires_at)
@@ -46,14 +47,13 @@ async def unlock_registry(
     openapi_extra=MAY_NAME_CUSTOMER,
 )
 async def record_events(
-    app_state: AppStateDep,
-    caller: Reader,
-    slug: Slug,
+    registry_request: RegistryRequestDep,
     body: Annotated[GuestEvents, Body(openapi_examples=GUEST_EVENTS)],
     grant: GrantQuery = None,
     grant_header: GrantHeader = None,
 ) -> Accepted:
     """Of a registry that the caller may read. They are stored after the response, except those of unknown items."""
+    _, app_state, caller, slug = registry_request
     entry, _ = await app_state.reader.read(caller.shop_id, slug)
     await authorize_read(app_state, caller, slug, entry.header, grant_header or grant)
     now = datetime.now(UTC)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, NamedTuple
 
 from fastapi import APIRouter, Body, Depends, Header, Request, Response
 
-from api.auth.dependencies import NAMES_CUSTOMER, AppStateDep, AuthenticatedRoute, Reader, find_origin
+from api.auth.dependencies import NAMES_CUSTOMER, AuthenticatedRoute, Reader, find_origin
 from api.problems import COMMON, WITH_BODY, ProblemError, documented, no_such_registry
 from api.routes.registries import ONE, Ref, answer_one, respond
 from api.schemas.examples import CHANGED_REGISTRIES, NEW_REGISTRIES
@@ -73,19 +73,8 @@ IdempotencyKeyHeader = Annotated[
 ]
 
 
-async def find_slug(app_state: AppStateDep, caller: Reader, ref: Ref) -> str:
-    """The slug of the registry in the path; 404 if there is none, or its id is not for the caller to use."""
-    slug = await app_state.reader.find_slug(caller, ref)
-    if slug is None:
-        raise no_such_registry()
-    return slug
-
-
-Slug = Annotated[str, Depends(find_slug)]
-
-
 class RegistryRequest(NamedTuple):
-    """A request to change one registry."""
+    """A request about one registry."""
 
     request: Request
     app_state: AppState
@@ -112,9 +101,12 @@ class RegistryRequest(NamedTuple):
 
 
 async def get_registry_request(request: Request, caller: Reader, ref: Ref) -> RegistryRequest:
-    """The parts that every change of a registry needs."""
+    """The request; 404 if the shop has no such registry, or its id is not for the caller to use."""
     app_state: AppState = request.app.state.app_state
-    return RegistryRequest(request, app_state, caller, await find_slug(app_state, caller, ref))
+    slug = await app_state.reader.find_slug(caller, ref)
+    if slug is None:
+        raise no_such_registry()
+    return RegistryRequest(request, app_state, caller, slug)
 
 
 RegistryRequestDep = Annotated[RegistryRequest, Depends(get_registry_request)]

@@ -249,13 +249,8 @@ async def find_one(session: AsyncSession, shop_id: int, slug: str) -> LockedRegi
 
 
 def lock_one(shop_id: int, slug: str) -> Call:
-    """Lock the row of the shop's registry with this slug; `read_locked` reads it."""
+    """Lock the row of the shop's registry with this slug; a row is a `LockedRegistry`."""
     return _LOCK_ONE(shop_id=shop_id, slug=slug)
-
-
-def read_locked(rows: Rows) -> LockedRegistry | None:
-    """The registry that `lock_one` has locked."""
-    return LockedRegistry._make(rows[0]) if rows else None
 
 
 def lock_each(shop_id: int, registry_ids: Sequence[int]) -> Call:

@@ -4,6 +4,7 @@ For the paths that a storefront waits for: SQLAlchemy's session costs several ti
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple
 
@@ -59,7 +60,8 @@ class Statement:
         }
         columns = getattr(query, "exported_columns", ())
         results = [column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) for column in columns]
-        self._results: Final = results if any(results) else None
+        self.make_row: Final = partial(_convert, results) if any(results) else tuple
+        """Makes a row of the values that psycopg has read, as SQLAlchemy's types have them."""
 
     def __call__(self, **values: Any) -> Call:
         """The statement with these values.
@@ -76,14 +78,9 @@ class Statement:
                 parameters.append(bind(values[name]) if bind else values[name])
         return Call(self, parameters)
 
-    def convert(self, rows: Rows) -> Rows:
-        """The rows that psycopg has read, as SQLAlchemy's types have them."""
-        if self._results is None:
-            return rows
-        return [
-            tuple(process(value) if process else value for process, value in zip(self._results, row, strict=True))
-            for row in rows
-        ]
+
+def _convert(processors: Sequence[Any], row: Sequence[Any]) -> tuple[Any, ...]:
+    return tuple(process(value) if process else value for process, value in zip(processors, row, strict=True))
 
 
 _COMMIT: Final = Statement(text("COMMIT"))
@@ -168,4 +165,4 @@ class Driver:
                 self._prepared[statement.sql] = name
             else:
                 transformer.set_pgresult(result)
-                found.append(statement.convert(transformer.load_rows(0, result.ntuples, tuple)))
+                found.append(transformer.load_rows(0, result.ntuples, statement.make_row))

@@ -59,13 +59,11 @@ async def test_a_load_from_before_the_commit_cannot_fill_after_it(
     assert int(floor) == old + 1 == version(demo, registry_id)
 
 
-async def test_a_write_has_the_entries_that_it_refilled(
-    resources: Resources, shop: ShopRef, registry: Registry
-) -> None:
+async def test_a_write_has_the_entry_that_it_refilled(resources: Resources, shop: ShopRef, registry: Registry) -> None:
     registry_id, slug, _ = registry
     async with registry_write(resources, Actor(shop.id, "test"), [registry_id], on_cache_down="refuse") as write:
         write.changed(registry_id)
-    assert write.entries == {slug: await resources.cache.get(shop.id, slug)}
+    assert write.refilled[slug].entry == await resources.cache.get(shop.id, slug)
 
 
 async def test_the_entry_is_refilled_after_the_commit(resources: Resources, shop: ShopRef, registry: Registry) -> None:

@@ -37,7 +37,7 @@ async def test_a_write_without_redis_has_no_entries(settings: Settings, shop: Sh
         registry_write(resources, Actor(shop.id, "test"), [registry[0]], on_cache_down="announce") as write,
     ):
         write.changed(registry[0])
-    assert write.entries == {}
+    assert write.refilled == {}
 
 
 async def test_without_redis_a_persons_write_is_committed_and_its_invalidation_is_pending(

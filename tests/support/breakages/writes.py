@@ -31,7 +31,7 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "a write does not refill the cache", _PRIMITIVE,
-        "            write.entries = await refill(resources, write.actor.shop_id, slugs, write.commit)\n",
+        "            write.refilled = await resources.cache.refill(write.actor.shop_id, write.commit, slugs)\n",
         "            pass\n", (f"{_WRITE}::test_the_entry_is_refilled_after_the_commit",),
     ),
     Breakage(

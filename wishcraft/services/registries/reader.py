@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import Context
 from functools import partial
 from typing import Final, cast
@@ -158,7 +158,6 @@ async def refill(
     resources: Resources,
     shop_id: int,
     slugs: Sequence[str],
-    load: Callable[[Sequence[str]], Awaitable[Mapping[str, CachedRegistry]]] | None = None,
 ) -> dict[str, Entry]:
     """Load these registries and fill the cache with them; the entries filled, by slug.
 
@@ -168,10 +167,9 @@ async def refill(
         resources: The stores.
         shop_id: The shop.
         slugs: Those of its registries.
-        load: Loads those whose leases it gets; `load_registries` by default.
 
     Raises:
         CacheUnavailable: Redis does not answer.
     """
-    results = await resources.cache.refill(shop_id, load or partial(load_registries, resources, shop_id), slugs)
+    results = await resources.cache.refill(shop_id, partial(load_registries, resources, shop_id), slugs)
     return {slug: entry for slug, (outcome, entry) in results.items() if entry and outcome is FillOutcome.FILLED}

@@ -16,6 +16,8 @@ from typing import Any, Final, Literal, NamedTuple
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.keys import WRITE_LIMIT_SECONDS, SessionName
 from wishcraft.cache.read_permit import PERMIT_SECONDS, Pending
+from wishcraft.cache.registries import RefillResult
+from wishcraft.cache.scripts import FillOutcome
 from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.etags import allows_change
@@ -69,8 +71,8 @@ class RegistryWrite:
     """Statements to be sent together with the new versions, in one round trip."""
     private: Call | None = None
     """Reads what only the registrant sees, after the commit and in its round trip."""
-    entries: Mapping[str, Entry] = field(default_factory=dict)
-    """After the commit: the cache entries that the refill filled, by slug. One may be missing, never outdated."""
+    refilled: Mapping[str, RefillResult] = field(default_factory=dict)
+    """After the commit: what became of each registry's cache entry, by slug. One may be missing, never outdated."""
     fields: VersionedFields | None = None
     """After the commit: what `private` has found."""
     deleted: dict[str, int] = field(default_factory=dict)
@@ -95,8 +97,10 @@ class RegistryWrite:
 
     def own_entry(self, slug: str) -> Entry | None:
         """After the commit: the registry's cache entry for its registrant; None if it was not filled."""
-        entry = self.entries.get(slug)
-        return with_private_fields(entry, self.fields) if entry and self.fields else None
+        outcome, entry = self.refilled.get(slug, (None, None))
+        if entry is None or self.fields is None or outcome is not FillOutcome.FILLED:
+            return None
+        return with_private_fields(entry, self.fields)
 
     def changed(self, registry_id: int, action: str = "", details: Mapping[str, Any] | None = None) -> None:
         """Note that what a guest can see of the registry changed: by an update, its creation or its deletion.
@@ -192,7 +196,7 @@ async def _commit(resources: Resources, write: RegistryWrite, slugs: Sequence[st
     """
     try:
         if slugs:
-            write.entries = await refill(resources, write.actor.shop_id, slugs, write.commit)
+            write.refilled = await resources.cache.refill(write.actor.shop_id, write.commit, slugs)
     except Exception as error:
         if not write.is_committed and not isinstance(error, CacheUnavailable):
             raise
@@ -266,7 +270,7 @@ async def change_registry(
     actor = Actor(caller.shop_id, caller.name, change.origin, caller.acts_for)
     first = [registries.lock_one(caller.shop_id, change.slug), *reads]
     async with registry_write(resources, actor, on_cache_down="announce", first=first) as write:
-        registry = _authorize(change, registries.read_locked(write.found.pop(0)))
+        registry = _authorize(change, next(map(LockedRegistry._make, write.found.pop(0)), None))
         write.locked[registry.id] = CurrentVersion(registry.slug, registry.version)
         if registry.owner is not None:
             write.private = private_fields.find(caller.shop_id, registry.owner, change.slug)

@@ -25,8 +25,12 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "a write invalidates after its commit", _PRIMITIVE,
+        "        await _invalidate(resources, actor.shop_id, versions, on_cache_down)\n"
+        "        deleted = await write.end_deleted() if write.deleted else {}\n"
+        "        await _commit(resources, write, [slug for slug in versions if slug not in deleted])\n",
+        "        deleted = await write.end_deleted() if write.deleted else {}\n"
+        "        await _commit(resources, write, [slug for slug in versions if slug not in deleted])\n"
         "        await _invalidate(resources, actor.shop_id, versions, on_cache_down)\n",
-        "    await _invalidate(resources, actor.shop_id, versions, on_cache_down)\n",
         (f"{_WRITE}::test_the_cache_is_invalidated_before_the_commit",),
     ),
     Breakage(

@@ -20,6 +20,8 @@ MAX_HEAD_SECONDS: Final = 10.0
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
 MAX_MESSAGE_BYTES: Final = LARGEST_WEBHOOK + 1024 * 1024
+MAX_WAITING: Final = 500
+"""Requests of one connection that wait for the answer to an earlier one. Each takes kilobytes; its text, 20 bytes."""
 MAX_WRITE_SECONDS: Final = 20.0
 """For a full buffer of some 64 KiB, which is a modem's speed."""
 _NEW_OBJECTS: Final = 5_000
@@ -67,7 +69,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     The head of a request may take `MAX_HEAD_SECONDS`, `MAX_HEAD_BYTES` and `MAX_HEADERS`. The application limits its
     body; `MAX_MESSAGE_BYTES` limits all of a message: with the sizes of chunks, their extensions and trailers. A
-    client that does not read its responses is disconnected after `MAX_WRITE_SECONDS`.
+    client that does not read its responses is disconnected after `MAX_WRITE_SECONDS`, and one that has sent more than
+    `MAX_WAITING` requests ahead, at once.
     """
 
     def connection_made(self, transport: Any) -> None:
@@ -129,11 +132,21 @@ class LimitedProtocol(HttpToolsProtocol):
             raise ValueError(detail)  # ends the parsing
         super().on_headers_complete()
         self.headers = []  # trailers go here, and not to the request
+        if len(self.pipeline) > MAX_WAITING:
+            detail = f"At most {MAX_WAITING} requests of a connection may wait for the answer to another."
+            self._refuse("bad-request", detail)
+            raise ValueError(detail)  # ends the parsing
 
     def on_message_complete(self) -> None:
         """The last byte of a request has arrived."""
         super().on_message_complete()
         self._received = 0
+
+    def on_response_complete(self) -> None:
+        """Start the next request that waits; read further ones only when none does, which uvicorn does in any case."""
+        super().on_response_complete()
+        if self.pipeline:
+            self.flow.pause_reading()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""

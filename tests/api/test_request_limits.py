@@ -6,13 +6,14 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from typing import Any
+from threading import Thread
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import pytest
 
 from api.middleware.request import LARGEST_WEBHOOK
-from api.server import MAX_HEAD_BYTES, MAX_HEADERS, MAX_MESSAGE_BYTES, LimitedProtocol
+from api.server import MAX_HEAD_BYTES, MAX_HEADERS, MAX_MESSAGE_BYTES, MAX_WAITING, LimitedProtocol
 from tests.support.http_server import served
 
 LARGE = 100_000
@@ -36,8 +37,11 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 def connect() -> Iterator[Connect]:
     """Function that connects to a server with our protocol."""
     with served(application, LimitedProtocol) as address:
-        port = urlsplit(address).port
-        yield lambda: socket.create_connection(("127.0.0.1", port), timeout=30)
+        yield lambda: connect_to(address)
+
+
+def connect_to(address: str) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", urlsplit(address).port), timeout=30)
 
 
 def send(connection: socket.socket, *parts: bytes) -> tuple[int, bytes]:
@@ -95,6 +99,39 @@ def test_client_that_reads_slowly_gets_all(connect: Connect) -> None:
         received = 0
         while received < 20 * LARGE:
             received += len(connection.recv(4096))
+
+
+class Counting(LimitedProtocol):
+    """Counts the requests that wait for the answer to an earlier one."""
+
+    waiting: ClassVar[list[int]] = []
+
+    def on_headers_complete(self) -> None:
+        try:
+            super().on_headers_complete()
+        finally:
+            self.waiting.append(len(self.pipeline))
+
+
+@pytest.mark.parametrize(("requests", "is_answered"), [(10 * MAX_WAITING, True), (20_000, False)])
+def test_requests_that_wait_for_an_earlier_one_are_bounded(requests: int, *, is_answered: bool) -> None:
+    request = b"GET / HTTP/1.1\r\nX: %s\r\n\r\n" % (b"x" * (1_000 if is_answered else 0))
+    Counting.waiting.clear()
+    received = b""
+    with served(application, Counting) as address, closing(connect_to(address)) as connection:
+        sender = Thread(target=send_all, args=(connection, requests * request))
+        sender.start()
+        with suppress(ConnectionResetError):
+            while received.count(b"HTTP/1.1 200") < requests and (data := connection.recv(65536)):
+                received += data
+        sender.join()
+    assert (received.count(b"HTTP/1.1 200") == requests) is is_answered
+    assert max(Counting.waiting) <= MAX_WAITING + 1
+
+
+def send_all(connection: socket.socket, data: bytes) -> None:
+    with suppress(OSError):  # the server may close before all is sent
+        connection.sendall(data)
 
 
 def test_head_within_the_limits_is_served(connect: Connect) -> None:

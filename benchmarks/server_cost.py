@@ -22,7 +22,7 @@ from wishcraft.cache.keys import entry_key
 from wishcraft.resources import open_resources
 from wishcraft.settings import Settings
 
-_NO_LIMITS: Final = {"RATE_LIMIT_PER_MINUTE": "1000000000", "DRAIN_SECONDS": "0"}
+_NO_LIMITS: Final = {"RATE_LIMIT_PER_MINUTE": "1000000", "DRAIN_SECONDS": "0"}
 """The rate limiter counts but refuses nothing; servers stop without draining."""
 
 

@@ -82,8 +82,9 @@ class TTLCache(Generic[K, V]):
 
     async def get(self, key: K) -> V | None:
         """The cached value, else the result of `find`."""
-        if (value := self.cached(key)) is not None:
-            return value
+        entry = self._entries.get(key)
+        if entry and time.monotonic() < entry[0]:
+            return entry[1]
         value = await self._find(key)
         self._entries.pop(key, None)
         if value is not None:

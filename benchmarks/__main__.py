@@ -16,7 +16,7 @@ from benchmarks.jobs import HEADING, NOTES, Row, rows
 from benchmarks.load import LoadError
 from benchmarks.servers import running_servers
 from benchmarks.web import ServerError
-from deployments.numbers import between
+from deployments.argument_types import between
 from deployments.sandbox.demo import MAX_REGISTRIES
 from wishcraft.errors import ConfigurationError
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 
-from deployments.numbers import between
+from deployments.argument_types import between
 from wishcraft.domain import times
 from wishcraft.domain.api_keys import MAX_DAYS, MAX_GRACE_HOURS
 from wishcraft.domain.callers import Scope

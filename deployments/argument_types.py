@@ -1,4 +1,4 @@
-"""Numbers of command lines: argparse types with bounds, so that no value fails later, or is never reached."""
+"""Types of command-line arguments: numbers within bounds. Others would fail later, or never end a wait."""
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from deployments.numbers import seconds
+from deployments.argument_types import seconds
 from wishcraft.errors import ConfigurationError
 from wishcraft.observability.logs import configure_logging
 from wishcraft.observability.sentry import start_sentry

@@ -31,9 +31,9 @@ from prefect.settings import PREFECT_WORKER_QUERY_SECONDS
 from prefect.states import Cancelled, Running
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
+from deployments.argument_types import seconds
 from deployments.flow_run_process import FlowRunConfiguration, is_needed
 from deployments.forked_run import start_fork_server
-from deployments.numbers import seconds
 from deployments.prefect_setup import POOL
 from tasks.runtime.progress import STOPPING
 from tasks.runtime.retry_after import bound_retry_after

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import Connection, sql
 from psycopg.types.json import Jsonb
 
-from deployments.numbers import between
+from deployments.argument_types import between
 from deployments.sandbox.catalogue import DEMO_SHOPS, DemoShop, Row
 from deployments.sandbox.demo_history import HistoryGenerator
 from deployments.sandbox.demo_rows import ShopRowGenerator, ShopRows

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import uvicorn
 
-from deployments.numbers import port
+from deployments.argument_types import port
 from deployments.sandbox.mailbox.app import create_app
 
 

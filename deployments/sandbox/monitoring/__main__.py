@@ -4,7 +4,7 @@ import argparse
 
 import uvicorn
 
-from deployments.numbers import port
+from deployments.argument_types import port
 from deployments.sandbox.monitoring.app import Addresses, create_app
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import uvicorn
 
-from deployments.numbers import between, port, seconds
+from deployments.argument_types import between, port, seconds
 from deployments.sandbox.shopify.app import create_app
 from deployments.sandbox.shopify.shopping import MAX_RATE
 from deployments.sandbox.shopify.simulator import Options

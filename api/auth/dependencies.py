@@ -159,7 +159,8 @@ class AuthenticatedRoute(APIRoute):
         async def authenticate_first(request: Request) -> Response:
             credentials = (await _KEY(request), await _SIGNATURE(request), await _ID_TOKEN(request))
             request.scope[IDENTIFIED] = await _authenticate(request, *credentials)
-            return (run and await run(request)) or await handle(request)
+            answer = await run(request) if run else None
+            return answer or await handle(request)
 
         return authenticate_first
 
@@ -171,30 +172,28 @@ def _has_identify(dependant: Dependant) -> bool:
 Identified = Annotated[Caller, Depends(identify)]
 
 
-def find_origin(request: Request, app_state: AppState, caller: Caller) -> Origin:
-    """Address and user agent of the client, for the audit log: of the one behind Shopify's proxy, if it signed."""
-    address = app_state.authenticator.address(request.scope, is_signed=caller.is_from_storefront)
+def find_origin(request: Request, app_state: AppState, *, is_signed: bool = False) -> Origin:
+    """Address and user agent of the client, for the audit log: of the one behind Shopify's proxy, if that signed."""
+    address = app_state.authenticator.address(request.scope, is_signed=is_signed)
     user_agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT_LENGTH]
     return Origin(None if address == UNKNOWN else address, user_agent or None)
 
 
 async def get_origin(request: Request, app_state: AppStateDep, caller: Identified) -> Origin:
     """As `find_origin`."""
-    return find_origin(request, app_state, caller)
+    return find_origin(request, app_state, is_signed=caller.is_from_storefront)
 
 
 async def limit_invalid_links(request: Request, app_state: AppStateDep) -> None:
-    """429 for who has sent many invalid credentials, such as made-up links: each costs a query."""
+    """429 after many invalid credentials of a client, such as made-up links: each costs a query."""
     verdict = app_state.authenticator.may_try(request.scope)
     if not verdict.allowed:
         raise too_many_invalid(verdict.reset)
 
 
 async def get_link_origin(request: Request, app_state: AppStateDep) -> Origin:
-    """Address and user agent of who follows a link of a mail, which does not go through Shopify's proxy."""
-    address = app_state.authenticator.address(request.scope)
-    user_agent = request.headers.get("user-agent", "")[:_MAX_USER_AGENT_LENGTH]
-    return Origin(None if address == UNKNOWN else address, user_agent or None)
+    """As `find_origin`, for a link of a mail, which does not go through Shopify's proxy."""
+    return find_origin(request, app_state)
 
 
 OriginDep = Annotated[Origin, Depends(get_origin)]
@@ -233,7 +232,7 @@ def invalid_credentials(
 
 
 def too_many_invalid(reset: int) -> ProblemError:
-    """429 for who has sent many invalid credentials."""
+    """429 for a client that has sent many invalid credentials."""
     return too_many("Too many requests with invalid credentials. Wait for Retry-After.", reset)
 
 

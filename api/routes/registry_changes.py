@@ -83,7 +83,7 @@ class RegistryRequest(NamedTuple):
 
     def as_change(self, action: str, if_match: str | None) -> ChangeRequest:
         """The change, with its name in the audit log."""
-        origin = find_origin(self.request, self.app_state, self.caller)
+        origin = find_origin(self.request, self.app_state, is_signed=self.caller.is_from_storefront)
         return ChangeRequest(self.caller, self.slug, action, if_match, origin)
 
     async def answer(self, entry: Entry | None) -> Response:
@@ -144,7 +144,7 @@ async def create(
     values = body.model_dump(exclude={"registrant", "access_code"}) | _columns(body.registrant)
     key = make_key(idempotency_key, caller, request, body.model_dump_json().encode())
     draft = Draft(values, body.access_code)
-    origin = find_origin(request, app_state, caller)
+    origin = find_origin(request, app_state, is_signed=caller.is_from_storefront)
     slug, entry = await create_registry(app_state.resources, caller, draft, key=key, origin=origin)
     return await RegistryRequest(request, app_state, caller, slug).answer_created(entry)
 

@@ -25,7 +25,7 @@ from api.auth.authenticator import Authenticator
 from api.auth.dependencies import IDENTIFIED, NO_CREDENTIALS, UNKNOWN_KEY, UNSIGNED, over_limit, too_many_invalid
 from api.middleware.request import ADDED_HEADERS, ARRIVED, FAILED, make_request_id
 from api.problems import ProblemError
-from api.representation import CLOSE, NOT_MODIFIED_HEAD, OK_HEAD, SECURITY, RawHeaders, header_lines
+from api.representation import CLOSE, NOT_MODIFIED_HEAD, OK_HEAD, ON_EVERY_RESPONSE, RawHeaders, header_lines
 from api.request_head import HeadParser, Query, Sender
 from api.server import LimitedProtocol
 from api.state import AppState, Found
@@ -51,11 +51,11 @@ _REFUSED_SECONDS: Final = 1.0
 """How long a query that Shopify has not signed is refused without another look."""
 
 _SIGNATURE: Final = re.compile(rb"(?:^|&)signature=[0-9a-f]{64}(?:&|$)")
-_SECURITY_LINE: Final = header_lines([SECURITY])
+_COMMON_LINES: Final = header_lines(ON_EVERY_RESPONSE)
 _CLOSE_LINE: Final = header_lines([CLOSE])
+# To find a member of an enumeration in its class takes four times as long as to find a name of the module.
 _READ, _CURRENT, _SILENT, _HIT, _STALE = Scope.READ, Trust.CURRENT, Trust.SILENT, CacheState.HIT, CacheState.STALE
 _OPEN: Final = AccessLevel.OPEN
-"""Of a class, an enumeration's member takes four times as long to find."""
 Reply = Value | CacheUnavailable | Found | DatabaseUnavailable
 _log: Final = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class FastPath:
         if self._trace_rate and random() < self._trace_rate:  # noqa: S311  no secret
             seconds = time.perf_counter() - read.arrived
             record_trace("http.server", "GET /api/registries/{ref}", self._trace_rate, seconds, caller)
-        return Response(status, f"{head}ratelimit: {read.limit}\r\n{_SECURITY_LINE}", body)
+        return Response(status, f"{head}ratelimit: {read.limit}\r\n{_COMMON_LINES}", body)
 
     def _identify(self, authenticator: Authenticator, query: Query, sender: Sender) -> Caller | Response | None:
         """The caller, or a refusal, as far as it takes no I/O to find; None: only the route can."""
@@ -358,7 +358,7 @@ def _refuse_invalid(authenticator: Authenticator, sender: Sender, reason: str) -
 def _refuse(sender: Sender, problem: Response, more: str = "") -> Response:
     """The problem as the route and its middleware answer it, with more header lines."""
     request_id = sender.request_id or make_request_id()
-    head = f"{problem.head}{more}{_SECURITY_LINE}x-request-id: {request_id}\r\n"
+    head = f"{problem.head}{more}{_COMMON_LINES}x-request-id: {request_id}\r\n"
     return Response(problem.status, head, problem.body)
 
 

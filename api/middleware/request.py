@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.middleware.request_secrets import RequestSecrets
-from api.representation import CLOSE, SECURITY
+from api.representation import CLOSE, ON_EVERY_RESPONSE
 from wishcraft.files import SERVED_AT
 from wishcraft.observability.context import log_context
 from wishcraft.observability.metrics import REQUEST_SECONDS
@@ -109,7 +109,7 @@ class ResponseSender:
         """Send the message."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            added = [*self.scope.get(ADDED_HEADERS, []), SECURITY]
+            added = [*self.scope.get(ADDED_HEADERS, []), *ON_EVERY_RESPONSE]
             if self.status >= HTTPStatus.BAD_REQUEST:
                 added.append((b"x-request-id", self.request_id.encode()))
             if self.is_draining:

@@ -196,10 +196,7 @@ async def _give_back(proxy: PoolProxiedConnection) -> None:
     """Return a connection to the pool; roll back what is not committed. Close one within a statement, or lost."""
     driver: Driver | None = proxy.info[_DRIVER] if proxy.is_valid else None
     try:
-        if driver and driver.connection.pgconn.transaction_status in {
-            TransactionStatus.INTRANS,
-            TransactionStatus.INERROR,
-        }:
+        if driver and driver.connection.pgconn.transaction_status in _OPEN:
             await driver.run([_ROLLBACK()])
     finally:
         if driver is None or driver.connection.pgconn.transaction_status == TransactionStatus.IDLE:

@@ -49,7 +49,7 @@ class Query:
 
 
 class Sender(NamedTuple):
-    """What a header block says of who sends it. Most requests of a connection have the same block."""
+    """What a header block says of its sender. Most requests of a connection have the same block."""
 
     scope: dict[str, Any]
     """As much of an ASGI scope as the authenticator reads."""

@@ -42,7 +42,7 @@ ONCE_TTL_SECONDS: Final = 86_400
 """How long `Counters.is_first` remembers an event that several processes may notice."""
 
 SIGNAL_TTL_SECONDS: Final = 60
-"""How long a signal waits for who waits for it."""
+"""How long a signal is kept for a process that waits for it."""
 
 ERA: Final = "wishcraft:era"
 WEBHOOKS: Final = "wishcraft:{webhooks}:stream:"

@@ -44,7 +44,7 @@ class Run(NamedTuple):
 def copy_tree(copy: Path) -> None:
     """Copy the files that git tracks, and those that it neither tracks nor ignores; no symbolic links."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603  as above
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603  git
     for name in filter(None, done.stdout.split("\0")):
         source, target = ROOT / name, copy / name
         if source.is_file() and not source.is_symlink():

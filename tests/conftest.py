@@ -24,12 +24,7 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 
 from deployments.sandbox.environment import settings_environment
-from deployments.sandbox.postgres import (
-    ANALYST_ROLE,
-    confine_analysts,
-    create_analyst_login,
-    postgres,
-)
+from deployments.sandbox.postgres import ANALYST_ROLE, confine_analysts, create_analyst_login, postgres
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Simulator
 from deployments.sandbox.valkey import valkey
 from tests.support import hypothesis_profiles

@@ -8,14 +8,7 @@ from fastapi import APIRouter, Body, Header, Path, Response
 from api.auth.dependencies import NAMES_CUSTOMER, AuthenticatedRoute
 from api.problems import documented
 from api.routes.registries import ONE
-from api.routes.registry_changes import (
-    CHANGED,
-    CREATED,
-    IdempotencyKeyHeader,
-    IfMatch,
-    RegistryRequestDep,
-    make_key,
-)
+from api.routes.registry_changes import CHANGED, CREATED, IdempotencyKeyHeader, IfMatch, RegistryRequestDep, make_key
 from api.schemas.demo import DEMO_ITEM
 from api.schemas.examples import CHANGED_ITEMS, NEW_ITEMS
 from api.schemas.requests import LARGEST_ID, ChangedItem, NewItem

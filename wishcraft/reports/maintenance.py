@@ -11,16 +11,7 @@ from wishcraft.cache.inspection import sample_slugs
 from wishcraft.domain import times
 from wishcraft.domain.mail_reputation import COMPLAINT_PERIOD, MIN_COMPLAINTS
 from wishcraft.errors import CacheUnavailable
-from wishcraft.reports.page import (
-    NO_DATA,
-    Page,
-    PreviousTable,
-    Row,
-    Section,
-    format_percent,
-    render_sections,
-    verdict,
-)
+from wishcraft.reports.page import NO_DATA, Page, PreviousTable, Row, Section, format_percent, render_sections, verdict
 from wishcraft.reports.sections import cache_usage, popularity, runs, security, storage, traffic
 from wishcraft.reports.sections.cache_usage import CacheUse, ServerMemory
 from wishcraft.reports.sections.popularity import Unviewed, Viewed, Warmed

@@ -8,16 +8,7 @@ from psycopg import Connection
 
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import SHOP
-from tests.support.erased_person import (
-    CUSTOMER,
-    EMAIL,
-    NAMES,
-    REDACT,
-    SHOP_REDACT,
-    handle,
-    ordered,
-    receive,
-)
+from tests.support.erased_person import CUSTOMER, EMAIL, NAMES, REDACT, SHOP_REDACT, handle, ordered, receive
 from tests.support.traces import traces_in_postgresql
 from tests.support.webhooks import line, order
 from wishcraft.domain.people import make_person

@@ -10,12 +10,7 @@ from typing import Final, NamedTuple
 from wishcraft.domain.batches import batches
 from wishcraft.domain.inventory import VariantReading, VariantUpdate
 from wishcraft.domain.webhooks import EventTime, WebhookOutcome
-from wishcraft.errors import (
-    ShopifyRefused,
-    ShopifyThrottled,
-    ShopifyUnavailable,
-    TransientError,
-)
+from wishcraft.errors import ShopifyRefused, ShopifyThrottled, ShopifyUnavailable, TransientError
 from wishcraft.resources import Resources
 from wishcraft.services.inventory.webhook_changes import (
     apply_observations,
@@ -26,10 +21,7 @@ from wishcraft.services.inventory.webhook_changes import (
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handler_protocol import Effect, Message, wait_for_shopify
 from wishcraft.shopify.nodes import MAX_IDS
-from wishcraft.shopify.product_payloads import (
-    read_deleted_product,
-    read_product,
-)
+from wishcraft.shopify.product_payloads import read_deleted_product, read_product
 from wishcraft.shopify.variants import read_variants
 from wishcraft.store import item_readings, product_versions
 from wishcraft.store.item_readings import Observation, observe

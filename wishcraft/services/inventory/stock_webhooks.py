@@ -9,12 +9,7 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeVar
 
 from wishcraft.domain.webhooks import EventTime, WebhookOutcome
-from wishcraft.errors import (
-    ShopifyRefused,
-    ShopifyThrottled,
-    ShopifyUnavailable,
-    TransientError,
-)
+from wishcraft.errors import ShopifyRefused, ShopifyThrottled, ShopifyUnavailable, TransientError
 from wishcraft.resources import Resources
 from wishcraft.services.inventory.webhook_changes import (
     apply_observations,
@@ -25,11 +20,7 @@ from wishcraft.services.inventory.webhook_changes import (
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handler_protocol import Effect, Message, wait_for_shopify
 from wishcraft.shopify.inventory_levels import read_levels
-from wishcraft.shopify.product_payloads import (
-    LevelSnapshot,
-    read_inventory_item,
-    read_level,
-)
+from wishcraft.shopify.product_payloads import LevelSnapshot, read_inventory_item, read_level
 from wishcraft.store import inventory_levels, item_readings
 from wishcraft.store.inventory_levels import ItemState, Level, ReadLevels, Tracking
 from wishcraft.store.item_readings import Observation, WishedVariant

@@ -6,10 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from wishcraft.domain.webhooks import MAX_AHEAD, EventTime, event_time
-from wishcraft.errors import (
-    CacheUnavailable,
-    PayloadInvalid,
-)
+from wishcraft.errors import CacheUnavailable, PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handler_protocol import Message

@@ -32,14 +32,7 @@ from wishcraft.errors import (
 )
 from wishcraft.resources import Resources
 from wishcraft.services.registries.reader import make_registries, refill, with_private_fields
-from wishcraft.store import (
-    audit_log,
-    pending_invalidations,
-    private_fields,
-    registries,
-    registry_payloads,
-    sessions,
-)
+from wishcraft.store import audit_log, pending_invalidations, private_fields, registries, registry_payloads, sessions
 from wishcraft.store.audit_log import Actor, Origin
 from wishcraft.store.engine import WriteTransaction
 from wishcraft.store.pending_invalidations import Announcement

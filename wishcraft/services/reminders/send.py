@@ -22,13 +22,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.mail.references import make_reference
 from wishcraft.services.mail.reputation import count_paused, is_paused
-from wishcraft.services.mail.send import (
-    MailRun,
-    find_letterhead,
-    make_mail,
-    send_claimed,
-    send_in_batches,
-)
+from wishcraft.services.mail.send import MailRun, find_letterhead, make_mail, send_claimed, send_in_batches
 from wishcraft.services.mail.unsubscribe import unsubscribe_link
 from wishcraft.settings import Settings
 from wishcraft.store import locks, outbox, registries, reminders

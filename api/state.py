@@ -193,7 +193,7 @@ class AppState:
         return task
 
     async def _load(self, shop_id: int, slug: str, on_loaded: OnLoaded) -> None:
-        found: Found | CacheUnavailable | DatabaseUnavailable = CacheUnavailable("nor was it loaded")
+        found: Found | CacheUnavailable | DatabaseUnavailable = CacheUnavailable("the registry was not loaded")
         try:
             entry, cache_state = await self.reader.read(shop_id, slug, was_missing=True)
             found = Found(entries.pack(entry), cache_state)

@@ -17,6 +17,10 @@ from wishcraft.store.registries import WriteSession
 from wishcraft.store.schema import WebhookEvent
 from wishcraft.store.statements import Statement
 
+KEPT_FAILURES: Final = 10
+"""How many failures of a webhook its row keeps."""
+MAX_COUNTED: Final = 100_000
+"""The most rows that a count of the inbox looks at."""
 _INSERT: Final = Statement(
     text("""
 INSERT INTO webhook_events (shop_domain, topic, event_id, webhook_id, triggered_at, api_version, payload, signature)
@@ -28,75 +32,6 @@ SELECT * FROM unnest(
 ON CONFLICT DO NOTHING RETURNING shop_domain, webhook_id, id
 """)
 )
-
-
-class Received(NamedTuple):
-    """A webhook as received: a row of the inbox to be."""
-
-    shop_domain: str
-    topic: str
-    event_id: str | None
-    webhook_id: str
-    triggered_at: datetime | None
-    api_version: str | None
-    payload: bytes
-    signature: bytes
-    """The first bytes of the payload's signature."""
-
-
-async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]:
-    """Store the webhooks in one statement, which is committed; their ids, None for those that were stored before.
-
-    A connection that was lost meanwhile is an error: the statement may have been committed.
-
-    Raises:
-        DatabaseUnavailable: None is known to be stored; it may be tried again.
-        DatabaseRejected: PostgreSQL refuses a value of one of them, and has stored none.
-    """
-    # Two transactions with the same webhooks wait for each other's in one order, so that they do not deadlock.
-    ordered = sorted(webhooks, key=_place)
-    columns = {name: [getattr(each, name) for each in ordered] for name in Received._fields}
-    async with db.driver() as driver:
-        try:
-            [rows] = await driver.run([_INSERT(**columns)])
-        except (psycopg.IntegrityError, psycopg.DataError) as error:
-            raise DatabaseRejected(in_words(error)) from None  # its text quotes the row
-    stored = {(domain, webhook_id): row_id for domain, webhook_id, row_id in rows}
-    return [stored.pop((each.shop_domain, each.webhook_id), None) for each in webhooks]
-
-
-def _place(webhook: Received) -> tuple[str, str, str, bytes, str]:
-    return webhook.shop_domain, webhook.topic, webhook.event_id or "", webhook.signature, webhook.webhook_id
-
-
-KEPT_FAILURES: Final = 10
-"""How many failures of a webhook its row keeps."""
-
-
-class StoredWebhook(NamedTuple):
-    """A webhook that is not handled yet."""
-
-    id: int
-    shop_domain: str
-    topic: str
-    triggered_at: datetime | None
-    received_at: datetime
-    payload: bytes | None
-    attempts: int
-
-
-class Failure(NamedTuple):
-    """A try that failed."""
-
-    id: int
-    reason: str
-    """Without personal data."""
-    due_at: datetime | None
-    """When it is tried again; None makes it a dead letter."""
-    tries: int = 1
-    """0 if it does not count."""
-
-
 _COLUMNS: Final = (
     WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic, WebhookEvent.triggered_at, WebhookEvent.received_at,
     WebhookEvent.payload, WebhookEvent.attempts,
@@ -129,6 +64,39 @@ FROM jsonb_to_recordset(CAST(:failures AS jsonb)) AS f (id bigint, reason text, 
 WHERE w.id = f.id AND w.handled_at IS NULL
 """)
 _LAST_FAILURES: Final = f"$[last - {KEPT_FAILURES - 1} to last]"
+_STATE: Final = text("""
+SELECT
+    (SELECT count(*) FROM (SELECT FROM webhook_events WHERE handled_at IS NULL LIMIT :most) w),
+    (SELECT coalesce(extract(epoch FROM now() - min(due_at)), 0)
+     FROM webhook_events WHERE handled_at IS NULL AND due_at <= now()),
+    (SELECT count(*) FROM (SELECT FROM webhook_events WHERE outcome = 'dead' LIMIT :most) d)
+""")
+
+
+class Received(NamedTuple):
+    """A webhook as received: a row of the inbox to be."""
+
+    shop_domain: str
+    topic: str
+    event_id: str | None
+    webhook_id: str
+    triggered_at: datetime | None
+    api_version: str | None
+    payload: bytes
+    signature: bytes
+    """The first bytes of the payload's signature."""
+
+
+class StoredWebhook(NamedTuple):
+    """A webhook that is not handled yet."""
+
+    id: int
+    shop_domain: str
+    topic: str
+    triggered_at: datetime | None
+    received_at: datetime
+    payload: bytes | None
+    attempts: int
 
 
 class DueWebhook(NamedTuple):
@@ -138,6 +106,54 @@ class DueWebhook(NamedTuple):
     shop_domain: str
     topic: str
     due_at: datetime
+
+
+class Failure(NamedTuple):
+    """A try that failed."""
+
+    id: int
+    reason: str
+    """Without personal data."""
+    due_at: datetime | None
+    """When it is tried again; None makes it a dead letter."""
+    tries: int = 1
+    """0 if it does not count."""
+
+
+class InboxState(NamedTuple):
+    """How much waits in the inbox."""
+
+    waiting: int
+    """Webhooks that are not handled, those that are tried again later included; at most `MAX_COUNTED`."""
+    lag_seconds: float
+    """For how long the one that is due longest has been due; 0 if none is."""
+    dead: int
+    """Dead letters; at most `MAX_COUNTED`."""
+
+
+async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]:
+    """Store the webhooks in one statement, which is committed; their ids, None for those that were stored before.
+
+    A connection that was lost meanwhile is an error: the statement may have been committed.
+
+    Raises:
+        DatabaseUnavailable: None is known to be stored; it may be tried again.
+        DatabaseRejected: PostgreSQL refuses a value of one of them, and has stored none.
+    """
+    # Two transactions with the same webhooks wait for each other's in one order, so that they do not deadlock.
+    ordered = sorted(webhooks, key=_place)
+    columns = {name: [getattr(each, name) for each in ordered] for name in Received._fields}
+    async with db.driver() as driver:
+        try:
+            [rows] = await driver.run([_INSERT(**columns)])
+        except (psycopg.IntegrityError, psycopg.DataError) as error:
+            raise DatabaseRejected(in_words(error)) from None  # its text quotes the row
+    stored = {(domain, webhook_id): row_id for domain, webhook_id, row_id in rows}
+    return [stored.pop((each.shop_domain, each.webhook_id), None) for each in webhooks]
+
+
+def _place(webhook: Received) -> tuple[str, str, str, bytes, str]:
+    return webhook.shop_domain, webhook.topic, webhook.event_id or "", webhook.signature, webhook.webhook_id
 
 
 async def find_due(
@@ -233,27 +249,6 @@ async def record_failures(session: AsyncSession, failures: Sequence[Failure]) ->
         return
     rows = orjson.dumps([failure._asdict() for failure in failures]).decode()
     await session.execute(_FAIL, {"failures": rows, "last_failures": _LAST_FAILURES})
-
-
-class InboxState(NamedTuple):
-    """How much waits in the inbox."""
-
-    waiting: int
-    """Webhooks that are not handled, those that are tried again later included; at most `MAX_COUNTED`."""
-    lag_seconds: float
-    """For how long the one that is due longest has been due; 0 if none is."""
-    dead: int
-    """Dead letters; at most `MAX_COUNTED`."""
-
-
-MAX_COUNTED: Final = 100_000
-_STATE: Final = text("""
-SELECT
-    (SELECT count(*) FROM (SELECT FROM webhook_events WHERE handled_at IS NULL LIMIT :most) w),
-    (SELECT coalesce(extract(epoch FROM now() - min(due_at)), 0)
-     FROM webhook_events WHERE handled_at IS NULL AND due_at <= now()),
-    (SELECT count(*) FROM (SELECT FROM webhook_events WHERE outcome = 'dead' LIMIT :most) d)
-""")
 
 
 async def find_state(session: AsyncSession) -> InboxState:

@@ -49,7 +49,7 @@ async def test_the_cache_is_invalidated_before_the_commit(
     assert seen == [(old, True)]
 
 
-async def test_a_load_from_before_the_commit_cannot_fill_after_it(
+async def test_a_write_leaves_its_version_as_the_floor(
     resources: Resources, demo: Demo, shop: ShopRef, registry: Registry, redis: Redis
 ) -> None:
     registry_id, slug, old = registry

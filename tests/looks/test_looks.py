@@ -51,7 +51,7 @@ async def faults_of(browser: Browser, pages: dict[str, str]) -> dict[str, list[s
     return found
 
 
-async def test_reports(browser: Browser) -> None:
+async def test_reports_fit_every_window_and_are_legible(browser: Browser) -> None:
     reports = {job: as_html(report) for job, report in maintenance_reports().items()}
     assert await faults_of(browser, reports) == {}
 
@@ -63,7 +63,7 @@ async def test_no_table_of_a_report_scrolls(browser: Browser, job: str) -> None:
     assert await page.locator("table").evaluate_all(wide) == []
 
 
-async def test_mails_and_the_pages_behind_their_links(browser: Browser) -> None:
+async def test_mails_and_the_pages_behind_their_links_fit_and_are_legible(browser: Browser) -> None:
     items = [item(number, product_title=f"{LONG} {number}") for number in range(4)]
     buttons = [Button("Yes, send me mail"), Button("No", "/no")]
     pages = {
@@ -79,7 +79,7 @@ async def test_mails_and_the_pages_behind_their_links(browser: Browser) -> None:
     assert await faults_of(browser, pages) == {}
 
 
-async def test_mails_of_all_languages(browser: Browser) -> None:
+async def test_mails_of_all_languages_fit_and_are_legible(browser: Browser) -> None:
     pages = {
         f"{language}-{name}": translated_mails(language)[number].html
         for language in Language
@@ -154,7 +154,7 @@ async def through(browser: Browser, client: httpx.AsyncClient, path: str, ready:
     return page
 
 
-async def test_page_of_a_registry(
+async def test_page_of_a_registry_fits_and_is_legible(
     browser: Browser, guest: Shopper, emma: Shopper, demo: Connection[tuple[Any, ...]]
 ) -> None:
     slug = public_slug(demo)
@@ -169,7 +169,7 @@ async def test_page_of_a_registry(
     assert await faults_of(browser, pages) == {}
 
 
-async def test_documentation(browser: Browser, client: httpx.AsyncClient) -> None:
+async def test_documentation_fits_and_is_legible(browser: Browser, client: httpx.AsyncClient) -> None:
     page = await through(browser, client, "/api/docs/ui", ".opblock")
     await page.locator("details, .info details").evaluate_all("all => all.forEach(each => { each.open = true })")
     await page.locator(".opblock-summary", has_text="Create a registry").click()
@@ -210,7 +210,7 @@ async def test_forms_of_the_documentation_follow_the_registry_that_was_created(
     ("window", "loaded"),
     [("simulator", "#stock tr"), ("mailbox", "#faults > *"), ("monitoring", "#trouble:not([hidden])")],
 )
-async def test_pages_of_the_local_stack(
+async def test_pages_of_the_local_stack_fit_and_are_legible(
     browser: Browser,
     window: str,
     loaded: str,

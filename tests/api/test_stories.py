@@ -33,34 +33,34 @@ class Reader:
 
     def translate(self, text: str) -> str:
         """The text of a request, with the values of this test in place of the story's."""
-        for told, actual in self._actual.items():
-            text = re.sub(rf"(?<![\w-]){re.escape(told)}(?![\w-])", lambda _, actual=actual: actual, text)  # type: ignore[misc]
+        for shown, actual in self._actual.items():
+            text = re.sub(rf"(?<![\w-]){re.escape(shown)}(?![\w-])", lambda _, actual=actual: actual, text)  # type: ignore[misc]
         return text
 
-    def compare(self, told: Any, actual: Any, name: str = "") -> None:
+    def compare(self, shown: Any, actual: Any, name: str = "") -> None:
         """Assert that the answer has all that the story shows."""
-        if isinstance(told, dict):
-            for key, value in told.items():
+        if isinstance(shown, dict):
+            for key, value in shown.items():
                 self.compare(value, actual[key], key)
-        elif isinstance(told, list):
-            assert len(told) == len(actual), name
-            for one, other in zip(told, actual, strict=True):
+        elif isinstance(shown, list):
+            assert len(shown) == len(actual), name
+            for one, other in zip(shown, actual, strict=True):
                 self.compare(one, other, name)
         elif name in MADE:
-            self._learn(str(told), str(actual))
+            self._learn(str(shown), str(actual))
         else:
-            assert told == actual, name
+            assert shown == actual, name
 
-    def compare_headers(self, told: Mapping[str, str], actual: Mapping[str, str]) -> None:
+    def compare_headers(self, shown: Mapping[str, str], actual: Mapping[str, str]) -> None:
         """As `compare`, of headers."""
-        for name, value in told.items():
+        for name, value in shown.items():
             if name.lower() in MADE_HEADERS:
                 self._learn(value.rpartition("/")[2], actual[name].rpartition("/")[2])
             else:
                 assert value == actual[name], name
 
-    def _learn(self, told: str, actual: str) -> None:
-        self._actual[told] = actual
+    def _learn(self, shown: str, actual: str) -> None:
+        self._actual[shown] = actual
 
 
 @pytest.fixture
@@ -110,12 +110,12 @@ async def test_requests_of_the_stories_get_the_answers_below_them(
                 item = int(reader.translate("100000002"))
                 await wait_until(is_handled, "the purchase")
                 continue
-            told = next(messages)
+            shown = next(messages)
             answer = await send(request, client, shop, reader)
             status = HTTPStatus(answer.status_code)
-            assert told.first_line == f"{status.value} {status.phrase}", answer.text
-            reader.compare_headers(told.headers, answer.headers)
-            reader.compare(told.body, answer.json() if answer.content else None)
+            assert shown.first_line == f"{status.value} {status.phrase}", answer.text
+            reader.compare_headers(shown.headers, answer.headers)
+            reader.compare(shown.body, answer.json() if answer.content else None)
             answered += 1
     assert answered == STORIES.count("\n20") + STORIES.count("\n304") == 8
     demo.execute("TRUNCATE webhook_events")
@@ -128,6 +128,6 @@ def test_swagger_ui_and_the_api_page_have_the_stories() -> None:
 
 def test_script_of_the_embedded_page_sends_the_request_below_it() -> None:
     fetched = re.findall(r'fetch\("([^"]+)"\)', STORIES)
-    told = [message.first_line.removeprefix("GET ") for message in read_messages(STORIES)]
+    shown = [message.first_line.removeprefix("GET ") for message in read_messages(STORIES)]
     assert len(fetched) == 1
-    assert set(fetched) <= set(told)
+    assert set(fetched) <= set(shown)

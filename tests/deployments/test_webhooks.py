@@ -20,9 +20,9 @@ Demo = Connection[tuple[Any, ...]]
 COMMAND = [sys.executable, "-m", "deployments.webhooks"]
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_consumer_handles_webhooks_touches_its_heartbeat_and_ends_on_a_signal(
-    settings: Settings, demo: Demo, tmp_path: Path, told: signal.Signals
+    settings: Settings, demo: Demo, tmp_path: Path, ending: signal.Signals
 ) -> None:
     demo.execute("TRUNCATE webhook_events")
     heartbeat = tmp_path / "heartbeat"
@@ -37,7 +37,7 @@ def test_consumer_handles_webhooks_touches_its_heartbeat_and_ends_on_a_signal(
             block_until(lambda: demo.execute(query).fetchone() == (1,))
             heartbeat.unlink()
             block_until(heartbeat.exists)
-            process.send_signal(told)
+            process.send_signal(ending)
             assert process.wait(PATIENCE_SECONDS) == 0
         finally:
             process.kill()

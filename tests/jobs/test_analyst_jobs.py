@@ -102,7 +102,7 @@ async def test_conversion_and_demand_reports_publish_their_page_tables_and_file(
     assert len(pd.read_csv(by_suffix[".csv"])) == len(notebook.demand_forecast(event_types=["wedding"]))
 
 
-async def test_export_tells_rows_columns_and_size_and_shows_the_first_rows(exports: Exports) -> None:
+async def test_export_states_rows_columns_and_size_and_shows_the_first_rows(exports: Exports) -> None:
     state = await export_data("purchases", [MAPLE], file="csv", return_state=True)
     [file] = exports()
     rows = pd.read_csv(file)
@@ -204,7 +204,7 @@ async def test_failed_backfill_step_is_named_and_run_again_by_the_next_backfill(
     assert "1 done before" in str(again.message)
 
 
-async def test_backfill_by_shop_skips_completed_steps_unless_told_to_repeat_them() -> None:
+async def test_backfill_by_shop_repeats_completed_steps_only_with_again() -> None:
     once = await backfill("cache-warm", shops=[MAPLE, SAKURA], force=True, dry_run=False, return_state=True)
     assert "2 runs" in str(once.message)
     twice = await backfill("cache-warm", shops=[MAPLE], force=True, dry_run=False, return_state=True)

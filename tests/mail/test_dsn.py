@@ -60,7 +60,7 @@ def feedback(kind: str) -> bytes:
         (feedback("opt-out"), MailOutcome.UNSUBSCRIBED),
     ],
 )
-def test_report_tells_the_outcome_of_the_mail(content: bytes, outcome: MailOutcome) -> None:
+def test_report_has_the_outcome_of_the_mail(content: bytes, outcome: MailOutcome) -> None:
     event = read_report(content, REFERENCE, NOW)
     assert event
     assert (event.reference, event.outcome) == (REFERENCE, outcome)
@@ -85,7 +85,7 @@ def test_report_tells_the_outcome_of_the_mail(content: bytes, outcome: MailOutco
         dsn("failed", "5.1.1").replace(b"multipart/report", b"multipart/mixed"),
     ],
 )
-def test_mail_that_is_no_report_tells_nothing(content: bytes) -> None:
+def test_mail_that_is_no_report_has_no_outcome(content: bytes) -> None:
     event = read_report(content, REFERENCE, NOW)
     assert event is None or event.outcome is MailOutcome.BOUNCED
 
@@ -110,7 +110,7 @@ def test_field_within_a_folded_line_is_none() -> None:
     assert event.outcome is MailOutcome.BOUNCED
 
 
-def test_report_in_base64_tells_the_outcome_too() -> None:
+def test_report_in_base64_has_the_outcome_too() -> None:
     fields = b64encode(b"Final-Recipient: rfc822; jo@example.com\r\nAction: failed\r\nStatus: 5.1.1\r\n").decode()
     part_type = "message/delivery-status\r\nContent-Transfer-Encoding: base64"
     event = read_report(report("delivery-status", part_type, fields), REFERENCE, NOW)

@@ -42,7 +42,7 @@ def bounce(kind: str, subtype: str) -> dict[str, Any]:
         (ses_event("Open", TOKEN), None),
     ],
 )
-def test_event_of_ses_tells_the_outcome_of_its_mail(event: dict[str, Any], outcome: MailOutcome | None) -> None:
+def test_event_of_ses_has_the_outcome_of_its_mail(event: dict[str, Any], outcome: MailOutcome | None) -> None:
     read = read_ses(json.dumps(event), "id", [KEY])
     assert read
     assert (read.reference, read.outcome, read.event_id) == (REFERENCE, outcome, "id")
@@ -77,7 +77,7 @@ def test_feedback_that_no_recipient_complains_by_is_ignored(kind: str) -> None:
         ({"event": "click", "url": "https://example.com"}, None),
     ],
 )
-def test_event_of_sendgrid_tells_the_outcome_of_its_mail(fields: dict[str, Any], outcome: MailOutcome | None) -> None:
+def test_event_of_sendgrid_has_the_outcome_of_its_mail(fields: dict[str, Any], outcome: MailOutcome | None) -> None:
     [read] = read_sendgrid(json.dumps([sendgrid_event("", TOKEN) | fields]).encode(), [KEY])
     assert read
     assert (read.reference, read.outcome) == (REFERENCE, outcome)

@@ -150,7 +150,7 @@ def test_texts_of_people_are_one_line_without_links() -> None:
         assert body.count("evil. example/a") >= 4
 
 
-def test_only_the_registrant_is_told_to_have_registered() -> None:
+def test_only_the_mail_to_the_registrant_names_a_registration_as_its_reason() -> None:
     for to_registrant in (True, False):
         content = compose([], to_registrant=to_registrant)
         for body in (content.text, content.html):

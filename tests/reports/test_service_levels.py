@@ -111,12 +111,12 @@ async def test_no_counts_are_no_data(resources: Resources) -> None:
 
 
 async def test_complaints_count_among_the_mails_with_an_outcome_in_the_period(resources: Resources, demo: Demo) -> None:
-    told = [("delivered", 0.5)] * 5 + [("complained", 0.5), ("bounced", 3), ("complained", 6.9), ("delivered", 40)]
+    outcomes = [("delivered", 0.5)] * 5 + [("complained", 0.5), ("bounced", 3), ("complained", 6.9), ("delivered", 40)]
     demo.execute("UPDATE invitations SET outcome = NULL")
     demo.cursor().executemany(
         """INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, state, outcome, outcome_at)
            SELECT shop_id, id, '1_day', current_date, %s, 'sent', %s, %s FROM registries ORDER BY id LIMIT 1""",
-        [(f"{number}@example.com", outcome, END - days * DAY) for number, (outcome, days) in enumerate(told)],
+        [(f"{number}@example.com", outcome, END - days * DAY) for number, (outcome, days) in enumerate(outcomes)],
     )
     report = await assessed(resources)
     counts = [assessment_of(report, Level.COMPLAINTS, period).count for period in Period]

@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs/sandbox.md"
 SERVERS = {"Shopify": ShopifyFaultKind, "mail server": MailFaultKind, "providers": ProviderFaultKind}
 
 
-def test_faults_of_all_servers_stay_until_they_are_removed_unless_told_otherwise() -> None:
+def test_faults_of_all_servers_stay_by_default_until_they_are_removed() -> None:
     faults = (
         ShopifyFault(ShopifyFaultKind.HANG),
         MailFault(MailFaultKind.HANG),

@@ -70,9 +70,9 @@ async def test_stock_follows_orders_by_location_and_webhooks_tell_of_it() -> Non
         assert variant.levels == {1: 3, 2: 0}
         await living.call("PATCH", f"/{SHOP}/variants/{variant.variant_id}", {"price": "1.50"})
         await living.simulator.webhooks.drain()
-        told = app.payloads("inventory_levels/update")
-        assert [(each["location_id"], each["available"]) for each in told] == [(1, 1), (2, 0), (1, 3)]
-        assert {each["inventory_item_id"] for each in told} == {variant.inventory_item_id}
+        levels = app.payloads("inventory_levels/update")
+        assert [(each["location_id"], each["available"]) for each in levels] == [(1, 1), (2, 0), (1, 3)]
+        assert {each["inventory_item_id"] for each in levels} == {variant.inventory_item_id}
         products = app.payloads("products/update")
         shown = [next(one for one in each["variants"] if one["id"] == variant.variant_id) for each in products]
         assert [(each["inventory_quantity"], each["price"]) for each in shown[2:]] == [

@@ -72,7 +72,7 @@ async def test_order_that_is_edited_and_refunded_keeps_its_prices_and_lowers_its
     assert order["line_items"][0]["price"] == "100.00"
 
 
-async def test_counting_of_stock_payment_and_deletion_are_told() -> None:
+async def test_webhooks_follow_counting_of_stock_payment_and_deletion() -> None:
     app = App()
     async with living_shop(app.transport, Options(habits=PROMPT)) as living:
         variant_id = living.shop.inventory.variant_ids()[0]
@@ -87,8 +87,8 @@ async def test_counting_of_stock_payment_and_deletion_are_told() -> None:
         assert (await living.http.delete(f"/{SHOP}/orders/{order['id']}")).status_code == 204
         assert (await living.http.delete(f"/{SHOP}/orders/{order['id']}")).status_code == 404
         await living.simulator.webhooks.drain()
-    [told] = app.payloads("inventory_items/update")
-    snapshot = read_inventory_item(told)
+    [changed] = app.payloads("inventory_items/update")
+    snapshot = read_inventory_item(changed)
     assert (snapshot.inventory_item_id, snapshot.tracked) == (variant.inventory_item_id, variant.tracked)
     statuses = [read_order(each).status for each in app.payloads("orders/updated")]
     assert statuses == [PurchaseStatus.PENDING, PurchaseStatus.CANCELLED]

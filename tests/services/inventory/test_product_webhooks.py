@@ -161,7 +161,7 @@ async def test_product_is_handled_although_its_other_variants_cannot_be_read(
     assert wished.row("status") == ("active",)
 
 
-async def test_sync_that_began_before_a_webhook_keeps_what_it_told(
+async def test_sync_that_began_before_a_webhook_keeps_the_webhooks_values(
     resources: Resources, shop: ShopRef, wished: Wished
 ) -> None:
     wished.variant.price, wished.variant.quantity = Decimal("1.00"), 31

@@ -35,7 +35,7 @@ def complain(demo: Demo) -> None:
     )
 
 
-async def test_few_complaints_about_many_mails_of_which_nothing_else_is_told_pause_no_shop(
+async def test_few_complaints_among_many_mails_without_an_outcome_pause_no_shop(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef
 ) -> None:
     complain(demo)

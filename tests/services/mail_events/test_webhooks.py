@@ -31,7 +31,7 @@ from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
 JO: Final = "jo@example.com"
-Tell = Callable[..., Any]
+Helper = Callable[..., Any]
 BOUNCED, DELIVERED, COMPLAINED = MailEventKind.BOUNCED, MailEventKind.DELIVERED, MailEventKind.COMPLAINED
 
 
@@ -59,14 +59,14 @@ def sent(demo: Demo) -> Callable[..., MailReference]:
 
 
 @pytest.fixture
-def tell(resources: Resources, demo: Demo) -> Tell:
+def handle(resources: Resources, demo: Demo) -> Helper:
     """Function that stores events, and lets them be handled; the counts by outcome."""
     inbox = Inbox(resources.db, WebhookQueue(resources.redis))
     numbers = iter(range(10_000))
 
-    async def tell(*told: tuple[MailReference, MailEventKind, bool] | tuple[MailReference, MailEventKind]) -> Any:
+    async def handle(*given: tuple[MailReference, MailEventKind, bool] | tuple[MailReference, MailEventKind]) -> Any:
         events = []
-        for reference, kind, *permanent in told:
+        for reference, kind, *permanent in given:
             number = next(numbers)
             at = datetime.now(UTC) - timedelta(hours=1) + timedelta(seconds=number)
             events.append(MailEvent(reference, kind, bool(permanent and permanent[0]), f"e{number}", at))
@@ -79,7 +79,7 @@ def tell(resources: Resources, demo: Demo) -> Tell:
             counts |= await process(resources, HANDLERS, domain, ids)
         return counts
 
-    return tell
+    return handle
 
 
 def outcomes(demo: Demo) -> list[str | None]:
@@ -93,38 +93,40 @@ def suppressed(demo: Demo) -> set[tuple[int, str]]:
     return {(shop_id, reason) for shop_id, reason, _ in rows}
 
 
-async def test_complaint_or_hard_bounce_suppresses_in_its_shop_alone(tell: Tell, sent: Tell, demo: Demo) -> None:
+async def test_complaint_or_hard_bounce_suppresses_in_its_shop_alone(handle: Helper, sent: Helper, demo: Demo) -> None:
     first, second = sent(shop_id=1), sent(shop_id=2)
-    assert await tell((first, BOUNCED, True)) == {"applied": 1}
+    assert await handle((first, BOUNCED, True)) == {"applied": 1}
     assert suppressed(demo) == {(1, "bounce")}
-    await tell((second, COMPLAINED))
+    await handle((second, COMPLAINED))
     assert suppressed(demo) == {(1, "bounce"), (2, "complaint")}
-    await tell((first, COMPLAINED))
+    await handle((first, COMPLAINED))
     assert suppressed(demo) == {(1, "complaint"), (2, "complaint")}
     entries = demo.execute("SELECT metadata->>'reason' FROM audit_logs WHERE action = 'mail.suppressed' ORDER BY id")
     assert entries.fetchall() == [("bounce",), ("complaint",), ("complaint",)]
 
 
-async def test_order_and_repetition_of_events_make_no_difference(tell: Tell, sent: Tell, demo: Demo) -> None:
-    told = [(MailEventKind.DEFERRED, False), (DELIVERED, False), (BOUNCED, True), (MailEventKind.OPENED, False)]
-    for order in permutations(told):
+async def test_order_and_repetition_of_events_make_no_difference(handle: Helper, sent: Helper, demo: Demo) -> None:
+    given = [(MailEventKind.DEFERRED, False), (DELIVERED, False), (BOUNCED, True), (MailEventKind.OPENED, False)]
+    for order in permutations(given):
         mail = sent()
         for kind, permanent in (*order, *order):
-            await tell((mail, kind, permanent))
+            await handle((mail, kind, permanent))
         demo.execute("UPDATE reminders SET outcome_at = outcome_at - interval '2 days'")
     assert set(outcomes(demo)) == {"bounced"}
     together = sent()
-    await tell(*((together, kind, permanent) for kind, permanent in reversed(told)))
+    await handle(*((together, kind, permanent) for kind, permanent in reversed(given)))
     assert outcomes(demo)[-1] == "bounced"
 
 
-async def test_soft_bounces_suppress_only_when_there_are_three_in_two_weeks(tell: Tell, sent: Tell, demo: Demo) -> None:
+async def test_soft_bounces_suppress_only_when_there_are_three_in_two_weeks(
+    handle: Helper, sent: Helper, demo: Demo
+) -> None:
     old, *mails = [sent() for _ in range(4)]
-    await tell((old, BOUNCED, False), *((mail, BOUNCED, False) for mail in mails[:1]))
+    await handle((old, BOUNCED, False), *((mail, BOUNCED, False) for mail in mails[:1]))
     demo.execute("UPDATE reminders SET outcome_at = now() - interval '15 days' WHERE id = %s", [old.row_id])
-    await tell((mails[1], BOUNCED, False), (mails[1], BOUNCED, False), (sent("other@example.com"), BOUNCED, False))
+    await handle((mails[1], BOUNCED, False), (mails[1], BOUNCED, False), (sent("other@example.com"), BOUNCED, False))
     assert suppressed(demo) == set()
-    await tell((mails[2], BOUNCED, False))
+    await handle((mails[2], BOUNCED, False))
     assert suppressed(demo) == {(1, "bounce")}
 
 
@@ -152,16 +154,16 @@ async def apply_at_once(resources: Resources, demo: Demo, first: Effect, second:
 
 
 async def test_soft_bounces_that_are_handled_at_once_are_counted_together(
-    resources: Resources, shop: ShopRef, tell: Tell, sent: Tell, demo: Demo
+    resources: Resources, shop: ShopRef, handle: Helper, sent: Helper, demo: Demo
 ) -> None:
-    await tell((sent(), BOUNCED, False))
+    await handle((sent(), BOUNCED, False))
     effects = [await look_up(resources, shop, sent(), permanent=False) for _ in range(2)]
     await apply_at_once(resources, demo, *effects)
     assert suppressed(demo) == {(1, "bounce")}
 
 
 async def test_provider_that_bounces_everyone_at_once_suppresses_few(
-    resources: Resources, sent: Tell, demo: Demo
+    resources: Resources, sent: Helper, demo: Demo
 ) -> None:
     mails = [sent(f"{n}@example.com", shop_id=n % 3 + 1) for n in range(24)]
     events = [MailEvent(mail, BOUNCED, permanent=True, event_id="e", occurred_at=datetime.now(UTC)) for mail in mails]
@@ -174,27 +176,27 @@ async def test_provider_that_bounces_everyone_at_once_suppresses_few(
 
 
 @pytest.mark.parametrize("kind", [DELIVERED, MailEventKind.DEFERRED, MailEventKind.REJECTED])
-async def test_other_outcomes_suppress_nothing(tell: Tell, sent: Tell, demo: Demo, kind: MailEventKind) -> None:
-    assert await tell((sent(), kind)) == {"applied": 1}
+async def test_other_outcomes_suppress_nothing(handle: Helper, sent: Helper, demo: Demo, kind: MailEventKind) -> None:
+    assert await handle((sent(), kind)) == {"applied": 1}
     assert suppressed(demo) == set()
 
 
-async def test_invitations_have_outcomes_too(tell: Tell, demo: Demo) -> None:
+async def test_invitations_have_outcomes_too(handle: Helper, demo: Demo) -> None:
     [[row_id, recipient]] = demo.execute(
         "SELECT id, recipient FROM invitations WHERE shop_id = 1 ORDER BY id LIMIT 1"
     ).fetchall()
-    await tell((MailReference(MailKind.INVITATION, 1, row_id), COMPLAINED))
+    await handle((MailReference(MailKind.INVITATION, 1, row_id), COMPLAINED))
     [[outcome]] = demo.execute("SELECT outcome FROM invitations WHERE id = %s", [row_id]).fetchall()
     [[hashed]] = demo.execute("SELECT address_hash FROM email_suppressions").fetchall()
     assert (outcome, hashed) == ("complained", address_hash(1, recipient))
 
 
 async def test_provider_that_bounces_everyone_suppresses_few_until_a_person_decides(
-    tell: Tell, sent: Tell, demo: Demo
+    handle: Helper, sent: Helper, demo: Demo
 ) -> None:
     mails = [sent(f"{n}@example.com") for n in range(12)]
     for mail in mails:
-        await tell((mail, BOUNCED, True))
+        await handle((mail, BOUNCED, True))
     count = "SELECT count(*) FROM email_suppressions"
     assert demo.execute(count).fetchall() == [(4,)]  # fewer than five are never suspicious
     [[dead, reason]] = demo.execute(
@@ -204,28 +206,28 @@ async def test_provider_that_bounces_everyone_suppresses_few_until_a_person_deci
     assert reason.startswith("Most mails of the last day bounced")
     # The provider recovers: then a person lets the dead letters be handled again.
     for n in range(20):
-        await tell((sent(f"fine{n}@example.com"), DELIVERED))
+        await handle((sent(f"fine{n}@example.com"), DELIVERED))
     demo.execute("UPDATE webhook_events SET handled_at = NULL, outcome = NULL, due_at = now() WHERE outcome = 'dead'")
-    assert await tell() == {"applied": 8}
+    assert await handle() == {"applied": 8}
     assert demo.execute(count).fetchall() == [(12,)]
 
 
 async def test_provider_that_bounces_most_suppresses_few_whatever_it_delivers_meanwhile(
-    tell: Tell, sent: Tell, demo: Demo
+    handle: Helper, sent: Helper, demo: Demo
 ) -> None:
     for n in range(8):
         for part in range(3):
-            await tell((sent(f"{n}.{part}@example.com"), BOUNCED, True))
-        await tell((sent(f"fine{n}@example.com"), DELIVERED))
+            await handle((sent(f"{n}.{part}@example.com"), BOUNCED, True))
+        await handle((sent(f"fine{n}@example.com"), DELIVERED))
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchall() == [(4,)]
 
 
 async def test_doubted_bounce_counts_once_a_person_replays_it(
-    resources: Resources, tell: Tell, sent: Tell, demo: Demo
+    resources: Resources, handle: Helper, sent: Helper, demo: Demo
 ) -> None:
     """A mail server reports no delivery: without a person, nothing would end the doubt."""
     for n in range(7):
-        await tell((sent(f"{n}@example.com"), BOUNCED, True))
+        await handle((sent(f"{n}@example.com"), BOUNCED, True))
     [first, *others] = [each.id for each in (await find_dead_letters(resources, None, 9))[0]]
     await decide(resources, None, [first], "replay", {})
     assert await process(resources, HANDLERS, MAPLE, [first]) == {"applied": 1}
@@ -235,7 +237,7 @@ async def test_doubted_bounce_counts_once_a_person_replays_it(
 
 @pytest.mark.parametrize(("others", "number"), [(0, 4), (20, 8)])
 async def test_mail_that_did_not_bounce_by_smtp_counts_as_delivered(
-    resources: Resources, sent: Tell, demo: Demo, others: int, number: int
+    resources: Resources, sent: Helper, demo: Demo, others: int, number: int
 ) -> None:
     demo.execute("UPDATE invitations SET claimed_at = NULL")
     for n in range(others):
@@ -249,23 +251,25 @@ async def test_mail_that_did_not_bounce_by_smtp_counts_as_delivered(
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchall() == [(number,)]
 
 
-async def test_several_bounces_of_one_mail_are_one(tell: Tell, sent: Tell, demo: Demo) -> None:
+async def test_several_bounces_of_one_mail_are_one(handle: Helper, sent: Helper, demo: Demo) -> None:
     mail = sent()
-    assert (await tell(*[(mail, BOUNCED, True)] * 5))["applied"] == 1
+    assert (await handle(*[(mail, BOUNCED, True)] * 5))["applied"] == 1
     assert suppressed(demo) == {(1, "bounce")}
 
 
-async def test_provider_that_bounces_everyone_softly_suppresses_no_address(tell: Tell, sent: Tell, demo: Demo) -> None:
+async def test_provider_that_bounces_everyone_softly_suppresses_no_address(
+    handle: Helper, sent: Helper, demo: Demo
+) -> None:
     for _ in range(3):
         for n in range(6):
-            await tell((sent(f"{n}@example.com"), BOUNCED, False))
+            await handle((sent(f"{n}@example.com"), BOUNCED, False))
     assert set(outcomes(demo)) == {"soft_bounced"}
     assert suppressed(demo) == set()
 
 
 @pytest.mark.parametrize("days", [-40_000, -3, 3])
 async def test_bounces_with_times_of_other_days_are_judged_too(
-    resources: Resources, shop: ShopRef, sent: Tell, demo: Demo, days: int
+    resources: Resources, shop: ShopRef, sent: Helper, demo: Demo, days: int
 ) -> None:
     now = datetime.now(UTC)
     at = now + timedelta(days=days)
@@ -281,18 +285,18 @@ async def test_bounces_with_times_of_other_days_are_judged_too(
 
 
 async def test_addresses_are_suppressed_in_one_order_that_no_two_consumers_deadlock(
-    tell: Tell, sent: Tell, demo: Demo
+    handle: Helper, sent: Helper, demo: Demo
 ) -> None:
     demo.execute("DELETE FROM audit_logs")
     rows = demo.execute("SELECT id FROM invitations WHERE shop_id = 1 ORDER BY id LIMIT 2").fetchall()
     invitations = [MailReference(MailKind.INVITATION, 1, row_id) for (row_id,) in rows]
-    await tell(*((mail, COMPLAINED) for mail in (*(sent(f"{n}@example.com") for n in range(6)), *invitations)))
+    await handle(*((mail, COMPLAINED) for mail in (*(sent(f"{n}@example.com") for n in range(6)), *invitations)))
     written = demo.execute("SELECT resource_id FROM audit_logs WHERE action = 'mail.suppressed' ORDER BY id").fetchall()
     assert len(written) == 8
     assert written == sorted(written)
 
 
-async def test_more_events_than_may_wait_are_stored_by_one_request(resources: Resources, sent: Tell) -> None:
+async def test_more_events_than_may_wait_are_stored_by_one_request(resources: Resources, sent: Helper) -> None:
     inbox, mail = Inbox(resources.db, WebhookQueue(resources.redis)), sent()
     number = MAX_WAITING + 1
     events = [MailEvent(mail, DELIVERED, permanent=False, event_id=f"e{n}", occurred_at=NOON) for n in range(number)]
@@ -300,17 +304,17 @@ async def test_more_events_than_may_wait_are_stored_by_one_request(resources: Re
 
 
 async def test_event_of_a_mail_that_is_gone_or_of_a_shop_that_is_gone_is_ignored(
-    tell: Tell, sent: Tell, demo: Demo
+    handle: Helper, sent: Helper, demo: Demo
 ) -> None:
     mail = sent()
     demo.execute("DELETE FROM reminders")
-    assert await tell((mail, BOUNCED, True)) == {"ignored": 1}
-    assert await tell((mail._replace(shop_id=999), BOUNCED, True)) == {}
+    assert await handle((mail, BOUNCED, True)) == {"ignored": 1}
+    assert await handle((mail._replace(shop_id=999), BOUNCED, True)) == {}
     assert suppressed(demo) == set()
 
 
 async def test_events_do_not_wait_for_webhooks_that_wait_for_shopify(
-    resources: Resources, sent: Tell, demo: Demo
+    resources: Resources, sent: Helper, demo: Demo
 ) -> None:
     event = MailEvent(sent(), COMPLAINED, permanent=False, event_id="e", occurred_at=NOON)
     suppressed_first = list[bool]()
@@ -327,7 +331,7 @@ async def test_events_do_not_wait_for_webhooks_that_wait_for_shopify(
 
 
 async def test_event_in_the_name_of_another_shop_is_a_dead_letter(
-    resources: Resources, shop: ShopRef, sent: Tell
+    resources: Resources, shop: ShopRef, sent: Helper
 ) -> None:
     event = MailEvent(sent(shop_id=2), BOUNCED, permanent=True, event_id="1", occurred_at=NOON)
     for payload in (event.to_json(), {}, event.to_json() | {"kind": "?"}, event.to_json() | {"occurred_at": 1}):
@@ -336,9 +340,9 @@ async def test_event_in_the_name_of_another_shop_is_a_dead_letter(
 
 
 async def test_outcomes_are_counted_by_shop_all_kinds_from_the_first_on(
-    tell: Tell, sent: Tell, resources: Resources
+    handle: Helper, sent: Helper, resources: Resources
 ) -> None:
-    await tell((sent(), DELIVERED), (sent(), DELIVERED), (sent(shop_id=2), COMPLAINED))
+    await handle((sent(), DELIVERED), (sent(), DELIVERED), (sent(shop_id=2), COMPLAINED))
     await resources.counters.flush()
     families = await resources.counters.read()
     counted = {each.labels: each.value for each in families["mail_outcomes_total"]}
@@ -348,10 +352,10 @@ async def test_outcomes_are_counted_by_shop_all_kinds_from_the_first_on(
 
 
 async def test_no_address_is_logged_or_kept_with_an_event(
-    tell: Tell, sent: Tell, demo: Demo, caplog: pytest.LogCaptureFixture
+    handle: Helper, sent: Helper, demo: Demo, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
-    await tell((sent(), BOUNCED, True), (sent(), COMPLAINED), (sent(shop_id=2), BOUNCED, False))
+    await handle((sent(), BOUNCED, True), (sent(), COMPLAINED), (sent(shop_id=2), BOUNCED, False))
     kept = demo.execute(
         """SELECT (SELECT string_agg(convert_from(payload, 'UTF8') || failures::text, '') FROM webhook_events)
             || (SELECT string_agg(audit_logs::text, '') FROM audit_logs)"""

@@ -87,12 +87,13 @@ async def test_repetitions_within_one_statement_are_stored_once(resources: Resou
     assert stored(demo) == len(queue.entries) == 2
 
 
-async def test_event_that_is_told_of_several_things_is_stored_for_each(resources: Resources, demo: Demo) -> None:
+async def test_event_with_several_payloads_is_stored_for_each(resources: Resources, demo: Demo) -> None:
     box = Inbox(resources.db, WebhookQueue(resources.redis))
-    told = [webhook(f"w{each}", "inventory_levels/update", "e", b'{"at":%d}' % each) for each in range(3)]
-    assert await receive(box, *told) == [True] * 3
-    again = [each._replace(webhook_id=f"again-{each.webhook_id}") for each in told]
-    assert await receive(box, *again, webhook("other", "products/update", "e", told[0].payload)) == [False] * 3 + [True]
+    three = [webhook(f"w{each}", "inventory_levels/update", "e", b'{"at":%d}' % each) for each in range(3)]
+    assert await receive(box, *three) == [True] * 3
+    again = [each._replace(webhook_id=f"again-{each.webhook_id}") for each in three]
+    other = webhook("other", "products/update", "e", three[0].payload)
+    assert await receive(box, *again, other) == [False] * 3 + [True]
     assert stored(demo) == 4
 
 

@@ -27,7 +27,8 @@ BREAKAGES: Final = (
     Breakage(
         "a sync undoes a newer webhook of a product", "wishcraft/store/item_readings.py",
         "(p.updated_at IS NULL OR o.observed_at >= p.updated_at + interval '1 second')",
-        "true", (f"{_STOCK}/test_webhooks.py::test_sync_that_began_before_a_webhook_keeps_what_it_told",),
+        "true",
+        (f"{_STOCK}/test_product_webhooks.py::test_sync_that_began_before_a_webhook_keeps_the_webhooks_values",),
     ),
     Breakage(
         "a sync undoes a newer level", "wishcraft/store/item_readings.py",
@@ -38,7 +39,7 @@ BREAKAGES: Final = (
         "a webhook undoes a newer sync", "wishcraft/store/item_readings.py",
         "(o.is_whole OR s.variants_read_at IS NULL",
         "(true OR s.variants_read_at IS NULL",
-        (f"{_STOCK}/test_webhooks.py::test_webhook_older_than_the_last_sync_changes_nothing",),
+        (f"{_STOCK}/test_product_webhooks.py::test_webhook_older_than_the_last_sync_changes_nothing",),
     ),
     Breakage(
         "levels that a sync found wrong are added up", "wishcraft/services/inventory/sync.py",

@@ -8,7 +8,7 @@ _LATER_WEBHOOKS: Final = "tests/services/purchases/test_later_webhooks.py"
 
 BREAKAGES: Final = (
     Breakage(
-        "a wish that is added after an order takes its lines", "wishcraft/services/purchases/attribution.py",
+        "an item that is added after an order takes its lines", "wishcraft/services/purchases/attribution.py",
         "and not item.is_hidden and item.created_at < moment + CLOCKS else", "and not item.is_hidden else",
         (_LATER_WEBHOOKS,),
     ),

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from typing import Any
 
 import psycopg
@@ -55,13 +54,6 @@ try:
 except QueryRefused as refused:
     print(peak() - before, refused)
 """
-
-
-@pytest.fixture
-def db(demo: Server, settings: Settings) -> Iterator[AnalystsDatabase]:
-    assert not demo.closed
-    with closing(AnalystsDatabase(str(settings.database_replica_url))) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -35,13 +35,6 @@ VIEWS = ["events", "items", "mails", "purchases", "registries", "reminders", "sh
 
 
 @pytest.fixture
-def db(demo: Demo, settings: Settings) -> Iterator[AnalystsDatabase]:
-    assert not demo.closed
-    with closing(AnalystsDatabase(str(settings.database_replica_url))) as opened:
-        yield opened
-
-
-@pytest.fixture
 def analyst(settings: Settings, demo: Demo) -> Iterator[Demo]:
     """A connection with the analysts' login."""
     assert not demo.closed

@@ -57,6 +57,7 @@ _CLOSE_LINE: Final = header_lines([CLOSE])
 _READ, _CURRENT, _SILENT, _HIT, _STALE = Scope.READ, Trust.CURRENT, Trust.SILENT, CacheState.HIT, CacheState.STALE
 _OPEN: Final = AccessLevel.OPEN
 Reply = Value | CacheUnavailable | Found | DatabaseUnavailable
+"""Of Redis: the entry's bytes, None if it has none, or its error. Of a load: what was found, or why nothing was."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -78,7 +79,7 @@ class Read:
 
 
 @dataclass(slots=True)
-class Response:
+class RawResponse:
     """A response. Its head is without the status line, the date, and the empty line."""
 
     status: int
@@ -115,12 +116,12 @@ class FastPath:
 
     def begin(
         self, ref: str, query: Query, sender: Sender, if_none_match: str | None, arrived: float
-    ) -> Read | Response | None:
+    ) -> Read | RawResponse | None:
         """Find the caller and count the request: what to read, or a refusal. None: only the route can."""
         app_state = self.app_state
         caller = self._identify(app_state.authenticator, query, sender)
         if not isinstance(caller, Caller) or _READ not in caller.scopes:
-            return caller if isinstance(caller, Response) else None
+            return caller if isinstance(caller, RawResponse) else None
         policy, verdict = app_state.limit(caller)
         limit = verdict.field(policy)
         if not verdict.allowed:
@@ -131,7 +132,7 @@ class FastPath:
         usable_slug = slug if trust is _CURRENT or trust is _SILENT else None
         return Read(caller, sender, if_none_match, arrived, limit, usable_slug, trust is _CURRENT)
 
-    def finish(self, read: Read, slug: str, raw: bytes, loaded: CacheState | None) -> Response | None:
+    def finish(self, read: Read, slug: str, raw: bytes, loaded: CacheState | None) -> RawResponse | None:
         """The response with this cache entry, found in Redis or `loaded`. None: only the route can."""
         app_state = self.app_state
         known = _read_header(raw[: entries.HEADER_SIZE])
@@ -158,9 +159,9 @@ class FastPath:
         if self._trace_rate and random() < self._trace_rate:  # noqa: S311  no secret
             seconds = time.perf_counter() - read.arrived
             record_trace("http.server", "GET /api/registries/{ref}", self._trace_rate, seconds, caller)
-        return Response(status, f"{head}ratelimit: {read.limit}\r\n{_COMMON_LINES}", body)
+        return RawResponse(status, f"{head}ratelimit: {read.limit}\r\n{_COMMON_LINES}", body)
 
-    def _identify(self, authenticator: Authenticator, query: Query, sender: Sender) -> Caller | Response | None:
+    def _identify(self, authenticator: Authenticator, query: Query, sender: Sender) -> Caller | RawResponse | None:
         """The caller, or a refusal, as far as it takes no I/O to find; None: only the route can."""
         if not sender.has_key:  # a key takes precedence over a signature
             return self._identify_signed(authenticator, query, sender)
@@ -168,7 +169,9 @@ class FastPath:
             return _refuse_invalid(authenticator, sender, UNKNOWN_KEY)
         return authenticator.cached_by_fingerprint(sender.fingerprint, sender.scope)
 
-    def _identify_signed(self, authenticator: Authenticator, query: Query, sender: Sender) -> Caller | Response | None:
+    def _identify_signed(
+        self, authenticator: Authenticator, query: Query, sender: Sender
+    ) -> Caller | RawResponse | None:
         now, verified = time.monotonic(), query.verified
         if verified is None or verified.expires < now:
             if not query.text:
@@ -242,7 +245,7 @@ class FastProtocol(LimitedProtocol):
         except Exception:  # noqa: BLE001  the route answers instead; the error is logged
             _log.exception("The fast path failed. The route answers instead.")
             return False
-        if isinstance(begun, Response):
+        if isinstance(begun, RawResponse):
             self._stop_head_timer()
             self._send(begun, arrived)
             return True
@@ -293,7 +296,7 @@ class FastProtocol(LimitedProtocol):
         if not self.transport.is_closing():
             self.data_received(held)
 
-    def _send(self, response: Response, arrived: float) -> None:
+    def _send(self, response: RawResponse, arrived: float) -> None:
         """Write the response, and close the connection if the process drains or ends."""
         is_last = self._must_close or self._fast.app_state.draining
         start = self._fast.start_of(response.status, self.server_state.default_headers)
@@ -347,7 +350,7 @@ class FastProtocol(LimitedProtocol):
         self._must_close = True
 
 
-def _refuse_invalid(authenticator: Authenticator, sender: Sender, reason: str) -> Response:
+def _refuse_invalid(authenticator: Authenticator, sender: Sender, reason: str) -> RawResponse:
     """401 for credentials that are not valid, 429 after many; counts it."""
     refusals = authenticator.count_refusal(sender.scope)
     if refusals.allowed:
@@ -355,11 +358,11 @@ def _refuse_invalid(authenticator: Authenticator, sender: Sender, reason: str) -
     return _refuse(sender, _problem(too_many_invalid, refusals.reset))
 
 
-def _refuse(sender: Sender, problem: Response, more: str = "") -> Response:
+def _refuse(sender: Sender, problem: RawResponse, more: str = "") -> RawResponse:
     """The problem as the route and its middleware answer it, with more header lines."""
     request_id = sender.request_id or make_request_id()
     head = f"{problem.head}{more}{_COMMON_LINES}x-request-id: {request_id}\r\n"
-    return Response(problem.status, head, problem.body)
+    return RawResponse(problem.status, head, problem.body)
 
 
 @lru_cache(_MAX_KNOWN_HEADERS)
@@ -370,7 +373,7 @@ def _read_header(raw: bytes) -> tuple[Header, str] | None:
 
 
 @lru_cache(1024)
-def _problem(make: Callable[..., ProblemError], *arguments: object) -> Response:
+def _problem(make: Callable[..., ProblemError], *arguments: object) -> RawResponse:
     error = make(*arguments)
     answer = problems.answer(error.kind, str(error), error.headers)
-    return Response(answer.status_code, header_lines(answer.raw_headers), bytes(answer.body))
+    return RawResponse(answer.status_code, header_lines(answer.raw_headers), bytes(answer.body))

@@ -10,7 +10,7 @@ from wishcraft.domain.etags import make_etag, matches
 RawHeaders = list[tuple[bytes, bytes]]
 
 ON_EVERY_RESPONSE: Final[RawHeaders] = [(b"x-content-type-options", b"nosniff")]
-"""Except refusals of what is not HTTP (`api/server.py`)."""
+"""Except the refusals that `api/server.py` writes itself."""
 CLOSE: Final = (b"connection", b"close")
 """Sent while the process drains, so that the proxy opens its next connection to another process."""
 _JSON: Final = (b"content-type", b"application/json")

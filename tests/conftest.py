@@ -141,7 +141,7 @@ def administrator_url() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def database_url(administrator_url: str) -> str:
-    """The same as the application, with the current schema; tests are to roll back or clean up what they write."""
+    """The same with the application's login and the current schema; tests roll back or clean up what they write."""
     url = urlsplit(os.environ["TEST_APPLICATION_URL"])._replace(path=urlsplit(administrator_url).path).geturl()
     upgrade(url)
     return url
@@ -155,7 +155,7 @@ def redis_url() -> str:
 
 @pytest.fixture(scope="session")
 def kept_redis(redis_url: str) -> Iterator[SyncRedis]:
-    """The same over one connection for all tests: most need none of their own."""
+    """A connection to this worker's Redis database for all tests: most need none of their own."""
     with SyncRedis.from_url(redis_url) as client:
         yield client
 

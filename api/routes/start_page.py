@@ -110,7 +110,7 @@ async def _find_runs(app_state: AppState) -> JobRuns | None:
 
 
 async def _find_troubles(app_state: AppState) -> Mapping[str, str]:
-    """What goes wrong for some shops while every part answers, as a sentence by part."""
+    """What fails for some shops while every part answers, as a sentence by part."""
     troubles = {}
     if shops := await app_state.health_monitor.shops_in_trouble():
         troubles["shopify"] = f"Shopify fails requests of {join_names(shops)}."

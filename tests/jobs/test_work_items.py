@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment")
 
 
 class Script:
-    """Work whose tries of an item each send one mail, and then do as told: raise, or return the counts."""
+    """Work whose tries of an item each send one mail, and then do its next step: raise, or return the counts."""
 
     def __init__(self, **steps: list[Exception | Mapping[str, int]]) -> None:
         self.steps = steps

@@ -42,7 +42,7 @@ def prefect(prefect_address: tuple[str, PrefectStandIn]) -> PrefectStandIn:
 
 @pytest.fixture
 def prefect_settings(prefect_address: tuple[str, PrefectStandIn]) -> dict[str, object]:
-    """The settings that ask that server: `settings.model_copy(update=prefect_settings)`."""
+    """The settings that name that server: `settings.model_copy(update=prefect_settings)`."""
     return {"prefect_api_url": prefect_address[0], "prefect_api_auth_string": SecretStr(f"{USER}:{PASSWORD}")}
 
 

@@ -1,4 +1,4 @@
-"""Pages of the public list that a process keeps: never older than what a caller who may write has been told."""
+"""Pages of the public list that a process keeps: never older than what a caller who may write has been shown."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final

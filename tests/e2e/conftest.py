@@ -13,19 +13,10 @@ import pytest
 from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from deployments.sandbox.processes import ROOT, free_port
+from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.optional import skip_or_fail
 
 STACK_INFO = ROOT / ".wishcraft/board.json"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    *(["--no-sandbox"] if os.geteuid() == 0 else []),
-]
 MAKE = shutil.which("make") or "make"
 READY_SECONDS = 300
 DESKTOP: ViewportSize = {"width": 1400, "height": 1000}

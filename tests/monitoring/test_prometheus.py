@@ -26,8 +26,8 @@ from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.monitoring.app import Addresses, create_app
 from deployments.sandbox.monitoring.dashboard import read_dashboard
 from deployments.sandbox.processes import free_port, running
-from tests.e2e.conftest import CHROMIUM, FLAGS
 from tests.support.alert_rules import DASHBOARD, MONITORING, RULES, queries
+from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.http_server import served
 from tests.support.optional import skip_or_fail
 from tests.support.waiting import block_until

@@ -16,7 +16,8 @@ from PIL import Image
 from psycopg import Connection
 
 from deployments.sandbox.demo import DEFAULT_REGISTRIES, DEFAULT_SEED
-from tests.support.analysts_docs import CHROMIUM, PICTURES, draw_pictures, execute_notebook
+from tests.support.analysts_docs import PICTURES, draw_pictures, execute_notebook
+from tests.support.chromium import CHROMIUM
 from tests.support.demo_data import DemoData
 from tests.support.notebook import NOTEBOOK, execute, outline
 from tests.support.optional import skip_or_fail

@@ -5,7 +5,6 @@ It fills a database of its own with the demo shops, and needs Chromium for the p
 
 import io
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from pydantic import SecretStr
 
 from deployments.sandbox.demo import DEFAULT_REGISTRIES, DEFAULT_SEED, seed
 from deployments.sandbox.postgres import confine_analysts, create_analyst_login, postgres
+from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.notebook import NOTEBOOK
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
@@ -40,7 +40,6 @@ from wishcraft.resources import open_analysts_database
 from wishcraft.settings import Settings
 
 PICTURES: Final = NOTEBOOK.parent / "pictures"
-CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _WIDTH, _HEIGHT = 800, 1_200
 """Pixels of a picture: the beginning of a page, as a browser shows it."""
 _COLOURS: Final = 64
@@ -73,8 +72,7 @@ def draw_pictures(db: AnalystsDatabase, now: datetime, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     pages = {job: build() for job, build in build_pages(db, now).items()}
     with sync_playwright() as playwright:
-        flags = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         window = browser.new_page(viewport={"width": _WIDTH, "height": 100})
         for job, title in ANALYSTS.items():
             window.set_content(as_html(Report(title, pages[job].verdict, pages[job].body)))

@@ -1,16 +1,14 @@
 """Chromium that looks at a page in wide, middling and narrow windows, light and dark, and says what cannot be read."""
 
-import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from playwright.async_api import Browser, Page, async_playwright
 
+from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.optional import skip_or_fail
 
-CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WIDTHS: Final = (1400, 768, 390)
 _FAULTS: Final = """async () => {
   await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))  // the page follows the colours
@@ -64,9 +62,8 @@ async def chromium() -> AsyncIterator[Browser]:
     """A headless Chromium."""
     if CHROMIUM is None:
         skip_or_fail("chromium", "Chromium is not installed: install the package chromium")
-    flags = ["--disable-gpu", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         await browser.close()
 

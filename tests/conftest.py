@@ -3,6 +3,7 @@
 TEST_DATABASE_URL and TEST_REDIS_URL name servers to use instead; what the latter holds is deleted.
 """
 
+import asyncio
 import gc
 import os
 import secrets
@@ -170,6 +171,13 @@ async def redis(redis_url: str, kept_redis: SyncRedis) -> AsyncIterator[Redis]:
     leaks = [key for key in endless if not any(fnmatchcase(key, pattern) for pattern in keys.WITHOUT_TTL)]
     if leaks:
         pytest.fail(f"these Redis keys would live forever: {', '.join(sorted(leaks))}")
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    """An event loop for a test that is not a coroutine."""
+    with asyncio.Runner() as runner:
+        yield runner
 
 
 @pytest.fixture

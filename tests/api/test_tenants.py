@@ -148,13 +148,6 @@ def checksums(demo: Demo, redis: Redis) -> dict[str, object]:
 
 
 @pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    """An event loop for a test that is not a coroutine."""
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.fixture
 def world(
     runner: asyncio.Runner,
     settings: Settings,

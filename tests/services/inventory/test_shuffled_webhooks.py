@@ -1,7 +1,6 @@
 """Any order and repetition of webhooks and syncs ends in the state that Shopify has."""
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
@@ -117,12 +116,6 @@ def history(chosen: Variant, kind: str) -> History:
     else:
         happened.change_level(80, here=1)
     return happened
-
-
-@pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
 
 
 class Deliveries:

@@ -1,7 +1,6 @@
 """Reconciliation applies what no webhook has brought, once, and beside the consumers of webhooks."""
 
 import asyncio
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -317,12 +316,6 @@ async def test_runs_and_consumers_may_apply_the_same_orders_at_once(
     await consume(store.sent)
     assert together == state(demo)
     assert len(together[0]) == 6 * len(items)
-
-
-@pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
 
 
 STEPS = st.lists(

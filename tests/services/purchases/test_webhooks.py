@@ -1,7 +1,6 @@
 """Orders, refunds and edits become the purchases of items, in any order and however often they come."""
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 from uuid import uuid4
 
@@ -262,12 +261,6 @@ async def test_order_of_500_lines_costs_a_fixed_number_of_queries(
         numbers.append(len(queries))
     assert numbers[0] == numbers[1]
     assert purchased(demo, items[0]) == 501
-
-
-@pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    with asyncio.Runner() as runner:
-        yield runner
 
 
 @pytest.mark.hypothesis

@@ -1,6 +1,5 @@
 import asyncio
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -195,13 +194,6 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 JUNK = st.sampled_from(
     ["https://shop.example:8080/{slug}", None, -1, 0, 3, 8, 10**30, 1.5, True, "x", "8", [], {}, [8], {"a": 1}, "#12"]
 )
-
-
-@pytest.fixture
-def runner() -> Iterator[asyncio.Runner]:
-    """An event loop for a test that is not a coroutine."""
-    with asyncio.Runner() as runner:
-        yield runner
 
 
 async def use(resources: Resources, settings: Settings, slug: str, unlisted: int) -> None:

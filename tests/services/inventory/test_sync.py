@@ -8,6 +8,7 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.services.inventory.conftest import versions
 from tests.support.job_processes import command, environment
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
@@ -53,10 +54,6 @@ class SyncedItem:
 def item(demo: Demo, shop: ShopRef, simulator: Simulator) -> SyncedItem:
     """An item that is in sync with the simulator."""
     return SyncedItem(demo, shop, simulator)
-
-
-def versions(demo: Demo) -> dict[str, int]:
-    return dict(demo.execute("SELECT slug, version FROM registries").fetchall())
 
 
 def contents(demo: Demo) -> list[tuple[Any, ...]]:

@@ -12,6 +12,7 @@ from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.invitations import invite, link_in
+from tests.support.mail import recipients_of
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.errors import MailUnavailable, RunStopped, TooManyAddressesRefused
@@ -41,10 +42,6 @@ def _no_invitations(demo: Demo, settings: Settings) -> None:
 def states(demo: Demo) -> dict[str, tuple[Any, ...]]:
     found = demo.execute("SELECT recipient, state, attempts, last_error FROM invitations").fetchall()
     return {recipient: tuple(rest) for recipient, *rest in found}
-
-
-def recipients_of(mailbox: Mailbox) -> list[str]:
-    return sorted(address for received in mailbox.messages for address in received.recipients)
 
 
 async def test_an_invitation_is_sent_once_however_often_the_job_runs(

@@ -6,8 +6,9 @@ import pytest
 from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Mailbox
-from tests.services.reminders.test_send_killed import NOW, gate, ids, kill_when
+from tests.services.reminders.test_send_killed import gate, ids, kill_when
 from tests.support.invitations import invite, link_in
+from tests.support.reminders import NOW
 from wishcraft.resources import Resources
 from wishcraft.services.invitations.send import invite_shop
 from wishcraft.settings import Settings

@@ -7,6 +7,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from tests.support.mail import recipients_of
 from tests.support.reminders import DAY, NOW, WEEK, Demo, change, fresh, rows
 from wishcraft.domain.addresses import address_hash
 from wishcraft.errors import ConfigurationError, MailUnavailable, RunStopped, SenderRejected
@@ -15,10 +16,6 @@ from wishcraft.services.checkpoint import Changes
 from wishcraft.services.reminders.send import find_due_reminders, remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
-
-
-def recipients_of(mailbox: Mailbox) -> list[str]:
-    return sorted(address for received in mailbox.messages for address in received.recipients)
 
 
 async def test_a_reminder_is_sent_once_however_often_the_job_runs(

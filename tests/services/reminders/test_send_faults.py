@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from psycopg import Connection
 from pydantic import SecretStr
 
 from deployments.sandbox.mail_providers.faults import ProviderFault, ProviderFaultKind
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.invitations import confirm_everyone
+from tests.support.mail import recipients_of
+from tests.support.reminders import NOW, Demo
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_references import MailKind, MailReference, read_token
 from wishcraft.errors import EveryMailRejected, MailUnavailable, TooManyAddressesRefused
@@ -24,8 +25,6 @@ from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
-NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
 EMMA, HUGO = "emma@example.com", "hugo@example.com"
 
 
@@ -45,10 +44,6 @@ def _two_to_remind(demo: Demo, shop: ShopRef) -> None:
 def states(demo: Demo) -> dict[str, tuple[Any, ...]]:
     found = demo.execute("SELECT recipient, state, attempts, last_error FROM reminders").fetchall()
     return {recipient: tuple(rest) for recipient, *rest in found}
-
-
-def recipients_of(mailbox: Mailbox) -> list[str]:
-    return sorted(address for received in mailbox.messages for address in received.recipients)
 
 
 async def test_the_outcomes_of_mails_are_counted_for_the_metrics(

@@ -3,17 +3,16 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import psycopg
 import pytest
-from psycopg import Connection
 from pydantic import SecretStr
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.invitations import confirm_everyone
 from tests.support.job_processes import command, environment
+from tests.support.reminders import NOW, Demo
 from tests.support.waiting import wait_until
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.reminders.send import remind_shop
@@ -21,8 +20,6 @@ from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
 
 pytestmark = pytest.mark.chaos
-Demo = Connection[tuple[Any, ...]]
-NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
 GATE = 4_711
 EMMA, HUGO = "emma@example.com", "hugo@example.com"
 

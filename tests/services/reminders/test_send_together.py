@@ -2,14 +2,13 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Mailbox
 from tests.support.invitations import confirm_everyone
+from tests.support.reminders import NOW, WEEK, Demo
 from tests.support.waiting import wait_until
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.reminders import due_dates
@@ -22,10 +21,7 @@ from wishcraft.store.reminders import ReminderRows
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
-NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
 DUE = due_dates(NOW.date(), NOW.date())
-WEEK = NOW.date() + timedelta(7)
 
 
 @pytest.fixture

@@ -129,6 +129,20 @@ async def test_connection_left_within_a_transaction_is_rolled_back(db: Database,
     assert await db.fetch(Statement(text("SHOW timezone"))()) == [("UTC",)]
 
 
+async def test_error_of_a_commit_without_begin_is_that_of_postgresql_and_costs_no_connection(
+    db: Database, demo: Connection[tuple[Any, ...]]
+) -> None:
+    demo.execute("CREATE TABLE deferred (number int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    store = Statement(text("INSERT INTO deferred SELECT CAST(:number AS int) FROM generate_series(1, 2)"))
+    [[pid]] = await db.fetch(BACKEND())
+    with pytest.raises(errors.UniqueViolation):
+        async with db.driver() as driver:
+            await driver.run([store(number=1), BACKEND()])
+    assert await db.fetch_each([BACKEND(), BACKEND()]) == [[(pid,)], [(pid,)]]
+    assert demo.execute("SELECT FROM deferred").fetchall() == []
+    demo.execute("DROP TABLE deferred")
+
+
 @pytest.fixture
 def altered(demo: Connection[tuple[Any, ...]]) -> Iterator[Callable[[], object]]:
     """Makes a table, and then changes its column's type as a migration does."""

@@ -152,17 +152,26 @@ class Driver:
         results: list[PGresult] = []
         for _ in sent:
             results += yield from fetch_many(pgconn)
-        yield from fetch_many(pgconn)  # the answer to the Sync
+        end = yield from fetch_many(pgconn)  # the answer to the Sync
+        if has_failed := bool(end) and end[0].status == ExecStatus.FATAL_ERROR:
+            # The Sync commits what ran without BEGIN: the error of that precedes the answer.
+            yield from fetch_many(pgconn)
         # A connection that does not get here is not idle, and the pool closes it.
         pgconn.exit_pipeline_mode()
         for (statement, name), result in zip(sent, results, strict=True):
             if result.status == ExecStatus.FATAL_ERROR:
-                error = error_from_result(result, encoding="utf-8")
-                if is_outdated_plan(error):  # of one statement; others may be, too
-                    self._prepared.clear()
-                raise error
+                raise self._read_error(result)
             if name is not None:
                 self._prepared[statement.sql] = name
             else:
                 transformer.set_pgresult(result)
                 found.append(transformer.load_rows(0, result.ntuples, statement.make_row))
+        if has_failed:
+            raise self._read_error(end[0])
+
+    def _read_error(self, result: PGresult) -> psycopg.Error:
+        """The error of a result. After that of an outdated plan, all statements are prepared anew."""
+        error = error_from_result(result, encoding="utf-8")
+        if is_outdated_plan(error):  # of one statement; others may be, too
+            self._prepared.clear()
+        return error

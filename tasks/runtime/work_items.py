@@ -26,6 +26,14 @@ _earlier_tries: Final = dict[str, dict[str, WorkResult]]()
 """Results by item of the last try of the task runs that are to be tried again. Prefect does so in the same process."""
 
 
+class Results(list[WorkResult]):
+    """One result per item. Prefect logs `repr` of the state in which the last try of a task run fails."""
+
+    def __repr__(self) -> str:
+        """Only how many there are: the results of a batch would be a line of many kilobytes."""
+        return f"<{len(self)} results>"
+
+
 class Attempt(NamedTuple):
     """The result of an item in this try, and its error if it failed."""
 
@@ -62,7 +70,7 @@ async def work_on_items(items: Mapping[str, T], work: ItemWork[T], noun: str = "
         else:
             attempts.append(await _attempt(before, item, work, progress))
         progress.finish_item()
-    results = [each.result for each in attempts]
+    results = Results(each.result for each in attempts)
     transient = [f"{each.name} ({each.problem})" for each, error in attempts if isinstance(error, TransientError)]
     if transient and task_run.run_count < MAX_TRIES and not any(result.stopped for result in results):
         _earlier_tries[str(task_run.id)] = {result.name: result for result in results}

@@ -84,6 +84,14 @@ async def test_item_that_fails_at_every_try_has_the_changes_of_all_tries() -> No
     ]
 
 
+async def test_results_are_not_in_the_log_of_the_last_try(caplog: pytest.LogCaptureFixture) -> None:
+    await run(Script(a=[DatabaseUnavailable("away")] * 4, b=[{"sent": 1}]).work, "a", "b")
+    last = [each.getMessage() for each in caplog.records if "exhausted" in each.getMessage()]
+    assert len(last) == 1
+    assert "2 results" in last[0]
+    assert not any("WorkResult" in each.getMessage() for each in caplog.records)
+
+
 async def test_stopped_items_have_the_changes_of_all_tries() -> None:
     script = Script(a=[DatabaseUnavailable("away"), RunStopped()], b=[DatabaseUnavailable("away")], c=[{"sent": 1}])
     assert await run(script.work, "a", "b", "c") == [

@@ -26,7 +26,9 @@ class _Step(NamedTuple):
     """Fields of FastAPI."""
     headers: list[Any]
     results: list[tuple[str, Callable[..., Any]]]
-    """Each parameter that gets the result of an earlier step; None, if that is a security scheme."""
+    """Each parameter that gets the result of an earlier step, and that step's call."""
+    credentials: dict[str, None]
+    """The parameters that security schemes would fill: the caller is authenticated before."""
     request: str | None
     """The parameter that gets the request."""
 
@@ -34,10 +36,10 @@ class _Step(NamedTuple):
 def bind_route(route: APIRoute) -> Run | None:
     """A function that answers requests of the route; None if it needs more than path, headers, request and JSON body.
 
-    The function returns None, and has called nothing, if the request is not valid. Security schemes are left out: the
-    caller is authenticated before.
+    The function returns None, and has called nothing, if the request is not valid: it validates what all steps need
+    before it takes the first.
     """
-    declared = list(_flatten(route.dependant, set()))
+    declared = list(_in_call_order(route.dependant, set()))
     bodies: dict[str, Any] = {each.name: each.field_info.annotation for each in route.dependant.body_params}
     if (
         route.response_class is not Response
@@ -51,7 +53,10 @@ def bind_route(route: APIRoute) -> Run | None:
     async def run(request: Request) -> Response | None:
         results: dict[Callable[..., Any], Any] = {}
         try:
-            values = [_read(step.path, request.path_params) | _read(step.headers, request.headers) for step in steps]
+            values = [
+                step.credentials | _validate(step.path, request.path_params) | _validate(step.headers, request.headers)
+                for step in steps
+            ]
             for name, model in bodies.items():
                 if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
                     return None
@@ -60,7 +65,7 @@ def bind_route(route: APIRoute) -> Run | None:
             return None
         for step, arguments in zip(steps, values, strict=True):
             for name, call in step.results:
-                arguments[name] = results.get(call)
+                arguments[name] = results[call]
             if step.request:
                 arguments[step.request] = request
             results[step.call] = await step.call(**arguments)
@@ -74,10 +79,10 @@ class _InvalidError(Exception):
     """A value is missing or not valid."""
 
 
-def _flatten(dependant: Dependant, seen: set[Callable[..., Any] | None]) -> Iterator[Dependant]:
+def _in_call_order(dependant: Dependant, seen: set[Callable[..., Any] | None]) -> Iterator[Dependant]:
     """What the dependant depends on, then itself: each once, in FastAPI's order."""
     for each in dependant.dependencies:
-        yield from _flatten(each, seen)
+        yield from _in_call_order(each, seen)
     if dependant.call not in seen and not isinstance(dependant.call, SecurityBase):
         seen.add(dependant.call)
         yield dependant
@@ -85,11 +90,20 @@ def _flatten(dependant: Dependant, seen: set[Callable[..., Any] | None]) -> Iter
 
 def _make_step(dependant: Dependant) -> _Step:
     assert dependant.call  # noqa: S101  only dependants that FastAPI has not finished have none
-    results = [(each.name, each.call) for each in dependant.dependencies if each.name and each.call]
-    return _Step(dependant.call, dependant.path_params, dependant.header_params, results, dependant.request_param_name)
+    filled = [(each.name, each.call) for each in dependant.dependencies if each.name and each.call]
+    results = [(name, call) for name, call in filled if not isinstance(call, SecurityBase)]
+    return _Step(
+        dependant.call,
+        dependant.path_params,
+        dependant.header_params,
+        results,
+        dict.fromkeys((name for name, call in filled if isinstance(call, SecurityBase)), None),
+        dependant.request_param_name,
+    )
 
 
-def _read(fields: list[Any], given: Any) -> dict[str, Any]:
+def _validate(fields: list[Any], given: Any) -> dict[str, Any]:
+    """The values of the fields by parameter; raises _InvalidError."""
     values = {}
     for field in fields:
         text = given.get(field.alias)

@@ -132,6 +132,8 @@ async def _batch_results(batch: Sequence[str], future: PrefectFuture[Any]) -> li
         result = await asyncio.to_thread(future.result, raise_on_failure=False)
     except Exception as error:  # noqa: BLE001  a Dask worker died, which leaves the task run without a state
         result = error
+    if result is None:  # Prefect has ended the task run itself, and left it no result
+        result = RuntimeError(f"The task run ended as {future.state.name}: {future.state.message}")
     if not isinstance(result, BaseException):
         return list(result)
     capture_error(result)

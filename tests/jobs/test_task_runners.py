@@ -3,14 +3,17 @@
 from typing import Any
 
 import pytest
-from prefect import State
+from prefect import State, flow
+from prefect.states import Cancelled
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
-from flows.runtime.job import task_runner
+from flows.runtime.job import run_batches, task_runner
 from flows.sync_inventory import sync_inventory
+from tasks.runtime.retries import task
 from tests.support.prefect_artifacts import table_of, tasks_of
 from tests.support.slow_job import has_begun, slow_job
+from wishcraft.domain.work_results import WorkResult
 from wishcraft.reports.page import short_name
 from wishcraft.settings import JobSettings
 
@@ -32,6 +35,21 @@ async def test_job_on_a_local_dask_cluster_isolates_shops_and_retries_as_on_thre
     assert rows[short_name(SHOP)]["problem"] == "none"
     assert rows[short_name(SHOP)]["tries"] == 2
     assert rows[short_name(BROKEN)]["problem"].startswith("Shopify does not accept")
+
+
+async def test_batch_whose_task_prefect_cancelled_fails_alone() -> None:
+    @task("work")
+    async def work(names: list[str]) -> Any:
+        return Cancelled(message="by hand") if names == ["a"] else [WorkResult(name, {"done": 1}) for name in names]
+
+    @flow
+    async def calling() -> list[WorkResult]:
+        return await run_batches(work, [["a"], ["b", "c"]])
+
+    cancelled, *done = await calling()
+    assert (cancelled.name, cancelled.counts) == ("a", {})
+    assert "ended as Cancelled: by hand" in cancelled.problem
+    assert [(each.name, each.counts, each.problem) for each in done] == [(name, {"done": 1}, "") for name in "bc"]
 
 
 async def test_run_that_times_out_ends_and_its_tasks_end_at_their_next_batch() -> None:

@@ -30,7 +30,7 @@ class Process:
     def __init__(self, settings: Settings) -> None:
         self.port = free_port()
         self._settings = settings.model_copy(
-            update={"api_port": self.port, "drain_seconds": DRAIN_SECONDS, "rate_limit_per_minute": 10**9}
+            update={"api_port": self.port, "drain_seconds": DRAIN_SECONDS, "rate_limit_per_minute": 1_000_000}
         )
         self.start()
 

@@ -20,11 +20,13 @@ _STORIES: Final = (files("api") / "templates" / "stories.md").read_text("utf-8")
 _HEAD: Final = (files("api") / "templates" / "swagger_head.html").read_bytes()
 """Makes Swagger UI as narrow as a phone, and dark where the browser is."""
 _FOOT: Final = (files("api") / "templates" / "swagger_foot.html").read_bytes()
-"""Makes its forms follow the registry that was created or read last."""
+"""Makes its forms follow the registry, and the item of it, that was created, read or changed last."""
 DESCRIPTION: Final = f"""
 A registry is a list of gifts for one event, in one shop. To try a request here: *Authorize* with an API key, open an
 operation, *Execute*. In the local stack, the start page (`/`) has a key of each demo shop; the values that are filled
-in belong to the first shop, and then to the registry that you have created, read or changed last.
+in belong to the first shop, and then to the registry that you have created, read or changed last, and to its item that
+you have added or changed last. A form that deletes has `If-Match` filled in, but not what to delete: enter `ref`, and
+the `item_id` of an item, yourself.
 
 **Authentication.** A server sends its shop's API key in `X-API-Key`; with scope `write` it acts for the customer that
 it names in `X-Customer-Id`. A storefront calls through Shopify's app proxy, which signs the query and names the

@@ -199,11 +199,19 @@ async def test_forms_of_the_documentation_follow_the_registry_that_was_created(
     await execute("Create a registry", "201")
     read = await execute("Read one registry", "200")
     await expect(read.get_by_placeholder("ref")).to_have_value(re.compile("^emma-hugos-wedding-"))
+    change = page.locator(".opblock", has_text="Change an item")
+    await change.get_by_text("Change an item").first.click()
+    item_id = change.get_by_placeholder("item_id")
+    await expect(item_id).to_have_value("")  # the registry has none yet
+    await change.get_by_text("Change an item").first.click()
     await execute("Add an item", "201")
+    await execute("Change an item", "200")
+    await expect(item_id).to_have_value(re.compile(r"^\d+$"))
     await execute("Change a registry", "200")
     remove = page.locator(".opblock", has_text="Delete a registry")
     await remove.get_by_text("Delete a registry").first.click()
     await expect(remove.get_by_placeholder("ref")).to_have_value("")
+    await expect(page.locator(".info")).to_contain_text("A form that deletes has If-Match filled in")
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import httpx
 from fastapi import APIRouter, Depends, Request
@@ -53,6 +53,21 @@ _HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
 }
+
+
+class Trouble(NamedTuple):
+    """What fails for some shops while every part answers: a sentence, and the runbook's name."""
+
+    sentence: str
+    runbook: str
+
+
+_SHOPIFY_TROUBLES: Final = {
+    "shopify_failed_total": Trouble("Shopify did not answer requests of {}", "job-failed"),
+    "shopify_throttled_total": Trouble("Shopify throttled requests of {}", "shopify-throttling"),
+    "shopify_forbidden_total": Trouble("Shopify forbade requests of {}", "shopify-forbidden"),
+}
+"""By the counter of these requests."""
 
 
 async def require_this_machine(request: Request) -> None:
@@ -109,15 +124,19 @@ async def _find_runs(app_state: AppState) -> JobRuns | None:
         return None
 
 
-async def _find_troubles(app_state: AppState) -> Mapping[str, str]:
-    """What fails for some shops while every part answers, as a sentence by part."""
+async def _find_troubles(app_state: AppState) -> Mapping[str, Sequence[Trouble]]:
+    """What fails for some shops while every part answers, by part."""
     troubles = {}
-    if shops := await app_state.health_monitor.shops_in_trouble():
-        troubles["shopify"] = f"Shopify fails requests of {join_names(shops)}."
+    if groups := await app_state.health_monitor.shops_in_trouble():
+        troubles["shopify"] = [
+            Trouble(f"{trouble.sentence.format(join_names(groups[name]))} in the last ten minutes.", trouble.runbook)
+            for name, trouble in _SHOPIFY_TROUBLES.items()
+            if name in groups
+        ]
     with suppress(CacheUnavailable):
         gauges = (await app_state.resources.counters.read())["mail_paused"]
         if paused := [each.labels[0] for each in gauges if each.value]:
-            troubles["mail"] = f"Complaints pause the mail of {join_names(paused)}."
+            troubles["mail"] = [Trouble(f"Complaints pause the mail of {join_names(paused)}.", "mail")]
     return troubles
 
 

@@ -145,12 +145,35 @@ async def test_start_page_is_not_green_while_shops_are_in_trouble_or_an_alert_fi
         text = (await local.get("/start/live")).text
     assert 'class="verdict degraded"' in text
     for shown in (
-        "Shopify fails requests of maple.myshopify.com.",
+        "Shopify did not answer requests of maple.myshopify.com in the last ten minutes.",
         "Complaints pause the mail of sakura.myshopify.com.",
         ">1 alert fires.</a>",
     ):
         assert shown in text
     assert text.count('<dt><span class="dot degraded">') == 2
+
+
+async def test_start_page_links_each_trouble_with_shopify_to_its_own_runbook(
+    local: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults: dict[tuple[str, ...], float] = {
+        **{("shopify_requests_total", f"{shop}.example"): 9 for shop in ("away", "busy", "closed")},
+        ("shopify_failed_total", "away.example"): 3,
+        ("shopify_throttled_total", "busy.example"): 4,
+        ("shopify_throttled_total", "closed.example"): 1,
+        ("shopify_forbidden_total", "closed.example"): 5,
+    }
+    monkeypatch.setattr(
+        app_state_of(local).health_monitor._upstreams, "get_within", AsyncMock(return_value=Growth(600, faults))
+    )
+    text = (await local.get("/start/live")).text
+    for sentence, page in (
+        ("did not answer requests of away.example", "job-failed"),
+        ("throttled requests of busy.example", "shopify-throttling"),
+        ("forbade requests of closed.example", "shopify-forbidden"),
+    ):
+        assert f'Shopify {sentence} in the last ten minutes. <a href="/runbooks/{page}.md">' in text
+        (await local.get(f"/runbooks/{page}.md")).raise_for_status()
 
 
 async def test_start_page_says_that_prefect_does_not_answer(local: httpx.AsyncClient, prefect: PrefectStandIn) -> None:

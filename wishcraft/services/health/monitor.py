@@ -16,7 +16,13 @@ from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.errors import CacheUnavailable, ConfigurationError, DatabaseUnavailable, in_words
 from wishcraft.resources import Resources
 from wishcraft.services.health.schedule import OVERDUE, ScheduleState, find_schedule
-from wishcraft.services.health.upstreams import Growth, RecentCounts, describe_mail, describe_shopify, shops_in_trouble
+from wishcraft.services.health.upstreams import (
+    Growth,
+    RecentCounts,
+    describe_mail,
+    describe_shopify,
+    group_shops_in_trouble,
+)
 from wishcraft.services.single_flight import SingleFlightCache
 from wishcraft.settings import Settings
 from wishcraft.store import webhook_inbox
@@ -116,10 +122,13 @@ class HealthMonitor:
         """Number of overdue runs by job, as Prefect last answered; empty if it never has."""
         return self._schedule.value.overdue if self._schedule.value else {}
 
-    async def shops_in_trouble(self) -> list[str]:
-        """The shops that Shopify did not answer as it should in the last minutes; none while Redis does not answer."""
+    async def shops_in_trouble(self) -> dict[str, list[str]]:
+        """The shops that Shopify did not answer as it should in the last ten minutes, by the name of the counter.
+
+        None while Redis does not answer.
+        """
         growth = await self._upstreams.get_within(_WAIT_SECONDS)
-        return shops_in_trouble(growth) if growth else []
+        return group_shops_in_trouble(growth) if growth else {}
 
     async def close(self) -> None:
         """Cancel the running probes."""

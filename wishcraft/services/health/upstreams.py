@@ -116,5 +116,14 @@ def shops_in_trouble(growth: Growth) -> list[str]:
     return sorted((shop for shop, count in total.items() if count >= TROUBLE), key=lambda shop: (-total[shop], shop))
 
 
+def group_shops_in_trouble(growth: Growth) -> dict[str, list[str]]:
+    """The shops in trouble, the worst first, by what most of their requests met: the counter's name."""
+    faults = {name: growth.of(name) for name in _FAULTS}
+    groups: dict[str, list[str]] = {}
+    for shop in shops_in_trouble(growth):
+        groups.setdefault(max(faults, key=lambda name: faults[name].get(shop, 0.0)), []).append(shop)
+    return groups
+
+
 def _period(growth: Growth) -> str:
     return f"in the last {growth.seconds:,.0f} s"

@@ -19,7 +19,7 @@ from flows.runtime.progress import wait_with_progress
 from flows.runtime.run_lifecycle import on_run_end, with_lifecycle
 from tasks.runtime.retries import advice_for, problem_of
 from tasks.runtime.run_name import current_run_name
-from tasks.runtime.ui_links import artifact_page
+from tasks.runtime.ui_links import artifact_page, with_runbook_links
 from wishcraft.domain.work_results import WorkResult, summary_sentence, total_counts
 from wishcraft.observability.sentry import capture_error
 from wishcraft.reports.run_summary import render_summary, table_rows
@@ -117,7 +117,7 @@ async def summarise(
     message = f"{summary_sentence(results, noun)} {warning}".rstrip()
     rows = await acreate_table_artifact(table_rows(results, noun), key=key, description=message)
     summary = render_summary(results, watched, noun, f"{warning} {page_only}".strip())
-    text = f"{summary}\n\n[All {noun}s]({artifact_page(rows)})"
+    text = with_runbook_links(f"{summary}\n\n[All {noun}s]({artifact_page(rows)})")
     page = await acreate_markdown_artifact(text, key=f"{key}-summary", description=message)
     get_run_logger().info("%s Summary: %s", message, artifact_page(page))
     if any(result.stopped for result in results):

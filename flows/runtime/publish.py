@@ -13,7 +13,7 @@ from prefect.states import Completed
 
 from flows.runtime.progress import wait_with_progress
 from tasks.maintenance_reports import mail_report
-from tasks.runtime.ui_links import artifact_page
+from tasks.runtime.ui_links import artifact_page, with_runbook_links
 from wishcraft.errors import WishCraftError
 from wishcraft.observability.sentry import capture_error
 from wishcraft.reports.html import Report
@@ -48,7 +48,8 @@ async def publish(key: str, page: Page, *, mail: bool = False) -> State[None]:
     text = f"**{escape(page.verdict)}**\n\n{keep_figures_together(page.body)}"
     if links := await _publish_tables(key, title, page):
         text = f"{text}\n\nTables: {', '.join(links)}."
-    link = artifact_page(await acreate_markdown_artifact(text, key=f"{key}-summary", description=title))
+    shown = with_runbook_links(text)
+    link = artifact_page(await acreate_markdown_artifact(shown, key=f"{key}-summary", description=title))
     get_run_logger().info("%s: %s %s", title, page.verdict, link)
     warning = await _mail(f"{key}-{flow_run.id}", Report(title, page.verdict, page.body, link)) if mail else ""
     return Completed(message=f"{page.verdict} {warning}".rstrip())

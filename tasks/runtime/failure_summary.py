@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
 from tasks.runtime.pages import read_all
-from tasks.runtime.ui_links import run_page
+from tasks.runtime.ui_links import run_page, with_runbook_links
 from wishcraft.observability.context import known_secrets
 from wishcraft.observability.redaction import redact_text
 from wishcraft.reports.markdown import escape
@@ -30,7 +30,8 @@ _GRACE: Final = timedelta(minutes=1)
 
 async def summarise_failure(job: str, run_id: UUID, problem: str, advice: str) -> None:
     """Store the summary as an artifact of the run; if Prefect does not answer, only the run's state has the problem."""
-    text = f"**{escape(problem)}**\n\n## What to do\n\n{escape(advice)}\n\n[The run, with its log]({run_page(run_id)})"
+    advice = with_runbook_links(escape(advice))
+    text = f"**{escape(problem)}**\n\n## What to do\n\n{advice}\n\n[The run, with its log]({run_page(run_id)})"
     summary = ArtifactCreate(key=f"{job}-summary", type="markdown", description=problem, data=text, flow_run_id=run_id)
     with suppress(httpx.HTTPError):
         async with get_client() as client:

@@ -13,6 +13,10 @@ from urllib.parse import quote
 from uuid import UUID
 
 from prefect.settings import PREFECT_UI_URL
+from pydantic import ValidationError
+
+from wishcraft.reports.markdown import link_runbooks
+from wishcraft.settings import JobSettings
 
 
 def _page(path: str) -> str:
@@ -42,3 +46,11 @@ def run_form(deployment_id: UUID | str, parameters: Mapping[str, Any]) -> str:
 def artifact_page(artifact_id: UUID) -> str:
     """URL of an artifact's page, by way of the login."""
     return _page(f"login?redirectTo=/artifacts/artifact/{artifact_id}")
+
+
+def with_runbook_links(text: str) -> str:
+    """The Markdown of an artifact, with links to the runbooks that it names if RUNBOOK_URL is their address."""
+    try:
+        return link_runbooks(text, JobSettings().runbook_url)
+    except ValidationError:  # of another setting: the text may be about it
+        return text

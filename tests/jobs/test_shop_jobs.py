@@ -96,6 +96,15 @@ async def test_failure_of_one_shop_fails_the_run_and_does_not_stop_the_others(si
     assert "Ask the merchant to open the app in the admin, or to install it anew." in await summary_of(state)
 
 
+async def test_summary_of_a_failed_run_links_to_the_runbook(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNBOOK_URL", "https://docs.example/runbooks")
+    simulator.shops[BROKEN].faults.set(Fault(FaultKind.FORBIDDEN, remaining=None))
+    summary = await summary_of(await sync_inventory([BROKEN], return_state=True))
+    assert "([runbook shopify-forbidden](https://docs.example/runbooks/shopify-forbidden.md))" in summary
+
+
 async def test_transient_error_is_retried_and_the_retry_is_in_the_summary(simulator: Simulator) -> None:
     client_tries = 4
     simulator.shops[BROKEN].faults.set(Fault(FaultKind.MALFORMED, remaining=client_tries))

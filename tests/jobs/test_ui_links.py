@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 from prefect.settings import PREFECT_UI_URL, temporary_settings
 
-from tasks.runtime.ui_links import artifact_page, run_page, runs_page
+from tasks.runtime.ui_links import artifact_page, run_page, runs_page, with_runbook_links
 from wishcraft.settings import Settings
 
 
@@ -18,3 +18,11 @@ def test_links_name_version_2_of_the_ui_once(url: str, settings: Settings) -> No
         assert runs_page() == "http://prefect:4200/v2/runs"
     own = Settings.model_validate(settings.model_dump() | {"prefect_ui_url": url})
     assert own.prefect_ui_url == "http://prefect:4200"
+
+
+def test_summary_is_written_without_links_while_another_setting_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNBOOK_URL", "https://docs.example")
+    text = "See docs/runbooks/mail.md."
+    assert with_runbook_links(text) == "See [runbook mail](https://docs.example/mail.md)."
+    monkeypatch.setenv("TASK_RUNNER", "none")
+    assert with_runbook_links(text) == text

@@ -24,10 +24,14 @@ from tests.support.demo_reports import maintenance_reports
 from tests.support.http_server import served
 from tests.support.looks import chromium, find_faults, open_page, show
 from wishcraft.domain.languages import Language
+from wishcraft.domain.work_results import WorkResult
+from wishcraft.errors import ShopifyForbidden
 from wishcraft.mail.messages.content import Letterhead
 from wishcraft.mail.messages.data_request import compose_data_request
 from wishcraft.rendering.link_pages import Button, link_page
-from wishcraft.reports.html import as_html
+from wishcraft.reports.html import Report, as_html
+from wishcraft.reports.markdown import link_runbooks
+from wishcraft.reports.run_summary import render_summary
 
 LONG = "a-word-that-is-wider-than-a-phone-" * 3
 
@@ -54,6 +58,14 @@ async def faults_of(browser: Browser, pages: dict[str, str]) -> dict[str, list[s
 async def test_reports_fit_every_window_and_are_legible(browser: Browser) -> None:
     reports = {job: as_html(report) for job, report in maintenance_reports().items()}
     assert await faults_of(browser, reports) == {}
+
+
+async def test_failures_of_a_run_wrap_on_a_phone(browser: Browser) -> None:
+    failed = WorkResult("maple-and-pine.myshopify.com", problem="Shopify answered 403", advice=ShopifyForbidden.advice)
+    summary = link_runbooks(render_summary([failed]), "http://127.0.0.1:8000/runbooks")
+    page = await open_page(browser, as_html(Report("a", "b", summary)), viewport={"width": 390, "height": 844})
+    await expect(page.locator("li li").get_by_role("link", name="runbook shopify-forbidden")).to_be_visible()
+    assert await find_faults(page) == []
 
 
 @pytest.mark.parametrize("job", ["daily-report", "monthly-report"])

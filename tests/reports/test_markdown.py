@@ -3,7 +3,7 @@
 import pytest
 from markdown_it import MarkdownIt
 
-from wishcraft.reports.markdown import Markup, keep_figures_together, link, table
+from wishcraft.reports.markdown import Markup, keep_figures_together, link, link_runbooks, table
 
 PARSER = MarkdownIt("commonmark", {"html": False}).enable("table")
 HOSTILE = [
@@ -63,3 +63,10 @@ def test_columns_of_figures_are_aligned_right(cells: list[str], rule: str) -> No
 def test_code_keeps_its_spaces() -> None:
     code = "```sql\nSELECT 5 > 3, 1 AS s\n```"
     assert keep_figures_together(f"98 %\n\n{code}\n\n5 min") == f"98\xa0%\n\n{code}\n\n5\xa0min"
+
+
+@pytest.mark.parametrize("path", ["docs/runbooks/job-failed.md", "`docs/runbooks/job-failed.md`"])
+def test_runbook_is_a_link_where_its_address_is_known(path: str) -> None:
+    linked = "Ask ([runbook job-failed](https://docs.example/runbooks/job-failed.md))."
+    assert link_runbooks(f"Ask ({path}).", "https://docs.example/runbooks/") == linked
+    assert link_runbooks(f"Ask ({path}).", "docs/runbooks") == f"Ask ({path})."

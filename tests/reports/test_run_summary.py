@@ -49,8 +49,11 @@ def test_summary_of_a_stopped_run_names_the_unfinished_shops() -> None:
     assert "Its next run does the rest: e.example." in render_summary([SUCCESS, STOPPED])
 
 
-def test_failed_shop_has_its_advice_in_an_escaped_table_row() -> None:
-    assert "| d.example | Refused: a \\| b | Ask the merchant. |" in render_summary([FAILED])
+def test_failed_shops_are_a_list_that_wraps_with_problem_and_advice() -> None:
+    two_lines = WorkResult("e.example", problem="Refused:\nno")
+    assert render_summary([FAILED, two_lines]).partition("## Failed\n\n")[2] == (
+        "- **d.example:** Refused: a \\| b\n  - What to do: Ask the merchant.\n- **e.example:** Refused: no"
+    )
 
 
 def test_summary_names_retries_and_watched_counts() -> None:

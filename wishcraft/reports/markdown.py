@@ -20,6 +20,9 @@ _NO_FIGURE: Final = frozenset({"", "–", "no data"})  # noqa: RUF001  an en das
 _BAR: Final = re.compile(r"(?<!\\)\|")
 _SPACE_IN_FIGURE: Final = re.compile(r"(?<=[\d✓✗<>]) (?=[\d<>%]|(?:ms|s|min|[KMGT]?i?B)\b)|(?<=\bno) (?=data\b)")
 
+_RUNBOOK: Final = re.compile(r"`?docs/runbooks/([\w-]+)\.md`?")
+"""A runbook as advice names it."""
+
 
 class Markup(str):
     """Text that is Markdown and is not escaped in a table."""
@@ -30,6 +33,13 @@ class Markup(str):
 def link(name: str, url: str) -> Markup:
     """Format a link; the name is escaped."""
     return Markup(f"[{escape(name)}]({url})")
+
+
+def link_runbooks(text: str, runbook_url: str) -> str:
+    """Turn the paths of runbooks in Markdown into links, if `runbook_url` (RUNBOOK_URL) is an address."""
+    if "://" not in runbook_url:
+        return text
+    return _RUNBOOK.sub(lambda found: link(f"runbook {found[1]}", f"{runbook_url.rstrip('/')}/{found[1]}.md"), text)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -10,7 +10,7 @@ from wishcraft.reports.page import Row, short_name
 from wishcraft.services.checkpoint import MAX_EXAMPLES
 
 MAX_ROWS: Final = 20
-"""Rows of each table of the summary; the run's table artifact has every shop."""
+"""Rows of each table and list of the summary; the run's table artifact has every shop."""
 _HEADINGS: Final = {
     "items_changed": "changed",
     "registries_touched": "registries",
@@ -60,8 +60,13 @@ def table_rows(results: Sequence[WorkResult], noun: str = "shop") -> list[Row]:
 
 
 def _failures(results: Sequence[WorkResult], noun: str) -> str:
-    rows = [(result.name, result.problem, result.advice) for result in results if result.problem]
-    return _section("Failed", (noun, "problem", "what to do"), rows)
+    """A list, as it wraps on a phone: sentences in the cells of a table do not."""
+    failed = [result for result in results if result.problem]
+    lines = []
+    for result in failed[:MAX_ROWS]:
+        lines.append(f"- **{escape(result.name)}:** {' '.join(escape(result.problem).splitlines())}")
+        lines += [f"  - What to do: {' '.join(escape(result.advice).splitlines())}"] if result.advice else []
+    return "\n".join(["## Failed", "", *lines]) + _rest(len(failed), noun) if failed else ""
 
 
 def _stopped(results: Sequence[WorkResult]) -> str:
@@ -129,5 +134,8 @@ def _section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -
     """A titled table of the first `MAX_ROWS` rows; empty without rows."""
     if not rows:
         return ""
-    rest = f"\n\nAnd {len(rows) - MAX_ROWS:,} more {header[0]}s, in the run's table." if len(rows) > MAX_ROWS else ""
-    return f"## {title}\n\n{markdown_table(header, rows[:MAX_ROWS])}{rest}"
+    return f"## {title}\n\n{markdown_table(header, rows[:MAX_ROWS])}{_rest(len(rows), header[0])}"
+
+
+def _rest(number: int, noun: str) -> str:
+    return f"\n\nAnd {number - MAX_ROWS:,} more {noun}s, in the run's table." if number > MAX_ROWS else ""

@@ -25,7 +25,7 @@ _KEY: Final = "webhook-dead-letters"
 _ORDER_NAME: Final = re.compile(r"[\w#/.-]{0,10}\d[\w/.-]{0,20}")
 """As Shopify numbers orders, such as #1001 or DE-1001-X; other channels may give them any text."""
 _NEXT: Final = (
-    "Find the reason (the runbook `docs/runbooks/webhooks.md` says how), then run this job again: `replay` them with"
+    "Find the reason (`docs/runbooks/webhooks.md` says how), then run this job again: `replay` them with"
     " their ids, or `discard` those that are not needed."
 )
 

@@ -69,12 +69,21 @@ def _shops(value: object) -> str:
 
 
 def _days(values: Sequence[object]) -> str:
-    first, last = _word(values[0]), _word(values[-1])
+    first, last = _day(values[0]), _day(values[-1])
     if first == last:
         return first
     if first and last:
         return f"{first} to {last}"
     return f"from {first}" if first else f"to {last}"
+
+
+def _day(value: object) -> str:
+    """The day, if the calendar has it."""
+    text = _word(value)
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        return ""
 
 
 def _word(value: object) -> str:

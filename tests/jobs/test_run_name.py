@@ -54,6 +54,7 @@ def test_scheduled_run_of_every_job_is_named_by_job_scope_and_time(deployment: d
         ({"last_day": "2026-03-01", "dry_run": False}, ["all shops", "to 2026-03-01"]),
         ({"shops": ["\0"], "job": {"a": 1}, "dry_run": "Chloe"}, ["1 shop"]),
         ({"shops": "emma@example.com", "first_day": 7, "dry_run": None}, ["1 shop"]),
+        ({"first_day": "2026-13-45", "last_day": "soon", "dry_run": False}, ["all shops"]),
         ({"shops": ["a" * 10_000], "dry_run": False}, ["1 shop"]),
     ],
 )

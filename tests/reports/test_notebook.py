@@ -35,20 +35,34 @@ def untyped(value: object) -> Any:
             "no part 'sumary': there are summary, registries, products",
         ),
         (partial(notebook.conversion_report, part=untyped("x")), "no part 'x': there are funnel, reminders"),
-        (partial(notebook.conversion_report, weeks=0), "weeks must be from 1 to 104, not 0"),
-        (partial(notebook.conversion_report, weeks=1_000), "weeks must be from 1 to 104, not 1000"),
+        (partial(notebook.conversion_report, weeks=0), "weeks must be a whole number from 1 to 104, not 0"),
+        (partial(notebook.conversion_report, weeks=1_000), "weeks must be a whole number from 1 to 104, not 1000"),
         (
             partial(notebook.conversion_report, ["Wedding"], ["Wedding"]),
             "no event type 'Wedding': there are wedding, baby",
         ),
-        (partial(notebook.demand_forecast, weeks=0), "weeks must be from 1 to 26, not 0"),
+        (partial(notebook.demand_forecast, weeks=0), "weeks must be a whole number from 1 to 26, not 0"),
         (partial(notebook.demand_forecast, today="soon"), "no day 'soon'"),
         (
             partial(notebook.export_data, untyped("shops"), "x.csv"),
             "no table 'shops': there are registries, items, purchases",
         ),
         (partial(notebook.export_data, "items", "x.txt"), "ends in .parquet or .csv"),
-        (partial(notebook.ask, "SELECT 1", seconds=0), "seconds must be from 1 to 60, not 0"),
+        (
+            partial(notebook.conversion_report, weeks=untyped("x")),
+            "weeks must be a whole number from 1 to 104, not 'x'",
+        ),
+        (partial(notebook.demand_forecast, weeks=untyped(None)), "weeks must be a whole number from 1 to 26, not None"),
+        (partial(notebook.demand_forecast, today=untyped(7)), "no day 7: write it as 2026-03-14"),
+        (partial(notebook.demand_forecast, today=untyped(pd.NaT)), "no day NaT"),
+        *(
+            (
+                partial(notebook.ask, "SELECT 1", rows=untyped(rows)),
+                f"rows must be a whole number from 1 to 10000000, not {rows!r}",
+            )
+            for rows in (-1, 0, float("nan"), 2.5, "x", 10**30)
+        ),
+        (partial(notebook.ask, "SELECT 1", seconds=0), "seconds must be a whole number from 1 to 60, not 0"),
     ],
 )
 def test_invalid_parameters_are_refused_before_anything_is_read(report: Callable[..., object], message: str) -> None:

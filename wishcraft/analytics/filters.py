@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from operator import index
 from typing import Final, Literal
 
 from wishcraft.domain.periods import Days
@@ -58,12 +59,16 @@ def parse_day(value: Day) -> date | None:
     Raises:
         QueryRefused: The text is not a day, or the day is not from `FIRST_DAY` to `LAST_DAY`.
     """
+    if value is None:
+        return None
     try:
         day = date.fromisoformat(value) if isinstance(value, str) else value
+        day = day.date() if isinstance(day, datetime) else day  # such as a Timestamp of pandas
     except ValueError:
-        raise QueryRefused(f"there is no day {value!r}: write it as 2026-03-14") from None
-    day = day.date() if isinstance(day, datetime) else day  # such as a Timestamp of pandas
-    if day and not FIRST_DAY <= day <= LAST_DAY:
+        day = None
+    if not isinstance(day, date) or isinstance(day, datetime):  # the date of a NaT of pandas is a NaT
+        raise QueryRefused(f"there is no day {value!r}: write it as 2026-03-14")
+    if not FIRST_DAY <= day <= LAST_DAY:
         raise QueryRefused(f"the day {day} is out of range: choose one from {FIRST_DAY} to {LAST_DAY}")
     return day
 
@@ -81,14 +86,18 @@ def parse_choice(what: str, value: str, choices: Iterable[str]) -> str:
 
 
 def require_range(what: str, value: int, maximum: int) -> int:
-    """Return `value` if it is from 1 to `maximum`.
+    """Return `value` if it is a whole number, also one of NumPy, from 1 to `maximum`.
 
     Raises:
         QueryRefused: It is not.
     """
-    if not 1 <= value <= maximum:
-        raise QueryRefused(f"{what} must be from 1 to {maximum}, not {value}")
-    return value
+    try:
+        number = index(value)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= maximum:
+        raise QueryRefused(f"{what} must be a whole number from 1 to {maximum}, not {value!r}")
+    return number
 
 
 def _to_list(names: Names) -> list[str]:

@@ -31,6 +31,8 @@ MAX_WEEKS: Final = 104
 """The limit of `conversion_report`, as in its form in the Prefect UI."""
 MAX_SECONDS: Final = 60
 """The limit of `ask`, as in its form in the Prefect UI."""
+MAX_ROWS: Final = 10_000_000
+"""The limit of `ask`: a result of 50 MB has hardly more rows."""
 
 
 def registry_report(
@@ -158,14 +160,16 @@ def ask(question: str, rows: int = 1_000, seconds: int = 30, database: str | Non
 
     Args:
         question: One SELECT in PostgreSQL's syntax; docs/analysts.md lists the views and their columns.
-        rows: The maximum number of rows.
+        rows: The maximum number of rows: 1 to 10,000,000.
         seconds: The time limit: 1 to 60.
         database: The URL to read from.
 
     Raises:
-        QueryRefused: The SELECT is not valid, reads other tables, or takes too long.
+        QueryRefused: The SELECT is not valid, reads other tables, or takes too long; or `rows` or `seconds` is out of
+            range.
         ConfigurationError, DatabaseUnavailable: As `registry_report`.
     """
+    require_range("rows", rows, MAX_ROWS)
     require_range("seconds", seconds, MAX_SECONDS)
     with open_analysts_database(database) as db:
         return db.query(question, rows, seconds).head(rows)

@@ -57,7 +57,7 @@ async def test_forbidden_query_is_counted_and_not_retried(world: World) -> None:
 
     client = world.another_client(count=count)
     world.shop.faults.set(Fault(FaultKind.FORBIDDEN, remaining=1))
-    with pytest.raises(ShopifyForbidden, match="IP allowlist"):
+    with pytest.raises(ShopifyForbidden, match="closed the shop or, if all fail, the app's IP allowlist"):
         await read_variants(client, SHOP, world.ids(1))
     assert counted == ["shopify_requests_total", "shopify_forbidden_total"]
 

@@ -66,7 +66,9 @@ def check_status(response: httpx.Response) -> None:
     if status == HTTPStatus.UNAUTHORIZED:
         raise ShopifyUnauthorized("Shopify does not accept the access token")
     if status == HTTPStatus.FORBIDDEN:
-        raise ShopifyForbidden("Shopify answered 403: the app's IP allowlist may lack this machine's address")
+        raise ShopifyForbidden(
+            "Shopify answered 403: it has closed the shop or, if all fail, the app's IP allowlist lacks an address"
+        )
     if response.is_client_error:
         raise ShopifyRefused(f"Shopify answered {status} {response.reason_phrase}")
     if not response.is_success:

@@ -93,6 +93,7 @@ async def test_start_page_refuses_scripts_of_other_pages(local: httpx.AsyncClien
 async def test_start_page_shows_demo_keys_and_links_and_no_password(local: httpx.AsyncClient) -> None:
     answer = await local.get("/")
     assert answer.status_code == 200
+    assert "with your SELECT instead of the question in its form" in answer.text
     for shown in ("wc_1", ">71<", "http://127.0.0.1:4400/maple.myshopify.com/apps/registry/r/yui", "/api/docs/ui"):
         assert shown in answer.text
     for hidden in ("let-me-in", "secret", "empty.myshopify.com", "<i>"):

@@ -1,12 +1,19 @@
 """Invalid parameters end a run as Refused in every job, however the run was created, and cause no alert."""
 
+import os
+import re
+import sys
+from asyncio import create_subprocess_shell
 from importlib import import_module
+from pathlib import Path
+from subprocess import PIPE
 from typing import Any, Final
 
 import pytest
 import yaml
 from prefect import Flow, State, get_client
 from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_API_URL
 
 from deployments.sandbox.processes import ROOT
 from flows.runtime.job_flow import JobFlow
@@ -15,6 +22,7 @@ from wishcraft import settings as settings_module
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
 DEPLOYED: Final = [each["entrypoint"] for each in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]]
+JOBS_PAGE: Final = ROOT / "docs/jobs.md"
 UNKNOWN: Final = "unknown.myshopify.com"
 NEEDED: Final[dict[str, dict[str, Any]]] = {"flows.backfill.backfill": {"job": "cache-warm"}}
 """What a job needs besides the shops."""
@@ -106,3 +114,13 @@ async def test_valid_run_after_a_refused_one_works_in_the_same_process() -> None
     flow = load("flows.cache_warm.cache_warm")
     assert (await run(flow, {"shops": UNKNOWN})).name == "Refused"
     assert (await run(flow, {"shops": [" Maple-And-Pine.MyShopify.com "]})).is_completed()
+
+
+async def test_command_of_the_docs_prints_why_a_run_was_refused() -> None:
+    state = await run(load("flows.cache_warm.cache_warm"), {"shops": [UNKNOWN]})
+    [command] = re.findall(r"^\.venv/bin/(prefect flow-run inspect .+)$", JOBS_PAGE.read_text(), re.MULTILINE)
+    command = command.replace("UUID", str(state.state_details.flow_run_id))
+    environment = os.environ | {"PREFECT_API_URL": str(PREFECT_API_URL.value())}
+    shell = await create_subprocess_shell(f"{Path(sys.executable).parent}/{command}", stdout=PIPE, env=environment)
+    shown, _ = await shell.communicate()
+    assert f"no active shop has the domain '{UNKNOWN}'" in shown.decode()

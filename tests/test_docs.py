@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from api.app import create_app
@@ -57,7 +58,7 @@ def test_api_page_lists_exactly_the_endpoints() -> None:
         Settings(
             database_url="postgresql://nowhere/none",
             redis_url="redis://nowhere",
-            encryption_keys=SecretStr("none"),
+            encryption_keys=SecretStr(Fernet.generate_key().decode()),
             shopify_api_key="none",
             shopify_api_secret=SecretStr("none"),
         )

@@ -3,17 +3,39 @@
 No other module reads `os.environ`.
 """
 
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Final, Literal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from types import MappingProxyType
+from typing import Any, Final, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from wishcraft.domain.networks import parse_proxies
 from wishcraft.errors import ConfigurationError
-from wishcraft.files import folder_of
+from wishcraft.setting_types import (
+    ApiVersion,
+    BaseUrl,
+    DaskAddress,
+    DnsServer,
+    FernetKeys,
+    FilesUrl,
+    HttpUrl,
+    Login,
+    MailAddress,
+    Origins,
+    PostgresqlUrl,
+    PrefectUiUrl,
+    ProxyList,
+    RedisUrl,
+    SecretHttpUrl,
+    SentryDsn,
+    ShopOrigin,
+    TimeZoneName,
+)
+
+Kind = TypeVar("Kind", bound=BaseSettings)
 
 SECRETS: Final = Path("/run/secrets")
 """Where Docker and Kubernetes mount secrets, one file each, e.g. `mail_url`; the environment takes precedence."""
@@ -24,46 +46,12 @@ _CONFIG: Final = SettingsConfigDict(
 )
 
 
-def _psycopg(url: str) -> str:
-    """The URL with psycopg 3 as its driver; accepts `postgres://`, `postgresql://` and other drivers."""
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme.partition("+")[0] not in {"postgres", "postgresql"}:
-        raise ValueError("must look like postgresql://user:password@host:5432/wishcraft")
-    return f"postgresql+psycopg://{rest}"
-
-
-def _proxies(text: str) -> str:
-    """The text unchanged; raises ValueError if it does not name proxies."""
-    parse_proxies(text)
-    return text
-
-
-def _files_url(url: str) -> str:
-    """The URL unchanged; raises ValueError if it names no folder."""
-    folder_of(url)
-    return url
-
-
-def _time_zone(name: str) -> str:
-    """The name unchanged; raises ValueError if the time zone database lacks it."""
-    try:
-        ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: it is a folder of the database
-        raise ValueError("must be the name of a time zone, such as America/New_York") from None
-    return name
-
-
-def _without_version(url: str | None) -> str | None:
-    """The URL of Prefect's UI without the version at its end, which links add."""
-    return url and url.rstrip("/").removesuffix("/v2")
-
-
 class TimeSettings(BaseSettings):
     """The time zone of people."""
 
     model_config = _CONFIG
 
-    tz: Annotated[str, AfterValidator(_time_zone)] = Field(
+    tz: TimeZoneName = Field(
         "America/New_York", description="Time zone of the daily schedules, and of the days and times in reports."
     )
 
@@ -73,7 +61,7 @@ class DatabaseSettings(BaseSettings):
 
     model_config = _CONFIG
 
-    database_url: Annotated[str, AfterValidator(_psycopg)] = Field(description="PostgreSQL 17 or newer.")
+    database_url: PostgresqlUrl = Field(description="PostgreSQL 17 or newer.")
 
 
 class AnalyticsSettings(TimeSettings):
@@ -81,7 +69,7 @@ class AnalyticsSettings(TimeSettings):
 
     model_config = _CONFIG
 
-    database_replica_url: Annotated[str, AfterValidator(_psycopg)] | None = Field(
+    database_replica_url: PostgresqlUrl | None = Field(
         None,
         description="PostgreSQL for reports: a replica or the same server, with the login `wishcraft_analyst`. "
         "Empty: DATABASE_URL, and `ask` refuses. Guests' lists are read from it too, if it is a replica.",
@@ -96,10 +84,10 @@ class JobSettings(TimeSettings):
     task_runner: Literal["threads", "dask"] = Field(
         "threads", description="Where a run executes: `threads` of its process, or a `dask` cluster (the extra `dask`)."
     )
-    dask_address: str | None = Field(
+    dask_address: DaskAddress | None = Field(
         None, description="Address of Dask's scheduler, e.g. tcp://dask:8786. Empty: a cluster on this machine."
     )
-    alert_webhook_url: SecretStr | None = Field(
+    alert_webhook_url: SecretHttpUrl | None = Field(
         None, description='URL that receives alerts as `{"text": …}`, e.g. a Slack incoming webhook.'
     )
     runbook_url: str = Field(
@@ -122,7 +110,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     environment: Literal["development", "production"] = Field(
         "development", description="`production` makes readiness require https to Shopify."
     )
-    sentry_dsn: SecretStr | None = Field(
+    sentry_dsn: SentryDsn | None = Field(
         None, description="Sentry project that receives errors, traces and profiles. Empty: errors are only logged."
     )
     sentry_traces_sample_rate: float = Field(
@@ -144,16 +132,16 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         "auto", description="Format of logs. `auto` is `text` at a terminal, otherwise `json`."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged.")
-    files_url: Annotated[str, AfterValidator(_files_url)] = Field(
+    files_url: FilesUrl = Field(
         "file:files",
         description="Folder of files that people fetch from the API, such as reports and exports, and of the journal "
         "of erasures: file:///folder. "
         "API, consumer of webhooks and worker share it. Back it up apart from PostgreSQL.",
     )
-    ops_email: str | None = Field(None, description="Recipient of reports that are sent by mail.")
+    ops_email: MailAddress | None = Field(None, description="Recipient of reports that are sent by mail.")
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(8000, ge=0, le=65_535, description="The API's port.")
-    trusted_proxies: Annotated[str, AfterValidator(_proxies)] = Field(
+    trusted_proxies: ProxyList = Field(
         "",
         description="Proxies whose X-Forwarded-For is trusted: addresses, networks and `shopify`, comma-separated.",
     )
@@ -163,7 +151,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         le=1_000_000,
         description="Requests a minute of one person, guest or customer. A server's key may send ten times as many.",
     )
-    cors_origins: str = Field(
+    cors_origins: Origins = Field(
         "", description="Other sites whose pages may call the API, comma-separated. The app proxy needs none."
     )
     metrics_token: SecretStr | None = Field(
@@ -176,21 +164,23 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         allow_inf_nan=False,
         description="How long the API still serves, not ready, after SIGTERM. 0 loses what a proxy still sends.",
     )
-    redis_url: str = Field(description="Redis 7.4+ or Valkey 9+, e.g. redis://localhost:6379/0.")
+    redis_url: RedisUrl = Field(min_length=1, description="Redis 7.4+ or Valkey 9+, e.g. redis://localhost:6379/0.")
     redis_password: SecretStr | None = Field(None, description="The password, if it is not in REDIS_URL.")
-    encryption_keys: SecretStr = Field(
+    encryption_keys: FernetKeys = Field(
         description="Fernet keys for access tokens at rest, comma-separated: the first encrypts, all decrypt."
     )
-    shopify_api_key: str = Field(description="The app's client id.")
-    shopify_api_secret: SecretStr = Field(description="The app's client secret, for signatures and token refreshes.")
+    shopify_api_key: str = Field(min_length=1, description="The app's client id.")
+    shopify_api_secret: SecretStr = Field(
+        min_length=1, description="The app's client secret, for signatures and token refreshes."
+    )
     shopify_api_secret_previous: SecretStr | None = Field(
         None, description="The former client secret, accepted during a rotation."
     )
-    shopify_api_version: str = Field("2026-10", description="Admin GraphQL version.")
-    shopify_origin: str = Field(
+    shopify_api_version: ApiVersion = Field("2026-10", description="Admin GraphQL version.")
+    shopify_origin: ShopOrigin = Field(
         "https://{shop}", description="Origin of a shop's pages and of its Admin API. {shop} becomes its domain."
     )
-    public_url: str | None = Field(
+    public_url: BaseUrl | None = Field(
         None,
         description="Public URL of the API, e.g. https://registry.example. Links to it in mails and runs begin so.",
     )
@@ -199,7 +189,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         description="What sends mail: smtp://user:password@host:587?starttls, smtps://…, "
         "ses://KEY:SECRET@eu-central-1?configuration_set=NAME or sendgrid://KEY@api.sendgrid.com.",
     )
-    mail_from: str | None = Field(
+    mail_from: MailAddress | None = Field(
         None,
         description="Sender address of mails. Bounces go to it, unless BOUNCE_ADDRESS or the provider takes them.",
     )
@@ -212,7 +202,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         "",
         description="ARNs of the SNS topics with Amazon SES's events, comma-separated. Messages of others are refused.",
     )
-    sns_origin: str | None = Field(
+    sns_origin: BaseUrl | None = Field(
         None, description="Origin of a simulated SNS, such as http://127.0.0.1:4500. Not for production."
     )
     sendgrid_webhook_key: str | None = Field(
@@ -221,7 +211,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     dkim_selectors: str = Field(
         "", description="DKIM selectors that the mail provider signs with, comma-separated: `mail-domains` checks them."
     )
-    dns_server: str | None = Field(
+    dns_server: DnsServer | None = Field(
         None, description="DNS server that `mail-domains` asks, such as 192.0.2.1:53. That of the machine by default."
     )
     bounce_address: str | None = Field(
@@ -242,11 +232,11 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     invitations_per_address: int = Field(
         3, ge=0, le=1_000_000, description="Invitation mails to an address, for all registries of a shop, in 24 hours."
     )
-    prefect_api_url: str | None = Field(None, description="URL of Prefect's API. The health probe calls it.")
-    prefect_api_auth_string: SecretStr | None = Field(
+    prefect_api_url: HttpUrl | None = Field(None, description="URL of Prefect's API. The health probe calls it.")
+    prefect_api_auth_string: Login | None = Field(
         None, description="`user:password` of Prefect's UI and API, as its server has it."
     )
-    prefect_ui_url: Annotated[str | None, AfterValidator(_without_version)] = Field(
+    prefect_ui_url: PrefectUiUrl | None = Field(
         None,
         description="URL of the Prefect UI, with `/v2`, which Prefect's own log needs: /admin/jobs redirects there, and"
         " the start page and alerts link to it.",
@@ -278,45 +268,45 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         return f"{self.public_url.rstrip('/')}{path}"
 
 
-@lru_cache
-def settings() -> Settings:
-    """This process's settings, read once.
+def load(kind: type[Kind], environment: Mapping[str, str] = MappingProxyType({})) -> Kind:
+    """The settings of this kind.
+
+    Args:
+        kind: The class of the settings.
+        environment: Variables that replace those of this process.
 
     Raises:
         ConfigurationError: Variables are missing or invalid; the message names all of them, and no value.
     """
+    given: dict[str, Any] = {
+        name: environment[name.upper()] for name in kind.model_fields if name.upper() in environment
+    }
     try:
-        return Settings()
+        return kind(**given)
     except ValidationError as error:
         raise ConfigurationError(_explain(error)) from None
+
+
+@lru_cache
+def settings() -> Settings:
+    """This process's settings, read once. Raises as `load`."""
+    return load(Settings)
 
 
 def time_zone() -> ZoneInfo:
-    """The time zone of TZ.
-
-    Raises:
-        ConfigurationError: There is no such time zone.
-    """
-    try:
-        return ZoneInfo(TimeSettings().tz)
-    except ValidationError as error:
-        raise ConfigurationError(_explain(error)) from None
+    """The time zone of TZ. Raises as `load`."""
+    return ZoneInfo(load(TimeSettings).tz)
 
 
 def analysts_url() -> str:
-    """DATABASE_REPLICA_URL, or DATABASE_URL if it is empty; a report needs no other setting.
-
-    Raises:
-        ConfigurationError: Neither is set, or it is invalid; the message contains no value.
-    """
-    try:
-        return AnalyticsSettings().database_replica_url or DatabaseSettings().database_url
-    except ValidationError as error:
-        raise ConfigurationError(_explain(error)) from None
+    """DATABASE_REPLICA_URL, or DATABASE_URL if it is empty; a report needs no other setting. Raises as `load`."""
+    return load(AnalyticsSettings).database_replica_url or load(DatabaseSettings).database_url
 
 
 def _explain(error: ValidationError) -> str:
     """Name, error and description of each invalid variable; no values, which may be secrets."""
     faults = [(str(each["loc"][0]), each["msg"]) for each in error.errors(include_input=False)]
     meanings = {name: field.description for name, field in Settings.model_fields.items()}
-    return "; ".join(f"{name.upper()}: {message} ({meanings[name]})" for name, message in faults)
+    return "; ".join(
+        f"{name.upper()}: {message.removeprefix('Value error, ')} ({meanings[name]})" for name, message in faults
+    )

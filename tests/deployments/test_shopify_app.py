@@ -5,6 +5,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
+from cryptography.fernet import Fernet
 from pydantic import SecretStr
 
 from api.app import create_app
@@ -21,7 +22,7 @@ APP: Final[dict[str, Any]] = tomllib.loads((ROOT / "deployments/shopify/shopify.
 COMPLIANCE: Final = {"customers/data_request", "customers/redact", "shop/redact"}
 SETTINGS: Final = {
     "database_url": "postgresql://localhost/none", "redis_url": "redis://localhost", "shopify_api_key": "id",
-    "encryption_keys": SecretStr("none"), "shopify_api_secret": SecretStr("secret"),
+    "encryption_keys": SecretStr(Fernet.generate_key().decode()), "shopify_api_secret": SecretStr("secret"),
 }  # fmt: skip
 
 

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from wishcraft.settings import SECRETS, DatabaseSettings, JobSettings, Settings,
 COMPLETE = {
     "DATABASE_URL": "postgres://u:p@db/wishcraft",
     "REDIS_URL": "redis://r",
-    "ENCRYPTION_KEYS": "k",
+    "ENCRYPTION_KEYS": "sVvXkE1HjFMZ3gYRkFyUW6pUoLr8iFqVjQ0sJtT0m4o=",
     "SHOPIFY_API_KEY": "id",
     "SHOPIFY_API_SECRET": "hush",
 }
@@ -56,6 +57,63 @@ def test_number_out_of_range_is_named_with_its_setting(monkeypatch: pytest.Monke
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match=name):
         settings()
+
+
+INVALID = [
+    ("SENTRY_DSN", "abc"), ("SENTRY_DSN", "https://sentry.example/1"), ("SENTRY_DSN", "https://hush@sentry.example/x"),
+    ("DATABASE_URL", "nonsense"), ("DATABASE_URL", "postgresql://u:hush@db:port/w"), ("DATABASE_URL", ""),
+    ("DATABASE_REPLICA_URL", "postgresql://db:99999/w"), ("REDIS_URL", "ftp://x"), ("REDIS_URL", "redis://h:hush"),
+    ("REDIS_URL", "redis://[h"), ("REDIS_URL", "redis://h/name"), ("REDIS_URL", ""), ("TZ", "Mars/Olympus"),
+    ("ENCRYPTION_KEYS", "hush"), ("ENCRYPTION_KEYS", f"{COMPLETE['ENCRYPTION_KEYS']},"), ("ENCRYPTION_KEYS", ""),
+    ("ENCRYPTION_KEYS", "ключ"), ("PREFECT_API_AUTH_STRING", "hush"), ("PREFECT_API_AUTH_STRING", "user:"),
+    ("PREFECT_API_URL", "nope"), ("PREFECT_UI_URL", "nope"), ("PUBLIC_URL", "nope"),
+    ("PUBLIC_URL", "https://a.example?b"), ("PUBLIC_URL", "https://a.example:port"), ("SNS_ORIGIN", "nope"),
+    ("TRUSTED_PROXIES", "abc"), ("CORS_ORIGINS", "nope"), ("CORS_ORIGINS", "https://a.example/path"),
+    ("OPS_EMAIL", "notmail"), ("MAIL_FROM", "Emma <a@b.example>"), ("SHOPIFY_API_VERSION", "zz"),
+    ("SHOPIFY_API_VERSION", "2026-11"), ("SHOPIFY_ORIGIN", "https://{name}"), ("SHOPIFY_ORIGIN", "https://{"),
+    ("SHOPIFY_API_KEY", ""), ("SHOPIFY_API_SECRET", ""), ("DNS_SERVER", "dns.example"), ("DNS_SERVER", "192.0.2.1:x"),
+    ("DASK_ADDRESS", "dask"), ("ALERT_WEBHOOK_URL", "hush"), ("FILES_URL", "s3://hush"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), INVALID)
+def test_invalid_text_is_named_with_its_setting_alone(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"^{name}: ") as raised:
+        settings()
+    assert not re.search("; [A-Z_]+: ", str(raised.value))
+    assert "hush" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SENTRY_DSN", "https://key@o1.ingest.sentry.example/prefix/4501"),
+        ("DATABASE_URL", "postgresql:///wishcraft?host=/run/postgresql"),
+        ("DATABASE_URL", "postgresql://u:p/#[w@[::1]:5432/wishcraft?sslmode=require"),
+        ("REDIS_URL", "rediss://:password@redis.example:6380/1?ssl_cert_reqs=none"),
+        ("REDIS_URL", "unix:///run/valkey.sock?db=1"),
+        ("ENCRYPTION_KEYS", f"{COMPLETE['ENCRYPTION_KEYS']}, {COMPLETE['ENCRYPTION_KEYS']}"),
+        ("PREFECT_API_AUTH_STRING", "ops:pass:word"),
+        ("CORS_ORIGINS", "https://a.example, http://localhost:3000"),
+        ("CORS_ORIGINS", "*"),
+        ("SHOPIFY_ORIGIN", "http://127.0.0.1:4400/{shop}"),
+        ("SHOPIFY_API_VERSION", "unstable"),
+        ("MAIL_FROM", "post@bücher.example"),
+        ("DNS_SERVER", "[2001:db8::1]:53"),
+    ],
+)
+def test_unusual_but_valid_text_is_accepted(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    assert settings()
+
+
+def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SENTRY_DSN", "OPS_EMAIL", "BOUNCE_ADDRESS", "PUBLIC_URL", "CORS_ORIGINS", "PREFECT_API_AUTH_STRING"):
+        monkeypatch.setenv(name, "")
+    read = settings()
+    assert not any((read.sentry_dsn, read.ops_email, read.bounce_address, read.public_url, read.cors_origins))
 
 
 def test_the_settings_repr_shows_no_secret() -> None:

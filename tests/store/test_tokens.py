@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.domain.tokens import OfflineToken
-from wishcraft.errors import ConfigurationError, ShopifyUnauthorized
+from wishcraft.errors import ShopifyUnauthorized
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 from wishcraft.store.tokens import TokenVault
@@ -53,11 +53,6 @@ async def test_a_shop_without_a_token_must_install_the_app(vault: TokenVault, de
     for domain in (SHOP.domain, "nobody.myshopify.com"):
         with pytest.raises(ShopifyUnauthorized, match="install"):
             await vault.load(domain)
-
-
-async def test_an_invalid_key_is_rejected_with_the_command_that_makes_one(resources: Resources) -> None:
-    with pytest.raises(ConfigurationError, match="generate_key"):
-        TokenVault(resources.db, SecretStr("no-key"))
 
 
 async def test_a_shops_token_is_refreshed_by_one_at_a_time_and_shops_do_not_block(vault: TokenVault) -> None:

@@ -1,0 +1,175 @@
+"""Types of settings: what each must look like. Their errors say what is expected, and show no value."""
+
+import binascii
+import re
+from base64 import urlsafe_b64decode
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import Annotated, Final, TypeVar
+from urllib.parse import SplitResult, urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, SecretStr
+
+from wishcraft.domain.addresses import normalise
+from wishcraft.domain.networks import parse_proxies
+from wishcraft.files import folder_of
+
+Text = TypeVar("Text", str, SecretStr)
+
+_POSTGRESQL: Final = re.compile(
+    r"postgres(?:ql)?(?:\+\w+)?://(?P<rest>(?:[^@]*@)?(?:\[[^\]/?]+\]|[^:/?\[\]]*)(?::(?P<port>[0-9]{1,5}))?(?:[/?].*)?)"
+)
+_FERNET_BYTES: Final = 32
+_LAST_PORT: Final = 65_535
+_API_VERSION: Final = re.compile(r"20[0-9]{2}-(?:01|04|07|10)|unstable")
+
+
+def _matching(is_valid: Callable[[str], object], expected: str) -> AfterValidator:
+    """A validator of a text or secret, which it leaves unchanged. An empty one is valid: Compose so passes on none.
+
+    Args:
+        is_valid: Whether a text that is not empty is valid; a ValueError says that it is not.
+        expected: The message of the error.
+    """
+
+    def check(value: Text) -> Text:
+        text = value if isinstance(value, str) else value.get_secret_value()
+        try:
+            valid = not text or is_valid(text)
+        except ValueError:
+            valid = False
+        if not valid:
+            raise ValueError(expected)
+        return value
+
+    return AfterValidator(check)
+
+
+def _psycopg(url: str) -> str:
+    """The URL with psycopg 3 as its driver; accepts `postgres://`, `postgresql://` and other drivers."""
+    match = _POSTGRESQL.fullmatch(url)
+    if not match or int(match["port"] or 0) > _LAST_PORT:
+        raise ValueError("must look like postgresql://user:password@host:5432/wishcraft")
+    return f"postgresql+psycopg://{match['rest']}"
+
+
+def _time_zone(name: str) -> str:
+    """The name unchanged; raises ValueError if the time zone database lacks it."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: it is a folder of the database
+        raise ValueError("must be the name of a time zone, such as America/New_York") from None
+    return name
+
+
+def _proxies(text: str) -> str:
+    """The text unchanged; raises ValueError if it does not name proxies."""
+    parse_proxies(text)
+    return text
+
+
+def _files_url(url: str) -> str:
+    """The URL unchanged; raises ValueError if it names no folder."""
+    folder_of(url)
+    return url
+
+
+def _without_version(url: str | None) -> str | None:
+    """The URL of Prefect's UI without the version at its end, which links add."""
+    return url and url.rstrip("/").removesuffix("/v2")
+
+
+def _is_redis(url: str) -> bool:
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return bool(parts.path)
+    return parts.scheme in {"redis", "rediss"} and parts.port != 0 and re.fullmatch("/?[0-9]*", parts.path) is not None
+
+
+def _is_http(url: str) -> bool:
+    parts = urlsplit(url)
+    has_spaces = any(character.isspace() for character in url)
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and not has_spaces
+
+
+def _is_base(url: str) -> bool:
+    """Whether a path can be appended to the URL."""
+    parts = urlsplit(url)
+    return _is_http(url) and not parts.query and not parts.fragment
+
+
+def _is_shop_origin(template: str) -> bool:
+    try:
+        return _is_base(template.format(shop="shop.example"))
+    except (LookupError, AttributeError):  # it names something else in braces
+        return False
+
+
+def _are_origins(text: str) -> bool:
+    origins = [each.strip() for each in text.split(",")]
+    return all(each == "*" or (_is_base(each) and not urlsplit(each).path) for each in origins)
+
+
+def _is_dsn(url: str) -> bool:
+    """Whether it is what the SDK accepts: https://KEY@host/path/PROJECT."""
+    return _is_http(url) and bool(_user(urlsplit(url))) and urlsplit(url).path.rpartition("/")[2].isdecimal()
+
+
+def _user(parts: SplitResult) -> str:
+    return parts.username or ""
+
+
+def _is_login(text: str) -> bool:
+    user, separator, password = text.partition(":")
+    return bool(user and separator and password)
+
+
+def _is_dns_server(text: str) -> bool:
+    parts = urlsplit(f"//{text}")
+    ip_address(parts.hostname or "")
+    return parts.port != 0 and not parts.path
+
+
+def _is_dask(url: str) -> bool:
+    parts = urlsplit(url)
+    return bool(parts.scheme and parts.hostname and parts.port)
+
+
+def _fernet_keys(keys: SecretStr) -> SecretStr:
+    """The keys unchanged; raises ValueError if one is no Fernet key."""
+    try:
+        sizes = {len(urlsafe_b64decode(key.strip())) for key in keys.get_secret_value().split(",")}
+    except (binascii.Error, ValueError):
+        sizes = set()
+    if sizes != {_FERNET_BYTES}:
+        raise ValueError(
+            "must be Fernet keys: python -c "
+            "'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())' prints a new one"
+        )
+    return keys
+
+
+_HTTP: Final = _matching(_is_http, "must be a URL such as https://host.example/path")
+_BASE: Final = _matching(_is_base, "must be a URL such as https://registry.example, without ? and #")
+
+PostgresqlUrl = Annotated[str, AfterValidator(_psycopg)]
+RedisUrl = Annotated[
+    str, _matching(_is_redis, "must look like redis://localhost:6379/0, rediss://… or unix:///path/of/socket")
+]
+FilesUrl = Annotated[str, AfterValidator(_files_url)]
+HttpUrl = Annotated[str, _HTTP]
+SecretHttpUrl = Annotated[SecretStr, _HTTP]
+BaseUrl = Annotated[str, _BASE]
+PrefectUiUrl = Annotated[str, _BASE, AfterValidator(_without_version)]
+ShopOrigin = Annotated[str, _matching(_is_shop_origin, "must be a URL such as https://{shop}, with no other braces")]
+Origins = Annotated[str, _matching(_are_origins, "must be origins such as https://shop.example, comma-separated")]
+SentryDsn = Annotated[SecretStr, _matching(_is_dsn, "must look like https://key@host.example/1, as Sentry shows it")]
+Login = Annotated[SecretStr, _matching(_is_login, "must look like user:password")]
+FernetKeys = Annotated[SecretStr, AfterValidator(_fernet_keys)]
+MailAddress = Annotated[str, _matching(normalise, "must be an address, such as registry@example.com")]
+ApiVersion = Annotated[str, _matching(_API_VERSION.fullmatch, "must be a version of Shopify's API, such as 2026-10")]
+DnsServer = Annotated[str, _matching(_is_dns_server, "must be an IP address such as 192.0.2.1 or 192.0.2.1:53")]
+DaskAddress = Annotated[str, _matching(_is_dask, "must look like tcp://dask:8786")]
+ProxyList = Annotated[str, AfterValidator(_proxies)]
+TimeZoneName = Annotated[str, AfterValidator(_time_zone)]

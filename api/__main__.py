@@ -1,6 +1,8 @@
 """`python -m api`: serves the API at API_HOST and API_PORT."""
 
+import argparse
 import sys
+from collections.abc import Sequence
 from functools import partial
 
 from api.app import create_app, create_service
@@ -12,8 +14,9 @@ from wishcraft.observability.sentry import start_sentry
 from wishcraft.settings import settings
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until a signal stops the process."""
+    argparse.ArgumentParser(prog="python -m api", description=__doc__).parse_args(arguments)
     try:
         config = settings()
         configure_logging(config)

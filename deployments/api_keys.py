@@ -15,9 +15,9 @@ from wishcraft.domain import times
 from wishcraft.domain.api_keys import MAX_DAYS, MAX_GRACE_HOURS
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.networks import parse_networks
-from wishcraft.errors import ConfigurationError, RequestRefused, UnknownShop
+from wishcraft.errors import DatabaseUnavailable, WishCraftError
 from wishcraft.services.shops.api_keys import GRACE, Issued, create_key, list_keys, revoke_key, rotate_key
-from wishcraft.settings import DatabaseSettings, time_zone
+from wishcraft.settings import DatabaseSettings, load, time_zone
 from wishcraft.store import shops
 from wishcraft.store.api_keys import KeyFacts
 from wishcraft.store.audit_log import Actor
@@ -29,9 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parsed = _parser().parse_args(arguments)
     try:
         zone = time_zone()  # first: a key that was made and cannot be printed would be lost
-    except ConfigurationError as error:
+        asyncio.run(_run(parsed, zone))
+    except DatabaseUnavailable as error:
+        sys.exit(f"PostgreSQL does not answer: check DATABASE_URL. {error}")
+    except WishCraftError as error:
         sys.exit(str(error))
-    asyncio.run(_run(parsed, zone))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,13 +68,11 @@ def network(text: str) -> str:
 
 
 async def _run(args: argparse.Namespace, zone: tzinfo) -> None:
-    db = Database(DatabaseSettings().database_url, pool_size=1)
+    db = Database(load(DatabaseSettings).database_url, pool_size=1)
     try:
         async with db.autocommit() as session:
             [shop] = await shops.find_active(session, [args.shop])
         await _execute(args, db, Actor(shop.id, f"command line: {getpass.getuser()}"), zone)
-    except (RequestRefused, UnknownShop) as error:
-        sys.exit(str(error))
     finally:
         await db.close()
 

@@ -3,7 +3,9 @@
 PREFECT_API_URL names the server; the command waits for it.
 """
 
+import argparse
 import asyncio
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,12 +21,14 @@ from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.flows import load_flow_from_entrypoint
+from prefect.settings import PREFECT_API_URL
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from deployments.automations import prepare_automations
 from tasks.runtime.pages import read_all
-from wishcraft.settings import JobSettings, TimeSettings, time_zone
+from wishcraft.errors import ConfigurationError
+from wishcraft.settings import JobSettings, TimeSettings, load, time_zone
 
 POOL: Final = "wishcraft"
 QUEUES: Final = ("critical", "default", "bulk")  # in descending priority
@@ -43,6 +47,18 @@ _SENT: Final = ("name", "schedules", "concurrency_limit", "pull_steps", *_COMPAR
 _ROOT: Final = Path(__file__).resolve().parents[1]
 
 
+def require_server() -> None:
+    """Check that Prefect's clients have a server: without its URL, they would start a temporary one.
+
+    Raises:
+        ConfigurationError: PREFECT_API_URL is missing or invalid.
+    """
+    if not (PREFECT_API_URL.value() or "").startswith(("http://", "https://")):
+        raise ConfigurationError(
+            "PREFECT_API_URL is missing or invalid: set it to the URL of Prefect's API, such as http://127.0.0.1:4200/api"
+        )
+
+
 async def prepare() -> None:
     """Create or update the work pool, its queues and the automations.
 
@@ -55,7 +71,7 @@ async def prepare() -> None:
         await client.create_work_pool(pool, overwrite=True)
         for priority, name in enumerate(QUEUES, start=1):
             await _prepare_queue(client, name, priority)
-        await prepare_automations(client, JobSettings())
+        await prepare_automations(client, load(JobSettings))
 
 
 async def _wait_for_server(client: PrefectClient) -> None:
@@ -151,12 +167,23 @@ def in_time_zone(deployments: str, name: str) -> str:
     return deployments.replace(f"timezone: {TimeSettings.model_fields['tz'].default}\n", f"timezone: {name}\n")
 
 
-async def main() -> None:
-    """Create or update everything."""
+async def set_up() -> None:
+    """Create or update everything. Raises as `prepare`, or ConfigurationError."""
     deployments = describe_deployments()  # first: it imports every flow, while Prefect may still start
     await prepare()
     await deploy(deployments)
 
 
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m deployments.prefect_setup", description=__doc__)
+    parser.parse_args(arguments)
+    try:
+        require_server()
+        asyncio.run(set_up())
+    except (ConfigurationError, TimeoutError) as error:
+        sys.exit(str(error))
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

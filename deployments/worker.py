@@ -34,7 +34,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 from deployments.argument_types import seconds
 from deployments.flow_run_process import FlowRunConfiguration, is_needed
 from deployments.forked_run import start_fork_server
-from deployments.prefect_setup import POOL
+from deployments.prefect_setup import POOL, require_server
 from tasks.runtime.progress import STOPPING
 from tasks.runtime.retry_after import bound_retry_after
 from wishcraft.errors import ConfigurationError
@@ -334,6 +334,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     try:
+        require_server()
         _configure_process(settings())
     except ConfigurationError as error:
         sys.exit(f"The worker cannot start. {error}")

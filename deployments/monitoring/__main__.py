@@ -14,7 +14,8 @@ from pydantic_settings import BaseSettings
 
 from deployments.monitoring.configuration import MailServer, Scrape, write_configuration
 from wishcraft.errors import ConfigurationError
-from wishcraft.settings import SECRETS, JobSettings, Settings
+from wishcraft.setting_types import MailAddress, SecretHttpUrl
+from wishcraft.settings import SECRETS, JobSettings, Settings, load
 
 
 class MonitoringSettings(BaseSettings):
@@ -23,9 +24,9 @@ class MonitoringSettings(BaseSettings):
     model_config = JobSettings.model_config
 
     mail_url: SecretStr | None = None
-    mail_from: str | None = None
-    ops_email: str | None = None
-    alert_webhook_url: SecretStr | None = None
+    mail_from: MailAddress | None = None
+    ops_email: MailAddress | None = None
+    alert_webhook_url: SecretHttpUrl | None = None
     runbook_url: str = Settings.model_fields["runbook_url"].default
 
     def mail_server(self) -> MailServer:
@@ -46,9 +47,9 @@ def main() -> int:
     parser.add_argument("--api", action="append", metavar="HOST:PORT", help="an API process; one for each [api:8000]")
     parser.add_argument("--alertmanager", default="alertmanager:9093", metavar="HOST:PORT", help="[%(default)s]")
     arguments = parser.parse_args()
-    settings = MonitoringSettings()
     scrape = Scrape(arguments.api or ["api:8000"], arguments.alertmanager, SECRETS / "metrics_token")
     try:
+        settings = load(MonitoringSettings)
         write_configuration(
             arguments.folder,
             scrape,

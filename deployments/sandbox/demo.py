@@ -6,6 +6,7 @@ Also writes `.wishcraft/demo.json`: each shop's domain, an API key and some slug
 import argparse
 import json
 import secrets
+import sys
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
@@ -24,7 +25,8 @@ from deployments.sandbox.processes import ROOT
 from wishcraft.domain.api_keys import NewKey, digest, make_key, prefix_of
 from wishcraft.domain.batches import batches
 from wishcraft.domain.callers import Scope
-from wishcraft.settings import Settings
+from wishcraft.errors import ConfigurationError
+from wishcraft.settings import Settings, load
 from wishcraft.store.engine import Database
 from wishcraft.store.schema.shops import ShopSettings
 from wishcraft.store.tokens import TokenVault
@@ -180,7 +182,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="seed of the random data")
     parser.add_argument("--card", type=Path, default=ROOT / ".wishcraft" / "demo.json", help="output file")
     args = parser.parse_args()
-    settings = Settings()
+    try:
+        settings = load(Settings)
+    except ConfigurationError as error:
+        sys.exit(str(error))
     if seed(settings, args.scale, args.seed, datetime.now(UTC).date()):
         print(f"Demo data: {args.scale:,} registries in {len(DEMO_SHOPS)} shops.")
     else:

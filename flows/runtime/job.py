@@ -23,7 +23,7 @@ from tasks.runtime.ui_links import artifact_page, with_runbook_links
 from wishcraft.domain.work_results import WorkResult, summary_sentence, total_counts
 from wishcraft.observability.sentry import capture_error
 from wishcraft.reports.run_summary import render_summary, table_rows
-from wishcraft.settings import JobSettings
+from wishcraft.settings import JobSettings, load
 
 P = ParamSpec("P")
 Runner = TaskRunner[PrefectFuture[Any]]
@@ -53,7 +53,7 @@ def job(name: str) -> Callable[[Work[P]], Flow[P, Coroutine[Any, Any, State[Any]
             run,
             name=name,
             flow_run_name=current_run_name,
-            task_runner=task_runner(JobSettings()),
+            task_runner=task_runner(load(JobSettings)),
             timeout_seconds=RUN_TIMEOUT.total_seconds(),
             # Else each run asks Prefect's server for both defaults, with clients left unclosed.
             persist_result=False,

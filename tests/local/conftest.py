@@ -40,10 +40,9 @@ from wishcraft.settings import Settings
 
 PASSWORD = "ops:only for:tests"
 SETUP_TWICE = """
-import asyncio
 from deployments.prefect_setup import main
-asyncio.run(main())
-asyncio.run(main())
+main()
+main()
 """
 
 

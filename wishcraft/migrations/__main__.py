@@ -1,11 +1,15 @@
 """`python -m wishcraft.migrations`: upgrade DATABASE_URL to the latest revision, or write a new revision."""
 
 import argparse
+import sys
 
 from alembic import command
+from alembic.util import CommandError
 
 from wishcraft import migrations
-from wishcraft.settings import DatabaseSettings
+from wishcraft.database_errors import translate_database_errors
+from wishcraft.errors import DatabaseUnavailable, WishCraftError
+from wishcraft.settings import DatabaseSettings, load
 
 
 def main() -> None:
@@ -17,7 +21,16 @@ def main() -> None:
     revision = commands.add_parser("revision", help="write a migration from the differences, for review")
     revision.add_argument("message")
     args = parser.parse_args()
-    url = DatabaseSettings().database_url
+    try:
+        with translate_database_errors():
+            _run(args, load(DatabaseSettings).database_url)
+    except DatabaseUnavailable as error:
+        sys.exit(f"PostgreSQL does not answer: check DATABASE_URL. {error}")
+    except (CommandError, WishCraftError) as error:
+        sys.exit(str(error))
+
+
+def _run(args: argparse.Namespace, url: str) -> None:
     if args.command == "upgrade":
         migrations.upgrade(url)
     elif args.command == "check":

@@ -1,0 +1,65 @@
+"""Commands with a wrong setting or argument end with one line, before they start anything."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from deployments.sandbox.processes import ROOT
+from tests.support.waiting import PATIENCE_SECONDS
+from wishcraft.settings import Settings
+
+COMPLETE = {
+    "DATABASE_URL": "postgresql://127.0.0.1:1/none",
+    "REDIS_URL": "redis://127.0.0.1:1",
+    "ENCRYPTION_KEYS": "sVvXkE1HjFMZ3gYRkFyUW6pUoLr8iFqVjQ0sJtT0m4o=",
+    "SHOPIFY_API_KEY": "id",
+    "SHOPIFY_API_SECRET": "secret",
+    "PREFECT_API_URL": "http://127.0.0.1:1/api",
+}
+NO_DATABASE = "PostgreSQL does not answer: check DATABASE_URL. "
+NO_PREFECT = "PREFECT_API_URL is missing or invalid: "
+
+
+def ended(command: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """The end of `python -m` with complete settings but for these changes, of which an empty one is not set."""
+    ours = {name.upper() for name in Settings.model_fields}
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
+    environment = inherited | {name: value for name, value in (COMPLETE | changes).items() if value}
+    return subprocess.run(  # noqa: S603  ours
+        [sys.executable, "-m", *command.split()],
+        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "value", "line"),
+    [
+        ("api", "SENTRY_DSN", "abc", "WishCraft cannot start. SENTRY_DSN: must look like "),
+        ("deployments.worker", "SENTRY_DSN", "abc", "The worker cannot start. SENTRY_DSN: must look like "),
+        ("deployments.worker", "PREFECT_API_URL", "", f"The worker cannot start. {NO_PREFECT}"),
+        ("deployments.webhooks", "REDIS_URL", "ftp://x", "The consumer of webhooks cannot start. REDIS_URL: must look"),
+        ("deployments.prefect_setup", "TZ", "Mars/Olympus", "TZ: must be the name of a time zone"),
+        ("deployments.prefect_setup", "PREFECT_API_URL", "", NO_PREFECT),
+        ("deployments.prefect_setup", "PREFECT_API_URL", "nope", NO_PREFECT),
+        ("deployments.api_keys list shop", "DATABASE_URL", "", "DATABASE_URL: Field required"),
+        ("deployments.api_keys list shop", "DATABASE_URL", "nonsense", "DATABASE_URL: must look like postgresql://"),
+        ("deployments.api_keys list shop", "TZ", "UTC", NO_DATABASE),
+        ("deployments.monitoring folder", "OPS_EMAIL", "notmail", "OPS_EMAIL: must be an address"),
+        ("deployments.sandbox.demo", "DATABASE_URL", "nonsense", "DATABASE_URL: must look like postgresql://"),
+        ("wishcraft.migrations upgrade", "DATABASE_URL", "", "DATABASE_URL: Field required"),
+        ("wishcraft.migrations upgrade", "TZ", "UTC", NO_DATABASE),
+    ],
+)
+def test_command_with_a_wrong_setting_ends_with_one_line(command: str, name: str, value: str, line: str) -> None:
+    end = ended(command, **{name: value})
+    assert end.stderr.startswith(line), end.stderr
+    assert (end.returncode, end.stderr.count("\n"), end.stdout) == (1, 1, "")
+
+
+@pytest.mark.parametrize("module", ["api", "deployments.prefect_setup"])
+def test_unknown_argument_is_refused(module: str) -> None:
+    end = ended(f"{module} extra")
+    assert end.returncode == 2
+    assert end.stderr.endswith(f"python -m {module}: error: unrecognized arguments: extra\n")

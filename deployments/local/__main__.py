@@ -10,7 +10,7 @@ from typing import Final
 
 import psutil
 
-from deployments.local.environment import choose_mail_url, port_from_environment
+from deployments.local.environment import check_settings, port_from_environment
 from deployments.local.monitoring import choose_monitoring_ports
 from deployments.local.orphans import find_processes, terminate
 from deployments.local.services import Ports
@@ -80,7 +80,7 @@ def up(workspace: Workspace) -> None:
             bounces=choose_port("The server of bounces", None, workspace.folder / "bounces.port"),
             monitoring=choose_monitoring_ports(workspace, os.environ),
         )
-        choose_mail_url(os.environ, ports)  # refuses a wrong MAIL_PROVIDER before anything starts
+        check_settings(workspace, stack_id, ports)
         workspace.stack_info.unlink(missing_ok=True)
         become_subreaper()
         terminal.show("Starting WishCraft (logs: .wishcraft/logs) ...")

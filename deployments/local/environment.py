@@ -15,6 +15,7 @@ from deployments.sandbox.mail_providers import SENDGRID_PUBLIC_KEY, TOPIC_ARN, m
 from deployments.sandbox.mailbox import DOMAIN, SELECTOR
 from deployments.sandbox.processes import ROOT, port_is_free
 from wishcraft.errors import ConfigurationError
+from wishcraft.settings import DatabaseSettings, Settings, load
 
 PREFECT: Final = {  # as in the image: see deployments/container/Dockerfile
     "DO_NOT_TRACK": "1",
@@ -56,6 +57,21 @@ class Stores(NamedTuple):
     database_url: str
     replica_url: str | None
     redis_url: str
+
+
+def check_settings(workspace: Workspace, stack_id: str, ports: Ports) -> None:
+    """Check the settings of all processes of the stack, before one of them starts.
+
+    Raises:
+        ConfigurationError: Variables are invalid; the message names all of them.
+    """
+    stores = Stores(
+        os.environ.get("DATABASE_URL") or "postgresql://127.0.0.1/wishcraft",
+        os.environ.get("DATABASE_REPLICA_URL"),
+        os.environ.get("REDIS_URL") or "redis://127.0.0.1",
+    )
+    load(DatabaseSettings, {"DATABASE_URL": stores.database_url})  # first: that of Prefect is made of it
+    load(Settings, child_environment(workspace, stack_id, ports, stores))
 
 
 def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores: Stores) -> dict[str, str]:

@@ -81,13 +81,13 @@ class Stack:
         """Start PostgreSQL and Valkey unless the environment names servers; return the URLs."""
         folder = self._workspace.folder
         database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
-        if redis_url is None:
+        if not redis_url:
             with self._terminal.timed("Valkey ready"):
                 service, redis_url = services.valkey(folder)
                 await self._supervisor.start(service)
             await services.begin_era(redis_url)
         names = () if "PREFECT_API_DATABASE_CONNECTION_URL" in os.environ else ("prefect",)
-        if database_url is not None:
+        if database_url:
             await asyncio.to_thread(create_databases, database_url, names)
             return Stores(database_url, os.environ.get("DATABASE_REPLICA_URL"), redis_url)
         with self._terminal.timed("PostgreSQL ready"):

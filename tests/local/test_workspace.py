@@ -13,15 +13,16 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import SecretStr
 
-from deployments.local.__main__ import down
-from deployments.local.environment import Stores, child_environment, port_from_environment
+from deployments.local.__main__ import down, up
+from deployments.local.environment import Stores, check_settings, child_environment, port_from_environment
 from deployments.local.services import Ports
 from deployments.local.sign import signed_url
 from deployments.local.stack_info import describe, read_stack_info
 from deployments.local.workspace import Workspace, write_private_json
-from deployments.sandbox.processes import ROOT
+from deployments.sandbox.processes import ROOT, free_port
 from wishcraft.errors import ConfigurationError
 from wishcraft.mail.providers.configuration import parse_sendgrid, parse_ses
+from wishcraft.settings import Settings
 from wishcraft.shopify.signatures import verify_proxy_query
 
 
@@ -135,6 +136,32 @@ def test_children_use_only_the_prefect_server_of_the_stack(tmp_path: Path, monke
     assert environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] == (
         "postgresql+asyncpg://postgres:secret@127.0.0.1:5433/prefect"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATABASE_URL", "nonsense"), ("DATABASE_URL", "postgresql://[x"), ("DATABASE_REPLICA_URL", "nonsense"),
+        ("REDIS_URL", "ftp://x"), ("SENTRY_DSN", "abc"), ("TZ", "Mars/Olympus"), ("PREFECT_API_AUTH_STRING", "nocolon"),
+        ("SHOPIFY_API_VERSION", "zz"), ("RATE_LIMIT_PER_MINUTE", "0"), ("CORS_ORIGINS", "nope"),
+    ],
+)  # fmt: skip
+def test_every_setting_of_the_stack_is_checked_before_a_process_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setenv("API_PORT", str(free_port()))
+    monkeypatch.setenv("PREFECT_PORT", str(free_port()))
+    monkeypatch.setattr("deployments.local.__main__.watchdog", None)  # which is the first of them
+    with pytest.raises(ConfigurationError, match=f"^{name}: [^;]+$"):
+        up(Workspace(tmp_path))
+
+
+def test_settings_of_the_stack_are_valid_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("DATABASE_URL", "")
+    check_settings(Workspace(tmp_path), "stack-id", Ports(1, 2, 3, 4, 5, 6, 7))
 
 
 def test_same_port_for_api_and_prefect_is_refused() -> None:

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from deployments.local.orphans import STACK_ID_VARIABLE
-from deployments.local.services import Ports
+from deployments.local.services import Ports, shopping_rate
 from deployments.local.workspace import Workspace
 from deployments.sandbox.mail_providers import SENDGRID_PUBLIC_KEY, TOPIC_ARN, mail_urls
 from deployments.sandbox.mailbox import DOMAIN, SELECTOR
@@ -71,6 +71,7 @@ def check_settings(workspace: Workspace, stack_id: str, ports: Ports) -> None:
         os.environ.get("REDIS_URL") or "redis://127.0.0.1",
     )
     load(DatabaseSettings, {"DATABASE_URL": stores.database_url})  # first: that of Prefect is made of it
+    shopping_rate(os.environ)
     load(Settings, child_environment(workspace, stack_id, ports, stores))
 
 

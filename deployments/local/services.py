@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from argparse import ArgumentTypeError
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any, Final
 
 import httpx
 
+from deployments.argument_types import between
 from deployments.local.prefect_api import PrefectApi, now
 from deployments.local.supervisor import STOP_SECONDS, Service, StartFailed
 from deployments.sandbox.http_probe import responds
 from deployments.sandbox.postgres import prepare_postgres
 from deployments.sandbox.processes import ROOT, Program
+from deployments.sandbox.shopify.shopping import MAX_RATE
 from deployments.sandbox.valkey import prepare_valkey
 from wishcraft.cache.client import connect
 from wishcraft.errors import ConfigurationError
@@ -83,13 +86,27 @@ def prefect(environment: Mapping[str, str], port: int, client: PrefectApi) -> Se
     return service_of(module("prefect", environment, *arguments), client.is_healthy)
 
 
+def shopping_rate(environment: Mapping[str, str]) -> str:
+    """SHOPPING_RATE, or its default.
+
+    Raises:
+        ConfigurationError: It is no number within the bounds.
+    """
+    text = environment.get("SHOPPING_RATE") or SHOPPING_RATE
+    try:
+        between(float, 0.0, MAX_RATE)(text)
+    except ArgumentTypeError as error:
+        raise ConfigurationError(f"SHOPPING_RATE {error}, not {text!r}") from None
+    return text
+
+
 def shopify(environment: Mapping[str, str], ports: Ports, tokens: Path) -> Service:
     """The Shopify simulator, whose guests shop at the API; it keeps the issued tokens in the file `tokens`."""
     options = {
         "--port": str(ports.shopify),
         "--state": str(tokens),
         "--app": f"http://127.0.0.1:{ports.api}",
-        "--actions-per-minute": environment.get("SHOPPING_RATE", SHOPPING_RATE),
+        "--actions-per-minute": shopping_rate(environment),
         # Stock follows the guests' orders; each tick, three variants of a shop change as by what is sold elsewhere.
         "--tick": "300",
     }

@@ -29,7 +29,9 @@ _STOP_SECONDS: Final = 60
 def main() -> int:
     """Run the command line and return the exit code: 0 also after Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=ROOT / ".wishcraft", help="where its data are (%(default)s)")
+    parser.add_argument(
+        "--folder", type=_folder, default=str(ROOT / ".wishcraft"), help="where its data are (%(default)s)"
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
         "up",
@@ -45,7 +47,7 @@ def main() -> int:
     signer.add_argument("--customer", type=_customer, help="id of the customer who is logged in; none is a guest")
     arguments = parser.parse_args()
     os.umask(0o077)  # all files of the stack are its owner's alone
-    workspace = Workspace(arguments.folder.absolute())
+    workspace = Workspace(arguments.folder)
     try:
         match arguments.command:
             case "up":
@@ -114,11 +116,22 @@ def down(workspace: Workspace) -> None:
 
 
 def reset(workspace: Workspace) -> None:
-    """Delete the stack's data; refused while the stack runs."""
+    """Delete the stack's data, if there are any; refused while the stack runs."""
+    if not workspace.has_data():
+        print(f"There are no data of a local stack in {workspace.folder}.")
+        return
     with workspace.locked("") as previous:
         terminate(find_processes(previous), patience=3)
         workspace.delete_data()
     print("Deleted the data of the local stack. `make up` creates new data.")
+
+
+def _folder(text: str) -> Path:
+    folder = Path(text).absolute()
+    nearest = next(each for each in (folder, *folder.parents) if each.exists())
+    if not nearest.is_dir():
+        raise argparse.ArgumentTypeError(f"{nearest} is no folder")
+    return folder
 
 
 def _customer(text: str) -> int:

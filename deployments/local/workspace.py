@@ -105,15 +105,20 @@ class Workspace:
         """The login of Prefect's UI and API, as `user:password`: generated once and kept."""
         return read_or_create_secret(self.prefect_password_file, prefix="ops:")
 
+    def has_data(self) -> bool:
+        """Whether a stack has run in this folder and left something that `delete_data` would delete."""
+        return (self.folder / "lock").exists() and bool(self._data())
+
     def delete_data(self) -> None:
         """Delete all files except the lock, which the caller holds, and copies of Shopify's schema and package."""
-        for path in self.folder.iterdir():
-            if any(path.match(pattern) for pattern in _SURVIVES_RESET):
-                continue
+        for path in self._data():
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+    def _data(self) -> list[Path]:
+        return [path for path in self.folder.iterdir() if not any(path.match(pattern) for pattern in _SURVIVES_RESET)]
 
 
 def write_private_json(path: Path, content: Any) -> None:

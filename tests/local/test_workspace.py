@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from pydantic import SecretStr
 
-from deployments.local.__main__ import down, up
+from deployments.local.__main__ import down, main, reset, up
 from deployments.local.environment import Stores, check_settings, child_environment, port_from_environment
 from deployments.local.services import Ports
 from deployments.local.sign import signed_url
@@ -144,6 +144,7 @@ def test_children_use_only_the_prefect_server_of_the_stack(tmp_path: Path, monke
         ("DATABASE_URL", "nonsense"), ("DATABASE_URL", "postgresql://[x"), ("DATABASE_REPLICA_URL", "nonsense"),
         ("REDIS_URL", "ftp://x"), ("SENTRY_DSN", "abc"), ("TZ", "Mars/Olympus"), ("PREFECT_API_AUTH_STRING", "nocolon"),
         ("SHOPIFY_API_VERSION", "zz"), ("RATE_LIMIT_PER_MINUTE", "0"), ("CORS_ORIGINS", "nope"),
+        ("SHOPPING_RATE", "-1"), ("SHOPPING_RATE", "many"), ("SHOPPING_RATE", "nan"),
     ],
 )  # fmt: skip
 def test_every_setting_of_the_stack_is_checked_before_a_process_starts(
@@ -153,8 +154,41 @@ def test_every_setting_of_the_stack_is_checked_before_a_process_starts(
     monkeypatch.setenv("API_PORT", str(free_port()))
     monkeypatch.setenv("PREFECT_PORT", str(free_port()))
     monkeypatch.setattr("deployments.local.__main__.watchdog", None)  # which is the first of them
-    with pytest.raises(ConfigurationError, match=f"^{name}: [^;]+$"):
+    with pytest.raises(ConfigurationError, match=f"^{name}:? (must|Input should) [^;]+$"):
         up(Workspace(tmp_path))
+
+
+@pytest.mark.parametrize("command", ["up", "down", "reset", "sign registries"])
+@pytest.mark.parametrize("below", ["", "/below"])
+def test_file_is_refused_as_the_folder_of_the_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, below: str
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    monkeypatch.setattr("sys.argv", ["local", "--folder", f"{file}{below}", *command.split()])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().err.endswith(f"error: argument --folder: {file} is no folder\n")
+
+
+def test_reset_of_a_folder_without_a_stack_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "letter").touch()
+    for folder in (tmp_path / "none", other):
+        reset(Workspace(folder))
+        assert capsys.readouterr().out == f"There are no data of a local stack in {folder}.\n"
+    assert sorted(tmp_path.rglob("*")) == [other, other / "letter"]
+
+
+def test_reset_deletes_the_data_of_a_stack_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    workspace = Workspace(tmp_path)
+    with workspace.locked("some"):
+        workspace.secrets()
+    reset(workspace)
+    assert capsys.readouterr().out.startswith("Deleted the data of the local stack.")
+    reset(workspace)
+    assert capsys.readouterr().out.startswith("There are no data of a local stack")
 
 
 def test_settings_of_the_stack_are_valid_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

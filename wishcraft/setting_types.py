@@ -2,7 +2,7 @@
 
 import binascii
 import re
-from base64 import urlsafe_b64decode
+from base64 import b64decode, urlsafe_b64decode
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Annotated, Final, TypeVar
@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, SecretStr
 
-from wishcraft.domain.addresses import normalise
+from wishcraft.domain.addresses import MAX_BOUNCE_LOCAL, normalise, normalise_bounce_address
 from wishcraft.domain.networks import parse_proxies
 from wishcraft.files import folder_of
 
@@ -22,6 +22,7 @@ _POSTGRESQL: Final = re.compile(
 )
 _FERNET_BYTES: Final = 32
 _LAST_PORT: Final = 65_535
+_TOPIC: Final = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]+")
 _API_VERSION: Final = re.compile(r"20[0-9]{2}-(?:01|04|07|10)|unstable")
 
 
@@ -136,6 +137,26 @@ def _is_dask(url: str) -> bool:
     return bool(parts.scheme and parts.hostname and parts.port)
 
 
+def _is_mail(url: str) -> bool:
+    """Whether the URL names a provider; its mailer checks the rest."""
+    parts = urlsplit(url)
+    return parts.scheme == "sendgrid" or (parts.scheme in {"smtp", "smtps", "ses"} and bool(parts.hostname))
+
+
+def _is_lmtp(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme == "lmtp" and bool(parts.hostname) and parts.port is not None
+
+
+def _are_topics(text: str) -> bool:
+    return all(_TOPIC.fullmatch(each.strip()) for each in text.split(","))
+
+
+def _is_public_key(text: str) -> bool:
+    """Whether it is base64 of a sequence of ASN.1, as the key is."""
+    return b64decode(text, validate=True).startswith(b"\x30")
+
+
 def _fernet_keys(keys: SecretStr) -> SecretStr:
     """The keys unchanged; raises ValueError if one is no Fernet key."""
     try:
@@ -168,6 +189,21 @@ SentryDsn = Annotated[SecretStr, _matching(_is_dsn, "must look like https://key@
 Login = Annotated[SecretStr, _matching(_is_login, "must look like user:password")]
 FernetKeys = Annotated[SecretStr, AfterValidator(_fernet_keys)]
 MailAddress = Annotated[str, _matching(normalise, "must be an address, such as registry@example.com")]
+BounceAddress = Annotated[
+    str,
+    _matching(
+        normalise_bounce_address,
+        f"must be an address with at most {MAX_BOUNCE_LOCAL} characters before the @ and no +, such as"
+        " bounces@example.com",
+    ),
+]
+MailUrl = Annotated[
+    SecretStr,
+    _matching(_is_mail, "must begin like smtp://user:password@host, smtps://…, ses://KEY:SECRET@… or sendgrid://KEY@…"),
+]
+LmtpUrl = Annotated[str, _matching(_is_lmtp, "must look like lmtp://127.0.0.1:2424")]
+TopicArns = Annotated[str, _matching(_are_topics, "must be ARNs such as arn:aws:sns:eu-central-1:123456789012:mail")]
+SendGridKey = Annotated[str, _matching(_is_public_key, "must be the verification key that SendGrid shows, as base64")]
 ApiVersion = Annotated[str, _matching(_API_VERSION.fullmatch, "must be a version of Shopify's API, such as 2026-10")]
 DnsServer = Annotated[str, _matching(_is_dns_server, "must be an IP address such as 192.0.2.1 or 192.0.2.1:53")]
 DaskAddress = Annotated[str, _matching(_is_dask, "must look like tcp://dask:8786")]

@@ -17,22 +17,27 @@ from wishcraft.errors import ConfigurationError
 from wishcraft.setting_types import (
     ApiVersion,
     BaseUrl,
+    BounceAddress,
     DaskAddress,
     DnsServer,
     FernetKeys,
     FilesUrl,
     HttpUrl,
+    LmtpUrl,
     Login,
     MailAddress,
+    MailUrl,
     Origins,
     PostgresqlUrl,
     PrefectUiUrl,
     ProxyList,
     RedisUrl,
     SecretHttpUrl,
+    SendGridKey,
     SentryDsn,
     ShopOrigin,
     TimeZoneName,
+    TopicArns,
 )
 
 Kind = TypeVar("Kind", bound=BaseSettings)
@@ -184,7 +189,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         None,
         description="Public URL of the API, e.g. https://registry.example. Links to it in mails and runs begin so.",
     )
-    mail_url: SecretStr | None = Field(
+    mail_url: MailUrl | None = Field(
         None,
         description="What sends mail: smtp://user:password@host:587?starttls, smtps://…, "
         "ses://KEY:SECRET@eu-central-1?configuration_set=NAME or sendgrid://KEY@api.sendgrid.com.",
@@ -193,19 +198,19 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         None,
         description="Sender address of mails. Bounces go to it, unless BOUNCE_ADDRESS or the provider takes them.",
     )
-    bounce_url: str | None = Field(
+    bounce_url: LmtpUrl | None = Field(
         None,
         description="Where the consumer takes bounces of mails sent by SMTP, over LMTP: lmtp://127.0.0.1:2424. Needs "
         "BOUNCE_ADDRESS.",
     )
-    ses_topic_arns: str = Field(
+    ses_topic_arns: TopicArns = Field(
         "",
         description="ARNs of the SNS topics with Amazon SES's events, comma-separated. Messages of others are refused.",
     )
     sns_origin: BaseUrl | None = Field(
         None, description="Origin of a simulated SNS, such as http://127.0.0.1:4500. Not for production."
     )
-    sendgrid_webhook_key: str | None = Field(
+    sendgrid_webhook_key: SendGridKey | None = Field(
         None, description="SendGrid's verification key of the signed event webhook, as base64."
     )
     dkim_selectors: str = Field(
@@ -214,7 +219,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     dns_server: DnsServer | None = Field(
         None, description="DNS server that `mail-domains` asks, such as 192.0.2.1:53. That of the machine by default."
     )
-    bounce_address: str | None = Field(
+    bounce_address: BounceAddress | None = Field(
         None,
         description="Return path of reminders and invitations sent by SMTP, e.g. bounces@registry.example: "
         "bounces+TOKEN@registry.example, so that a bounce names its mail. Without it, MAIL_FROM.",

@@ -33,6 +33,11 @@ OTHERS: Final = {"POSTGRES_PASSWORD_FILE", "HOME", "MPLCONFIGDIR", "DO_NOT_TRACK
                  "GF_SECURITY_ADMIN_PASSWORD__FILE", "GF_SERVER_ROOT_URL"}  # fmt: skip
 every_service = pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 our_services = pytest.mark.parametrize("service", OURS.values(), ids=OURS)
+PLACEHOLDER: Final = re.compile(r"\$\{(?P<name>\w+):(?:-(?P<default>[^}]*)|\?[^}]*)\}")
+GIVEN: Final = {
+    "SHOPIFY_API_KEY": "id", "PUBLIC_URL": "https://registry.example", "MAIL_FROM": "registry@mail.example",
+}  # fmt: skip
+"""What the operator sets for Compose to fill in."""
 Kind = TypeVar("Kind", bound=DatabaseSettings)
 GRACEFUL_SECONDS: Final = 10  # of `api.server`
 
@@ -239,7 +244,9 @@ def settings_of(name: str, kind: type[Kind], secrets: Path, monkeypatch: pytest.
     for variable in Settings.model_fields:
         monkeypatch.delenv(variable.upper(), raising=False)
     for variable, value in environment(SERVICES[name]):
-        monkeypatch.setenv(variable, value)
+        monkeypatch.setenv(
+            variable, PLACEHOLDER.sub(lambda match: match["default"] or GIVEN.get(match["name"], ""), value)
+        )
     for file in secrets.iterdir():
         if file.name not in SERVICES[name]["secrets"]:
             file.unlink()

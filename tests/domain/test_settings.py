@@ -73,6 +73,9 @@ INVALID = [
     ("SHOPIFY_API_VERSION", "2026-11"), ("SHOPIFY_ORIGIN", "https://{name}"), ("SHOPIFY_ORIGIN", "https://{"),
     ("SHOPIFY_API_KEY", ""), ("SHOPIFY_API_SECRET", ""), ("DNS_SERVER", "dns.example"), ("DNS_SERVER", "192.0.2.1:x"),
     ("DASK_ADDRESS", "dask"), ("ALERT_WEBHOOK_URL", "hush"), ("FILES_URL", "s3://hush"),
+    ("MAIL_URL", "hush"), ("MAIL_URL", "smtp://"), ("BOUNCE_URL", "lmtp://127.0.0.1"),
+    ("BOUNCE_ADDRESS", "a+b@c.example"), ("SES_TOPIC_ARNS", "mail"), ("SENDGRID_WEBHOOK_KEY", "zz"),
+    ("SENDGRID_WEBHOOK_KEY", "zzzz"),
 ]  # fmt: skip
 
 
@@ -101,6 +104,8 @@ def test_invalid_text_is_named_with_its_setting_alone(monkeypatch: pytest.Monkey
         ("SHOPIFY_ORIGIN", "http://127.0.0.1:4400/{shop}"),
         ("SHOPIFY_API_VERSION", "unstable"),
         ("MAIL_FROM", "post@bücher.example"),
+        ("MAIL_URL", "sendgrid://KEY@"),
+        ("SES_TOPIC_ARNS", "arn:aws:sns:eu-central-1:1:other, arn:aws-cn:sns:cn-north-1:123456789012:mail.fifo"),
         ("DNS_SERVER", "[2001:db8::1]:53"),
     ],
 )

@@ -14,6 +14,8 @@ _ATOM: Final = r"[^\s@<>,;:.\"()\[\]\\\x00-\x1f\x7f]+"
 _LOCAL: Final = re.compile(rf"(?!.*=\?){_ATOM}(?:\.{_ATOM})*")
 """A dot-atom (RFC 5321, section 4.1.2), also beyond ASCII (RFC 6531). `=?` would begin an encoded word (RFC 2047)."""
 _MAX_LOCAL_BYTES: Final = 64
+MAX_BOUNCE_LOCAL: Final = 10
+"""Characters: with `+` and a reference of 53 they are the 64 that RFC 5321, section 4.5.3.1.1, permits."""
 SHOP_ADDRESS: Final = (
     r"^[A-Za-z0-9_+-]{1,32}(\.[A-Za-z0-9_+-]{1,31})?@([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}$"
 )
@@ -35,6 +37,13 @@ def normalise(address: str) -> str | None:
         return None
     normalised = f"{unicodedata.normalize('NFC', local)}@{ascii_domain}"
     return normalised if len(normalised) <= _MAX_LENGTH else None
+
+
+def normalise_bounce_address(address: str) -> str | None:
+    """The normalised address, if its local part leaves room for `+` and a reference; otherwise None."""
+    found = normalise(address) or ""
+    local = found.rpartition("@")[0]
+    return found if found.isascii() and 0 < len(local) <= MAX_BOUNCE_LOCAL and "+" not in local else None
 
 
 def normalise_all(addresses: Iterable[str]) -> list[str]:

@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from wishcraft.domain.addresses import normalise
+from wishcraft.domain.addresses import MAX_BOUNCE_LOCAL, normalise, normalise_bounce_address
 from wishcraft.errors import ConfigurationError
 
 MALFORMED: Final = (
@@ -19,8 +19,6 @@ _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+){1,2}-\d{1,2}", re.ASCII)
 _KEY: Final = re.compile(r"[!-~]+", re.ASCII)
 """A key that a header can have."""
 _CONFIGURATION_SET: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-_MAX_BOUNCE_LOCAL: Final = 10
-"""Characters: with `+` and a reference of 53 they are the 64 that RFC 5321, section 4.5.3.1.1, permits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +128,10 @@ def parse_bounce_address(address: str | None) -> str | None:
     """
     if not address:  # empty, as Compose passes on a variable that is not set
         return None
-    found = normalise(address) or ""
-    local = found.rpartition("@")[0]
-    if not found.isascii() or not 0 < len(local) <= _MAX_BOUNCE_LOCAL or "+" in local:
+    found = normalise_bounce_address(address)
+    if found is None:
         raise ConfigurationError(
-            f"BOUNCE_ADDRESS must be an address with at most {_MAX_BOUNCE_LOCAL} characters before the @ and no +, "
+            f"BOUNCE_ADDRESS must be an address with at most {MAX_BOUNCE_LOCAL} characters before the @ and no +, "
             "such as bounces@example.com"
         )
     return found

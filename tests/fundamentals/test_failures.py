@@ -62,7 +62,7 @@ async def test_killed_sync_leaves_no_old_price_and_the_next_run_completes_it(
     assert (await guest.read(slug)).headers["x-cache"] == "hit"
     variant.price = Decimal(25)
     job = await asyncio.create_subprocess_exec(
-        *command("sync_demo_shop", "die-after-commit"), env=environment(settings)
+        *command("sync_demo_shop", "die-before-commit"), env=environment(settings)
     )
     assert await job.wait() == -9
     assert await resources.cache.get(shop.id, slug) is None  # no reader can get the old price any more

@@ -1,6 +1,6 @@
 """Syncs the demo shop in many small writes, so that it can be killed between them.
 
-With the argument `die-after-commit` it kills itself with SIGKILL once the first write is committed, before the refill.
+With the argument `die-before-commit` it kills itself with SIGKILL once the first write has invalidated the cache.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ async def die(*_arguments: object) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-if sys.argv[1:] == ["die-after-commit"]:
-    write.refill = die  # type: ignore[assignment, attr-defined]
+if sys.argv[1:] == ["die-before-commit"]:
+    write._commit = die  # type: ignore[assignment]
 
 
 async def main() -> None:

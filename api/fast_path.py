@@ -31,7 +31,6 @@ from api.server import LimitedProtocol
 from api.state import AppState, Found
 from wishcraft.cache import entries, keys
 from wishcraft.cache.batched_reader import Value
-from wishcraft.cache.coherence import now_ms
 from wishcraft.cache.entries import Header
 from wishcraft.cache.read_permit import Trust
 from wishcraft.cache.registries import CacheState
@@ -53,6 +52,7 @@ _REFUSED_SECONDS: Final = 1.0
 _SIGNATURE: Final = re.compile(rb"(?:^|&)signature=[0-9a-f]{64}(?:&|$)")
 _COMMON_LINES: Final = header_lines(ON_EVERY_RESPONSE)
 _CLOSE_LINE: Final = header_lines([CLOSE])
+_NO_BODY: Final = memoryview(b"")
 # To find a member of an enumeration in its class takes four times as long as to find a name of the module.
 _READ, _CURRENT, _SILENT, _HIT, _STALE = Scope.READ, Trust.CURRENT, Trust.SILENT, CacheState.HIT, CacheState.STALE
 _OPEN: Final = AccessLevel.OPEN
@@ -84,7 +84,10 @@ class RawResponse:
 
     status: int
     head: str
-    body: bytes
+    body: bytes | memoryview
+
+
+NEEDS_BODY: Final = RawResponse(0, "", b"")
 
 
 class FastPath:
@@ -122,25 +125,29 @@ class FastPath:
         caller = self._identify(app_state.authenticator, query, sender)
         if not isinstance(caller, Caller) or _READ not in caller.scopes:
             return caller if isinstance(caller, RawResponse) else None
-        policy, verdict = app_state.limit(caller)
-        limit = verdict.field(policy)
-        if not verdict.allowed:
+        policy = app_state.policy(caller)
+        remaining, reset = app_state.resources.limiter.count(policy, caller.name)
+        limit = policy.limit_field(remaining, reset)
+        if remaining < 0:
             more = f"ratelimit: {limit}\r\nratelimit-policy: {policy.field}\r\n"
-            return _refuse(sender, _problem(over_limit, verdict.reset), more)
+            return _refuse(sender, _problem(over_limit, reset), more)
         slug = app_state.reader.known_slug(caller, int(ref)) if ref.isdecimal() else ref
         trust = Trust.PENDING if slug is None else app_state.permit.trust(caller.shop_id, slug)
         usable_slug = slug if trust is _CURRENT or trust is _SILENT else None
         return Read(caller, sender, if_none_match, arrived, limit, usable_slug, trust is _CURRENT)
 
     def finish(self, read: Read, slug: str, raw: bytes, loaded: CacheState | None) -> RawResponse | None:
-        """The response with this cache entry, found in Redis or `loaded`. None: only the route can."""
+        """The response with this cache entry, found in Redis or `loaded`. None: only the route can.
+
+        `NEEDS_BODY` if `raw` is only the header of the entry, and the client has another version of the registry.
+        """
         app_state = self.app_state
         known = _read_header(raw[: entries.HEADER_SIZE])
         if known is None or (loaded is None and known[0].era != app_state.resources.redis.era):
             return None
         caller, (header, etag) = read.caller, known
-        is_fresh = loaded is not None or (read.is_current and header.soft_expiry_ms > now_ms())
-        if caller.owns(header.owner):
+        is_fresh = loaded is not None or (read.is_current and header.soft_expiry_ms > 1_000 * time.time())
+        if header.owner and caller.owns(header.owner):
             return None  # the route adds what only the registrant sees
         if header.access_level is not _OPEN and not caller.can_read(header.access_level, header.owner):
             if not is_fresh or header.access_level is AccessLevel.CODE:
@@ -150,10 +157,12 @@ class FastPath:
             app_state.revalidate_in_background(caller.shop_id, slug)
         cache_state = loaded or (_HIT if is_fresh else _STALE)
         if read.if_none_match is not None and matches(read.if_none_match, etag):
-            status, body = 304, b""
+            status, body = 304, _NO_BODY
             head = NOT_MODIFIED_HEAD[cache_state] % etag
+        elif len(raw) == entries.HEADER_SIZE:
+            return NEEDS_BODY
         else:
-            status, body = 200, raw[entries.HEADER_SIZE :]
+            status, body = 200, memoryview(raw)[entries.HEADER_SIZE :]
             head = OK_HEAD[cache_state] % (len(body), etag)
         app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(body))
         if self._trace_rate and random() < self._trace_rate:  # noqa: S311  no secret
@@ -232,16 +241,14 @@ class FastProtocol(LimitedProtocol):
     def _answer(self, data: bytes) -> bool:
         """Answer the request, at once or later; False if only uvicorn's protocol can read it."""
         arrived = time.perf_counter()
-        if len(data) > _MAX_HEAD_BYTES:
-            return False
-        line, _, block = data.partition(b"\r\n")
-        parsed = self._fast.parser.parse_line(line)
-        if parsed is not None and block != self._block:
-            self._block, self._from_block = block, self._fast.parser.parse_block(block, self.client)
+        parsed = self._fast.parser.parse_line(data) if len(data) <= _MAX_HEAD_BYTES else None
+        if parsed is not None and parsed[2] != self._block:
+            self._block, self._from_block = parsed[2], self._fast.parser.parse_block(parsed[2], self.client)
         if parsed is None or self._from_block is None:
             return False
+        sender, if_none_match = self._from_block
         try:
-            begun = self._fast.begin(*parsed, *self._from_block, arrived)
+            begun = self._fast.begin(parsed[0], parsed[1], sender, if_none_match, arrived)
         except Exception:  # noqa: BLE001  the route answers instead; the error is logged
             _log.exception("The fast path failed. The route answers instead.")
             return False
@@ -254,8 +261,11 @@ class FastProtocol(LimitedProtocol):
             return False
         self._stop_head_timer()
         self._request, self._read = data, begun
-        redis = self._fast.app_state.resources.redis
-        redis.batched_reader.read(keys.entry_key(begun.caller.shop_id, begun.slug), self._on_reply)
+        reader, key = (
+            self._fast.app_state.resources.redis.batched_reader,
+            keys.entry_key(begun.caller.shop_id, begun.slug),
+        )
+        reader.read(key, self._on_reply, only_header=begun.if_none_match is not None)  # most have the last version
         return True
 
     def _on_reply(self, reply: Reply) -> None:
@@ -275,18 +285,26 @@ class FastProtocol(LimitedProtocol):
                 response = self._fast.finish(read, read.slug, *reply)
         except Exception:  # noqa: BLE001  the route answers instead; the error is logged
             _log.exception("The fast path failed. The route answers instead.")
+        if response is NEEDS_BODY:
+            reader = self._fast.app_state.resources.redis.batched_reader
+            reader.read(keys.entry_key(read.caller.shop_id, read.slug), self._on_reply)
+            return
         self._request = self._read = None
         if response is not None:
             self._send(response, read.arrived)
         else:
-            self._note_for_route(read, read.arrived)
-            if isinstance(reply, DatabaseUnavailable):
-                self._for_scope[FAILED] = reply
-            super().data_received(request)
-            if self._must_close:
-                super().shutdown()
+            self._give_to_route(request, read, reply)
         if self._held:
             self._receive_held()
+
+    def _give_to_route(self, request: bytes, read: Read, reply: Reply) -> None:
+        """Let the route answer a request that waited for this reply."""
+        self._note_for_route(read, read.arrived)
+        if isinstance(reply, DatabaseUnavailable):
+            self._for_scope[FAILED] = reply
+        super().data_received(request)
+        if self._must_close:
+            super().shutdown()
 
     def _receive_held(self) -> None:
         """Go on with what has arrived during the read."""
@@ -301,7 +319,7 @@ class FastProtocol(LimitedProtocol):
         is_last = self._must_close or self._fast.app_state.draining
         start = self._fast.start_of(response.status, self.server_state.default_headers)
         end = f"{_CLOSE_LINE}\r\n" if is_last else "\r\n"
-        self._corked.write_now(f"{start}{response.head}{end}".encode("latin-1") + response.body)
+        self._corked.write_now(f"{start}{response.head}{end}".encode("latin-1"), response.body)
         self._answered_at = now = time.perf_counter()
         FAST_PATH_SECONDS.observe(response.status, now - arrived)
         if is_last:

@@ -15,16 +15,15 @@ _MAX_KNOWN: Final = 2_048
 _MAX_KNOWN_BYTES: Final = 1_024
 """How many parsed queries and header blocks are kept, and the bytes that each may have."""
 
+_END_OF_LINE: Final = b" HTTP/1.1\r\n"
 _PATH: Final = re.compile(rb"GET /api/registries/([a-z0-9](?:[a-z0-9-]{0,198}[a-z0-9])?)")
-_END: Final = b" HTTP/1.1"
 _QUERY: Final = re.compile(
-    rb"((?:[\w.-]+=[!$'()*+,./0-9:;?@A-Z_a-z~%-]*)(?:&[\w.-]+=[!$'()*+,./0-9:;?@A-Z_a-z~%-]*)*|) HTTP/1\.1"
+    rb"((?:[\w.-]+=[!$'()*+,./0-9:;?@A-Z_a-z~%-]*)(?:&[\w.-]+=[!$'()*+,./0-9:;?@A-Z_a-z~%-]*)*|)"
 )
-"""The query, with the end of the request line. What two servers might read differently is left out, such as an encoded
-name."""
+"""What two servers might read differently is left out, such as an encoded name."""
 _FIELD: Final = re.compile(rb"([A-Za-z0-9-]+): ([!-~](?:[ -~]*[!-~])?)\r\n")
-_IF_NONE_MATCH: Final = re.compile(rb"(?:\A|(?<=[!-~]\r\n))[Ii]f-[Nn]one-[Mm]atch: ([!-~](?:[ -~]*[!-~])?)\r\n")
-"""At the start of the block or after another line of it, not after its end."""
+_VALUE: Final = re.compile(rb"[!-~](?:[ -~]*[!-~])?")
+_IF_NONE_MATCH: Final = (b"If-None-Match: ", b"if-none-match: ")
 _BLOCK: Final = re.compile(rb"(?:[A-Za-z0-9-]+: [!-~](?:[ -~]*[!-~])?\r\n){1,64}\r\n")
 """The header block, with the empty line that ends it and nothing after."""
 _HARMLESS: Final = re.compile(
@@ -68,32 +67,35 @@ class HeadParser:
         self._known_query = lru_cache(_MAX_KNOWN)(_parse_query)
         self._known_sender = lru_cache(_MAX_KNOWN)(_parse_block)
 
-    def parse_line(self, line: bytes) -> tuple[str, Query] | None:
-        """The ref and the query of a request line; None if uvicorn must parse it."""
-        path, mark, end = line.partition(b"?")
-        if not mark:
-            path, end = line[: -len(_END)], line[-len(_END) :]
+    def parse_line(self, head: bytes) -> tuple[str, Query, bytes] | None:
+        """The ref and the query of the request line, and the header block after it; None if uvicorn must parse it."""
+        line, _, block = head.partition(_END_OF_LINE)
+        path, _, text = line.partition(b"?")
         match = _PATH.fullmatch(path)
         if match is None:
             return None
-        query = self._known_query(end) if len(end) <= _MAX_KNOWN_BYTES else _parse_query(end)
-        return None if query is None else (match[1].decode(), query)
+        query = (self._known_query if len(text) <= _MAX_KNOWN_BYTES else _parse_query)(text)
+        return None if query is None else (match[1].decode(), query, block)
 
     def parse_block(self, block: bytes, client: tuple[str, int] | None) -> tuple[Sender, str | None] | None:
         """The sender of a header block, and the value of `If-None-Match`; None if uvicorn must parse it."""
         address, if_none_match = client[0] if client else "", None
-        condition = _IF_NONE_MATCH.search(block)  # apart from the rest, as each registry has another ETag
-        if condition is not None:
-            start, end = condition.span()
-            block, if_none_match = block[:start] + block[end:], condition[1].decode()
+        for name in _IF_NONE_MATCH:  # apart from the rest, as each registry has another ETag
+            before, found, after = block.rpartition(name)
+            if found:
+                value, _, after = after.partition(b"\r\n")
+                block, if_none_match = before + after, value.decode("latin-1")
+                follows_a_line = before.endswith(b"\r\n") and not before.endswith(b"\r\n\r\n")  # and is no body
+                if (before and not follows_a_line) or not _VALUE.fullmatch(value):
+                    return None
+                break
         sender = (self._known_sender if len(block) <= _MAX_KNOWN_BYTES else _parse_block)(block, address)
         return None if sender is None else (sender, if_none_match)
 
 
-def _parse_query(end: bytes) -> Query | None:
-    """The query of the end of a request line, if each parameter is one that two servers read alike."""
-    match = _QUERY.fullmatch(end)
-    return None if match is None or b"grant=" in end else Query(match[1])
+def _parse_query(text: bytes) -> Query | None:
+    """The query, if each parameter is one that two servers read alike."""
+    return Query(text) if _QUERY.fullmatch(text) and b"grant=" not in text else None
 
 
 def _parse_block(block: bytes, address: str) -> Sender | None:

@@ -47,11 +47,14 @@ class Corked:
             self._loop.call_soon(self._flush)
         self._parts.append(data)
 
-    def write_now(self, data: bytes) -> None:
-        """Send the buffer, then a whole response."""
+    def write_now(self, head: bytes, body: bytes | memoryview) -> None:
+        """Send the buffer, then a whole response: with one system call, and without a copy of the body."""
         if self._parts:
             self._flush()
-        self._transport.write(data)
+        if body:
+            self._transport.writelines((head, body))
+        else:
+            self._transport.write(head)
 
     def close(self) -> None:
         """Send the buffer, then close."""

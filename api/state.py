@@ -16,7 +16,7 @@ from wishcraft.cache.read_permit import RENEW_SECONDS, ReadPermit
 from wishcraft.cache.registries import CacheState
 from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.rate_limits import SERVER_FACTOR, Policy, Verdict
+from wishcraft.domain.rate_limits import SERVER_FACTOR, Policy
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, RunStopped
 from wishcraft.mail.events.sns import SnsVerifier
 from wishcraft.mail.providers.configuration import mail_provider
@@ -92,10 +92,9 @@ class AppState:
         async with self.resources.db.autocommit() as session:
             return await shops.find_settings(session, shop_id)
 
-    def limit(self, caller: Caller) -> tuple[Policy, Verdict]:
-        """Count a request of the caller against its rate limit."""
-        policy = self._server_policy if caller.is_server else self._person_policy
-        return policy, self.resources.limiter.take(policy, caller.name)
+    def policy(self, caller: Caller) -> Policy:
+        """The rate limit policy of the caller."""
+        return self._server_policy if caller.is_server else self._person_policy
 
     def load_in_background(self, shop_id: int, slug: str, on_loaded: OnLoaded) -> None:
         """Start a task that reads a registry which Redis has not, and calls `on_loaded` at its end."""

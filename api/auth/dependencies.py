@@ -138,11 +138,12 @@ async def _authenticate(request: Request, key: str | None, signature: str | None
         reason = ""
     if caller is None:
         raise invalid_credentials(authenticator, request.scope, reason, headers)
-    policy, verdict = app_state.limit(caller)
-    request.scope[ADDED_HEADERS] = [(b"ratelimit", verdict.field(policy).encode())]
-    if not verdict.allowed:
+    policy = app_state.policy(caller)
+    remaining, reset = app_state.resources.limiter.count(policy, caller.name)
+    request.scope[ADDED_HEADERS] = [(b"ratelimit", policy.limit_field(remaining, reset).encode())]
+    if remaining < 0:
         request.scope[ADDED_HEADERS].append((b"ratelimit-policy", policy.field.encode()))
-        raise over_limit(verdict.reset)
+        raise over_limit(reset)
     return caller
 
 

@@ -47,6 +47,9 @@ class Wire:
         assert not self.is_closed
         self.written += data
 
+    def writelines(self, parts: Sequence[bytes]) -> None:
+        self.write(b"".join(parts))
+
     def close(self) -> None:
         self.is_closed = True
 
@@ -124,7 +127,7 @@ class World:
         waiting: list[OnReply] = []
         reader = self.app.state.app_state.resources.redis.batched_reader
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(reader, "read", lambda _key, on_reply: waiting.append(on_reply))
+            patch.setattr(reader, "read", lambda _key, on_reply, **_: waiting.append(on_reply))
             yield waiting
 
     def close(self) -> None:

@@ -13,7 +13,7 @@ from psycopg import Connection
 from api.app import create_app
 from tests.support.api import app_state_of, called_from, problem, public_slug
 from wishcraft.domain.api_keys import make_key
-from wishcraft.domain.callers import Caller
+from wishcraft.domain.rate_limits import Policy
 from wishcraft.settings import Settings
 from wishcraft.store import api_keys, shops
 
@@ -161,14 +161,14 @@ async def test_write_without_valid_credentials_is_refused_before_its_body_is_rea
 async def test_write_counts_once_for_the_limit_of_its_caller(
     client: httpx.AsyncClient, key: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted_callers = list[Caller]()
-    state = app_state_of(client)
-    limit = state.limit
+    counted_callers = list[str]()
+    limiter = app_state_of(client).resources.limiter
+    count = limiter.count
 
-    def record(caller: Caller) -> Any:
+    def record(policy: Policy, caller: str) -> tuple[int, int]:
         counted_callers.append(caller)
-        return limit(caller)
+        return count(policy, caller)
 
-    monkeypatch.setattr(type(state), "limit", staticmethod(record))
+    monkeypatch.setattr(limiter, "count", record)
     assert (await client.post(LIST, json={}, headers=key)).status_code == 422
     assert len(counted_callers) == 1

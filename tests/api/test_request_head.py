@@ -18,9 +18,9 @@ BLOCK = b"Host: api\r\nX-API-Key: wc_x\r\n\r\n"
     ],
 )
 def test_plain_request_line_is_read(line: bytes, ref: str, query: bytes) -> None:
-    parsed = HeadParser().parse_line(line)
+    parsed = HeadParser().parse_line(line + b"\r\n" + BLOCK)
     assert parsed is not None
-    assert (parsed[0], parsed[1].text) == (ref, query)
+    assert (parsed[0], parsed[1].text, parsed[2]) == (ref, query, BLOCK)
 
 
 @pytest.mark.parametrize(
@@ -30,6 +30,8 @@ def test_plain_request_line_is_read(line: bytes, ref: str, query: bytes) -> None
         b"GET /api/registries/a",
         b"GET /api/registries/a HTTP/1.0",
         b"GET /api/registries/a HTTP/1.1 ",
+        b"GET /api/registries/a HTTP/1.1\n",
+        b"GET /api/registries/a HTTP/1.0\r\nX: y HTTP/1.1",
         b"GET /api/registries/a HTTP/1.1?a=b HTTP/1.1",
         b"GET /api/registries/a?a=b HTTP/1.1?a=b HTTP/1.1",
         b"GET /api/registries/a?a=b",
@@ -47,15 +49,15 @@ def test_plain_request_line_is_read(line: bytes, ref: str, query: bytes) -> None
 def test_unusual_request_line_is_not_read_however_well_its_parts_are_known(line: bytes) -> None:
     parser = HeadParser()
     for known in (b"", b"?a=b"):
-        assert parser.parse_line(b"GET /api/registries/a%b HTTP/1.1" % known)
-    assert parser.parse_line(line) is None
-    assert parser.parse_line(line) is None
+        assert parser.parse_line(b"GET /api/registries/a%b HTTP/1.1\r\n" % known)
+    for _ in range(2):
+        assert parser.parse_line(line + b"\r\n" + BLOCK) is None
 
 
 def test_query_is_parsed_once_and_is_the_same_with_any_path() -> None:
     parser = HeadParser()
-    first = parser.parse_line(b"GET /api/registries/a?a=b HTTP/1.1")
-    second = parser.parse_line(b"GET /api/registries/b?a=b HTTP/1.1")
+    first = parser.parse_line(b"GET /api/registries/a?a=b HTTP/1.1\r\n")
+    second = parser.parse_line(b"GET /api/registries/b?a=b HTTP/1.1\r\n")
     assert first is not None
     assert second is not None
     assert (first[0], second[0]) == ("a", "b")
@@ -96,6 +98,10 @@ def test_condition_is_read_apart_from_what_is_remembered_of_the_sender() -> None
         b'Host: api\nIf-None-Match: "1"\r\n\r\n',
         b'Host: api\r\nIf-None-Match: "1"\nAccept: */*\r\n\r\n',
         b'Host: api\r\nIf-None-Match: "1"\r\n',
+        b"Host: api\r\nIf-None-Match: \r\n\r\n",
+        b'Host: api\r\nIf-None-Match: "1" \r\n\r\n',
+        b'Host: api\r\nIf-None-Match:  "1"\r\n\r\n',
+        b'Host: api\r\nX-If-None-Match: "1"\r\n\r\n',
         b'Host: api\r\n\r\nIf-None-Match: "1"\r\n\r\n',
         b'Host: api\r\n\r\nIf-None-Match: "1"\r\n',
     ],
@@ -130,11 +136,11 @@ def test_condition_makes_no_block_readable_that_would_not_be_without_it(lines: b
 def test_what_is_remembered_is_bounded_in_number_and_size() -> None:
     parser = HeadParser()
     for number in range(5_000):
-        assert parser.parse_line(b"GET /api/registries/a%d?a=%d HTTP/1.1" % (number, number))
+        assert parser.parse_line(b"GET /api/registries/a%d?a=%d HTTP/1.1\r\n" % (number, number))
         assert parser.parse_block(b"Host: api%d\r\n\r\n" % number, None)
     assert parser._known_query.cache_info().currsize == parser._known_sender.cache_info().currsize == 2_048
     large = b"x" * 2_000
-    parsed = [parser.parse_line(b"GET /api/registries/a?a=%b HTTP/1.1" % large) for _ in range(2)]
+    parsed = [parser.parse_line(b"GET /api/registries/a?a=%b HTTP/1.1\r\n" % large) for _ in range(2)]
     senders = [parser.parse_block(b"Host: api\r\nCookie: %b\r\n\r\n" % large, None) for _ in range(2)]
     assert parsed[0] is not None
     assert parsed[1] is not None

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from tests.support.connections import listening
 from tests.support.valkey import OwnValkey
 from wishcraft.cache.client import Server, connect
+from wishcraft.cache.entries import HEADER_SIZE
 from wishcraft.cache.shared_connection import SharedConnection
 from wishcraft.errors import CacheUnavailable
 from wishcraft.observability.context import current_context, log_context
@@ -40,6 +41,23 @@ async def test_reads_of_one_turn_are_one_command_and_each_gets_its_own(own_serve
     values = await asyncio.gather(*(own_server.batched_reader.get(name) for name in names))
     assert values == [b"v" + name[1:].encode() if int(name[1:]) < 20 else None for name in names]
     assert await calls(redis, "mget") == before + 1
+
+
+async def test_headers_are_read_with_the_values_of_the_same_turn(server: Server, redis: Redis) -> None:
+    replies: list[object] = []
+    for number in range(3):
+        await redis.set(f"h{number}", bytes(range(100)) + b"%d" % number, ex=60)
+    await redis.lpush("no-string", "x")
+    await redis.expire("no-string", 60)
+    reader = server.batched_reader
+    for key in ("h0", "h0", "none", "no-string", "h1\u00e9"):
+        reader.read(key, replies.append, only_header=True)
+    assert await reader.get("h2") == bytes(range(100)) + b"2"
+    reader.read("h1", replies.append, only_header=True)
+    await reader.get("h2")
+    header = bytes(range(HEADER_SIZE))
+    assert [replies[index] for index in (0, 1, 2, 4, 5)] == [header, header, None, None, header]
+    assert isinstance(replies[3], CacheUnavailable)
 
 
 async def test_cancelled_reader_does_not_cancel_other_readers_of_the_key(server: Server, redis: Redis) -> None:

@@ -32,8 +32,9 @@ async def test_caller_is_refused_beyond_the_quota(server: Server, clock: list[fl
     assert (first.allowed, first.remaining, first.reset) == (True, 9, 30)
     assert admitted(limiter, "a", 20) == 9
     refused = limiter.take(POLICY, "a")
-    assert (refused.allowed, refused.remaining) == (False, 0)
-    assert refused.field(POLICY) == '"visitor";r=0;t=30'
+    assert (refused.allowed, refused.remaining, refused.reset) == (False, 0, 30)
+    assert limiter.count(POLICY, "a") == (-1, 30)
+    assert POLICY.limit_field(-1, 30) == POLICY.limit_field(0, 30) == '"visitor";r=0;t=30'
     assert admitted(limiter, "b", 20) == 10
     clock[0] += 30
     assert admitted(limiter, "a", 20) == 10

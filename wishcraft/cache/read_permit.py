@@ -83,7 +83,8 @@ class ReadPermit:
         is_valid = self._clock() < self._asked_at + PERMIT_SECONDS or arrived <= self._asked_at
         if not is_valid and not self._is_silent:
             return Trust.EXPIRED
-        if self._pending is None or (shop_id, slug) in self._pending:
+        pending = self._pending
+        if pending is None or (pending and (shop_id, slug) in pending):
             return Trust.PENDING
         return _CURRENT if is_valid else Trust.SILENT
 

@@ -7,7 +7,7 @@ work around each command, and its pool, cost more than the command (decision 000
 import asyncio
 import select
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextvars import Context
 from functools import partial
 from typing import Any, Final
@@ -52,7 +52,7 @@ class SharedConnection:
         self._connect_timeout = timeout if connect_timeout is None else connect_timeout
         self._breaker = breaker
         self._link: _Link | None = None
-        self._waiting: list[tuple[bytes, OnReply]] = []
+        self._waiting: list[tuple[bytes, tuple[OnReply, ...]]] = []
         """Commands until the connection is made."""
         self._connecting: asyncio.Task[None] | None = None
 
@@ -67,14 +67,14 @@ class SharedConnection:
         self.send(hiredis.pack_command(packed), partial(settle, future))
         return future
 
-    def send(self, command: bytes, on_reply: OnReply) -> None:
-        """Send a packed command, and call `on_reply` with what comes of it, perhaps at once."""
+    def send(self, commands: bytes, *on_replies: OnReply) -> None:
+        """Send packed commands, and call the `on_reply` of each with what comes of it, perhaps at once."""
         if self._breaker and self._breaker.is_open:
-            on_reply(CacheUnavailable("Redis did not answer a moment ago"))
+            _reject(on_replies, "Redis did not answer a moment ago")
         elif self._link and self._link.is_usable():
-            self._link.send(command, on_reply)
+            self._link.send(commands, on_replies)
         else:
-            self._waiting.append((command, on_reply))
+            self._waiting.append((commands, on_replies))
             if self._connecting is None:
                 # A context of its own: the connection outlives the request that needed it first.
                 self._connecting = asyncio.create_task(self._open(), context=Context())
@@ -100,15 +100,15 @@ class SharedConnection:
             if not self._link.is_usable():
                 self._reject_waiting("the connection was lost")
             waiting, self._waiting = self._waiting, []
-            for command, on_reply in waiting:
-                self._link.send(command, on_reply)
+            for commands, on_replies in waiting:
+                self._link.send(commands, on_replies)
         finally:
             self._connecting = None
 
     def _reject_waiting(self, reason: str) -> None:
         waiting, self._waiting = self._waiting, []
-        for _, on_reply in waiting:
-            on_reply(CacheUnavailable(reason))
+        for _, on_replies in waiting:
+            _reject(on_replies, reason)
 
 
 class _Link(asyncio.Protocol):
@@ -139,13 +139,13 @@ class _Link(asyncio.Protocol):
             self._transport.abort()
         return not self.is_lost
 
-    def send(self, command: bytes, on_reply: OnReply) -> None:
+    def send(self, commands: bytes, on_replies: Iterable[OnReply]) -> None:
         if not self._pending:
             self._waits_since = self._loop.time()
             if self._timer is None:
                 self._timer = self._loop.call_later(self._timeout, self._check_silence)
-        self._pending.append(on_reply)
-        self._transport.write(command)
+        self._pending.extend(on_replies)
+        self._transport.write(commands)
 
     def close(self) -> None:
         self.is_lost = True
@@ -210,8 +210,14 @@ class _Link(asyncio.Protocol):
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        while self._pending:
-            self._pending.popleft()(CacheUnavailable(reason))
+        pending = list(self._pending)
+        self._pending.clear()
+        _reject(pending, reason)
+
+
+def _reject(on_replies: Iterable[OnReply], reason: str) -> None:
+    for on_reply in on_replies:
+        on_reply(CacheUnavailable(reason))
 
 
 def settle(future: "asyncio.Future[Any]", reply: Any) -> None:

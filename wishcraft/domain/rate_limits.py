@@ -25,6 +25,13 @@ class Policy(NamedTuple):
         """The value of the response header `RateLimit-Policy`: name, quota and window, as `"visitor";q=600;w=60`."""
         return f'"{self.name}";q={self.quota};w={self.seconds}'
 
+    def limit_field(self, remaining: int, reset: int) -> str:
+        """The value of the response header `RateLimit`: what remains, and for how long, as `"visitor";r=599;t=12`.
+
+        Of a refused request, `remaining` is -1, and the field says 0.
+        """
+        return f'"{self.name}";r={max(0, remaining)};t={reset}'
+
 
 @dataclass(slots=True)
 class Verdict:
@@ -33,7 +40,3 @@ class Verdict:
     allowed: bool
     remaining: int
     reset: int
-
-    def field(self, policy: Policy) -> str:
-        """The value of the response header `RateLimit`: what remains, and for how long, as `"visitor";r=599;t=12`."""
-        return f'"{policy.name}";r={self.remaining};t={self.reset}'

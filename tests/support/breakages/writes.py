@@ -75,7 +75,7 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "registries with a pending invalidation are read from Redis", "wishcraft/cache/read_permit.py",
-        "if self._pending is None or (shop_id, slug) in self._pending:",
+        "if pending is None or (pending and (shop_id, slug) in pending):",
         "if False:",
         ("tests/cache/test_read_permit.py::test_read_uses_the_entry_as_far_as_it_is_trusted",),
     ),

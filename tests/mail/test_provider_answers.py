@@ -26,9 +26,9 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import InlineImage, Mail, Mailer
 from wishcraft.mail.providers import http_api
-from wishcraft.mail.providers.configuration import parse_sendgrid, parse_ses
 from wishcraft.mail.providers.sendgrid import SendGridMailer
 from wishcraft.mail.providers.ses import SesMailer
+from wishcraft.urls.mail import parse_sendgrid, parse_ses
 
 SENDER = "registry@wishcraft.example"
 EMMA = "emma@example.com"

@@ -22,10 +22,10 @@ from wishcraft.errors import (
     SenderRejected,
 )
 from wishcraft.mail.mailer import InlineImage, Mail, Mailer
-from wishcraft.mail.providers.configuration import parse_sendgrid, parse_ses
 from wishcraft.mail.providers.sendgrid import SendGridMailer
 from wishcraft.mail.providers.ses import SesMailer
 from wishcraft.mail.providers.smtp import SmtpMailer
+from wishcraft.urls.mail import parse_sendgrid, parse_ses
 
 SENDER = "registry@wishcraft.example"
 TOKEN = "r-1f-2a-abcdefghijklmnop"

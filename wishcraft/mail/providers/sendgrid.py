@@ -24,7 +24,7 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.mime import display_name, machine_headers, short_subject
-from wishcraft.mail.providers.configuration import SendGridAccount, parse_sender
+from wishcraft.mail.providers.configuration import parse_sender
 from wishcraft.mail.providers.http_api import (
     LATER_STATUSES,
     MAX_PAUSE_SECONDS,
@@ -33,6 +33,7 @@ from wishcraft.mail.providers.http_api import (
     server_error,
     with_ascii_recipient,
 )
+from wishcraft.urls.mail import SendGridAccount
 
 CATEGORY: Final = "wishcraft"
 _NAME: Final = "SendGrid"

@@ -30,7 +30,7 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.mime import as_bytes, build_message
-from wishcraft.mail.providers.configuration import SesAccount, parse_sender
+from wishcraft.mail.providers.configuration import parse_sender
 from wishcraft.mail.providers.http_api import (
     LATER_STATUSES,
     MAX_PAUSE_SECONDS,
@@ -39,6 +39,7 @@ from wishcraft.mail.providers.http_api import (
     server_error,
     with_ascii_recipient,
 )
+from wishcraft.urls.mail import SesAccount
 
 REFERENCE_HEADER: Final = "X-WishCraft-Mail"
 _NAME: Final = "Amazon SES"

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
 from aiosmtplib import (
     SMTP,
@@ -38,7 +37,8 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.mime import as_bytes, build_message
-from wishcraft.mail.providers.configuration import MALFORMED, parse_bounce_address, parse_sender
+from wishcraft.mail.providers.configuration import parse_bounce_address, parse_sender
+from wishcraft.urls.mail import SmtpServer, parse_smtp
 
 REPLY_TIMEOUT_SECONDS: Final = 30.0
 _CLOSING: Final = 421  # the server may send it in reply to any command: RFC 5321, section 3.8
@@ -80,7 +80,7 @@ class SmtpMailer:
         """
         self._sender = parse_sender(sender)
         self._bounce_address = parse_bounce_address(bounce_address)
-        self._connect_kwargs = None if url is None else _connect_kwargs(url.get_secret_value())
+        self._connect_kwargs = _connect_kwargs(parse_smtp(url)) if url else None
         self._timeout = timeout
         self._idle: list[SMTP] = []
 
@@ -205,21 +205,13 @@ def _codes(error: SMTPResponseException) -> str:
     return f"{error.code} {enhanced[1]}" if enhanced else str(error.code)
 
 
-def _connect_kwargs(url: str) -> dict[str, Any]:
+def _connect_kwargs(server: SmtpServer) -> dict[str, Any]:
     """The arguments of `aiosmtplib.SMTP`."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ConfigurationError(MALFORMED) from None
-    requires_starttls = parts.query == "starttls"
-    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.query not in {"", "starttls"}:
-        raise ConfigurationError(MALFORMED)
     return {
-        "hostname": parts.hostname,
-        "port": port,
-        "username": unquote(parts.username) if parts.username else None,
-        "password": unquote(parts.password) if parts.password else None,
-        "use_tls": parts.scheme == "smtps",
-        "start_tls": False if parts.scheme == "smtps" else requires_starttls or None,
+        "hostname": server.host,
+        "port": server.port,
+        "username": server.user,
+        "password": server.password and server.password.get_secret_value(),
+        "use_tls": server.is_tls,
+        "start_tls": False if server.is_tls else server.requires_starttls or None,
     }

@@ -31,7 +31,6 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.content import Content, Letterhead
-from wishcraft.mail.providers.configuration import mail_provider
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.services.mail.reputation import is_paused
@@ -40,6 +39,7 @@ from wishcraft.store import outbox, shops
 from wishcraft.store.outbox import ClaimedMail
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.shops import ShopRef
+from wishcraft.urls.mail import mail_provider
 
 SENDS_AT_ONCE: Final = 4
 """Size of a batch. A killed run leaves at most this many mails that may or may not have been accepted."""

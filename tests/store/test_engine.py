@@ -159,44 +159,68 @@ async def test_read_goes_on_after_a_migration_has_changed_a_type(db: Database, a
         assert await db.fetch_each(calls) == rows
 
 
-async def test_statement_on_the_drivers_connection_fails_once_after_a_migration_has_changed_a_type(
+async def test_statement_outside_of_a_transaction_is_repeated_after_a_migration(
     db: Database, altered: Callable[[], object]
 ) -> None:
-    async def read() -> list[list[tuple[Any, ...]]]:
+    store = Statement(text("INSERT INTO altered SELECT max(number) + 1 FROM altered"))
+
+    async def write() -> list[list[tuple[Any, ...]]]:
         async with db.driver() as driver:
-            return await driver.run([ALTERED()])
+            return await driver.run([store(), ALTERED()])
 
-    before = await read()
+    assert await write() == [[], [(1,), (2,)]]
     altered()
-    with pytest.raises(DatabaseUnavailable, match="cached plan"):
-        await read()
-    assert await read() == before
+    assert await write() == [[], [(1,), (2,), (3,)]]  # once
 
 
-async def test_write_fails_once_after_a_migration_has_changed_a_type(
+async def test_write_begins_anew_after_a_migration_has_changed_a_type(
     db: Database, altered: Callable[[], object]
 ) -> None:
-    async def write() -> list[list[tuple[Any, ...]]] | None:
-        async with db.write([ALTERED()]) as transaction:
-            return await transaction.driver.commit([])
+    store = Statement(text("INSERT INTO altered SELECT max(number) + 1 FROM altered"))
+
+    async def write() -> list[list[tuple[Any, ...]]]:
+        async with db.write([store(), ALTERED()]) as transaction:
+            await transaction.driver.run([store()])
+            await transaction.driver.commit([])
+            return transaction.first
+
+    await write()
+    altered()
+    assert await write() == [[], [(1,), (2,), (3,), (4,)]]
+    assert len(await db.fetch(ALTERED())) == 5
+
+
+async def test_write_within_which_a_statement_is_outdated_fails_once_and_stores_nothing(
+    db: Database, altered: Callable[[], object]
+) -> None:
+    store = Statement(text("INSERT INTO altered VALUES (2)"))
+
+    async def write() -> None:
+        async with db.write([store()]) as transaction:
+            await transaction.driver.run([store(), ALTERED()])
+            await transaction.driver.commit([])
 
     await write()
     altered()
     with pytest.raises(DatabaseUnavailable, match="cached plan"):
         await write()
-    assert await write() == []
+    assert len(await db.fetch(ALTERED())) == 3
+    await write()
+    assert len(await db.fetch(ALTERED())) == 5
 
 
-async def test_read_after_a_commit_fails_once_after_a_migration_has_changed_a_type(
+async def test_read_after_a_commit_is_repeated_after_a_migration_has_changed_a_type(
     db: Database, altered: Callable[[], object]
 ) -> None:
+    store = Statement(text("INSERT INTO altered VALUES (2)"))
+
     async def write() -> list[list[tuple[Any, ...]]] | None:
-        async with db.write([]) as transaction:
+        async with db.write([store()]) as transaction:
             return await transaction.driver.commit([ALTERED()])
 
-    found = [await write()]
+    await write()
     altered()
-    assert [*found, await write(), await write()] == [[[(1,)]], None, [[(1,)]]]
+    assert await write() == [[(1,), (2,), (2,)]]
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -4,6 +4,7 @@ For the paths that a storefront waits for: SQLAlchemy's session costs several ti
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple
@@ -84,6 +85,7 @@ def _convert(processors: Sequence[Any], row: Sequence[Any]) -> tuple[Any, ...]:
 
 
 _COMMIT: Final = Statement(text("COMMIT"))
+_ROLLBACK: Final = Statement(text("ROLLBACK"))
 
 
 class Driver:
@@ -102,13 +104,25 @@ class Driver:
         self._numbers = count()
 
     async def run(self, calls: Sequence[Call]) -> list[Rows]:
-        """Run the statements in their order, in one round trip; the rows of each. After one that fails, none runs.
+        """Run the statements, none of which commits, in their order and one round trip; the rows of each.
+
+        After one that fails, none runs. Outside of a transaction, or if they begin one, a failure undoes all of them:
+        then they run again, prepared anew, after a migration has outdated one.
 
         Raises:
             psycopg.Error: One of them failed, or the connection is lost.
         """
+        begins = self.connection.pgconn.transaction_status == TransactionStatus.IDLE
         found: list[Rows] = []
-        await self.connection.wait(self._exchange(calls, found))
+        try:
+            await self.connection.wait(self._exchange(calls, found))
+        except psycopg.NotSupportedError as error:
+            if not (begins and is_outdated_plan(error)):
+                raise
+            if self.connection.pgconn.transaction_status == TransactionStatus.INERROR:
+                await self.connection.wait(self._exchange([_ROLLBACK()], []))
+            found.clear()
+            await self.connection.wait(self._exchange(calls, found))
         return found
 
     async def commit(self, reads: Sequence[Call]) -> list[Rows] | None:
@@ -123,9 +137,12 @@ class Driver:
         found: list[Rows] = []
         try:
             await self.connection.wait(self._exchange([_COMMIT(), *reads], found))
-        except psycopg.Error:
+        except psycopg.Error as error:
             if not found:
                 raise
+            if is_outdated_plan(error):
+                with suppress(psycopg.Error):
+                    return await self.run(reads)
             return None
         return found[1:]
 

@@ -85,7 +85,10 @@ class RegistryWrite:
         return WriteSession(self.transaction.session)
 
     async def run(self, *calls: Call) -> list[Rows]:
-        """Run these statements now, in one round trip; the rows of each."""
+        """Run these statements now, in one round trip; the rows of each.
+
+        Their columns need casts: a migration that changes the type of one fails the write.
+        """
         return await self.transaction.driver.run(calls)
 
     def own_entry(self, slug: str) -> Entry | None:

@@ -9,7 +9,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from tests.support.waiting import wait_until
-from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable, in_words
+from wishcraft.errors import CacheUnavailable, DatabaseRefused, DatabaseUnavailable, in_words
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 from wishcraft.store import locks
@@ -122,7 +122,7 @@ async def test_read_on_a_lost_connection_is_tried_once_more(db: Database, settin
 @pytest.mark.parametrize("last", ["SELECT 1", "SELECT 1 / CAST(0 AS int)"])
 async def test_connection_left_within_a_transaction_is_rolled_back(db: Database, last: str) -> None:
     set_zone = Statement(text("SET timezone = 'Asia/Tokyo'"))
-    with pytest.raises((RuntimeError, DatabaseRejected)):  # noqa: PT012  as a writer fails
+    with pytest.raises((RuntimeError, DatabaseRefused)):  # noqa: PT012  as a writer fails
         async with db.driver() as driver:
             await driver.run([Statement(text("BEGIN"))(), set_zone(), Statement(text(last))()])
             raise RuntimeError("left")
@@ -246,7 +246,7 @@ async def test_rollback_of_a_session_keeps_the_prepared_statements(db: Database)
 async def test_statements_after_one_that_fails_do_not_run_and_can_be_prepared_later(db: Database) -> None:
     fail, after = Statement(text("SELECT 1 / CAST(:zero AS int)")), Statement(text("SELECT CAST(:value AS bytea)"))
     for _ in range(2):
-        with pytest.raises(DatabaseRejected):
+        with pytest.raises(DatabaseRefused):
             await db.fetch_each([BACKEND(), fail(zero=0), after(value=b"\0\xff")])
     assert await db.fetch_each([after(value=b"\0\xff"), fail(zero=1)]) == [[(b"\0\xff",)], [(1,)]]
 
@@ -254,7 +254,7 @@ async def test_statements_after_one_that_fails_do_not_run_and_can_be_prepared_la
 async def test_value_that_cannot_be_sent_leaves_the_connection_as_it_was(db: Database) -> None:
     echo = Statement(text("SELECT CAST(:value AS text)"))
     [[pid]] = await db.fetch(BACKEND())
-    with pytest.raises(DatabaseRejected):
+    with pytest.raises(DatabaseRefused):
         await db.fetch_each([BACKEND(), echo(value="a\0b")])
     assert await db.fetch_each([BACKEND(), echo(value="ab")]) == [[(pid,)], [("ab",)]]
 
@@ -344,8 +344,8 @@ async def test_an_exhausted_pool_is_database_unavailable(settings: Settings, mon
 
 
 @pytest.mark.parametrize("statement", ["SELECT CAST('emma' AS int)", "SELECT 1/0", "SELECT 2147483647 + 1"])
-async def test_a_value_that_postgresql_refuses_is_database_rejected(db: Database, statement: str) -> None:
-    with pytest.raises(DatabaseRejected) as error:
+async def test_a_value_that_postgresql_refuses_is_database_refused(db: Database, statement: str) -> None:
+    with pytest.raises(DatabaseRefused) as error:
         await run(db, "transaction", statement)
     refused = driver_error(error)
     assert isinstance(refused, psycopg.DataError)

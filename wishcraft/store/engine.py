@@ -42,7 +42,7 @@ _CONNECTION: Final = {
 class Database:
     """One connection pool and the units of work on it. Leaving a unit of work commits it; an exception rolls it back.
 
-    Each context manager raises DatabaseUnavailable and DatabaseRejected in place of the driver's errors, on entering,
+    Each context manager raises DatabaseUnavailable and DatabaseRefused in place of the driver's errors, on entering,
     in its block and on commit (see `wishcraft.database_errors`).
     """
 
@@ -89,7 +89,7 @@ class Database:
         A connection that turns out lost is replaced once.
 
         Raises:
-            DatabaseUnavailable, DatabaseRejected: As the units of work.
+            DatabaseUnavailable, DatabaseRefused: As the units of work.
         """
         for is_last in (False, True):
             async with self.driver() as driver:

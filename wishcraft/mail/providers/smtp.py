@@ -29,9 +29,9 @@ from wishcraft.errors import (
     ConfigurationError,
     MailAcceptanceUnknown,
     MailPostponed,
-    MailRejected,
+    MailRefused,
     MailUnavailable,
-    SenderRejected,
+    SenderRefused,
     WishCraftError,
     in_words,
 )
@@ -99,8 +99,8 @@ class SmtpMailer:
                     raise MailAcceptanceUnknown(f"no answer to the mail that has a meaning: {_codes(error)}") from None
                 refused = _mail_error(error)
                 # A policy may be about the shop's own sender; the next try, from MAIL_FROM, shows it.
-                if mail.sender and isinstance(refused, MailRejected) and "5.7." in _codes(error):
-                    raise SenderRejected(f"the mail server refuses a mail of the sender: {_codes(error)}") from None
+                if mail.sender and isinstance(refused, MailRefused) and "5.7." in _codes(error):
+                    raise SenderRefused(f"the mail server refuses a mail of the sender: {_codes(error)}") from None
                 raise refused from None
             except (SMTPServerDisconnected, SMTPTimeoutError, OSError) as error:
                 raise MailAcceptanceUnknown(f"no answer to the mail: {in_words(error)}") from None
@@ -120,7 +120,7 @@ class SmtpMailer:
         connection = await self._reuse() or await self._connect()
         try:
             yield connection
-        except (AddressRefused, MailRejected, MailPostponed):
+        except (AddressRefused, MailRefused, MailPostponed):
             self._idle.append(connection)  # the server replied, so the connection is usable
             raise
         except BaseException:
@@ -146,7 +146,7 @@ class SmtpMailer:
         try:
             await connection.connect()
         except SMTPAuthenticationError as error:
-            raise SenderRejected(f"the mail server refuses the login of MAIL_URL: {_codes(error)}") from None
+            raise SenderRefused(f"the mail server refuses the login of MAIL_URL: {_codes(error)}") from None
         except (SMTPConnectError, SMTPException, OSError) as error:
             raise MailUnavailable(f"the mail server cannot be reached: {in_words(error)}") from None
         return connection
@@ -155,7 +155,7 @@ class SmtpMailer:
         """Send sender and recipient. A connection lost up to here has handed nothing over: the outcome is known."""
         options = ["SMTPUTF8"] if international else []
         if international and not connection.supports_extension("smtputf8"):
-            raise MailRejected("the mail server takes no address that is not ASCII")
+            raise MailRefused("the mail server takes no address that is not ASCII")
         try:
             await self._mail_from(connection, self._return_path(mail), options, "utf-8" if international else "ascii")
             await connection.rcpt(mail.recipient, encoding="utf-8" if international else "ascii")
@@ -177,7 +177,7 @@ class SmtpMailer:
             if error.code < _PERMANENT:
                 raise MailUnavailable(f"the mail server takes no mail for now: {_codes(error)}") from None
             name = "MAIL_FROM" if return_path == self._sender else "BOUNCE_ADDRESS"
-            raise SenderRejected(f"the mail server takes no mail from {name}: {_codes(error)}") from None
+            raise SenderRefused(f"the mail server takes no mail from {name}: {_codes(error)}") from None
 
 
 def _mail_error(error: SMTPResponseException) -> WishCraftError:
@@ -189,7 +189,7 @@ def _mail_error(error: SMTPResponseException) -> WishCraftError:
         return MailPostponed(f"the mail server takes it later: {codes}")
     if _is_mailbox_missing(error):
         return AddressRefused(f"the mail server refuses the address: {codes}")
-    return MailRejected(f"the mail server refuses the mail: {codes}")
+    return MailRefused(f"the mail server refuses the mail: {codes}")
 
 
 def _is_mailbox_missing(error: SMTPResponseException) -> bool:

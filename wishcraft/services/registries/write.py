@@ -24,7 +24,7 @@ from wishcraft.domain.etags import allows_change
 from wishcraft.domain.registries import access_level
 from wishcraft.errors import (
     CacheUnavailable,
-    DatabaseRejected,
+    DatabaseRefused,
     DatabaseUnavailable,
     NotAllowed,
     NotFound,
@@ -227,7 +227,7 @@ async def _finish(
     try:
         if deleted:
             await _replay(resources, shop_id, deleted)
-    except (CacheUnavailable, DatabaseUnavailable, DatabaseRejected) as error:
+    except (CacheUnavailable, DatabaseUnavailable, DatabaseRefused) as error:
         _log.info("Redis did not forget what a write deleted, replays do it: %s", error)
     finally:
         if resources.after_write:

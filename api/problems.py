@@ -19,7 +19,7 @@ from api.problem_kinds import KINDS, USUAL
 from api.schemas.headers import RETRY_AFTER, WWW_AUTHENTICATE
 from wishcraft.errors import (
     DatabaseBusy,
-    DatabaseRejected,
+    DatabaseRefused,
     DatabaseUnavailable,
     Invalid,
     InvalidValue,
@@ -271,9 +271,9 @@ def _text(error: Mapping[str, Any]) -> str:
     return str(error["msg"]).removeprefix("Value error, ")  # pydantic's words for a ValueError of ours
 
 
-async def _on_rejected(request: Request, error: Exception) -> Response:
+async def _on_refused_value(request: Request, error: Exception) -> Response:
     """A value that passed the schemas and PostgreSQL cannot store, such as a NUL character in a search."""
-    log_server_error(request.scope, "PostgreSQL rejected a value: %s", error, level=logging.WARNING)
+    log_server_error(request.scope, "PostgreSQL refused a value: %s", error, level=logging.WARNING)
     return answer(Invalid.kind, "A value of the request cannot be stored or computed.")
 
 
@@ -313,5 +313,5 @@ def register(app: FastAPI) -> None:
     for shopify_error in (ShopifyUnavailable, ShopifyThrottled, ShopifyRefused):
         app.add_exception_handler(shopify_error, on_shopify)
     app.add_exception_handler(DatabaseUnavailable, _OnOutage("The database did not answer"))
-    app.add_exception_handler(DatabaseRejected, _on_rejected)
+    app.add_exception_handler(DatabaseRefused, _on_refused_value)
     app.add_exception_handler(Exception, _on_bug)

@@ -19,7 +19,6 @@ from wishcraft.domain.callers import Caller
 from wishcraft.domain.rate_limits import SERVER_FACTOR, Policy
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, RunStopped
 from wishcraft.mail.events.sns import SnsVerifier
-from wishcraft.mail.providers.configuration import mail_provider
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.health.monitor import HealthMonitor
 from wishcraft.services.operations.metrics_collector import MetricsCollector
@@ -37,6 +36,7 @@ from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.replica import Replica
 from wishcraft.store.schema import ShopSettings
+from wishcraft.urls.mail import mail_provider
 
 _REVALIDATE_AGAIN_SECONDS: Final = 1.0
 _REPLACE_WAIT_SECONDS: Final = 5.0

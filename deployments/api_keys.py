@@ -10,11 +10,11 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime, timedelta, tzinfo
 
-from deployments.argument_types import between
+from deployments.argument_types import between, line
 from wishcraft.domain import times
-from wishcraft.domain.api_keys import MAX_DAYS, MAX_GRACE_HOURS
+from wishcraft.domain.api_keys import MAX_DAYS, MAX_GRACE_HOURS, MAX_NAME
 from wishcraft.domain.callers import Scope
-from wishcraft.domain.networks import parse_networks
+from wishcraft.domain.networks import parse_network
 from wishcraft.errors import DatabaseUnavailable, WishCraftError
 from wishcraft.services.shops.api_keys import GRACE, Issued, create_key, list_keys, revoke_key, rotate_key
 from wishcraft.settings import DatabaseSettings, load, time_zone
@@ -41,7 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     create = commands.add_parser("create", help="create a key and print it")
     _add_shop_argument(create)
-    create.add_argument("name", help="name of the key, for people")
+    create.add_argument("name", type=line(MAX_NAME), help="name of the key, for people")
     create.add_argument("--scope", action="append", choices=[*Scope], type=Scope, help="default: read; may be repeated")
     create.add_argument("--allow", action="append", default=[], type=network, metavar="NETWORK",
                         help="accepted network, e.g. 203.0.113.0/24; may be repeated (default: any)")  # fmt: skip
@@ -64,7 +64,7 @@ def _add_shop_argument(parser: argparse.ArgumentParser) -> None:
 
 def network(text: str) -> str:
     """A network in PostgreSQL's notation. argparse prints this function's name if the text is invalid."""
-    return str(parse_networks(text)[0])
+    return parse_network(text)
 
 
 async def _run(args: argparse.Namespace, zone: tzinfo) -> None:
@@ -79,7 +79,7 @@ async def _run(args: argparse.Namespace, zone: tzinfo) -> None:
 
 async def _execute(args: argparse.Namespace, db: Database, actor: Actor, zone: tzinfo) -> None:
     if args.command == "create":
-        scopes = args.scope or [Scope.READ]
+        scopes = sorted(set(args.scope or [Scope.READ]))
         _print_key(await create_key(db, actor, args.name, scopes, ip_allow_list=args.allow, days=args.days), zone)
     elif args.command == "rotate":
         _print_key(await rotate_key(db, actor, args.prefix, timedelta(hours=args.grace_hours)), zone)

@@ -1,4 +1,4 @@
-"""Types of command-line arguments: numbers within bounds. Others would fail later, or never end a wait."""
+"""Types of command-line arguments: numbers and texts within bounds. Others would fail later, or never end a wait."""
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
@@ -20,6 +20,18 @@ def between(kind: Callable[[str], Number], least: Number, most: Number) -> Calla
         if value is None or not least <= value <= most:
             raise ArgumentTypeError(f"must be a number from {least:,} to {most:,}")
         return value
+
+    return parse
+
+
+def line(most: int) -> Callable[[str], str]:
+    """An argparse type: a text of 1 to `most` printable characters, without spaces around it."""
+
+    def parse(text: str) -> str:
+        text = text.strip()
+        if not (1 <= len(text) <= most and text.isprintable()):
+            raise ArgumentTypeError(f"must be a line of 1 to {most:,} characters")
+        return text
 
     return parse
 

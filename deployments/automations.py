@@ -13,8 +13,8 @@ from prefect.client.schemas.objects import StateType
 from prefect.events import AutomationCore, EventTrigger, Posture, ResourceSpecification
 from prefect.events.actions import ActionTypes, ChangeFlowRunState, DoNothing, SendNotification
 
-from tasks.runtime.pages import read_all
 from tasks.runtime.ui_links import run_page, runs_page
+from wishcraft.services.operations.prefect_api import read_all
 from wishcraft.settings import JobSettings
 
 ALERT_BLOCK: Final = "wishcraft-alerts"

@@ -26,8 +26,8 @@ from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
 from deployments.automations import prepare_automations
-from tasks.runtime.pages import read_all
 from wishcraft.errors import ConfigurationError
+from wishcraft.services.operations.prefect_api import read_all
 from wishcraft.settings import JobSettings, TimeSettings, load, time_zone
 
 POOL: Final = "wishcraft"

@@ -6,12 +6,13 @@ from tasks.runtime.retries import task
 from wishcraft.domain.mail_domains import SPF_OF_PROVIDER, domain_of, is_domain, is_selector
 from wishcraft.errors import QueryRefused
 from wishcraft.mail.dns_client import DnsClient
-from wishcraft.mail.providers.configuration import mail_scheme, parse_sender
+from wishcraft.mail.providers.configuration import parse_sender
 from wishcraft.reports.mail_domains import mail_domains_page
 from wishcraft.reports.page import Page
 from wishcraft.resources import open_resources
 from wishcraft.services.mail_domains.check import check_domain, check_senders_of_shops
 from wishcraft.settings import settings
+from wishcraft.urls.mail import mail_scheme
 
 
 @task("check the records of mail domains")

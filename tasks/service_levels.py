@@ -10,11 +10,11 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import StateType
 
-from tasks.runtime.pages import read_all
 from tasks.runtime.retries import task
 from wishcraft.domain.service_levels import DAYS, Count, Tally
 from wishcraft.reports import service_levels
 from wishcraft.resources import open_resources
+from wishcraft.services.operations.prefect_api import read_all
 
 _DAY: Final = timedelta(days=1)
 _BAD: Final = (StateType.FAILED, StateType.CRASHED)

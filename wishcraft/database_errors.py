@@ -7,7 +7,7 @@ from typing import Final
 import psycopg
 from sqlalchemy import exc
 
-from wishcraft.errors import DatabaseBusy, DatabaseRejected, DatabaseUnavailable, in_words
+from wishcraft.errors import DatabaseBusy, DatabaseRefused, DatabaseUnavailable, in_words
 
 # A refused or lost connection, a full pool, a timeout of a lock, a statement or a transaction, a deadlock or a
 # serialization failure, a server that shuts down, is read-only after a failover, or has no disk or memory left.
@@ -21,7 +21,7 @@ _UNAVAILABLE: Final = (
     psycopg.InterfaceError,
     psycopg.InternalError,
 )
-_REJECTED: Final = (exc.DataError, psycopg.DataError)
+_REFUSED: Final = (exc.DataError, psycopg.DataError)
 _UNSUPPORTED: Final = (exc.NotSupportedError, psycopg.NotSupportedError)
 
 
@@ -34,15 +34,15 @@ def translate_database_errors() -> Iterator[None]:
 
     Raises:
         DatabaseUnavailable: The same query may succeed later.
-        DatabaseRejected: PostgreSQL cannot store or compute a value, and will refuse it again.
+        DatabaseRefused: PostgreSQL cannot store or compute a value, and will refuse it again.
     """
     try:
         yield
     except _UNAVAILABLE as error:
         is_busy = isinstance(_original(error), psycopg.errors.LockNotAvailable)
         raise (DatabaseBusy if is_busy else DatabaseUnavailable)(_describe(error)) from error
-    except _REJECTED as error:
-        raise DatabaseRejected(in_words(_original(error))) from error  # its text may quote the value
+    except _REFUSED as error:
+        raise DatabaseRefused(in_words(_original(error))) from error  # its text may quote the value
     except _UNSUPPORTED as error:
         if not is_outdated_plan(_original(error)):
             raise

@@ -153,7 +153,7 @@ class RunStopped(WishCraftError):  # noqa: N818  it names what happened
     """The run was asked to stop, and stopped between two batches: no batch is half done."""
 
 
-class DatabaseRejected(WishCraftError):  # noqa: N818  it names what happened
+class DatabaseRefused(WishCraftError):  # noqa: N818  it names what happened
     """PostgreSQL cannot store or compute a value, and will refuse it again; a retry is useless."""
 
     advice = "Report it to the developers: the run's logs name the value's error."
@@ -247,7 +247,7 @@ class TokenRefused(ShopifyUnauthorized):
 
 
 class ShopifyQueryInvalid(ShopifyRefused):
-    """Shopify rejects the GraphQL document, its variables or its cost."""
+    """Shopify refuses the GraphQL document, its variables or its cost."""
 
     advice = "Report it to the developers: the query does not fit SHOPIFY_API_VERSION."
 
@@ -273,11 +273,11 @@ class VariantUnreadable(ShopifyRefused):
     advice = "Ask the merchant to correct the variant that the run's logs name."
 
 
-class MailRejected(WishCraftError):  # noqa: N818  it names what happened
-    """The mail server rejects this mail for good; the message has the reply code, never the address."""
+class MailRefused(WishCraftError):  # noqa: N818  it names what happened
+    """The mail server refuses this mail for good; the message has the reply code, never the address."""
 
 
-class AddressRefused(MailRejected):
+class AddressRefused(MailRefused):
     """The mailbox does not exist: no further mail may go to it."""
 
 
@@ -290,16 +290,16 @@ class TooManyAddressesRefused(WishCraftError):  # noqa: N818  it names what happ
     )
 
 
-class EveryMailRejected(WishCraftError):  # noqa: N818  it names what happened
-    """The mail provider rejects each mail of a shop: the sender is at fault, not the mails."""
+class EveryMailRefused(WishCraftError):  # noqa: N818  it names what happened
+    """The mail provider refuses each mail of a shop: the sender is at fault, not the mails."""
 
     advice = (
         "Find out why (the summary has the reasons; docs/runbooks/mail.md), correct MAIL_FROM, SPF or DKIM, and run "
-        "the job again today: what was rejected is not sent again, and the rest is still due."
+        "the job again today: what was refused is not sent again, and the rest is still due."
     )
 
 
-class SenderRejected(WishCraftError):  # noqa: N818  it names what happened
-    """The mail server rejects the login or the sender."""
+class SenderRefused(WishCraftError):  # noqa: N818  it names what happened
+    """The mail server refuses the login or the sender."""
 
     advice = "Correct MAIL_URL, MAIL_FROM or BOUNCE_ADDRESS in the worker's environment, then run the job again."

@@ -24,7 +24,6 @@ from wishcraft.cache.variants import VariantCache
 from wishcraft.errors import ConfigurationError
 from wishcraft.files import FileStore
 from wishcraft.mail.mailer import Mailer
-from wishcraft.mail.providers.configuration import mail_scheme, parse_sendgrid, parse_ses
 from wishcraft.mail.providers.sendgrid import SendGridMailer
 from wishcraft.mail.providers.smtp import SmtpMailer
 from wishcraft.settings import Settings, analysts_url
@@ -33,6 +32,7 @@ from wishcraft.shopify.client import ShopifyClient
 from wishcraft.store.engine import Database
 from wishcraft.store.replica import Replica, find_replica_url
 from wishcraft.store.tokens import TokenVault
+from wishcraft.urls.mail import mail_scheme, parse_sendgrid, parse_ses
 
 if TYPE_CHECKING:
     from wishcraft.analytics.database import AnalystsDatabase

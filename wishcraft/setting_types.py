@@ -12,16 +12,18 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, SecretStr
 
 from wishcraft.domain.addresses import MAX_BOUNCE_LOCAL, normalise, normalise_bounce_address
+from wishcraft.domain.mail_domains import is_selector
 from wishcraft.domain.networks import parse_proxies
 from wishcraft.files import folder_of
+from wishcraft.urls.mail import read_mail_url
+from wishcraft.urls.postgresql import read_postgresql_url
+from wishcraft.urls.redis import read_redis_url
 
 Text = TypeVar("Text", str, SecretStr)
 
-_POSTGRESQL: Final = re.compile(
-    r"postgres(?:ql)?(?:\+\w+)?://(?P<rest>(?:[^@]*@)?(?:\[[^\]/?]+\]|[^:/?\[\]]*)(?::(?P<port>[0-9]{1,5}))?(?:[/?].*)?)"
-)
 _FERNET_BYTES: Final = 32
-_LAST_PORT: Final = 65_535
+_HOST_NAME: Final = re.compile("[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_DASK_PROTOCOLS: Final = {"tcp", "tls", "ucx", "ucxx", "ws", "wss"}
 _TOPIC: Final = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]+")
 _API_VERSION: Final = re.compile(r"20[0-9]{2}-(?:01|04|07|10)|unstable")
 
@@ -47,14 +49,6 @@ def _matching(is_valid: Callable[[str], object], expected: str) -> AfterValidato
     return AfterValidator(check)
 
 
-def _psycopg(url: str) -> str:
-    """The URL with psycopg 3 as its driver; accepts `postgres://`, `postgresql://` and other drivers."""
-    match = _POSTGRESQL.fullmatch(url)
-    if not match or int(match["port"] or 0) > _LAST_PORT:
-        raise ValueError("must look like postgresql://user:password@host:5432/wishcraft")
-    return f"postgresql+psycopg://{match['rest']}"
-
-
 def _time_zone(name: str) -> str:
     """The name unchanged; raises ValueError if the time zone database lacks it."""
     try:
@@ -62,12 +56,6 @@ def _time_zone(name: str) -> str:
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: it is a folder of the database
         raise ValueError("must be the name of a time zone, such as America/New_York") from None
     return name
-
-
-def _proxies(text: str) -> str:
-    """The text unchanged; raises ValueError if it does not name proxies."""
-    parse_proxies(text)
-    return text
 
 
 def _files_url(url: str) -> str:
@@ -79,13 +67,6 @@ def _files_url(url: str) -> str:
 def _without_version(url: str | None) -> str | None:
     """The URL of Prefect's UI without the version at its end, which links add."""
     return url and url.rstrip("/").removesuffix("/v2")
-
-
-def _is_redis(url: str) -> bool:
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return bool(parts.path)
-    return parts.scheme in {"redis", "rediss"} and parts.port != 0 and re.fullmatch("/?[0-9]*", parts.path) is not None
 
 
 def _is_http(url: str) -> bool:
@@ -132,20 +113,44 @@ def _is_dns_server(text: str) -> bool:
     return parts.port != 0 and not parts.path
 
 
+def _is_host(text: str) -> object:
+    return _HOST_NAME.fullmatch(text) or ip_address(text)
+
+
+def _is_address(parts: SplitResult) -> bool:
+    """Whether the parts are a host and perhaps a port, and nothing else."""
+    return bool(parts.hostname) and not (parts.username or parts.path or parts.query or parts.fragment)
+
+
 def _is_dask(url: str) -> bool:
     parts = urlsplit(url)
-    return bool(parts.scheme and parts.hostname and parts.port)
+    return parts.scheme in _DASK_PROTOCOLS and bool(parts.port) and _is_address(parts)
 
 
-def _is_mail(url: str) -> bool:
-    """Whether the URL names a provider; its mailer checks the rest."""
-    parts = urlsplit(url)
-    return parts.scheme == "sendgrid" or (parts.scheme in {"smtp", "smtps", "ses"} and bool(parts.hostname))
+def _is_runbook_url(text: str) -> bool:
+    return "://" not in text or _is_http(text)
+
+
+def _are_selectors(text: str) -> bool:
+    names = (each.strip().rstrip(".").lower() for each in text.split(","))
+    return all(is_selector(name) for name in names if name)
+
+
+def _replica_url(url: str) -> str:
+    """The URL with psycopg as its driver; raises UrlError if it is wrong. An empty one is valid, as for MAIL_URL."""
+    return url and read_postgresql_url(url)
+
+
+def _mail_url(url: SecretStr) -> SecretStr:
+    """The URL unchanged; raises UrlError if it is wrong. An empty one is valid: Compose so passes on none."""
+    if url.get_secret_value():
+        read_mail_url(url)
+    return url
 
 
 def _is_lmtp(url: str) -> bool:
     parts = urlsplit(url)
-    return parts.scheme == "lmtp" and bool(parts.hostname) and parts.port is not None
+    return parts.scheme == "lmtp" and parts.port is not None and _is_address(parts)
 
 
 def _are_topics(text: str) -> bool:
@@ -174,10 +179,9 @@ def _fernet_keys(keys: SecretStr) -> SecretStr:
 _HTTP: Final = _matching(_is_http, "must be a URL such as https://host.example/path")
 _BASE: Final = _matching(_is_base, "must be a URL such as https://registry.example, without ? and #")
 
-PostgresqlUrl = Annotated[str, AfterValidator(_psycopg)]
-RedisUrl = Annotated[
-    str, _matching(_is_redis, "must look like redis://localhost:6379/0, rediss://… or unix:///path/of/socket")
-]
+PostgresqlUrl = Annotated[str, AfterValidator(read_postgresql_url)]
+ReplicaUrl = Annotated[str, AfterValidator(_replica_url)]
+RedisUrl = Annotated[str, AfterValidator(read_redis_url)]
 FilesUrl = Annotated[str, AfterValidator(_files_url)]
 HttpUrl = Annotated[str, _HTTP]
 SecretHttpUrl = Annotated[SecretStr, _HTTP]
@@ -197,15 +201,19 @@ BounceAddress = Annotated[
         " bounces@example.com",
     ),
 ]
-MailUrl = Annotated[
-    SecretStr,
-    _matching(_is_mail, "must begin like smtp://user:password@host, smtps://…, ses://KEY:SECRET@… or sendgrid://KEY@…"),
-]
+MailUrl = Annotated[SecretStr, AfterValidator(_mail_url)]
 LmtpUrl = Annotated[str, _matching(_is_lmtp, "must look like lmtp://127.0.0.1:2424")]
 TopicArns = Annotated[str, _matching(_are_topics, "must be ARNs such as arn:aws:sns:eu-central-1:123456789012:mail")]
 SendGridKey = Annotated[str, _matching(_is_public_key, "must be the verification key that SendGrid shows, as base64")]
 ApiVersion = Annotated[str, _matching(_API_VERSION.fullmatch, "must be a version of Shopify's API, such as 2026-10")]
 DnsServer = Annotated[str, _matching(_is_dns_server, "must be an IP address such as 192.0.2.1 or 192.0.2.1:53")]
 DaskAddress = Annotated[str, _matching(_is_dask, "must look like tcp://dask:8786")]
-ProxyList = Annotated[str, AfterValidator(_proxies)]
+ProxyList = Annotated[
+    str, _matching(parse_proxies, "must be addresses, networks such as 10.0.0.0/8 and shopify, comma-separated")
+]
+HostName = Annotated[str, _matching(_is_host, "must be a host name or an IP address, such as 127.0.0.1 or ::")]
+Selectors = Annotated[str, _matching(_are_selectors, "must be DKIM selectors such as mail1, comma-separated")]
+RunbookUrl = Annotated[
+    str, _matching(_is_runbook_url, "must be a URL such as https://docs.example/runbooks, or a path of files")
+]
 TimeZoneName = Annotated[str, AfterValidator(_time_zone)]

@@ -22,6 +22,7 @@ from wishcraft.setting_types import (
     DnsServer,
     FernetKeys,
     FilesUrl,
+    HostName,
     HttpUrl,
     LmtpUrl,
     Login,
@@ -32,7 +33,10 @@ from wishcraft.setting_types import (
     PrefectUiUrl,
     ProxyList,
     RedisUrl,
+    ReplicaUrl,
+    RunbookUrl,
     SecretHttpUrl,
+    Selectors,
     SendGridKey,
     SentryDsn,
     ShopOrigin,
@@ -74,7 +78,7 @@ class AnalyticsSettings(TimeSettings):
 
     model_config = _CONFIG
 
-    database_replica_url: PostgresqlUrl | None = Field(
+    database_replica_url: ReplicaUrl | None = Field(
         None,
         description="PostgreSQL for reports: a replica or the same server, with the login `wishcraft_analyst`. "
         "Empty: DATABASE_URL, and `ask` refuses. Guests' lists are read from it too, if it is a replica.",
@@ -95,7 +99,7 @@ class JobSettings(TimeSettings):
     alert_webhook_url: SecretHttpUrl | None = Field(
         None, description='URL that receives alerts as `{"text": …}`, e.g. a Slack incoming webhook.'
     )
-    runbook_url: str = Field(
+    runbook_url: RunbookUrl = Field(
         "docs/runbooks",
         description="Where docs/runbooks is published, e.g. https://docs.example/runbooks; alerts link to its pages.",
     )
@@ -144,7 +148,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         "API, consumer of webhooks and worker share it. Back it up apart from PostgreSQL.",
     )
     ops_email: MailAddress | None = Field(None, description="Recipient of reports that are sent by mail.")
-    api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    api_host: HostName = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(8000, ge=0, le=65_535, description="The API's port.")
     trusted_proxies: ProxyList = Field(
         "",
@@ -213,7 +217,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     sendgrid_webhook_key: SendGridKey | None = Field(
         None, description="SendGrid's verification key of the signed event webhook, as base64."
     )
-    dkim_selectors: str = Field(
+    dkim_selectors: Selectors = Field(
         "", description="DKIM selectors that the mail provider signs with, comma-separated: `mail-domains` checks them."
     )
     dns_server: DnsServer | None = Field(

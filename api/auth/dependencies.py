@@ -170,7 +170,7 @@ def _has_identify(dependant: Dependant) -> bool:
     return dependant.call is identify or any(map(_has_identify, dependant.dependencies))
 
 
-Identified = Annotated[Caller, Depends(identify)]
+CallerDep = Annotated[Caller, Depends(identify)]
 
 
 def find_origin(request: Request, app_state: AppState, *, is_signed: bool = False) -> Origin:
@@ -180,7 +180,7 @@ def find_origin(request: Request, app_state: AppState, *, is_signed: bool = Fals
     return Origin(None if address == UNKNOWN else address, user_agent or None)
 
 
-async def get_origin(request: Request, app_state: AppStateDep, caller: Identified) -> Origin:
+async def get_origin(request: Request, app_state: AppStateDep, caller: CallerDep) -> Origin:
     """As `find_origin`."""
     return find_origin(request, app_state, is_signed=caller.is_from_storefront)
 
@@ -201,7 +201,7 @@ OriginDep = Annotated[Origin, Depends(get_origin)]
 LinkOriginDep = Annotated[Origin, Depends(get_link_origin)]
 
 
-async def find_senders(request: Request, app_state: AppStateDep, caller: Identified) -> list[str]:
+async def find_senders(request: Request, app_state: AppStateDep, caller: CallerDep) -> list[str]:
     """The identities under which the tries of an access code are counted.
 
     Of a customer or guest: the address, and the signed query, which others may have seen and sent again with addresses
@@ -240,7 +240,7 @@ def too_many_invalid(reset: int) -> ProblemError:
 def with_scope(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
     """A dependency that returns the caller if it has the scope, and answers 403 otherwise."""
 
-    async def require_scope(caller: Identified) -> Caller:
+    async def require_scope(caller: CallerDep) -> Caller:
         if scope not in caller.scopes:
             raise forbidden(f"This needs an API key with scope `{scope.value}`.")
         return caller

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Body, Path, Query, Response
 from pydantic import StringConstraints
 
 from api.auth.dependencies import Administrator, AppStateDep, AuthenticatedRoute, OriginDep
+from api.known_parameters import KnownParameters
 from api.problems import COMMON, WITH_BODY, documented, unavailable
 from api.routes.registries import Limit
 from api.routes.registry_changes import IfMatch
@@ -232,6 +233,7 @@ async def list_audit_log(
     ] = None,
     limit: Limit = 20,
     cursor: AuditCursor = None,
+    _known: KnownParameters = None,
 ) -> dict[str, object]:
     """The shop's audit log, newest first. It has personal data: the addresses of the requests."""
     if resource_id is not None and resource is None:

@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.auth.dependencies import MAY_NAME_CUSTOMER, AppStateDep, Reader
+from api.known_parameters import KnownParameters
 from api.routes.registries import (
     NOT_MODIFIED,
     READ_PROBLEMS,
@@ -24,14 +25,10 @@ from wishcraft.cache.entries import Entry, with_body
 from wishcraft.cache.registries import CacheResult
 from wishcraft.domain.item_selection import ItemSelection, ItemSort
 from wishcraft.domain.registries import Priority
-from wishcraft.errors import Invalid, InvalidValue, invalid_parameter
-from wishcraft.shopify.signatures import SIGNED_FIELDS
+from wishcraft.errors import invalid_parameter
 
 router: Final = APIRouter(tags=["items"])
 
-_FILTERS: Final = ("available", "given", "price_min", "price_max", "priority", "sort")
-_KNOWN: Final = frozenset({*_FILTERS, "grant", *SIGNED_FIELDS})
-_MAX_SHOWN: Final = 50
 _PRICE: Final = r"^[0-9]{1,11}(\.[0-9]{1,4})?$"
 _LISTED: Final[dict[int | str, dict[str, Any]]] = {
     HTTPStatus.OK: {
@@ -43,7 +40,6 @@ _LISTED: Final[dict[int | str, dict[str, Any]]] = {
 
 
 async def read_selection(
-    request: Request,
     available: Annotated[
         bool | None, Query(description="Whether the variant can be bought now.", examples=[True])
     ] = None,
@@ -66,12 +62,7 @@ async def read_selection(
         ),
     ] = ItemSort.DISPLAY_ORDER,
 ) -> ItemSelection:
-    """The filters and the order in the query; 422 for other parameters: a misspelt filter would show all items."""
-    if unknown := sorted(request.query_params.keys() - _KNOWN):
-        names = [name[:_MAX_SHOWN] for name in unknown[: len(_FILTERS)]]
-        known = f"Known are {', '.join(_FILTERS)}."
-        errors = (InvalidValue(f"is unknown. {known}", parameter=name) for name in names)
-        raise Invalid(f"Unknown parameters: {', '.join(names)}. {known}", *errors)
+    """The filters and the order in the query."""
     lowest, highest = _decimal(price_min), _decimal(price_max)
     if lowest is not None and highest is not None and lowest > highest:
         raise invalid_parameter("price_min", "is higher than price_max, so that no item can match.")
@@ -98,6 +89,7 @@ async def list_items(
     _if_none_match: IfNoneMatch = None,
     grant: GrantQuery = None,
     grant_header: GrantHeader = None,
+    _known: KnownParameters = None,
 ) -> Response:
     """The items that a read of the registry has, filtered and sorted; items that are equal are in display order."""
     slug, (entry, cache_state) = await read_authorized(app_state, caller, ref, grant_header or grant)

@@ -8,6 +8,7 @@ import orjson
 from fastapi import APIRouter, Query, Request, Response
 
 from api.auth.dependencies import AppStateDep, Reader
+from api.known_parameters import KnownParameters
 from api.problems import COMMON, documented
 from api.routes.registries import NOT_MODIFIED, IfNoneMatch
 from api.schemas.demo import DEMO_VARIANTS
@@ -47,6 +48,7 @@ async def look_up_products(
         ),
     ],
     _if_none_match: IfNoneMatch = None,
+    _known: KnownParameters = None,
 ) -> Response:
     """What an item with the variant would show, for servers and logged-in customers.
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from api.auth.dependencies import MAY_NAME_CUSTOMER, NAMES_CUSTOMER, AppStateDep, Reader
+from api.known_parameters import KnownParameters
 from api.middleware.request import FAILED
 from api.problems import COMMON, documented, forbidden, no_such_registry
 from api.representation import represent
@@ -114,6 +115,7 @@ async def list_registries(
     sort: Sort = ListSort.NEWEST,
     limit: Limit = 20,
     cursor: Cursor = None,
+    _known: KnownParameters = None,
 ) -> Response:
     """The shop's public, active registries. Guests may see them as they were a few seconds ago."""
     if event_from and event_to and event_from > event_to:
@@ -145,6 +147,7 @@ async def list_my_registries(
     sort: Sort = ListSort.NEWEST,
     limit: Limit = 20,
     cursor: Cursor = None,
+    _known: KnownParameters = None,
 ) -> dict[str, object]:
     """The registries of the customer, also archived ones unless filtered, with the fields that guests do not see."""
     if caller.customer_id is None:

@@ -9,7 +9,7 @@ from api.large_bodies import read_body
 from api.middleware.request import WEBHOOKS
 from api.problems import ProblemError, documented
 from wishcraft.domain.webhooks import TOPICS
-from wishcraft.errors import DatabaseRejected
+from wishcraft.errors import DatabaseRefused
 from wishcraft.observability import metrics
 from wishcraft.shopify.webhooks import (
     SIGNATURE_BYTES,
@@ -88,7 +88,7 @@ async def receive(request: Request, app_state: AppStateDep) -> Response:
             Received(**parsed._asdict(), payload=body, signature=digest[:SIGNATURE_BYTES])
         )
         result = "stored" if is_new else "repeated"
-    except DatabaseRejected:
+    except DatabaseRefused:
         result = "refused"
         raise
     finally:

@@ -25,7 +25,7 @@ from wishcraft.domain.analytics_events import VISITOR_ID
 from wishcraft.domain.api_keys import MAX_DAYS, MAX_GRACE_HOURS
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.invitations import InvitationStatus
-from wishcraft.domain.networks import parse_networks
+from wishcraft.domain.networks import parse_network
 from wishcraft.domain.registries import EventType, Priority, RegistryStatus, Visibility
 from wishcraft.errors import invalid_parameter
 from wishcraft.shopify.ids import from_global
@@ -110,13 +110,6 @@ def _address(text: str) -> str:
     return text.strip()
 
 
-def _network(text: str) -> str:
-    networks = parse_networks(text)
-    if len(networks) != 1 or "%" in text:  # a zone names a network interface of one machine
-        raise ValueError("is neither an IP address nor a network")
-    return str(networks[0])
-
-
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60), AfterValidator(_printable)]
 Title = Annotated[
     str,
@@ -166,7 +159,7 @@ EventDay = Annotated[
 TypeOfEvent = Annotated[EventType, Field(description="Type of the event.")]
 WhoFinds = Annotated[Visibility, Field(description="Who finds and opens the registry; `password` needs `access_code`.")]
 PriorityField = Annotated[Priority, Field(description="How much the registrant wants it.")]
-Network = Annotated[str, Field(max_length=50, examples=["203.0.113.0/24"]), AfterValidator(_network)]
+Network = Annotated[str, Field(max_length=50, examples=["203.0.113.0/24"]), AfterValidator(parse_network)]
 
 
 def _with(examples: RequestExamples) -> ConfigDict:

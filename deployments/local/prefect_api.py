@@ -11,14 +11,13 @@ from typing import Any, Final
 import httpx
 
 from wishcraft.errors import WishCraftError, in_words
+from wishcraft.services.operations.prefect_api import read_all
 
 POOL: Final = "wishcraft"
 NOT_AT_START: Final = frozenset({"report", "analysis", "shop", "webhooks"})
 """Tags of jobs that a start of the stack does not run: they answer a question, or need the name of a shop."""
 CACHE_WARM: Final = "cache-warm"
 """Due at each start: a Redis that was started again serves none of its entries."""
-PAGE: Final = 200
-"""The most that Prefect's server returns at once."""
 _UNFINISHED: Final = ("RUNNING", "PENDING", "CANCELLING")
 
 
@@ -124,12 +123,12 @@ class PrefectApi:
 
     async def _find_all(self, path: str, query: Mapping[str, Any]) -> list[Any]:
         """All that the query finds, page by page."""
-        found: list[Any] = []
-        while page := await self._post(path, {**query, "limit": PAGE, "offset": len(found)}):
-            found += page
-            if len(page) < PAGE:
-                break
-        return found
+
+        async def find(**page: int) -> list[Any]:
+            found: list[Any] = await self._post(path, {**query, **page})
+            return found
+
+        return await read_all(find)
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         return await self._request("POST", path, body)

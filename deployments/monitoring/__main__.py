@@ -9,12 +9,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from deployments.monitoring.configuration import MailServer, Scrape, write_configuration
 from wishcraft.errors import ConfigurationError
-from wishcraft.setting_types import MailAddress, SecretHttpUrl
+from wishcraft.setting_types import MailAddress, MailUrl, RunbookUrl, SecretHttpUrl
 from wishcraft.settings import SECRETS, JobSettings, Settings, load
 
 
@@ -23,11 +22,11 @@ class MonitoringSettings(BaseSettings):
 
     model_config = JobSettings.model_config
 
-    mail_url: SecretStr | None = None
+    mail_url: MailUrl | None = None
     mail_from: MailAddress | None = None
     ops_email: MailAddress | None = None
     alert_webhook_url: SecretHttpUrl | None = None
-    runbook_url: str = Settings.model_fields["runbook_url"].default
+    runbook_url: RunbookUrl = Settings.model_fields["runbook_url"].default
 
     def mail_server(self) -> MailServer:
         """Where Alertmanager sends its mail.

@@ -11,7 +11,7 @@ from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifa
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterTaskRunId, ArtifactFilterType
 from prefect.futures import PrefectFuture, PrefectWrappedFuture, wait
 
-from tasks.runtime.pages import read_all
+from wishcraft.services.operations.prefect_api import read_all
 
 UPDATE_SECONDS: Final = 2.0
 """Interval of updates; a shorter run gets no progress artifact."""

@@ -12,11 +12,11 @@ from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.sorting import FlowRunSort
 
-from tasks.runtime.pages import read_all
 from tasks.runtime.ui_links import run_page, with_runbook_links
 from wishcraft.observability.context import known_secrets
 from wishcraft.observability.redaction import redact_text
 from wishcraft.reports.markdown import escape
+from wishcraft.services.operations.prefect_api import read_all
 
 CRASH_ADVICE: Final = (
     "Look at the end of the run's log, then run the job again: what was done is not repeated. If that ends in the same"

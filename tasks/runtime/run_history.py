@@ -10,11 +10,11 @@ from prefect.client.schemas.filters import ArtifactFilter, FlowRunFilter
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.sorting import ArtifactSort, FlowRunSort
 
-from tasks.runtime.pages import read_all
 from tasks.runtime.ui_links import run_page
 from wishcraft.domain.batches import batches
 from wishcraft.reports.page import PreviousTable
 from wishcraft.reports.sections.runs import REFUSED, Run
+from wishcraft.services.operations.prefect_api import read_all
 
 _TABLES_PAGE: Final = 5
 _TAGS_PER_REQUEST: Final = 100

@@ -12,7 +12,7 @@ from prefect.states import Completed, Failed
 from tasks.runtime.progress import TaskProgress
 from tasks.runtime.retries import MAX_TRIES, advice_for, problem_of
 from wishcraft.domain.work_results import WorkResult, summary_sentence
-from wishcraft.errors import DatabaseRejected, RunStopped, TransientError, WishCraftError
+from wishcraft.errors import DatabaseRefused, RunStopped, TransientError, WishCraftError
 from wishcraft.observability.sentry import capture_error
 from wishcraft.services.checkpoint import Changes, Checkpoint
 
@@ -96,7 +96,7 @@ async def _attempt(before: WorkResult, item: T, work: ItemWork[T], progress: Tas
     except RunStopped:
         return Attempt(result(changes, stopped=True))
     except Exception as error:  # noqa: BLE001  the other items continue after any error
-        if isinstance(error, DatabaseRejected) or not isinstance(error, WishCraftError):  # a bug: its traceback counts
+        if isinstance(error, DatabaseRefused) or not isinstance(error, WishCraftError):  # a bug: its traceback counts
             get_run_logger().error("%s failed", name, exc_info=error)
         seconds = before.seconds + time.perf_counter() - started
         problem, advice = problem_of(error), advice_for(error)

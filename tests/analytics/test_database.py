@@ -280,6 +280,22 @@ def test_missing_server_is_unavailable_and_missing_views_are_misconfigured() -> 
         empty.find_shops()
 
 
+def test_reports_are_read_after_a_migration_has_changed_a_type(settings: Settings, demo: Demo) -> None:
+    with closing(AnalystsDatabase(settings.database_url, pool_size=1)) as db:
+        before = [db.find_shops() for _ in range(10)]
+        demo.execute("ALTER VIEW analytics.shops RENAME TO former_shops")
+        demo.execute(
+            "CREATE VIEW analytics.shops AS SELECT shop_id, domain, currency::varchar, timezone"
+            " FROM analytics.former_shops"
+        )
+        demo.execute("GRANT SELECT ON analytics.shops TO wishcraft_analyst")
+        try:
+            assert db.find_shops() == before[-1]
+        finally:
+            demo.execute("DROP VIEW analytics.shops")
+            demo.execute("ALTER VIEW analytics.former_shops RENAME TO shops")
+
+
 def test_unknown_shop_is_named_in_the_refusal(db: AnalystsDatabase) -> None:
     with pytest.raises(QueryRefused, match=r"nowhere\.example"):
         db.find_shops([MAPLE, "nowhere.example"])

@@ -136,7 +136,7 @@ async def test_pages_follow_each_other_also_between_entries_of_one_moment(
 INVALID = [
     "since=2026-03-14", "since=1773489600", "since=2026-03-14T12:00:00", "since=0001-01-01T00:00:00Z",
     "since=2026-13-14T12:00:00Z", "until=tomorrow", "limit=0", "limit=101", "cursor=5", "cursor=5-x", "actor=",
-    f"actor={'x' * 201}", "resource_id=7", "resource=registry&resource_id=%00",
+    f"actor={'x' * 201}", "resource_id=7", "actr=key", "resource=registry&resource_id=%00",
     "since=2026-03-14T12:00:00Z&until=2026-03-14T13:00:00%2B01:00",
 ]  # fmt: skip
 

@@ -63,7 +63,7 @@ async def test_created_key_is_shown_once(client: httpx.AsyncClient, merchant: di
 @pytest.mark.parametrize(
     "values",
     [
-        {"scopes": []}, {"scopes": ["everything"]}, {"name": ""}, {"days": 0}, {"shop_id": 2},
+        {"scopes": []}, {"scopes": ["everything"]}, {"name": ""}, {"name": " \t"}, {"days": 0}, {"shop_id": 2},
         {"ip_allow_list": [""]}, {"ip_allow_list": ["10.0.0.0/8, 0.0.0.0/0"]}, {"ip_allow_list": ["10.0.0.1/8"]},
         {"ip_allow_list": ["fe80::1%eth0"]}, {"ip_allow_list": ["everywhere"]}, {"ip_allow_list": ["10.0.0.1"] * 51},
     ],

@@ -115,7 +115,7 @@ async def test_search_filters_by_event_type_and_date(emma: Shopper, guest: Shopp
         "event_from=0001-01-01&event_to=9999-12-31&q=wedding%2007": ["wedding 2027-07-01"],
     }.items():
         assert await found(guest, query) == titles, query
-    for query in ("event_type=party", "event_from=tomorrow", "event_to=2027-02-30", f"q={'x' * 101}"):
+    for query in ("event_type=party", "event_from=tomorrow", "event_to=2027-02-30", f"q={'x' * 101}", "evnt_type=baby"):
         assert problem(await guest.send("GET", f"{PATH}?{query}")) == (422, "invalid-request")
 
 

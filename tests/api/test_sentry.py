@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from starlette.responses import StreamingResponse
 
 from api.app import create_app, create_service
-from api.auth.dependencies import Identified
+from api.auth.dependencies import CallerDep
 from benchmarks.web import open_client
 from tests.support.api import public_slug
 from tests.support.http_server import served
@@ -167,7 +167,7 @@ async def test_events_carry_a_pseudonym_of_the_customer_and_nothing_else(
     app = client._transport.app  # type: ignore[attr-defined]
 
     @app.post("/api/identified")  # type: ignore[untyped-decorator]
-    async def identified(caller: Identified) -> None:
+    async def identified(caller: CallerDep) -> None:
         sentry_sdk.set_tag("caller", caller.name.partition(":")[0])
         raise ValueError("of whom?")
 

@@ -48,7 +48,7 @@ def test_without_days_each_shop_is_one_step() -> None:
         (WARM, Days(), ["a.example"], {"fource": True}, "no fource; it has shops, force"),
     ],
 )
-def test_an_invalid_plan_is_rejected_with_the_next_step(
+def test_an_invalid_plan_is_refused_with_the_next_step(
     known: Sequence[str], days: Days, shops: Sequence[str], parameters: Mapping[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

@@ -116,7 +116,7 @@ def test_an_address_is_within_its_networks_only(address: str, within: bool) -> N
 
 
 @pytest.mark.parametrize("text", ["10.0.0.0/33", "example.com", "10.0.0.1/8"])
-def test_an_invalid_network_is_rejected_by_name(text: str) -> None:
+def test_an_invalid_network_is_refused_by_name(text: str) -> None:
     for parse in (parse_networks, parse_proxies):
         with pytest.raises(ValueError, match=text.partition("/")[0]):
             parse(f"10.0.0.0/8, {text}")

@@ -6,7 +6,9 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from wishcraft.errors import ConfigurationError
+from wishcraft.mail.providers.smtp import SmtpMailer
 from wishcraft.settings import SECRETS, DatabaseSettings, JobSettings, Settings, settings, time_zone
+from wishcraft.store.replica import find_replica_url
 
 COMPLETE = {
     "DATABASE_URL": "postgres://u:p@db/wishcraft",
@@ -75,7 +77,9 @@ INVALID = [
     ("DASK_ADDRESS", "dask"), ("ALERT_WEBHOOK_URL", "hush"), ("FILES_URL", "s3://hush"),
     ("MAIL_URL", "hush"), ("MAIL_URL", "smtp://"), ("BOUNCE_URL", "lmtp://127.0.0.1"),
     ("BOUNCE_ADDRESS", "a+b@c.example"), ("SES_TOPIC_ARNS", "mail"), ("SENDGRID_WEBHOOK_KEY", "zz"),
-    ("SENDGRID_WEBHOOK_KEY", "zzzz"),
+    ("SENDGRID_WEBHOOK_KEY", "zzzz"), ("BOUNCE_URL", "lmtp://127.0.0.1:2424/hush"), ("API_HOST", "no such host"),
+    ("API_HOST", "[::1]"), ("DASK_ADDRESS", "ftp://dask:8786"), ("DASK_ADDRESS", "tcp://dask:8786/hush"),
+    ("DKIM_SELECTORS", "a b, /x"), ("RUNBOOK_URL", "ftp://hush"),
 ]  # fmt: skip
 
 
@@ -107,6 +111,10 @@ def test_invalid_text_is_named_with_its_setting_alone(monkeypatch: pytest.Monkey
         ("MAIL_URL", "sendgrid://KEY@"),
         ("SES_TOPIC_ARNS", "arn:aws:sns:eu-central-1:1:other, arn:aws-cn:sns:cn-north-1:123456789012:mail.fifo"),
         ("DNS_SERVER", "[2001:db8::1]:53"),
+        ("API_HOST", "::"),
+        ("API_HOST", "api.internal"),
+        ("DKIM_SELECTORS", "mail1, s2.eu,"),
+        ("RUNBOOK_URL", "https://docs.example/?page="),
     ],
 )
 def test_unusual_but_valid_text_is_accepted(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -115,10 +123,13 @@ def test_unusual_but_valid_text_is_accepted(monkeypatch: pytest.MonkeyPatch, nam
 
 
 def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("SENTRY_DSN", "OPS_EMAIL", "BOUNCE_ADDRESS", "PUBLIC_URL", "CORS_ORIGINS", "PREFECT_API_AUTH_STRING"):
+    names = ("SENTRY_DSN", "OPS_EMAIL", "BOUNCE_ADDRESS", "PUBLIC_URL", "CORS_ORIGINS", "PREFECT_API_AUTH_STRING")
+    for name in (*names, "DATABASE_REPLICA_URL", "MAIL_URL"):
         monkeypatch.setenv(name, "")
     read = settings()
     assert not any((read.sentry_dsn, read.ops_email, read.bounce_address, read.public_url, read.cors_origins))
+    assert find_replica_url(read.database_url, read.database_replica_url) is None
+    assert SmtpMailer(read.mail_url, None)
 
 
 def test_the_settings_repr_shows_no_secret() -> None:

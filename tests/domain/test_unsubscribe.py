@@ -20,12 +20,12 @@ def test_a_link_does_not_contain_the_address() -> None:
 
 
 @pytest.mark.parametrize("at", range(0, 96, 5))
-def test_a_modified_link_is_rejected(at: int) -> None:
+def test_a_modified_link_is_refused(at: int) -> None:
     token = make_token(SUBSCRIPTION, KEYS[0])
     other = "B" if token[at] == "A" else "A"
     assert read_token(token[:at] + other + token[at + 1 :], KEYS) is None
 
 
 @pytest.mark.parametrize("token", ["", "x", "=" * 96, "é" * 96, "A" * 97, "A" * 96])
-def test_a_malformed_link_is_rejected(token: str) -> None:
+def test_a_malformed_link_is_refused(token: str) -> None:
     assert read_token(token, KEYS) is None

@@ -2,7 +2,7 @@ import pytest
 from prefect import flow, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 
-from tasks.runtime import pages
+from wishcraft.services.operations import prefect_api
 
 pytestmark = pytest.mark.usefixtures("prefect_server")
 
@@ -14,10 +14,10 @@ async def idle() -> None:
 
 @pytest.mark.parametrize("page", [1, 2, 3, 200])
 async def test_all_runs_are_read_however_many_pages_they_fill(page: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "PAGE", page)
+    monkeypatch.setattr(prefect_api, "PAGE", page)
     async with get_client() as client:
         runs = {(await client.create_flow_run(idle)).id for _ in range(3)}
-        found = await pages.read_all(
+        found = await prefect_api.read_all(
             client.read_flow_runs, flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(runs)))
         )
     assert len(found) == len(runs)

@@ -31,8 +31,8 @@ def printed(
 
 
 def test_key_is_created_listed_rotated_and_revoked(printed: Callable[..., str], demo: Demo) -> None:
-    program = [sys.executable, "-m", "deployments.api_keys", "create", SHOP, "our shop"]
-    options = ["--scope", "read", "--scope", "write", "--allow", "10.0.0.0/8", "--days", "90"]
+    program = [sys.executable, "-m", "deployments.api_keys", "create", SHOP, " our shop "]
+    options = ["--scope", "read", "--scope", "write", "--scope", "read", "--allow", "10.0.0.0/8", "--days", "90"]
     made = subprocess.run([*program, *options], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603  our own command
     assert made.returncode == 0, made.stderr
     key = made.stdout.strip()
@@ -61,6 +61,12 @@ def test_key_is_created_listed_rotated_and_revoked(printed: Callable[..., str], 
     [
         (["create", "nobody.myshopify.com", "x"], "no active shop has the domain 'nobody.myshopify.com'"),
         (["create", SHOP, "x", "--allow", "10.0.0.0/99"], "invalid network value: '10.0.0.0/99'"),
+        (["create", SHOP, ""], "argument name: must be a line of 1 to 120 characters"),
+        (["create", SHOP, " \t"], "argument name: must be a line of 1 to 120 characters"),
+        (["create", SHOP, "x" * 121], "argument name: must be a line of 1 to 120 characters"),
+        (["create", SHOP, "a\nb"], "argument name: must be a line of 1 to 120 characters"),
+        (["create", SHOP, "x", "--allow", ""], "invalid network value: ''"),
+        (["create", SHOP, "x", "--allow", "10.0.0.0/8,::/0"], "invalid network value: '10.0.0.0/8,::/0'"),
         (["create", SHOP, "x", "--days", "0"], "argument --days: must be a number from 1 to 3,650"),
         (["create", SHOP, "x", "--days", "3000000"], "argument --days: must be a number from 1 to 3,650"),
         (["rotate", SHOP, "0" * 12, "--grace-hours", "-1"], "argument --grace-hours: must be a number from 0 to 720"),

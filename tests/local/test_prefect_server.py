@@ -39,7 +39,7 @@ async def test_crashed_run_frees_its_concurrency_slot_at_once(http: httpx.Client
 async def test_all_unfinished_runs_are_crashed_however_many_pages_they_fill(
     http: httpx.Client, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deployments.local.prefect_api.PAGE", 2)
+    monkeypatch.setattr("wishcraft.services.operations.prefect_api.PAGE", 2)
     deployment = _deploy(http, "many", work_pool_name="wishcraft")
     runs = [create_run(http, deployment) for _ in range(5)]
     for run in runs:

@@ -21,9 +21,9 @@ from deployments.local.stack_info import describe, read_stack_info
 from deployments.local.workspace import Workspace, write_private_json
 from deployments.sandbox.processes import ROOT, free_port
 from wishcraft.errors import ConfigurationError
-from wishcraft.mail.providers.configuration import parse_sendgrid, parse_ses
 from wishcraft.settings import Settings
 from wishcraft.shopify.signatures import verify_proxy_query
+from wishcraft.urls.mail import parse_sendgrid, parse_ses
 
 
 def test_second_stack_in_a_checkout_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ import pytest
 from pydantic import SecretStr
 
 from wishcraft.errors import ConfigurationError
-from wishcraft.mail.providers.configuration import parse_bounce_address, parse_sendgrid, parse_ses
+from wishcraft.mail.providers.configuration import parse_bounce_address
 from wishcraft.mail.providers.sendgrid import SendGridMailer
 from wishcraft.mail.providers.ses import SesMailer
 from wishcraft.mail.providers.smtp import SmtpMailer
 from wishcraft.resources import open_resources
 from wishcraft.settings import Settings
+from wishcraft.urls.mail import parse_sendgrid, parse_ses
 
 
 def test_a_url_of_ses_names_region_credentials_and_configuration_set() -> None:
@@ -61,7 +62,7 @@ def test_a_url_of_sendgrid_names_key_and_host(url: str, endpoint: str) -> None:
     ],
 )  # fmt: skip
 def test_a_malformed_url_is_refused_without_being_shown(parse: Callable[[SecretStr], Any], url: str) -> None:
-    with pytest.raises(ConfigurationError, match="MAIL_URL must look like") as caught:
+    with pytest.raises(ConfigurationError, match="must look like") as caught:
         parse(SecretStr(url))
     assert "hush" not in str(caught.value)
 

@@ -19,16 +19,16 @@ from wishcraft.errors import (
     AddressRefused,
     ConfigurationError,
     MailAcceptanceUnknown,
-    MailRejected,
+    MailRefused,
     MailUnavailable,
-    SenderRejected,
+    SenderRefused,
     in_words,
 )
 from wishcraft.mail.mailer import InlineImage, Mail, Mailer
 from wishcraft.mail.providers import http_api
-from wishcraft.mail.providers.configuration import parse_sendgrid, parse_ses
 from wishcraft.mail.providers.sendgrid import SendGridMailer
 from wishcraft.mail.providers.ses import SesMailer
+from wishcraft.urls.mail import parse_sendgrid, parse_ses
 
 SENDER = "registry@wishcraft.example"
 EMMA = "emma@example.com"
@@ -89,25 +89,25 @@ def sendgrid_error(status: int, field: str | None = None) -> Response:
 @pytest.mark.parametrize(
     ("answer", "error", "shown"),
     [
-        (ses_error(400, "MessageRejected", f"Email address is not verified: {EMMA}"), SenderRejected, "400 MessageR"),
-        (ses_error(400, "MessageRejected", "The message has a virus"), MailRejected, "400 MessageRejected"),
-        (ses_error(400, "MailFromDomainNotVerifiedException"), SenderRejected, "400 MailFrom"),
-        (ses_error(400, "AccountSuspendedException"), SenderRejected, "AccountSuspended"),
+        (ses_error(400, "MessageRejected", f"Email address is not verified: {EMMA}"), SenderRefused, "400 MessageR"),
+        (ses_error(400, "MessageRejected", "The message has a virus"), MailRefused, "400 MessageRejected"),
+        (ses_error(400, "MailFromDomainNotVerifiedException"), SenderRefused, "400 MailFrom"),
+        (ses_error(400, "AccountSuspendedException"), SenderRefused, "AccountSuspended"),
         (ses_error(400, "SendingPausedException"), MailUnavailable, "SendingPaused"),
         (ses_error(400, "LimitExceededException"), MailUnavailable, "LimitExceeded"),
         (ses_error(429, "TooManyRequestsException", "Daily message quota exceeded."), MailUnavailable, "429 TooMany"),
         (Response("", 408), MailUnavailable, "408"),
         (Response("<html>", 429), MailUnavailable, "429"),
-        (Response("<html>", 404), SenderRejected, "404"),
-        (ses_error(400, "RequestExpired"), SenderRejected, "400 RequestExpired"),
-        (ses_error(400, "AccessDeniedException"), SenderRejected, "400 AccessDenied"),
-        (ses_error(404, "NotFoundException"), SenderRejected, "404 NotFound"),
-        (ses_error(403, "AccessDeniedException", f"for {EMMA}"), SenderRejected, "403 AccessDenied"),
+        (Response("<html>", 404), SenderRefused, "404"),
+        (ses_error(400, "RequestExpired"), SenderRefused, "400 RequestExpired"),
+        (ses_error(400, "AccessDeniedException"), SenderRefused, "400 AccessDenied"),
+        (ses_error(404, "NotFoundException"), SenderRefused, "404 NotFound"),
+        (ses_error(403, "AccessDeniedException", f"for {EMMA}"), SenderRefused, "403 AccessDenied"),
         (ses_error(400, "BadRequestException", "Missing final '@domain'"), AddressRefused, "400 BadRequest"),
-        (ses_error(400, "BadRequestException", "Header is too long"), MailRejected, "400 BadRequest"),
-        (Response('{"__type": "com.amazon#MessageRejected"}', 400), MailRejected, "400 MessageRejected"),
-        (Response(f"<p>{EMMA}</p>", 413), MailRejected, "413"),
-        (Response(status_code=302, headers={"location": "https://other.example"}), SenderRejected, "302"),
+        (ses_error(400, "BadRequestException", "Header is too long"), MailRefused, "400 BadRequest"),
+        (Response('{"__type": "com.amazon#MessageRejected"}', 400), MailRefused, "400 MessageRejected"),
+        (Response(f"<p>{EMMA}</p>", 413), MailRefused, "413"),
+        (Response(status_code=302, headers={"location": "https://other.example"}), SenderRefused, "302"),
         (ses_error(500, "InternalFailure"), MailAcceptanceUnknown, "500"),
         (Response("gateway", 504), MailAcceptanceUnknown, "504"),
         (ses_error(503, "ServiceUnavailable"), MailUnavailable, "503"),
@@ -123,15 +123,15 @@ async def test_each_answer_of_ses_has_its_error(
     ("answer", "error", "shown"),
     [
         (sendgrid_error(400, "personalizations.0.to.0.email"), AddressRefused, "400 personalizations.0.to.0.email"),
-        (sendgrid_error(400, "from.email"), SenderRejected, "400 from.email"),
-        (sendgrid_error(400, "content"), MailRejected, "400 content"),
-        (sendgrid_error(400, EMMA), MailRejected, "400"),
-        (sendgrid_error(401), SenderRejected, "401"),
-        (sendgrid_error(403, "from"), SenderRejected, "403 from"),
-        (sendgrid_error(404), SenderRejected, "404"),
+        (sendgrid_error(400, "from.email"), SenderRefused, "400 from.email"),
+        (sendgrid_error(400, "content"), MailRefused, "400 content"),
+        (sendgrid_error(400, EMMA), MailRefused, "400"),
+        (sendgrid_error(401), SenderRefused, "401"),
+        (sendgrid_error(403, "from"), SenderRefused, "403 from"),
+        (sendgrid_error(404), SenderRefused, "404"),
         (sendgrid_error(408), MailUnavailable, "408"),
-        (sendgrid_error(413), MailRejected, "413"),
-        (Response("[]", 400), MailRejected, "400"),
+        (sendgrid_error(413), MailRefused, "413"),
+        (Response("[]", 400), MailRefused, "400"),
         (sendgrid_error(500), MailAcceptanceUnknown, "500"),
         (sendgrid_error(503), MailUnavailable, "503"),
     ],

@@ -17,15 +17,15 @@ from wishcraft.errors import (
     ConfigurationError,
     MailAcceptanceUnknown,
     MailPostponed,
-    MailRejected,
+    MailRefused,
     MailUnavailable,
-    SenderRejected,
+    SenderRefused,
 )
 from wishcraft.mail.mailer import InlineImage, Mail, Mailer
-from wishcraft.mail.providers.configuration import parse_sendgrid, parse_ses
 from wishcraft.mail.providers.sendgrid import SendGridMailer
 from wishcraft.mail.providers.ses import SesMailer
 from wishcraft.mail.providers.smtp import SmtpMailer
+from wishcraft.urls.mail import parse_sendgrid, parse_ses
 
 SENDER = "registry@wishcraft.example"
 TOKEN = "r-1f-2a-abcdefghijklmnop"
@@ -117,7 +117,7 @@ async def test_a_sender_that_is_not_verified_is_no_fault_of_the_mail(
     mailbox.set_fault(Fault(FaultKind.REJECT))  # a relay says so by its policy
     for name in NAMES:
         mailer = make_mailer(name, mail_urls[name])
-        with pytest.raises(SenderRejected, match="sender"):
+        with pytest.raises(SenderRefused, match="sender"):
             await mailer.send(mail(sender="gifts@elsewhere.example"))
         await mailer.close()
     assert not mailbox.messages
@@ -140,9 +140,9 @@ async def test_a_local_part_beyond_ascii_is_sent_by_smtp_alone(provider: Provide
         await provider.mailer.send(mail("zoë@example.com"))
         assert mailbox.messages[0].recipients == ["zoë@example.com"]
         return
-    with pytest.raises(MailRejected, match="no address that is not ASCII") as caught:
+    with pytest.raises(MailRefused, match="no address that is not ASCII") as caught:
         await provider.mailer.send(mail("zoë@example.com"))
-    assert caught.type is MailRejected
+    assert caught.type is MailRefused
     assert not mailbox.messages
 
 
@@ -151,10 +151,10 @@ async def test_mails_are_sent_concurrently(provider: Provider, mailbox: Mailbox)
     assert len({received.recipients[0] for received in mailbox.messages}) == 20
 
 
-async def test_a_mail_over_the_size_limit_is_rejected_for_good(provider: Provider, mailbox: Mailbox) -> None:
-    with pytest.raises(MailRejected) as caught:
+async def test_a_mail_over_the_size_limit_is_refused_for_good(provider: Provider, mailbox: Mailbox) -> None:
+    with pytest.raises(MailRefused) as caught:
         await provider.mailer.send(mail(inline_images=[InlineImage("gift", bytes(31 * 2**20))]))
-    assert caught.type is MailRejected
+    assert caught.type is MailRefused
     assert not mailbox.messages
 
 
@@ -162,8 +162,8 @@ async def test_a_mail_over_the_size_limit_is_rejected_for_good(provider: Provide
     ("kind", "expected"),
     [
         ("refuse", (AddressRefused, AddressRefused, AddressRefused)),
-        ("reject", (MailRejected, MailRejected, MailRejected)),
-        ("unverified", (None, SenderRejected, SenderRejected)),
+        ("reject", (MailRefused, MailRefused, MailRefused)),
+        ("unverified", (None, SenderRefused, SenderRefused)),
         ("unavailable", (None, MailUnavailable, MailUnavailable)),
         ("defer", (MailPostponed, None, None)),
         ("fail", (None, MailAcceptanceUnknown, MailAcceptanceUnknown)),
@@ -249,7 +249,7 @@ async def test_wrong_credentials_reject_the_sender_without_showing_them(
     name: str, wrong: tuple[str, str], mail_urls: dict[str, SecretStr], mailbox: Mailbox
 ) -> None:
     mailer = make_mailer(name, SecretStr(mail_urls[name].get_secret_value().replace(*wrong)))
-    with pytest.raises(SenderRejected) as caught:
+    with pytest.raises(SenderRefused) as caught:
         await mailer.send(mail())
     assert "sandbox" not in str(caught.value)
     assert not mailbox.messages

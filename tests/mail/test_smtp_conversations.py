@@ -14,9 +14,9 @@ from wishcraft.errors import (
     AddressRefused,
     MailAcceptanceUnknown,
     MailPostponed,
-    MailRejected,
+    MailRefused,
     MailUnavailable,
-    SenderRejected,
+    SenderRefused,
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.providers.smtp import SmtpMailer
@@ -75,7 +75,7 @@ async def test_internationalized_domain_needs_no_extension_of_the_server() -> No
     script = Script()
     async with conversation(script) as mailer:
         await mailer.send(replace(MAIL, recipient="jo@bücher.example"))
-        with pytest.raises(MailRejected):
+        with pytest.raises(MailRefused):
             await mailer.send(replace(MAIL, recipient="zoë@bücher.example"))
     assert script.received.count("RCPT") == 1
     assert script.recipients == ["<jo@xn--bcher-kva.example>"]
@@ -109,26 +109,26 @@ async def test_login_is_percent_decoded_from_the_url() -> None:
 @pytest.mark.parametrize(
     ("replies", "error"),
     [
-        ({"AUTH": "535 5.7.8 Wrong"}, SenderRejected),
+        ({"AUTH": "535 5.7.8 Wrong"}, SenderRefused),
         ({"EHLO": "421 4.3.2 Going down", "HELO": "421 4.3.2 Going down"}, MailUnavailable),
         ({"MAIL": "451 4.3.0 Later"}, MailUnavailable),
-        ({"MAIL": "553 5.1.8 Who are you"}, SenderRejected),
+        ({"MAIL": "553 5.1.8 Who are you"}, SenderRefused),
         ({"RCPT": "450 4.2.1 Busy"}, MailPostponed),
         ({"RCPT": "421 4.7.0 Closing"}, MailUnavailable),
         ({"RCPT": "550 No such user"}, AddressRefused),
         ({"RCPT": "550 5.2.1 Disabled"}, AddressRefused),
         ({"RCPT": "551 User does not exist"}, AddressRefused),
-        ({"RCPT": "550 Go away"}, MailRejected),
-        ({"RCPT": "550 185.1.1.9 may not relay"}, MailRejected),
-        ({"RCPT": "553 That domain is not in my list of allowed rcpthosts"}, MailRejected),
-        ({"RCPT": "554 No such user"}, MailRejected),
-        ({"RCPT": "550 5.1.8 Unknown user as a sender"}, MailRejected),
-        ({"RCPT": "552 5.2.2 Mailbox full for good"}, MailRejected),
-        ({"RCPT": "554 5.7.1 emma@example.com: relay access denied"}, MailRejected),
+        ({"RCPT": "550 Go away"}, MailRefused),
+        ({"RCPT": "550 185.1.1.9 may not relay"}, MailRefused),
+        ({"RCPT": "553 That domain is not in my list of allowed rcpthosts"}, MailRefused),
+        ({"RCPT": "554 No such user"}, MailRefused),
+        ({"RCPT": "550 5.1.8 Unknown user as a sender"}, MailRefused),
+        ({"RCPT": "552 5.2.2 Mailbox full for good"}, MailRefused),
+        ({"RCPT": "554 5.7.1 emma@example.com: relay access denied"}, MailRefused),
         ({"DATA": "451 4.3.0 Later"}, MailPostponed),
         ({".": "452 4.3.1 No room"}, MailPostponed),
         ({".": "550 5.1.1 No such user"}, AddressRefused),
-        ({".": "554 5.6.0 Not like this"}, MailRejected),
+        ({".": "554 5.6.0 Not like this"}, MailRefused),
     ],
 )
 async def test_each_reply_raises_its_error(replies: dict[str, str], error: type[Exception]) -> None:

@@ -14,6 +14,7 @@ from wishcraft.settings import Settings
         ("redis://app:hun%40ter@host:6379/0", {"hun%40ter", "hun@ter"}),
         ("redis://app:hun[ter@host:6379/0", {"hun[ter"}),
         ("redis://app:hun@ter@host:6379/0", {"hun@ter"}),
+        ("postgresql:///w?password=hun%40ter&sslpassword=bunter", {"hun%40ter", "hun@ter", "bunter"}),
     ],
 )
 def test_a_url_password_is_a_secret_encoded_and_decoded(settings: Settings, url: str, passwords: set[str]) -> None:

@@ -22,7 +22,7 @@ Demo = Connection[tuple[Any, ...]]
 NO_TABLE = PreviousTable()
 FAILED = Run(
     "send-reminders", "calm-otter", "failed", datetime.now(UTC) - timedelta(hours=2), 3.0,
-    "MailRejected: 550 no such user jo@example.com", "http://prefect/1",
+    "MailRefused: 550 no such user jo@example.com", "http://prefect/1",
 )  # fmt: skip
 
 

@@ -130,11 +130,11 @@ def test_daily_job_without_a_run_is_a_finding() -> None:
 
 
 def test_failed_run_has_a_link_and_its_reason_without_addresses() -> None:
-    message = "3 shops: 5 due. Failed: a.example (MailRejected: 550 no such user jo@example.com).\nTraceback"
+    message = "3 shops: 5 due. Failed: a.example (MailRefused: 550 no such user jo@example.com).\nTraceback"
     section = runs.failures([a_run(outcome="failed", message=message), a_run()])
     assert section.finding == "1 failed run"
     page = render_sections([section])
-    assert "| a.example (MailRejected: 550 no such user " in page
+    assert "| a.example (MailRefused: 550 no such user " in page
     assert "jo@" not in page
     assert "Traceback" not in page
     assert "| [cache-warm · calm-otter](http://prefect/runs/1) failed at 2026-03-14 11:00 UTC | a.example" in page

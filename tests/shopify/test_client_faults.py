@@ -78,7 +78,7 @@ async def test_pauses_between_attempts_grow_with_full_jitter(world: World) -> No
 @pytest.mark.parametrize(
     "query", ["{ nodes(ids: ", "{ shop { nothing } }", "{ productVariants { nodes { id } } }"]
 )  # fmt: skip
-async def test_rejected_query_is_not_retried(query: str, world: World) -> None:
+async def test_refused_query_is_not_retried(query: str, world: World) -> None:
     with pytest.raises(ShopifyQueryInvalid):
         await world.client.query(SHOP, query, {})
     assert world.shop.counters.requests == 1

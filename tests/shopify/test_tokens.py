@@ -141,10 +141,10 @@ class WithoutLock(MemoryTokens):
 
 async def test_lost_race_of_two_refreshes_keeps_the_token_that_was_issued_last() -> None:
     store, clock, issued, is_saved = WithoutLock(), FakeClock(), list[OfflineToken](), asyncio.Event()
-    rejected = store.tokens[SHOP]
+    refused = store.tokens[SHOP]
 
     async def exchange(_shop: str, refresh: str) -> OfflineToken:
-        assert refresh == rejected.refresh
+        assert refresh == refused.refresh
         number = len(issued)
         issued.append(OfflineToken(f"shpat_{number}", f"shprt_{number}", clock.now() + timedelta(seconds=number)))
         if number == 0:
@@ -152,7 +152,7 @@ async def test_lost_race_of_two_refreshes_keeps_the_token_that_was_issued_last()
         return issued[number]
 
     async def refresh() -> OfflineToken:
-        return await AccessTokens(store, exchange, clock).refresh(SHOP, rejected)
+        return await AccessTokens(store, exchange, clock).refresh(SHOP, refused)
 
     first = asyncio.create_task(refresh())
     await wait_until(lambda: issued)
@@ -163,11 +163,11 @@ async def test_lost_race_of_two_refreshes_keeps_the_token_that_was_issued_last()
 
 async def test_refusal_after_a_lost_race_returns_the_other_refreshs_token() -> None:
     store, clock = WithoutLock(), FakeClock()
-    rejected, winner = store.tokens[SHOP], OfflineToken("shpat_winner", "shprt_winner", FakeClock().now())
+    refused, winner = store.tokens[SHOP], OfflineToken("shpat_winner", "shprt_winner", FakeClock().now())
 
     async def refuse_the_used_one(_shop: str, _refresh: str) -> OfflineToken:
         await store.save(SHOP, winner)  # the other process has stored it, and has used it
         raise TokenRefused("used")
 
-    assert await AccessTokens(store, refuse_the_used_one, clock).refresh(SHOP, rejected) == winner
+    assert await AccessTokens(store, refuse_the_used_one, clock).refresh(SHOP, refused) == winner
     assert store.tokens[SHOP] == winner

@@ -155,7 +155,7 @@ async def test_sixth_bulk_operation_waits_and_then_raises(world: World) -> None:
         await read_all_in_bulk(world)
 
 
-async def test_rejected_bulk_query_raises(world: World) -> None:
+async def test_refused_bulk_query_raises(world: World) -> None:
     with pytest.raises(ShopifyQueryInvalid, match="must contain at least one connection"):
         await anext(bulk_objects(world.client, SHOP, "{ shop { id } }"))
 

@@ -9,7 +9,7 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from tests.support.waiting import wait_until
-from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable, in_words
+from wishcraft.errors import CacheUnavailable, DatabaseRefused, DatabaseUnavailable, in_words
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 from wishcraft.store import locks
@@ -122,7 +122,7 @@ async def test_read_on_a_lost_connection_is_tried_once_more(db: Database, settin
 @pytest.mark.parametrize("last", ["SELECT 1", "SELECT 1 / CAST(0 AS int)"])
 async def test_connection_left_within_a_transaction_is_rolled_back(db: Database, last: str) -> None:
     set_zone = Statement(text("SET timezone = 'Asia/Tokyo'"))
-    with pytest.raises((RuntimeError, DatabaseRejected)):  # noqa: PT012  as a writer fails
+    with pytest.raises((RuntimeError, DatabaseRefused)):  # noqa: PT012  as a writer fails
         async with db.driver() as driver:
             await driver.run([Statement(text("BEGIN"))(), set_zone(), Statement(text(last))()])
             raise RuntimeError("left")
@@ -159,44 +159,68 @@ async def test_read_goes_on_after_a_migration_has_changed_a_type(db: Database, a
         assert await db.fetch_each(calls) == rows
 
 
-async def test_statement_on_the_drivers_connection_fails_once_after_a_migration_has_changed_a_type(
+async def test_statement_outside_of_a_transaction_is_repeated_after_a_migration(
     db: Database, altered: Callable[[], object]
 ) -> None:
-    async def read() -> list[list[tuple[Any, ...]]]:
+    store = Statement(text("INSERT INTO altered SELECT max(number) + 1 FROM altered"))
+
+    async def write() -> list[list[tuple[Any, ...]]]:
         async with db.driver() as driver:
-            return await driver.run([ALTERED()])
+            return await driver.run([store(), ALTERED()])
 
-    before = await read()
+    assert await write() == [[], [(1,), (2,)]]
     altered()
-    with pytest.raises(DatabaseUnavailable, match="cached plan"):
-        await read()
-    assert await read() == before
+    assert await write() == [[], [(1,), (2,), (3,)]]  # once
 
 
-async def test_write_fails_once_after_a_migration_has_changed_a_type(
+async def test_write_begins_anew_after_a_migration_has_changed_a_type(
     db: Database, altered: Callable[[], object]
 ) -> None:
-    async def write() -> list[list[tuple[Any, ...]]] | None:
-        async with db.write([ALTERED()]) as transaction:
-            return await transaction.driver.commit([])
+    store = Statement(text("INSERT INTO altered SELECT max(number) + 1 FROM altered"))
+
+    async def write() -> list[list[tuple[Any, ...]]]:
+        async with db.write([store(), ALTERED()]) as transaction:
+            await transaction.driver.run([store()])
+            await transaction.driver.commit([])
+            return transaction.first
+
+    await write()
+    altered()
+    assert await write() == [[], [(1,), (2,), (3,), (4,)]]
+    assert len(await db.fetch(ALTERED())) == 5
+
+
+async def test_write_within_which_a_statement_is_outdated_fails_once_and_stores_nothing(
+    db: Database, altered: Callable[[], object]
+) -> None:
+    store = Statement(text("INSERT INTO altered VALUES (2)"))
+
+    async def write() -> None:
+        async with db.write([store()]) as transaction:
+            await transaction.driver.run([store(), ALTERED()])
+            await transaction.driver.commit([])
 
     await write()
     altered()
     with pytest.raises(DatabaseUnavailable, match="cached plan"):
         await write()
-    assert await write() == []
+    assert len(await db.fetch(ALTERED())) == 3
+    await write()
+    assert len(await db.fetch(ALTERED())) == 5
 
 
-async def test_read_after_a_commit_fails_once_after_a_migration_has_changed_a_type(
+async def test_read_after_a_commit_is_repeated_after_a_migration_has_changed_a_type(
     db: Database, altered: Callable[[], object]
 ) -> None:
+    store = Statement(text("INSERT INTO altered VALUES (2)"))
+
     async def write() -> list[list[tuple[Any, ...]]] | None:
-        async with db.write([]) as transaction:
+        async with db.write([store()]) as transaction:
             return await transaction.driver.commit([ALTERED()])
 
-    found = [await write()]
+    await write()
     altered()
-    assert [*found, await write(), await write()] == [[[(1,)]], None, [[(1,)]]]
+    assert await write() == [[(1,), (2,), (2,)]]
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -222,7 +246,7 @@ async def test_rollback_of_a_session_keeps_the_prepared_statements(db: Database)
 async def test_statements_after_one_that_fails_do_not_run_and_can_be_prepared_later(db: Database) -> None:
     fail, after = Statement(text("SELECT 1 / CAST(:zero AS int)")), Statement(text("SELECT CAST(:value AS bytea)"))
     for _ in range(2):
-        with pytest.raises(DatabaseRejected):
+        with pytest.raises(DatabaseRefused):
             await db.fetch_each([BACKEND(), fail(zero=0), after(value=b"\0\xff")])
     assert await db.fetch_each([after(value=b"\0\xff"), fail(zero=1)]) == [[(b"\0\xff",)], [(1,)]]
 
@@ -230,7 +254,7 @@ async def test_statements_after_one_that_fails_do_not_run_and_can_be_prepared_la
 async def test_value_that_cannot_be_sent_leaves_the_connection_as_it_was(db: Database) -> None:
     echo = Statement(text("SELECT CAST(:value AS text)"))
     [[pid]] = await db.fetch(BACKEND())
-    with pytest.raises(DatabaseRejected):
+    with pytest.raises(DatabaseRefused):
         await db.fetch_each([BACKEND(), echo(value="a\0b")])
     assert await db.fetch_each([BACKEND(), echo(value="ab")]) == [[(pid,)], [("ab",)]]
 
@@ -320,8 +344,8 @@ async def test_an_exhausted_pool_is_database_unavailable(settings: Settings, mon
 
 
 @pytest.mark.parametrize("statement", ["SELECT CAST('emma' AS int)", "SELECT 1/0", "SELECT 2147483647 + 1"])
-async def test_a_value_that_postgresql_refuses_is_database_rejected(db: Database, statement: str) -> None:
-    with pytest.raises(DatabaseRejected) as error:
+async def test_a_value_that_postgresql_refuses_is_database_refused(db: Database, statement: str) -> None:
+    with pytest.raises(DatabaseRefused) as error:
         await run(db, "transaction", statement)
     refused = driver_error(error)
     assert isinstance(refused, psycopg.DataError)

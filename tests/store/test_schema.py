@@ -40,7 +40,7 @@ def test_a_line_item_counts_once_per_shop(demo: Demo) -> None:
 @pytest.mark.parametrize(
     ("table", "column"), [("registries", "visibility"), ("registry_items", "status"), ("purchases", "status")]
 )
-def test_a_value_outside_the_enumeration_is_rejected(demo: Demo, table: str, column: str) -> None:
+def test_a_value_outside_the_enumeration_is_refused(demo: Demo, table: str, column: str) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         demo.execute(f"UPDATE {table} SET {column} = 'nonsense'")  # noqa: S608  ours
 

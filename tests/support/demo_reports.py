@@ -31,7 +31,7 @@ _CACHE: Final = cache_usage.section(
     cache_usage.ServerMemory(95 * 2**20, 100 * 2**20, 12_345),
     NOW - _DAY,
 )
-_REASON: Final = "Mail rejected: 550 5.7.26 This mail has been blocked because the sender is unauthenticated " * 3
+_REASON: Final = "Mail refused: 550 5.7.26 This mail has been blocked because the sender is unauthenticated " * 3
 _RUNS: Final = [
     runs.Run("webhook-dead-letters", "exuberant-woodpecker", "failed", NOW - _DAY / 2, 4321, _REASON, LINK),
     runs.Run("sync-inventory", "calm-otter", "crashed", NOW - _DAY / 3, 12, "", LINK),

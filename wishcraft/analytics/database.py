@@ -31,6 +31,9 @@ _OPTIONS: Final = (
     f"-c role={ROLE} -c search_path=analytics -c default_transaction_read_only=on -c timezone=UTC"
     f" -c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
 )
+_NEVER: Final = 2**31
+"""After how many uses a statement is prepared: a migration that changes a column's type outdates it. None would also
+refuse to prepare a question."""
 _FIND_SHOPS: Final = """
 SELECT shop_id, domain, currency, timezone FROM shops WHERE %(all)s OR domain = ANY(%(domains)s) ORDER BY domain
 """
@@ -67,7 +70,12 @@ class AnalystsDatabase:
             pool_timeout=STATEMENT_SECONDS,
             pool_pre_ping=True,
             isolation_level="AUTOCOMMIT",
-            connect_args={"options": _OPTIONS, "connect_timeout": 5, "application_name": "wishcraft-analysts"},
+            connect_args={
+                "options": _OPTIONS,
+                "connect_timeout": 5,
+                "application_name": "wishcraft-analysts",
+                "prepare_threshold": _NEVER,
+            },
         )
 
     def find_shops(self, domains: Sequence[str] = ()) -> list[Shop]:

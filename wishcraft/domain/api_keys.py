@@ -15,6 +15,8 @@ from typing import Final, NamedTuple
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.networks import contains, parse_networks
 
+MAX_NAME: Final = 120
+"""The most characters of a key's name."""
 MAX_DAYS: Final = 3_650
 """The longest lifetime of a key that has one."""
 MAX_GRACE_HOURS: Final = 24 * 30

@@ -37,6 +37,18 @@ def parse_networks(text: str) -> tuple[Network, ...]:
     return tuple(ip_network(each) for each in text.replace(",", " ").split())
 
 
+def parse_network(text: str) -> str:
+    """One network or address, as PostgreSQL writes networks.
+
+    Raises:
+        ValueError: It is none, several, or one that exists on one machine alone.
+    """
+    networks = parse_networks(text)
+    if len(networks) != 1 or "%" in text:  # a zone names a network interface of one machine
+        raise ValueError("is neither an IP address nor a network")
+    return str(networks[0])
+
+
 def parse_proxies(text: str) -> Proxies:
     """Networks as for `parse_networks`, and `shopify`.
 

@@ -46,8 +46,8 @@ class Mailer(Protocol):
             MailPostponed: The provider does not accept this mail for now; it may accept others.
             MailAcceptanceUnknown: The reply was lost; the mail may have been accepted.
             AddressRefused: The recipient's mailbox does not exist.
-            MailRejected: The provider will never accept this mail, for another reason.
-            SenderRejected: The provider accepts no mail from this login or sender; a setting must change.
+            MailRefused: The provider will never accept this mail, for another reason.
+            SenderRefused: The provider accepts no mail from this login or sender; a setting must change.
         """
         ...
 

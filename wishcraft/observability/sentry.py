@@ -40,6 +40,8 @@ _SDK_FIELDS: Final = frozenset(
 _ANONYMOUS_ID: Final = re.compile(r"[0-9a-f]{32}")
 _URL_PASSWORD: Final = re.compile(r"[^:/?#]*://[^:/?#]*:([^/?#]*)@")
 """The password of a URL. `urlsplit` raises ValueError if the password contains one square bracket."""
+_OPTION_PASSWORD: Final = re.compile(r"[?&](?:ssl_?)?password=([^&]+)")
+"""The passwords among the options of a URL."""
 _URL_KEY: Final = re.compile(r"[^:/?#]*://([^:/?#@]+)@")
 """What a URL has in place of user and password, as the API key of `sendgrid://KEY@…`."""
 _pseudonym_key = b""
@@ -200,6 +202,7 @@ def secrets_of(settings: Settings) -> set[str]:
         *(value for value in values if "://" in value),
     ]
     passwords = {match[1] for url in urls if (match := _URL_PASSWORD.match(url))}
+    passwords |= {password for url in urls for password in _OPTION_PASSWORD.findall(url)}
     passwords |= {match[1] for value in values if (match := _URL_KEY.match(value))}
     auth = settings.prefect_api_auth_string
     login = {auth.get_secret_value().partition(":")[2]} if auth else set()

@@ -108,9 +108,9 @@ class ShopifyClient:
         Raises:
             ShopifyThrottled: The points would take more than `MAX_WAIT_SECONDS`.
             ShopifyUnavailable: No usable response after all retries.
-            ShopifyUnauthorized: Shopify rejects the access token, also after a refresh.
+            ShopifyUnauthorized: Shopify refuses the access token, also after a refresh.
             ShopifyForbidden: The app's IP allowlist lacks this machine's address.
-            ShopifyQueryInvalid: Shopify rejects the query, its variables or its cost.
+            ShopifyQueryInvalid: Shopify refuses the query, its variables or its cost.
             ShopifyRefused: The shop refuses for another reason (frozen, closed, deleted).
         """
         token = await self._tokens.current(shop)

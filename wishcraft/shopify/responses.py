@@ -44,7 +44,7 @@ def read_response(response: httpx.Response) -> ShopifyResponse:
         ShopifyForbidden: 403.
         ShopifyRefused: Any other 4xx but 429, such as 402 for a frozen shop.
         ShopifyUnavailable: 5xx, an internal error of Shopify, or a malformed body.
-        ShopifyQueryInvalid: Shopify rejects the query, its variables or its cost.
+        ShopifyQueryInvalid: Shopify refuses the query, its variables or its cost.
     """
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
         return ShopifyResponse(None, retry_after=_seconds(response.headers.get("Retry-After", "")))

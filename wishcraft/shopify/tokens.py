@@ -34,7 +34,7 @@ class TokenStore(Protocol):
 
 
 class AccessTokens:
-    """The access tokens of all shops, refreshed before they expire or when Shopify rejects them."""
+    """The access tokens of all shops, refreshed before they expire or when Shopify refuses them."""
 
     def __init__(
         self, store: TokenStore, exchange: Callable[[str, str], Awaitable[OfflineToken]], clock: Clock
@@ -54,8 +54,8 @@ class AccessTokens:
         token = await self._store.load(shop)
         return await self.refresh(shop, token) if token.needs_refresh(self._clock.now()) else token
 
-    async def refresh(self, shop: str, rejected: OfflineToken) -> OfflineToken:
-        """The successor of `rejected`: stored by another process meanwhile, or obtained now.
+    async def refresh(self, shop: str, refused: OfflineToken) -> OfflineToken:
+        """The successor of `refused`: stored by another process meanwhile, or obtained now.
 
         The new refresh token is durable before the new access token is used, because its first use ends the old pair.
         https://shopify.dev/docs/apps/build/authentication-authorization/access-tokens/offline-access-tokens
@@ -69,7 +69,7 @@ class AccessTokens:
         """
         async with self._store.refresh_lock(shop):
             stored = await self._store.load(shop)
-            if stored.access != rejected.access:
+            if stored.access != refused.access:
                 return stored
             if stored.refresh is None:
                 raise ShopifyUnauthorized(f"{shop}: the access token is not accepted and has no refresh token")

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, a
 from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util.concurrency import greenlet_spawn
 
-from wishcraft.database_errors import is_outdated_plan, translate_database_errors
+from wishcraft.database_errors import translate_database_errors
 from wishcraft.store.statements import Call, Driver, Rows, Statement
 
 _TIMEOUTS: Final = (
@@ -42,7 +42,7 @@ _CONNECTION: Final = {
 class Database:
     """One connection pool and the units of work on it. Leaving a unit of work commits it; an exception rolls it back.
 
-    Each context manager raises DatabaseUnavailable and DatabaseRejected in place of the driver's errors, on entering,
+    Each context manager raises DatabaseUnavailable and DatabaseRefused in place of the driver's errors, on entering,
     in its block and on commit (see `wishcraft.database_errors`).
     """
 
@@ -86,10 +86,10 @@ class Database:
     async def fetch_each(self, calls: Sequence[Call]) -> list[Rows]:
         """The rows of statements that only read, in one round trip.
 
-        A connection that turns out lost is replaced once; statements that a migration has outdated are prepared anew.
+        A connection that turns out lost is replaced once.
 
         Raises:
-            DatabaseUnavailable, DatabaseRejected: As the units of work.
+            DatabaseUnavailable, DatabaseRefused: As the units of work.
         """
         for is_last in (False, True):
             async with self.driver() as driver:
@@ -98,10 +98,6 @@ class Database:
                 except psycopg.OperationalError:
                     if is_last or not driver.connection.closed:
                         raise
-                except psycopg.NotSupportedError as error:
-                    if not is_outdated_plan(error):
-                        raise
-                    return await driver.run(calls)
         raise AssertionError  # the second turn returns or raises
 
     @asynccontextmanager

@@ -18,12 +18,13 @@ VALUES (:shop_id, :caller, :key, :request_hash, '', now() + :kept)
 ON CONFLICT (shop_id, caller, key) DO UPDATE
     SET request_hash = excluded.request_hash, created = '', expires_at = excluded.expires_at
     WHERE idempotency_keys.expires_at < now()
-RETURNING id
+RETURNING true
 """)
 )
 _FIND_STORED: Final = Statement(
     text("""
-SELECT request_hash, created FROM idempotency_keys WHERE shop_id = :shop_id AND caller = :caller AND key = :key
+SELECT CAST(request_hash AS bytea), CAST(created AS text) FROM idempotency_keys
+WHERE shop_id = :shop_id AND caller = :caller AND key = :key
 """)
 )
 _FIND_LIVE: Final = text("""

@@ -126,7 +126,7 @@ WITH bumped AS (
     WHERE shop_id = :shop_id AND id = ANY(CAST(:registry_ids AS bigint[]))
     RETURNING id, slug, version
 )
-SELECT b.id, b.slug, b.version, c.timeout
+SELECT CAST(b.id AS bigint), CAST(b.slug AS text), CAST(b.version AS bigint), c.timeout
 FROM (SELECT set_config('transaction_timeout', :limit, true) AS timeout) c LEFT JOIN bumped b ON true
 """)
 )

@@ -138,7 +138,7 @@ def find_replica_url(primary: str, replica: str | None) -> str | None:
 
     A streaming replica has the primary's roles. None if there is no replica, or both are the same server.
     """
-    if replica is None:
+    if not replica:
         return None
     own, other = make_url(primary), make_url(replica)
     if _address(own) == _address(other):

@@ -4,7 +4,7 @@ For the paths that a storefront waits for: SQLAlchemy's session costs several ti
 """
 
 from collections.abc import Sequence
-from functools import partial
+from contextlib import suppress
 from itertools import count
 from typing import Any, Final, NamedTuple
 
@@ -60,8 +60,8 @@ class Statement:
         }
         columns = getattr(query, "exported_columns", ())
         results = [column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) for column in columns]
-        self.make_row: Final = partial(_convert, results) if any(results) else tuple
-        """Makes a row of the values that psycopg has read, as SQLAlchemy's types have them."""
+        self.results: Final = results if any(results) else []
+        """What converts the values of each column that psycopg has read, if anything does; empty if nothing does."""
 
     def __call__(self, **values: Any) -> Call:
         """The statement with these values.
@@ -79,11 +79,8 @@ class Statement:
         return Call(self, parameters)
 
 
-def _convert(processors: Sequence[Any], row: Sequence[Any]) -> tuple[Any, ...]:
-    return tuple(process(value) if process else value for process, value in zip(processors, row, strict=True))
-
-
 _COMMIT: Final = Statement(text("COMMIT"))
+_ROLLBACK: Final = Statement(text("ROLLBACK"))
 
 
 class Driver:
@@ -102,13 +99,25 @@ class Driver:
         self._numbers = count()
 
     async def run(self, calls: Sequence[Call]) -> list[Rows]:
-        """Run the statements in their order, in one round trip; the rows of each. After one that fails, none runs.
+        """Run the statements, none of which commits, in their order and one round trip; the rows of each.
+
+        After one that fails, none runs. Outside of a transaction, or if they begin one, a failure undoes all of them:
+        then they run again, prepared anew, after a migration has outdated one.
 
         Raises:
             psycopg.Error: One of them failed, or the connection is lost.
         """
+        begins = self.connection.pgconn.transaction_status == TransactionStatus.IDLE
         found: list[Rows] = []
-        await self.connection.wait(self._exchange(calls, found))
+        try:
+            await self.connection.wait(self._exchange(calls, found))
+        except psycopg.NotSupportedError as error:
+            if not (begins and is_outdated_plan(error)):
+                raise
+            if self.connection.pgconn.transaction_status == TransactionStatus.INERROR:
+                await self.connection.wait(self._exchange([_ROLLBACK()], []))
+            found.clear()
+            await self.connection.wait(self._exchange(calls, found))
         return found
 
     async def commit(self, reads: Sequence[Call]) -> list[Rows] | None:
@@ -123,9 +132,12 @@ class Driver:
         found: list[Rows] = []
         try:
             await self.connection.wait(self._exchange([_COMMIT(), *reads], found))
-        except psycopg.Error:
+        except psycopg.Error as error:
             if not found:
                 raise
+            if is_outdated_plan(error):
+                with suppress(psycopg.Error):
+                    return await self.run(reads)
             return None
         return found[1:]
 
@@ -158,16 +170,32 @@ class Driver:
             yield from fetch_many(pgconn)
         # A connection that does not get here is not idle, and the pool closes it.
         pgconn.exit_pipeline_mode()
+        self._read(sent, results, found)
+        if has_failed:
+            raise self._read_error(end[0])
+
+    def _read(
+        self, sent: Sequence[tuple[Statement, bytes | None]], results: Sequence[PGresult], found: list[Rows]
+    ) -> None:
+        """Add the rows of each statement, and keep the names of those that are prepared, until the first that failed.
+
+        Raises:
+            psycopg.Error: Of that one.
+        """
         for (statement, name), result in zip(sent, results, strict=True):
             if result.status == ExecStatus.FATAL_ERROR:
                 raise self._read_error(result)
             if name is not None:
                 self._prepared[statement.sql] = name
-            else:
-                transformer.set_pgresult(result)
-                found.append(transformer.load_rows(0, result.ntuples, statement.make_row))
-        if has_failed:
-            raise self._read_error(end[0])
+                continue
+            self._transformer.set_pgresult(result)
+            rows: Rows = self._transformer.load_rows(0, result.ntuples, tuple)
+            if columns := statement.results:
+                rows = [
+                    tuple(convert(value) if convert else value for convert, value in zip(columns, row, strict=True))
+                    for row in rows
+                ]
+            found.append(rows)
 
     def _read_error(self, result: PGresult) -> psycopg.Error:
         """The error of a result. After that of an outdated plan, all statements are prepared anew."""

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.webhooks import HIGH_TOPICS, TopicPriority, WebhookOutcome
-from wishcraft.errors import DatabaseRejected, in_words
+from wishcraft.errors import DatabaseRefused, in_words
 from wishcraft.store.engine import Database
 from wishcraft.store.registries import WriteSession
 from wishcraft.store.schema import WebhookEvent
@@ -138,7 +138,7 @@ async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]
 
     Raises:
         DatabaseUnavailable: None is known to be stored; it may be tried again.
-        DatabaseRejected: PostgreSQL refuses a value of one of them, and has stored none.
+        DatabaseRefused: PostgreSQL refuses a value of one of them, and has stored none.
     """
     # Two transactions with the same webhooks wait for each other's in one order, so that they do not deadlock.
     ordered = sorted(webhooks, key=_place)
@@ -147,7 +147,7 @@ async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]
         try:
             [rows] = await driver.run([_INSERT(**columns)])
         except (psycopg.IntegrityError, psycopg.DataError) as error:
-            raise DatabaseRejected(in_words(error)) from None  # its text quotes the row
+            raise DatabaseRefused(in_words(error)) from None  # its text quotes the row
     stored = {(domain, webhook_id): row_id for domain, webhook_id, row_id in rows}
     return [stored.pop((each.shop_domain, each.webhook_id), None) for each in webhooks]
 

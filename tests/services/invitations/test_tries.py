@@ -152,7 +152,7 @@ async def test_refused_mails_stay_due_however_often_the_server_refuses_most(
 @pytest.mark.parametrize(
     ("state", "error", "repaired"),
     [
-        ("failed", "the mail server rejects the mail: 550 5.7.1", True),
+        ("failed", "the mail server refuses the mail: 550 5.7.1", True),
         ("suppressed", "refused: the mail server refuses the address: 550 5.1.1", True),
         ("suppressed", None, False),
     ],

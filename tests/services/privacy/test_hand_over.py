@@ -17,7 +17,7 @@ from tests.support.traces import traces_in_postgresql
 from tests.support.waiting import wait_until
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.webhooks import DATA_REQUEST
-from wishcraft.errors import MailAcceptanceUnknown, MailRejected, MailUnavailable, in_words
+from wishcraft.errors import MailAcceptanceUnknown, MailRefused, MailUnavailable, in_words
 from wishcraft.mail.mailer import Mail
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks.handlers import HANDLERS
@@ -122,7 +122,7 @@ async def test_request_whose_mail_is_refused_repeats_none_of_its_batch(
 
     async def refuse_the_third(mail: Mail) -> None:
         if f"-{ids[2]}@" in mail.message_id:
-            raise MailRejected("refused")
+            raise MailRefused("refused")
         await send(mail)
 
     monkeypatch.setattr(resources.mailer, "send", refuse_the_third)

@@ -10,7 +10,7 @@ from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.mail import recipients_of
 from tests.support.reminders import DAY, NOW, WEEK, Demo, change, fresh, rows
 from wishcraft.domain.addresses import address_hash
-from wishcraft.errors import ConfigurationError, MailUnavailable, RunStopped, SenderRejected
+from wishcraft.errors import ConfigurationError, MailUnavailable, RunStopped, SenderRefused
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Changes
 from wishcraft.services.reminders.send import find_due_reminders, remind_shop
@@ -116,7 +116,7 @@ async def test_a_refused_own_sender_is_not_used_again(
     own = {"mail_from": OWN_SENDER}
     demo.execute("UPDATE shops SET settings = %s, verified_mail_domain = 'maple-and-pine.example'", [Jsonb(own)])
     mailbox.set_fault(Fault(FaultKind.REJECT, remaining=1))
-    with pytest.raises(SenderRejected):
+    with pytest.raises(SenderRefused):
         await remind_shop(resources, settings, shop, now=NOW)
     assert (await remind_shop(resources, settings, shop, now=NOW))["sent"] == 1
     [received] = mailbox.messages

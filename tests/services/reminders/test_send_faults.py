@@ -15,7 +15,7 @@ from tests.support.mail import recipients_of
 from tests.support.reminders import NOW, Demo
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_references import MailKind, MailReference, read_token
-from wishcraft.errors import EveryMailRejected, MailUnavailable, TooManyAddressesRefused
+from wishcraft.errors import EveryMailRefused, MailUnavailable, TooManyAddressesRefused
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Changes
 from wishcraft.services.mail.references import reference_keys
@@ -98,7 +98,7 @@ async def test_a_run_stops_when_the_server_rejects_every_mail_and_leaves_the_res
     )
     mailbox.set_fault(Fault(FaultKind.REJECT))
     changes = Changes()
-    with pytest.raises(EveryMailRejected, match="every mail: 12 so far"):
+    with pytest.raises(EveryMailRefused, match="every mail: 12 so far"):
         await remind_shop(resources, settings, shop, now=NOW, changes=changes)
     assert list(changes.examples["why mails failed"]) == ["the mail server refuses the mail: 554 5.7.1"]
     mailbox.faults.clear()

@@ -10,7 +10,7 @@ from psycopg import Connection
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.cache.webhook_queue import Enqueued, QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import TopicPriority
-from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
+from wishcraft.errors import CacheUnavailable, DatabaseRefused, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks import inbox
 from wishcraft.services.webhooks.inbox import Inbox
@@ -114,7 +114,7 @@ async def test_refused_value_fails_its_own_request_alone(resources: Resources, d
     webhooks = [webhook(f"w{each}") for each in range(9)]
     webhooks[4] = webhook("nul\0")
     results = await receive(Inbox(resources.db, WebhookQueue(resources.redis)), *webhooks)
-    assert isinstance(results.pop(4), DatabaseRejected)
+    assert isinstance(results.pop(4), DatabaseRefused)
     assert results == [True] * 8
     assert stored(demo) == 8
 

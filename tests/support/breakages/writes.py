@@ -24,6 +24,16 @@ BREAKAGES: Final = (
         "UPDATE registries SET version = version,", (f"{_CHANGES}::test_change_with_an_old_etag_is_refused",),
     ),
     Breakage(
+        "what a migration has outdated within a transaction is repeated outside of it", "wishcraft/store/statements.py",
+        "if not (begins and is_outdated_plan(error)):", "if not is_outdated_plan(error):",
+        ("tests/store/test_engine.py::test_write_within_which_a_statement_is_outdated_fails_once_and_stores_nothing",),
+    ),
+    Breakage(
+        "a migration outdates the statement that raises versions", "wishcraft/store/registries.py",
+        "CAST(b.version AS bigint)", "b.version",
+        ("tests/api/test_migrated_under_traffic.py::test_first_request_after_a_migration_is_answered[creation]",),
+    ),
+    Breakage(
         "a write invalidates after its commit", _PRIMITIVE,
         "        await _invalidate(resources, actor.shop_id, versions, on_cache_down)\n"
         "        deleted = await write.end_deleted() if write.deleted else {}\n"

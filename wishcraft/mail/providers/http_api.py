@@ -11,7 +11,7 @@ from typing import Final
 import httpx
 
 from wishcraft.domain.addresses import normalise
-from wishcraft.errors import MailAcceptanceUnknown, MailRejected, MailUnavailable, in_words
+from wishcraft.errors import MailAcceptanceUnknown, MailRefused, MailUnavailable, in_words
 from wishcraft.mail.mailer import Mail
 
 MAX_AT_ONCE: Final = 10
@@ -96,11 +96,11 @@ def with_ascii_recipient(mail: Mail, provider: str) -> Mail:
     """The mail to its normalised recipient, whose domain is in Punycode.
 
     Raises:
-        MailRejected: The local part is not ASCII: neither provider supports SMTPUTF8 (RFC 6531).
+        MailRefused: The local part is not ASCII: neither provider supports SMTPUTF8 (RFC 6531).
     """
     recipient = normalise(mail.recipient) or mail.recipient
     if not recipient.isascii():
-        raise MailRejected(f"{provider} takes no address that is not ASCII")
+        raise MailRefused(f"{provider} takes no address that is not ASCII")
     return replace(mail, recipient=recipient)
 
 

@@ -17,14 +17,14 @@ from wishcraft.domain import mail_references
 from wishcraft.errors import (
     AddressRefused,
     ConfigurationError,
-    MailRejected,
+    MailRefused,
     MailUnavailable,
-    SenderRejected,
+    SenderRefused,
     WishCraftError,
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.mime import display_name, machine_headers, short_subject
-from wishcraft.mail.providers.configuration import SendGridAccount, parse_sender
+from wishcraft.mail.providers.configuration import parse_sender
 from wishcraft.mail.providers.http_api import (
     LATER_STATUSES,
     MAX_PAUSE_SECONDS,
@@ -33,6 +33,7 @@ from wishcraft.mail.providers.http_api import (
     server_error,
     with_ascii_recipient,
 )
+from wishcraft.urls.mail import SendGridAccount
 
 CATEGORY: Final = "wishcraft"
 _NAME: Final = "SendGrid"
@@ -134,10 +135,10 @@ def _failure(response: httpx.Response) -> WishCraftError:
     if status in LATER_STATUSES:
         return MailUnavailable(f"SendGrid takes no mail for now: {shown}")
     if status in SETTING_STATUSES or status < httpx.codes.BAD_REQUEST or field.partition(".")[0] == "from":
-        return SenderRejected(f"SendGrid refuses the key of MAIL_URL or the sender: {shown}")
+        return SenderRefused(f"SendGrid refuses the key of MAIL_URL or the sender: {shown}")
     if _RECIPIENT_FIELD.fullmatch(field):
         return AddressRefused(f"SendGrid refuses the address: {shown}")
-    return MailRejected(f"SendGrid refuses the mail: {shown}")
+    return MailRefused(f"SendGrid refuses the mail: {shown}")
 
 
 def _field(response: httpx.Response) -> str:

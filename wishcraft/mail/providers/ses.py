@@ -22,15 +22,15 @@ from wishcraft.domain import mail_references
 from wishcraft.errors import (
     AddressRefused,
     ConfigurationError,
-    MailRejected,
+    MailRefused,
     MailUnavailable,
-    SenderRejected,
+    SenderRefused,
     WishCraftError,
     in_words,
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.mime import as_bytes, build_message
-from wishcraft.mail.providers.configuration import SesAccount, parse_sender
+from wishcraft.mail.providers.configuration import parse_sender
 from wishcraft.mail.providers.http_api import (
     LATER_STATUSES,
     MAX_PAUSE_SECONDS,
@@ -39,6 +39,7 @@ from wishcraft.mail.providers.http_api import (
     server_error,
     with_ascii_recipient,
 )
+from wishcraft.urls.mail import SesAccount
 
 REFERENCE_HEADER: Final = "X-WishCraft-Mail"
 _NAME: Final = "Amazon SES"
@@ -176,12 +177,12 @@ def _failure(response: httpx.Response) -> WishCraftError:
     if code in _ACCOUNT_PAUSED or status in LATER_STATUSES:
         return MailUnavailable(f"Amazon SES takes no mail for now: {shown}")
     if status in SETTING_STATUSES or code in _CREDENTIAL_CODES:
-        return SenderRejected(f"Amazon SES refuses the credentials of MAIL_URL or their permissions: {shown}")
+        return SenderRefused(f"Amazon SES refuses the credentials of MAIL_URL or their permissions: {shown}")
     if code in _SENDER_CODES or _NOT_VERIFIED.match(message) or status < httpx.codes.BAD_REQUEST:
-        return SenderRejected(f"Amazon SES takes no mail from the sender or by the MAIL_URL: {shown}")
+        return SenderRefused(f"Amazon SES takes no mail from the sender or by the MAIL_URL: {shown}")
     if code == "BadRequestException" and _BAD_ADDRESS.match(message):
         return AddressRefused(f"Amazon SES refuses the address: {shown}")
-    return MailRejected(f"Amazon SES refuses the mail: {shown}")
+    return MailRefused(f"Amazon SES refuses the mail: {shown}")
 
 
 def _error(response: httpx.Response) -> tuple[str, str]:

@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
 from aiosmtplib import (
     SMTP,
@@ -30,15 +29,16 @@ from wishcraft.errors import (
     ConfigurationError,
     MailAcceptanceUnknown,
     MailPostponed,
-    MailRejected,
+    MailRefused,
     MailUnavailable,
-    SenderRejected,
+    SenderRefused,
     WishCraftError,
     in_words,
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.mime import as_bytes, build_message
-from wishcraft.mail.providers.configuration import MALFORMED, parse_bounce_address, parse_sender
+from wishcraft.mail.providers.configuration import parse_bounce_address, parse_sender
+from wishcraft.urls.mail import SmtpServer, parse_smtp
 
 REPLY_TIMEOUT_SECONDS: Final = 30.0
 _CLOSING: Final = 421  # the server may send it in reply to any command: RFC 5321, section 3.8
@@ -80,7 +80,7 @@ class SmtpMailer:
         """
         self._sender = parse_sender(sender)
         self._bounce_address = parse_bounce_address(bounce_address)
-        self._connect_kwargs = None if url is None else _connect_kwargs(url.get_secret_value())
+        self._connect_kwargs = _connect_kwargs(parse_smtp(url)) if url else None
         self._timeout = timeout
         self._idle: list[SMTP] = []
 
@@ -99,8 +99,8 @@ class SmtpMailer:
                     raise MailAcceptanceUnknown(f"no answer to the mail that has a meaning: {_codes(error)}") from None
                 refused = _mail_error(error)
                 # A policy may be about the shop's own sender; the next try, from MAIL_FROM, shows it.
-                if mail.sender and isinstance(refused, MailRejected) and "5.7." in _codes(error):
-                    raise SenderRejected(f"the mail server refuses a mail of the sender: {_codes(error)}") from None
+                if mail.sender and isinstance(refused, MailRefused) and "5.7." in _codes(error):
+                    raise SenderRefused(f"the mail server refuses a mail of the sender: {_codes(error)}") from None
                 raise refused from None
             except (SMTPServerDisconnected, SMTPTimeoutError, OSError) as error:
                 raise MailAcceptanceUnknown(f"no answer to the mail: {in_words(error)}") from None
@@ -120,7 +120,7 @@ class SmtpMailer:
         connection = await self._reuse() or await self._connect()
         try:
             yield connection
-        except (AddressRefused, MailRejected, MailPostponed):
+        except (AddressRefused, MailRefused, MailPostponed):
             self._idle.append(connection)  # the server replied, so the connection is usable
             raise
         except BaseException:
@@ -146,7 +146,7 @@ class SmtpMailer:
         try:
             await connection.connect()
         except SMTPAuthenticationError as error:
-            raise SenderRejected(f"the mail server refuses the login of MAIL_URL: {_codes(error)}") from None
+            raise SenderRefused(f"the mail server refuses the login of MAIL_URL: {_codes(error)}") from None
         except (SMTPConnectError, SMTPException, OSError) as error:
             raise MailUnavailable(f"the mail server cannot be reached: {in_words(error)}") from None
         return connection
@@ -155,7 +155,7 @@ class SmtpMailer:
         """Send sender and recipient. A connection lost up to here has handed nothing over: the outcome is known."""
         options = ["SMTPUTF8"] if international else []
         if international and not connection.supports_extension("smtputf8"):
-            raise MailRejected("the mail server takes no address that is not ASCII")
+            raise MailRefused("the mail server takes no address that is not ASCII")
         try:
             await self._mail_from(connection, self._return_path(mail), options, "utf-8" if international else "ascii")
             await connection.rcpt(mail.recipient, encoding="utf-8" if international else "ascii")
@@ -177,7 +177,7 @@ class SmtpMailer:
             if error.code < _PERMANENT:
                 raise MailUnavailable(f"the mail server takes no mail for now: {_codes(error)}") from None
             name = "MAIL_FROM" if return_path == self._sender else "BOUNCE_ADDRESS"
-            raise SenderRejected(f"the mail server takes no mail from {name}: {_codes(error)}") from None
+            raise SenderRefused(f"the mail server takes no mail from {name}: {_codes(error)}") from None
 
 
 def _mail_error(error: SMTPResponseException) -> WishCraftError:
@@ -189,7 +189,7 @@ def _mail_error(error: SMTPResponseException) -> WishCraftError:
         return MailPostponed(f"the mail server takes it later: {codes}")
     if _is_mailbox_missing(error):
         return AddressRefused(f"the mail server refuses the address: {codes}")
-    return MailRejected(f"the mail server refuses the mail: {codes}")
+    return MailRefused(f"the mail server refuses the mail: {codes}")
 
 
 def _is_mailbox_missing(error: SMTPResponseException) -> bool:
@@ -205,21 +205,13 @@ def _codes(error: SMTPResponseException) -> str:
     return f"{error.code} {enhanced[1]}" if enhanced else str(error.code)
 
 
-def _connect_kwargs(url: str) -> dict[str, Any]:
+def _connect_kwargs(server: SmtpServer) -> dict[str, Any]:
     """The arguments of `aiosmtplib.SMTP`."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ConfigurationError(MALFORMED) from None
-    requires_starttls = parts.query == "starttls"
-    if parts.scheme not in {"smtp", "smtps"} or not parts.hostname or parts.query not in {"", "starttls"}:
-        raise ConfigurationError(MALFORMED)
     return {
-        "hostname": parts.hostname,
-        "port": port,
-        "username": unquote(parts.username) if parts.username else None,
-        "password": unquote(parts.password) if parts.password else None,
-        "use_tls": parts.scheme == "smtps",
-        "start_tls": False if parts.scheme == "smtps" else requires_starttls or None,
+        "hostname": server.host,
+        "port": server.port,
+        "username": server.user,
+        "password": server.password and server.password.get_secret_value(),
+        "use_tls": server.is_tls,
+        "start_tls": False if server.is_tls else server.requires_starttls or None,
     }

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
-from wishcraft.services.operations.prefect_api import PAGE, post, read_all
+from wishcraft.services.operations.prefect_api import PAGE, find_all, post
 from wishcraft.settings import Settings
 
 OVERDUE: Final = timedelta(minutes=5)
@@ -46,7 +46,7 @@ async def find_schedule(http: httpx.AsyncClient, settings: Settings, now: dateti
         "deployment_id": {"is_null_": False},
     }
     deployments, late_runs, failed_runs, upcoming = await asyncio.gather(
-        read_all(http, settings, "deployments/filter", {}),
+        find_all(http, settings, "deployments/filter", {}),
         post(http, settings, "flow_runs/filter", {"flow_runs": _waiting(due), "limit": PAGE}),
         post(http, settings, "flow_runs/filter", {"flow_runs": failed, "limit": PAGE}),
         post(http, settings, "flow_runs/count", {"flow_runs": _waiting({"after_": now.isoformat()})}),

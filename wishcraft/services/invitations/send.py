@@ -59,7 +59,7 @@ async def invite_shop(
         Counts: those of `remind_shop`, those of `failed` that were `given_up`, and `waiting` because of a limit.
 
     Raises:
-        MailUnavailable, SenderRejected, EveryMailRejected, ConfigurationError, RunStopped: As `remind_shop`.
+        MailUnavailable, SenderRefused, EveryMailRefused, ConfigurationError, RunStopped: As `remind_shop`.
     """
     changes = Changes() if changes is None else changes
     changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0, paused=0)

@@ -21,17 +21,16 @@ from wishcraft.domain.reminders import local_day
 from wishcraft.errors import (
     AddressRefused,
     ConfigurationError,
-    EveryMailRejected,
+    EveryMailRefused,
     MailAcceptanceUnknown,
     MailPostponed,
-    MailRejected,
+    MailRefused,
     MailUnavailable,
-    SenderRejected,
+    SenderRefused,
     UnknownShop,
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.content import Content, Letterhead
-from wishcraft.mail.providers.configuration import mail_provider
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
 from wishcraft.services.mail.reputation import is_paused
@@ -40,11 +39,12 @@ from wishcraft.store import outbox, shops
 from wishcraft.store.outbox import ClaimedMail
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.shops import ShopRef
+from wishcraft.urls.mail import mail_provider
 
 SENDS_AT_ONCE: Final = 4
 """Size of a batch. A killed run leaves at most this many mails that may or may not have been accepted."""
 MOST_FAILED: Final = 3 * SENDS_AT_ONCE
-"""If this many mails of a shop are rejected and none is sent, the sender is at fault: the run sends no more of it."""
+"""If this many mails of a shop are refused and none is sent, the sender is at fault: the run sends no more of it."""
 BATCHES_BETWEEN_CHECKS: Final = 25
 """After this many, a run looks again whether complaints pause its shop."""
 _REASONS: Final = {
@@ -146,8 +146,8 @@ async def send_claimed(run: MailRun, claimed: int, mails: Sequence[tuple[Claimed
         changes: Where they are counted. `held` is not: the caller counts all that are held.
 
     Raises:
-        MailUnavailable, SenderRejected, ConfigurationError: After all sends have ended and are recorded.
-        EveryMailRejected: The provider has rejected `MOST_FAILED` mails of the shop, and none was sent.
+        MailUnavailable, SenderRefused, ConfigurationError: After all sends have ended and are recorded.
+        EveryMailRefused: The provider has refused `MOST_FAILED` mails of the shop, and none was sent.
     """
     results = await asyncio.gather(*(_send_one(run, *each, changes) for each in mails), return_exceptions=True)
     counts = Counter(result for result in results if isinstance(result, str))
@@ -160,22 +160,22 @@ async def send_claimed(run: MailRun, claimed: int, mails: Sequence[tuple[Claimed
     for failure in results:
         if isinstance(failure, BaseException):
             raise failure
-    rejected = changes["failed"] - changes["given_up"]
-    if rejected >= MOST_FAILED and not changes["sent"]:
-        raise EveryMailRejected(f"the mail provider rejects every mail: {rejected:,} so far")
+    refused = changes["failed"] - changes["given_up"]
+    if refused >= MOST_FAILED and not changes["sent"]:
+        raise EveryMailRefused(f"the mail provider refuses every mail: {refused:,} so far")
 
 
 async def _send_one(run: MailRun, claimed: ClaimedMail, mail: Mail, changes: Changes) -> str:
     """Send the mail, record the result, and return the count that it belongs to; `changes` gets the reason."""
     try:
         await _hand_over(run.resources, mail)
-    except (MailPostponed, MailRejected, MailAcceptanceUnknown) as error:
+    except (MailPostponed, MailRefused, MailAcceptanceUnknown) as error:
         result = await _record_failure(run, claimed, error)
         changes.note(_REASONS[result], str(error))
         return result
-    except (MailUnavailable, SenderRejected, ConfigurationError) as error:
+    except (MailUnavailable, SenderRefused, ConfigurationError) as error:
         await _requeue(run, claimed, error)
-        if isinstance(error, SenderRejected) and mail.sender:
+        if isinstance(error, SenderRefused) and mail.sender:
             await _reset_own_sender(run)
         raise
     await _record_state(run, claimed, MailState.SENT)
@@ -183,7 +183,7 @@ async def _send_one(run: MailRun, claimed: ClaimedMail, mail: Mail, changes: Cha
 
 
 async def _record_failure(
-    run: MailRun, claimed: ClaimedMail, error: MailPostponed | MailRejected | MailAcceptanceUnknown
+    run: MailRun, claimed: ClaimedMail, error: MailPostponed | MailRefused | MailAcceptanceUnknown
 ) -> str:
     """Record why the mail was not accepted, or may not have been; the count that it belongs to."""
     if isinstance(error, MailPostponed):
@@ -193,7 +193,7 @@ async def _record_failure(
         async with run.resources.db.transaction() as session:
             await outbox.record_refusal(session, run.kind, run.shop_id, claimed, str(error), _provider(run))
         return "refused"
-    if isinstance(error, MailRejected):
+    if isinstance(error, MailRefused):
         await _record_state(run, claimed, MailState.FAILED, error)
         return "failed"
     resend = run.settings.reminder_recovery == "resend"

@@ -16,7 +16,7 @@ from aiosmtpd.lmtp import LMTP
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from wishcraft.cache.webhook_queue import WebhookQueue
-from wishcraft.errors import ConfigurationError, DatabaseRejected, DatabaseUnavailable
+from wishcraft.errors import ConfigurationError, DatabaseRefused, DatabaseUnavailable
 from wishcraft.mail.events.dsn import read_report, reference_of
 from wishcraft.resources import Resources
 from wishcraft.services.mail.references import reference_keys
@@ -101,7 +101,7 @@ class _Handler:
             await store_events(self._resources.db, self._inbox, BY_SMTP, [event])
         except DatabaseUnavailable:
             return "451 4.3.0 Not stored, try again later"
-        except DatabaseRejected:
+        except DatabaseRefused:
             return "554 5.6.0 Malformed"
         except Exception:  # noqa: BLE001  it is logged, and the mail server keeps the report
             _log.exception("A report could not be stored")

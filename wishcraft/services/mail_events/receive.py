@@ -25,7 +25,7 @@ async def store_events(db: Database, inbox: Inbox, provider: str, events: Sequen
 
     Raises:
         DatabaseUnavailable: Not all are known to be stored.
-        DatabaseRejected: PostgreSQL refuses a value.
+        DatabaseRefused: PostgreSQL refuses a value.
     """
     async with db.autocommit() as session:
         domains = await shops.find_domains(session, {event.reference.shop_id for event in events})

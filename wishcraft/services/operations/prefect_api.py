@@ -1,7 +1,7 @@
 """Calls of Prefect's REST API. Must not import Prefect: the API runs without it."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
 
 import httpx
 
@@ -9,7 +9,8 @@ from wishcraft.errors import ConfigurationError
 from wishcraft.settings import Settings
 
 PAGE: Final = 200
-"""The most that Prefect returns at once."""
+"""The most that Prefect's server returns at once, unless it is configured otherwise."""
+T = TypeVar("T")
 
 
 async def post(http: httpx.AsyncClient, settings: Settings, path: str, body: Mapping[str, Any]) -> Any:
@@ -27,14 +28,24 @@ async def post(http: httpx.AsyncClient, settings: Settings, path: str, body: Map
     return response.raise_for_status().json()
 
 
-async def read_all(http: httpx.AsyncClient, settings: Settings, path: str, query: Mapping[str, Any]) -> list[Any]:
+async def find_all(http: httpx.AsyncClient, settings: Settings, path: str, query: Mapping[str, Any]) -> list[Any]:
     """All that Prefect finds with this query, page by page.
 
     Raises:
         ConfigurationError, httpx.HTTPError: As `post`.
     """
-    found: list[Any] = []
-    while page := await post(http, settings, path, {**query, "limit": PAGE, "offset": len(found)}):
+
+    async def find(**page: int) -> list[Any]:
+        found: list[Any] = await post(http, settings, path, {**query, **page})
+        return found
+
+    return await read_all(find)
+
+
+async def read_all(read: Callable[..., Awaitable[list[T]]], **filters: Any) -> list[T]:
+    """What `read`, which takes `limit` and `offset` as the methods of Prefect's client, finds with these filters."""
+    found: list[T] = []
+    while page := await read(**filters, limit=PAGE, offset=len(found)):
         found += page
         if len(page) < PAGE:
             break

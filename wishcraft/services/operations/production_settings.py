@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from wishcraft.domain.networks import parse_proxies
-from wishcraft.mail.providers.configuration import is_encrypted
 from wishcraft.settings import Settings
+from wishcraft.urls.mail import is_encrypted
 
 _REQUIRED: Final = {
     "public_url": "is not set: mail cannot be sent without it",

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
-from wishcraft.services.operations.prefect_api import post, read_all
+from wishcraft.services.operations.prefect_api import find_all, post
 from wishcraft.settings import Settings
 
 _UNDER_WAY: Final = ("RUNNING", "PENDING", "CANCELLING", "PAUSED")
@@ -47,7 +47,7 @@ async def find_runs(http: httpx.AsyncClient, settings: Settings, limit: int) -> 
         _query(("SCHEDULED",), "NEXT_SCHEDULED_START_TIME_ASC", limit),
     )
     deployments, *found = await asyncio.gather(
-        read_all(http, settings, "deployments/filter", {}),
+        find_all(http, settings, "deployments/filter", {}),
         *(post(http, settings, "flow_runs/filter", query) for query in queries),
     )
     names = {each["id"]: each["name"] for each in deployments}

@@ -12,7 +12,7 @@ from typing import Final
 
 from wishcraft.cache.registries import CacheState
 from wishcraft.cache.usage import ReadCounts
-from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
+from wishcraft.errors import CacheUnavailable, DatabaseRefused, DatabaseUnavailable
 from wishcraft.observability.metrics import CACHE_READS, FAST_PATH_SECONDS
 from wishcraft.resources import Resources
 from wishcraft.services.operations.metrics_collector import update_gauges
@@ -139,8 +139,8 @@ class TrafficRecorder:
         try:
             async with self._resources.db.transaction() as session:
                 await analytics_events.add_events(session, events)
-        except DatabaseRejected:  # they would fail each time, and block all later events
-            _log.exception("PostgreSQL rejects %d events; they are dropped", len(events))
+        except DatabaseRefused:  # they would fail each time, and block all later events
+            _log.exception("PostgreSQL refuses %d events; they are dropped", len(events))
         except DatabaseUnavailable:
             _log.warning("Cannot save %d events: PostgreSQL does not answer; they are kept", len(events))
             self._events = events + self._events

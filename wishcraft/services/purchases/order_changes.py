@@ -7,7 +7,6 @@ from typing import Any
 
 from wishcraft.domain.orders import Adjustment, Line, LineState, OrderSnapshot, includes, line_state
 from wishcraft.domain.registries import LIVE_PURCHASES, PurchaseStatus
-from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.services.purchases.attribution import FoundItems, LineAttribution, attribute_lines, order_claim
 from wishcraft.services.purchases.order_updates import EARLIEST, OrderUpdate, ReceivedSnapshot
 from wishcraft.store.orders import OrderState
@@ -23,43 +22,54 @@ class Rows:
     changes: list[LineChange] = field(default_factory=list)
     matched: list[int] = field(default_factory=list)
     """Line items of unmatched lines that are purchases now."""
+    ignored: list[int] = field(default_factory=list)
+    """Messages that bring nothing new."""
 
 
 def add_order(
-    rows: Rows,
-    outcomes: dict[int, WebhookOutcome],
-    order_update: OrderUpdate,
-    state: OrderState,
-    stored: Sequence[StoredLine],
-    found: FoundItems,
+    rows: Rows, order_update: OrderUpdate, state: OrderState, stored: Sequence[StoredLine], found: FoundItems
 ) -> OrderState:
     """Add to `rows` what the batch changes about one order; its new state."""
+    received = order_update.newest
+    awaited_since = _awaited_since(state, received)
+    if received and _is_older(received, state):
+        rows.ignored += [] if received.message_id is None else [received.message_id]
+        received = None
+    adjustments, added = _take_adjustments(rows, order_update, state)
+    state = state._replace(adjustments=adjustments, awaited_since=awaited_since)
+    if received:
+        return _add_snapshot(rows, received, state, stored, found)
+    _adjust(rows, stored, added)
+    return state
+
+
+def _is_older(received: ReceivedSnapshot, state: OrderState) -> bool:
+    return state.updated_at is not None and received.version < (state.updated_at, state.triggered_at or EARLIEST)
+
+
+def _take_adjustments(
+    rows: Rows, order_update: OrderUpdate, state: OrderState
+) -> tuple[dict[str, Any], list[Adjustment]]:
+    """The state's adjustments with those that it lacks, and of these the ones that change its lines."""
     adjustments = dict(state.adjustments)
     added: list[Adjustment] = []
     for name, (adjustment, message_id) in order_update.adjustments.items():
         if name in adjustments:
-            outcomes[message_id] = WebhookOutcome.IGNORED
-            continue
-        is_included = adjustment.at is not None and name.startswith("edit/") and _is_past(adjustment.at, state)
-        adjustments[name] = {} if is_included else _stored(adjustment)
-        added += [] if is_included else [adjustment]
-    received = order_update.newest
-    awaited_since = _awaited_since(state, received)
-    if received and state.updated_at and received.version < (state.updated_at, state.triggered_at or EARLIEST):
-        if received.message_id is not None:
-            outcomes[received.message_id] = WebhookOutcome.IGNORED
-        received = None
-    if received is None:
-        _adjust(rows, stored, added)
-        return state._replace(adjustments=adjustments, awaited_since=awaited_since)
-    snapshot = received.snapshot
-    for name, value in adjustments.items():
-        at = datetime.fromisoformat(value["at"]) if value.get("at") else None
-        if value and includes(snapshot, name, at):
+            rows.ignored.append(message_id)
+        elif adjustment.at is not None and name.startswith("edit/") and _is_past(adjustment.at, state):
             adjustments[name] = {}
-    adjustments |= {
-        name: {} for name in (f"refund/{each}" for each in snapshot.refunds or ()) if name not in adjustments
-    }
+        else:
+            adjustments[name] = _stored(adjustment)
+            added.append(adjustment)
+    return adjustments, added
+
+
+def _add_snapshot(
+    rows: Rows, received: ReceivedSnapshot, state: OrderState, stored: Sequence[StoredLine], found: FoundItems
+) -> OrderState:
+    """Add to `rows` what the newest snapshot of an order changes; its new state."""
+    snapshot = received.snapshot
+    adjustments = _without_included(state.adjustments, snapshot)
     pending = [
         {int(line): pieces for line, pieces in value["pieces"].items()} for value in adjustments.values() if value
     ]
@@ -67,13 +77,22 @@ def add_order(
     _add_lines(rows, snapshot, pending, known.copy(), attribute_lines(snapshot, found, known, state.judged))
     judged = {line.id for line in snapshot.lines} if order_claim(snapshot) else set[int]()
     return OrderState(
-        snapshot.updated_at,
-        received.triggered_at,
-        adjustments,
-        awaited_since,
-        snapshot.ordered_at or state.ordered_at,
-        sorted(judged.union(state.judged)),
+        updated_at=snapshot.updated_at,
+        triggered_at=received.triggered_at,
+        adjustments=adjustments,
+        awaited_since=state.awaited_since,
+        ordered_at=snapshot.ordered_at or state.ordered_at,
+        judged=sorted(judged.union(state.judged)),
     )
+
+
+def _without_included(adjustments: Mapping[str, Any], snapshot: OrderSnapshot) -> dict[str, Any]:
+    """The adjustments and the snapshot's refunds, by name: empty if the snapshot includes them."""
+    pending: dict[str, Any] = {f"refund/{each}": {} for each in snapshot.refunds or ()}
+    for name, value in adjustments.items():
+        at = datetime.fromisoformat(value["at"]) if value.get("at") else None
+        pending[name] = {} if includes(snapshot, name, at) else value
+    return pending
 
 
 def _awaited_since(state: OrderState, received: ReceivedSnapshot | None) -> datetime | None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from wishcraft.domain.orders import deleted_order
-from wishcraft.errors import DatabaseRejected, PayloadInvalid
+from wishcraft.errors import DatabaseRefused, PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.purchases.order_updates import OrderUpdate, ReceivedSnapshot
@@ -158,7 +158,7 @@ async def _write(resources: Resources, shop: ShopRef, updates: Mapping[int, Orde
         registry_ids = sorted(effect.registry_ids)
         async with registry_write(resources, Actor(shop.id, _ACTOR), registry_ids, on_cache_down="refuse") as write:
             await effect.apply(write)
-    except DatabaseRejected as error:
+    except DatabaseRefused as error:
         if len(updates) > 1:
             alone = [await _write(resources, shop, {order_id: each}) for order_id, each in updates.items()]
             return [order_id for refused in alone for order_id in refused]

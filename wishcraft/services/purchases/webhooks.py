@@ -71,9 +71,9 @@ async def _apply(write: RegistryWrite, shop_id: int, updates: Mapping[int, Order
     stored: defaultdict[int, list[StoredLine]] = defaultdict(list)
     for line in await purchases.find_lines(session, shop_id, list(updates)):
         stored[line.order_id].append(line)
-    rows, outcomes = Rows(), dict[int, WebhookOutcome]()
+    rows = Rows()
     for order_id, order_update in updates.items():
-        states[order_id] = add_order(rows, outcomes, order_update, states[order_id], stored[order_id], found)
+        states[order_id] = add_order(rows, order_update, states[order_id], stored[order_id], found)
     touched = {row.registry_id for row in rows.bought} | {
         line.registry_id for lines in stored.values() for line in lines if line.registry_id and line.item_id
     }
@@ -88,7 +88,7 @@ async def _apply(write: RegistryWrite, shop_id: int, updates: Mapping[int, Order
     await orders.save(session, shop_id, states)
     for registry_id in await registry_items.recount(session, shop_id, sorted(touched)):
         write.changed(registry_id)
-    return outcomes
+    return dict.fromkeys(rows.ignored, WebhookOutcome.IGNORED)
 
 
 async def _name_kept_customers(session: WriteSession, shop_id: int, rows: Rows) -> None:

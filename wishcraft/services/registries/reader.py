@@ -128,7 +128,7 @@ class RegistryReader:
 
 async def load_registries(resources: Resources, shop_id: int, slugs: Sequence[str]) -> dict[str, CachedRegistry]:
     """These registries as PostgreSQL has them now, by slug, in one query; unknown slugs are left out."""
-    rows = await resources.db.fetch(registry_payloads.find_parts(shop_id, slugs))
+    [rows] = await resources.db.fetch_each([registry_payloads.find_parts(shop_id, slugs)])
     return make_registries(rows, resources.shopify_origin)
 
 

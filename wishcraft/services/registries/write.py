@@ -24,7 +24,7 @@ from wishcraft.domain.etags import allows_change
 from wishcraft.domain.registries import access_level
 from wishcraft.errors import (
     CacheUnavailable,
-    DatabaseRejected,
+    DatabaseRefused,
     DatabaseUnavailable,
     NotAllowed,
     NotFound,
@@ -85,7 +85,10 @@ class RegistryWrite:
         return WriteSession(self.transaction.session)
 
     async def run(self, *calls: Call) -> list[Rows]:
-        """Run these statements now, in one round trip; the rows of each."""
+        """Run these statements now, in one round trip; the rows of each.
+
+        Their columns need casts: a migration that changes the type of one fails the write.
+        """
         return await self.transaction.driver.run(calls)
 
     def own_entry(self, slug: str) -> Entry | None:
@@ -224,7 +227,7 @@ async def _finish(
     try:
         if deleted:
             await _replay(resources, shop_id, deleted)
-    except (CacheUnavailable, DatabaseUnavailable, DatabaseRejected) as error:
+    except (CacheUnavailable, DatabaseUnavailable, DatabaseRefused) as error:
         _log.info("Redis did not forget what a write deleted, replays do it: %s", error)
     finally:
         if resources.after_write:

@@ -69,7 +69,7 @@ async def remind_shop(
 
     Raises:
         MailUnavailable: The mail server does not answer; unsent reminders stay due.
-        SenderRejected, EveryMailRejected, ConfigurationError: The sender or a setting must be corrected first.
+        SenderRefused, EveryMailRefused, ConfigurationError: The sender or a setting must be corrected first.
         RunStopped: Raised by the checkpoint.
     """
     changes = Changes() if changes is None else changes

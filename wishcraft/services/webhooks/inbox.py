@@ -10,7 +10,7 @@ from typing import Final
 
 from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import priority_of
-from wishcraft.errors import CacheUnavailable, DatabaseRejected, DatabaseUnavailable
+from wishcraft.errors import CacheUnavailable, DatabaseRefused, DatabaseUnavailable
 from wishcraft.observability.metrics import WEBHOOK_COMMIT_SECONDS
 from wishcraft.store.engine import Database
 from wishcraft.store.webhook_inbox import Received, insert
@@ -48,7 +48,7 @@ class Inbox:
 
         Raises:
             DatabaseUnavailable: It is not known to be stored: PostgreSQL does not answer in time, or too many wait.
-            DatabaseRejected: PostgreSQL refuses one of its values.
+            DatabaseRefused: PostgreSQL refuses one of its values.
         """
         size = len(webhook.payload)
         if len(self._waiting) >= MAX_WAITING or (self._bytes and self._bytes + size > MAX_WAITING_BYTES):
@@ -103,7 +103,7 @@ class Inbox:
         """Store the batch, and settle its requests. If PostgreSQL refuses a value, store each half on its own."""
         try:
             ids = await insert(self._db, [webhook for _, webhook in batch])
-        except DatabaseRejected as error:
+        except DatabaseRefused as error:
             if len(batch) == 1:
                 _fail(batch, error)
             else:

@@ -1,0 +1,90 @@
+"""DATABASE_URL and DATABASE_REPLICA_URL."""
+
+import re
+from typing import Final
+
+from wishcraft.urls.parts import (
+    BAD_PORT,
+    LAST_PORT,
+    NOT_ENCODED,
+    NUMBER,
+    TEXT,
+    Option,
+    UrlError,
+    is_printable,
+    one_of,
+    read_options,
+)
+
+_EXAMPLE: Final = "postgresql://user:password@host:5432/wishcraft"
+# As SQLAlchemy reads it: a password may have `/`, `?` and `#`.
+_URL: Final = re.compile(
+    r"postgres(?:ql)?(?:\+\w+)?://(?P<rest>(?:[^@]*@)?(?P<host>\[[^\]/?]+\]|[^:/?\[\]]*)(?::(?P<port>[^/?]*))?"
+    r"(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?)",
+    re.DOTALL,
+)
+_TLS_VERSION: Final = one_of("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+_SWITCH: Final = one_of("0", "1")
+OPTIONS: Final[dict[str, Option]] = {
+    "application_name": TEXT,
+    "channel_binding": one_of("disable", "prefer", "require"),
+    "client_encoding": TEXT,
+    "connect_timeout": NUMBER,
+    "dbname": TEXT,
+    "fallback_application_name": TEXT,
+    "gssdelegation": _SWITCH,
+    "gssencmode": one_of("disable", "prefer", "require"),
+    "gsslib": one_of("gssapi", "sspi"),
+    "host": TEXT,
+    "hostaddr": TEXT,
+    "keepalives": _SWITCH,
+    "keepalives_count": NUMBER,
+    "keepalives_idle": NUMBER,
+    "keepalives_interval": NUMBER,
+    "krbsrvname": TEXT,
+    "load_balance_hosts": one_of("disable", "random"),
+    "options": TEXT,
+    "passfile": TEXT,
+    "password": TEXT,
+    "port": Option("one port, or several with commas between them", "[0-9]{1,5}(?:,[0-9]{1,5})*"),
+    "require_auth": TEXT,
+    "requirepeer": TEXT,
+    "service": TEXT,
+    "ssl_max_protocol_version": _TLS_VERSION,
+    "ssl_min_protocol_version": _TLS_VERSION,
+    "sslcert": TEXT,
+    "sslcertmode": one_of("disable", "allow", "require"),
+    "sslcompression": _SWITCH,
+    "sslcrl": TEXT,
+    "sslcrldir": TEXT,
+    "sslkey": TEXT,
+    "sslmode": one_of("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "sslnegotiation": one_of("postgres", "direct"),
+    "sslpassword": TEXT,
+    "sslrootcert": TEXT,
+    "sslsni": _SWITCH,
+    "target_session_attrs": one_of("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
+    "tcp_user_timeout": NUMBER,
+    "user": TEXT,
+}
+"""Those of libpq that an application may need."""
+_HOSTS: Final = frozenset({"host", "port"})
+
+
+def read_postgresql_url(url: str) -> str:
+    """The URL with psycopg 3 as its driver; accepts `postgres://`, `postgresql://` and other drivers.
+
+    Raises:
+        UrlError: It is another URL, or a part of it is wrong.
+    """
+    parts = _URL.fullmatch(url)
+    if not parts:
+        raise UrlError(_EXAMPLE, "it does not begin so")
+    places = f"{parts['host']}{parts['port'] or ''}{parts['database'] or ''}{parts['query'] or ''}"
+    if "@" in places or not is_printable(places):
+        raise UrlError(_EXAMPLE, NOT_ENCODED)
+    port = parts["port"]
+    if port is not None and not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= LAST_PORT):
+        raise UrlError(_EXAMPLE, BAD_PORT)
+    read_options(parts["query"] or "", OPTIONS, _EXAMPLE, repeatable=_HOSTS)
+    return f"postgresql+psycopg://{parts['rest']}"

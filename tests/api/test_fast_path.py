@@ -16,7 +16,6 @@ from redis.asyncio import Redis
 
 from api.app import create_app
 from api.auth.authenticator import CACHE_SECONDS
-from api.fast_path import FastPath, Read
 from api.middleware.request import RequestMiddleware
 from benchmarks.web import open_client
 from deployments.sandbox.catalogue import DEMO_SHOPS
@@ -24,8 +23,6 @@ from deployments.sandbox.demo import add_key
 from tests.support.api import public_slug
 from tests.support.recorded_statements import recorded_statements
 from wishcraft.cache import entries, keys
-from wishcraft.cache.batched_reader import OnReply
-from wishcraft.cache.registries import CacheState
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
@@ -352,42 +349,6 @@ async def test_route_answers_when_the_fast_path_fails(
     monkeypatch.setattr("api.fast_path.make_etag", fail)
     assert (await clients.fast_path.get(url, headers=key)).status_code == 200
     assert "The fast path failed" in caplog.text
-
-
-async def test_client_with_the_last_version_costs_no_read_of_the_body(
-    clients: Clients, demo: Demo, key: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = f"/api/registries/{public_slug(demo)}"
-    whole = [await clients.fast_path.get(url, headers=key) for _ in range(2)][1]
-    lengths = list[int]()
-    finish = FastPath.finish
-
-    def record(fast_path: FastPath, read: Read, slug: str, raw: bytes, loaded: CacheState | None) -> Any:
-        lengths.append(len(raw) - entries.HEADER_SIZE)
-        return finish(fast_path, read, slug, raw, loaded)
-
-    monkeypatch.setattr(FastPath, "finish", record)
-    same = await clients.fast_path.get(url, headers={**key, "If-None-Match": whole.headers["etag"]})
-    assert (same.status_code, same.headers["x-cache"], lengths) == (304, "hit", [0])
-    other = await clients.fast_path.get(url, headers={**key, "If-None-Match": '"1-0000000000000000"'})
-    assert (other.status_code, other.headers["x-cache"], other.content) == (200, "hit", whole.content)
-    assert lengths == [0, 0, len(whole.content)]
-
-
-async def test_entry_that_goes_after_its_header_was_read_is_loaded(
-    clients: Clients, demo: Demo, key: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = f"/api/registries/{public_slug(demo)}"
-    whole = [await clients.fast_path.get(url, headers=key) for _ in range(2)][1]
-    reader = clients.app.state.app_state.resources.redis.batched_reader
-    read = reader.read
-
-    def read_late(key: str, on_reply: OnReply, *, only_header: bool = False) -> None:
-        read(key if only_header else "none", on_reply, only_header=only_header)
-
-    monkeypatch.setattr(reader, "read", read_late)
-    loaded = await clients.fast_path.get(url, headers={**key, "If-None-Match": '"1-0000000000000000"'})
-    assert (loaded.status_code, loaded.headers["x-cache"], loaded.content) == (200, "miss", whole.content)
 
 
 async def grow_stale(redis: Redis, shop_id: int, slug: str) -> None:

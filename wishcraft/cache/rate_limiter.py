@@ -6,6 +6,7 @@ that is too much, `exchange` shares at once. While Redis does not answer, each p
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -41,7 +42,7 @@ class Limiter:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._windows: dict[tuple[str, str], _Window] = {}
+        self._windows: OrderedDict[tuple[str, str], _Window] = OrderedDict()
         self._exchanging = asyncio.Lock()
         """Two exchanges at once would count each other's requests twice."""
 
@@ -97,7 +98,7 @@ class Limiter:
             CacheUnavailable: Redis does not answer. The counts are kept for the next call.
         """
         now = time.time()
-        self._windows = {name: window for name, window in self._windows.items() if window.ends > now}
+        self._windows = OrderedDict(each for each in self._windows.items() if each[1].ends > now)
         await self._send([(name, window) for name, window in self._windows.items() if window.own])
 
     async def _send(self, windows: Sequence[_Named]) -> None:
@@ -141,7 +142,7 @@ class Limiter:
         begin = now - now % policy.seconds
         window = _Window(begin, begin + policy.seconds)
         if len(self._windows) >= _MAX_WINDOWS:
-            del self._windows[next(iter(self._windows))]
+            self._windows.popitem(last=False)
         self._windows.pop((policy.name, caller), None)
         self._windows[policy.name, caller] = window
         return window

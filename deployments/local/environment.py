@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import psycopg
 from psycopg.sql import SQL, Identifier
@@ -17,6 +17,10 @@ from deployments.sandbox.processes import ROOT, port_is_free
 from wishcraft.errors import ConfigurationError
 from wishcraft.settings import DatabaseSettings, Settings, load
 
+_ASYNCPG_OPTIONS: Final = {name: name for name in ("host", "port", "target_session_attrs")} | {"sslmode": "ssl"}
+"""The options of libpq that asyncpg has, too, and how it calls them."""
+_UNUSED_BY_PREFECT: Final = frozenset({"application_name", "client_encoding", "connect_timeout"})
+"""Options without which a connection succeeds all the same."""
 PREFECT: Final = {  # as in the image: see deployments/container/Dockerfile
     "DO_NOT_TRACK": "1",
     "PREFECT_CLI_PROMPT": "false",
@@ -150,9 +154,22 @@ def prefect_password(workspace: Workspace, environment: Mapping[str, str]) -> st
 
 
 def prefect_database(database_url: str, environment: Mapping[str, str]) -> str:
-    """URL of Prefect's database: PREFECT_API_DATABASE_CONNECTION_URL, or `prefect` on the same server."""
-    named = environment.get("PREFECT_API_DATABASE_CONNECTION_URL")
-    return named or urlsplit(database_url)._replace(scheme="postgresql+asyncpg", path="/prefect").geturl()
+    """URL of Prefect's database: PREFECT_API_DATABASE_CONNECTION_URL, or `prefect` on the same server.
+
+    Raises:
+        ConfigurationError: It is on the same server, whose URL has an option without which asyncpg may not reach it.
+    """
+    if named := environment.get("PREFECT_API_DATABASE_CONNECTION_URL"):
+        return named
+    url = urlsplit(database_url)
+    options = {name: value for name, value in parse_qsl(url.query) if name not in _UNUSED_BY_PREFECT}
+    if unknown := sorted(options.keys() - _ASYNCPG_OPTIONS.keys()):
+        raise ConfigurationError(
+            f"Prefect's driver asyncpg does not know {', '.join(unknown)} of DATABASE_URL: set"
+            " PREFECT_API_DATABASE_CONNECTION_URL to the URL of a database for Prefect (postgresql+asyncpg://…)"
+        )
+    query = urlencode({_ASYNCPG_OPTIONS[name]: value for name, value in options.items()})
+    return url._replace(scheme="postgresql+asyncpg", path="/prefect", query=query).geturl()
 
 
 def create_databases(server_url: str, names: tuple[str, ...]) -> None:

@@ -86,7 +86,7 @@ class Stack:
                 service, redis_url = services.valkey(folder)
                 await self._supervisor.start(service)
             await services.begin_era(redis_url)
-        names = () if "PREFECT_API_DATABASE_CONNECTION_URL" in os.environ else ("prefect",)
+        names = () if os.environ.get("PREFECT_API_DATABASE_CONNECTION_URL") else ("prefect",)
         if database_url:
             await asyncio.to_thread(create_databases, database_url, names)
             return Stores(database_url, os.environ.get("DATABASE_REPLICA_URL"), redis_url)

@@ -7,14 +7,24 @@ import ssl
 import subprocess
 import sys
 from datetime import UTC, datetime
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import make_url
 
 from deployments.local.__main__ import down, main, reset, up
-from deployments.local.environment import Stores, check_settings, child_environment, port_from_environment
+from deployments.local.environment import (
+    Stores,
+    check_settings,
+    child_environment,
+    port_from_environment,
+    prefect_database,
+)
 from deployments.local.services import Ports
 from deployments.local.sign import signed_url
 from deployments.local.stack_info import describe, read_stack_info
@@ -195,6 +205,35 @@ def test_settings_of_the_stack_are_valid_by_default(tmp_path: Path, monkeypatch:
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("DATABASE_URL", "")
+    check_settings(Workspace(tmp_path), "stack-id", Ports(1, 2, 3, 4, 5, 6, 7))
+
+
+@pytest.mark.parametrize(
+    ("query", "of_prefect"),
+    [
+        ("", ""),
+        ("?sslmode=require&application_name=w&connect_timeout=5", "?ssl=require"),
+        ("?host=/run/postgresql&port=5433", "?host=%2Frun%2Fpostgresql&port=5433"),
+    ],
+)
+def test_database_of_prefect_is_on_the_same_server_with_the_options_of_asyncpg(query: str, of_prefect: str) -> None:
+    url = prefect_database(f"postgresql://user:p%40ss@db.example/wishcraft{query}", {})
+    assert url == f"postgresql+asyncpg://user:p%40ss@db.example/prefect{of_prefect}"
+    dialect: Any = make_url(url).get_dialect()()
+    _, options = dialect.create_connect_args(make_url(url))
+    assert options.keys() <= signature(import_module("asyncpg").connect).parameters.keys()
+
+
+def test_option_of_the_database_that_prefect_cannot_use_is_refused_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:secret@db.example/wishcraft?sslrootcert=/ca.pem")
+    with pytest.raises(
+        ConfigurationError, match=r"does not know sslrootcert of DATABASE_URL: set PREFECT_API"
+    ) as refused:
+        check_settings(Workspace(tmp_path), "stack-id", Ports(1, 2, 3, 4, 5, 6, 7))
+    assert "secret" not in str(refused.value)
+    monkeypatch.setenv("PREFECT_API_DATABASE_CONNECTION_URL", "postgresql+asyncpg://db.example/prefect")
     check_settings(Workspace(tmp_path), "stack-id", Ports(1, 2, 3, 4, 5, 6, 7))
 
 

@@ -21,6 +21,7 @@ _SET_BY_SHOPIFY: Final = {
     "timestamp": re.compile(r"[0-9]{1,18}"),
 }
 """The fields that Shopify adds once to every request, in their order in the signed message."""
+_FIELDS: Final = tuple((name, pattern.fullmatch) for name, pattern in _SET_BY_SHOPIFY.items())
 SIGNED_FIELDS: Final = frozenset({*_SET_BY_SHOPIFY, "signature"})
 """The query parameters that are Shopify's own."""
 _LONGEST_MATCHES: Final = (r"[0-9]*", r"/", _SET_BY_SHOPIFY["shop"].pattern, r"[0-9]{1,18}")
@@ -100,13 +101,13 @@ def verify_proxy_query(
     matches = [hmac.compare_digest(sign(message, secret).encode(), signature) for secret in secrets]
     if not any(matches):
         return None
-    fields = [values.get(name, []) for name in _SET_BY_SHOPIFY]
-    if any(
-        len(found) != 1 or not pattern.fullmatch(found[0])
-        for found, pattern in zip(fields, _SET_BY_SHOPIFY.values(), strict=True)
-    ):
-        return None
-    (customer,), _, (shop,), (timestamp,) = fields
+    fields = []
+    for name, fullmatch in _FIELDS:
+        found = values.get(name, ())
+        if len(found) != 1 or not fullmatch(found[0]):
+            return None
+        fields.append(found[0])
+    customer, _, shop, timestamp = fields
     try:
         identity = ProxyIdentity(shop, int(customer) if customer else None, datetime.fromtimestamp(int(timestamp), UTC))
     except (ValueError, OverflowError, OSError):
@@ -150,7 +151,7 @@ def _is_ambiguous(message: str, proven: tuple[str, str, str], now: datetime) -> 
     into a customer's id under the same signature. What Shopify signed is one of the ways. All ways are searched that
     have Shopify's fields in their order; of other fields only the first between two of these must be sorted.
     """
-    if all(message.count(name) == 1 for name in _REPEATED):
+    if max(map(message.count, _REPEATED)) == 1:
         return False
     ways: list[tuple[int, tuple[str, ...]]] = [(0, ())]
     for field, occurrence in zip(_SET_BY_SHOPIFY, _OCCURRENCES, strict=True):

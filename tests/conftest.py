@@ -240,16 +240,18 @@ def demo_shops_data() -> DemoData:
 
 @pytest.fixture
 async def demo(
+    request: pytest.FixtureRequest,
     settings: Settings,
     simulator: Simulator,
     redis: Redis,
     kept_redis: SyncRedis,
     demo_data: DemoData,
+    demo_shops_data: DemoData,
     kept_connection: KeptConnection,
 ) -> Connection[tuple[Any, ...]]:
     """The demo shops with four registries each, a simulator with the same variants, and a Redis that takes fills.
 
-    It is a connection in autocommit mode, for queries and manual changes.
+    With `demo_shops`, the shops have its registries at once. It is a connection in autocommit mode, for queries and manual changes.
     """
     assert simulator.shops
     assert redis
@@ -258,7 +260,8 @@ async def demo(
     kept_redis.hset(keys.ERA, "since", "0")  # an era that began long ago: the hold of a new one is over
     await server.close()
     connection = kept_connection.open(settings.database_url.replace("+psycopg", ""))
-    demo_data.restore(connection, settings)
+    data = demo_shops_data if "demo_shops" in request.fixturenames else demo_data
+    data.restore(connection, settings)
     return connection
 
 
@@ -302,10 +305,9 @@ def tables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tabl
 
 
 @pytest.fixture
-def demo_shops(settings: Settings, demo: Tables, demo_shops_data: DemoData, monkeypatch: pytest.MonkeyPatch) -> Tables:
+def demo_shops(demo: Tables, monkeypatch: pytest.MonkeyPatch) -> Tables:
     """The tables with so many demo registries, and their reminders, that averages tell something."""
     monkeypatch.setattr(reader, "REGISTRIES_PER_CHUNK", 40)
-    demo_shops_data.restore(demo, settings)
     return demo
 
 

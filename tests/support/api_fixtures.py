@@ -20,8 +20,14 @@ from tests.support.api import SHOP, Shopper, app_state_of, open_api_client
 from tests.support.failing_proxy import FailingProxy
 from tests.support.patient_api import raise_limits, raise_limits_of_redis
 from tests.support.valkey import OwnValkey
+from wishcraft.observability.metrics import REQUEST_SECONDS
 from wishcraft.settings import Settings
 from wishcraft.shopify.signatures import canonical, sign
+
+
+def pytest_runtest_setup() -> None:
+    """Forget the requests of earlier tests: each page of metrics would have, and each API count, thousands of lines."""
+    REQUEST_SECONDS.clear()
 
 
 @pytest.fixture

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 
 from prometheus_client.parser import text_string_to_metric_families
-from prometheus_client.samples import Sample
 
 LOOKBACK_SECONDS = 300.0
 Labels = frozenset[tuple[str, str]]
@@ -21,10 +20,11 @@ class Samples:
 
     def scrape(self, page: str | None, at: float, instance: str = "one") -> None:
         """Store a page; None is a failed scrape. A `job` label of the page wins, as with honor_labels."""
-        target = {"job": "wishcraft", "instance": instance}
-        found: dict[tuple[str, Labels], float] = {("up", _labels("up", target)): float(page is not None)}
-        for sample in _parse(page or ""):
-            found[sample.name, _labels(sample.name, target | sample.labels)] = float(sample.value)
+        found = {_series("up", instance): float(page is not None)}
+        for line in (page or "").splitlines():
+            if line and not line.startswith("#"):
+                series, _, value = line.rpartition(" ")
+                found[_series(series, instance)] = float(value)
         for name, series in self.series.items():
             for labels, points in series.items():
                 if ("instance", instance) in labels and (name, labels) not in found and points[-1][1] is not None:
@@ -45,11 +45,10 @@ class Samples:
             yield labels, [(at, value) for at, value in points if start < at <= end and value is not None]
 
 
-@lru_cache(maxsize=2)
-def _parse(page: str) -> list[Sample]:
-    """The page's samples; cached, because each replica shows the same page."""
-    return [sample for family in text_string_to_metric_families(page) for sample in family.samples]
-
-
-def _labels(name: str, labels: dict[str, str]) -> Labels:
-    return frozenset({"__name__": name, **labels}.items())
+@cache
+def _series(text: str, instance: str) -> tuple[str, Labels]:
+    """The name and the labels of a series as a page writes it; cached, because each page has almost the same ones."""
+    [family] = text_string_to_metric_families(f"{text} 0\n")
+    [sample] = family.samples
+    labels = {"__name__": sample.name, "job": "wishcraft", "instance": instance, **sample.labels}
+    return sample.name, frozenset(labels.items())

@@ -114,12 +114,21 @@ def process_globals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "_process_secrets", frozenset())
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Collect garbage before a test with a Sentry: asyncio logs an error of a task that an earlier test has left.
+
+    What survives belongs to the session and is left out from here on: each collection would look at all of it again.
+    """
+    if "sentry" in getattr(item, "fixturenames", ()):
+        gc.collect()
+        gc.freeze()
+
+
 @pytest.fixture
 def sentry(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[SentryListener]:
     """A server in Sentry's place; `settings.model_copy(update={"sentry_dsn": …})` with its `dsn` sends to it."""
     monkeypatch.setattr(sentry_reports, "FLUSH_SECONDS", PATIENCE_SECONDS)
     request.getfixturevalue("process_globals")
-    gc.collect()  # asyncio logs, and Sentry would get, an error of a task that an earlier test has left
     listener = SentryListener()
     with served(listener) as listener.address:
         yield listener

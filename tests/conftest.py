@@ -251,7 +251,8 @@ async def demo(
 ) -> Connection[tuple[Any, ...]]:
     """The demo shops with four registries each, a simulator with the same variants, and a Redis that takes fills.
 
-    With `demo_shops`, the shops have its registries at once. It is a connection in autocommit mode, for queries and manual changes.
+    With `demo_shops`, the shops have its registries at once. It is a connection in autocommit mode, for queries and
+    manual changes.
     """
     assert simulator.shops
     assert redis

@@ -153,7 +153,7 @@ def test_no_alert_fires_in_a_whole_day_of_a_healthy_installation(tmp_path: Path)
     assert difference(tmp_path, healthy_day(), {}) == ""
 
 
-@pytest.mark.parametrize(("outcome", "alert"), [("failed", "JobFailed"), ("crashed", "JobCrashed")])
-def test_one_failing_run_fires_exactly_its_alert(tmp_path: Path, outcome: str, alert: str) -> None:
-    series = healthy_day() | job_series("export-data", [800], outcome)
-    assert difference(tmp_path, series, {"export-data": alert}) == ""
+def test_a_failed_and_a_crashed_run_fire_exactly_their_alerts(tmp_path: Path) -> None:
+    series = healthy_day()
+    series |= job_series("export-data", [800], "failed") | job_series("demand-forecast", [900], "crashed")
+    assert difference(tmp_path, series, {"export-data": "JobFailed", "demand-forecast": "JobCrashed"}) == ""

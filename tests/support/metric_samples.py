@@ -23,8 +23,8 @@ class Samples:
         found = {_series("up", instance): float(page is not None)}
         for line in (page or "").splitlines():
             if line and not line.startswith("#"):
-                series, _, value = line.rpartition(" ")
-                found[_series(series, instance)] = float(value)
+                text, _, shown = line.rpartition(" ")
+                found[_series(text, instance)] = float(shown)
         for name, series in self.series.items():
             for labels, points in series.items():
                 if ("instance", instance) in labels and (name, labels) not in found and points[-1][1] is not None:

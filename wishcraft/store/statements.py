@@ -59,9 +59,9 @@ class Statement:
             if not bound.required
         }
         columns = getattr(query, "exported_columns", ())
-        results = [column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) for column in columns]
-        self.results: Final = results if any(results) else []
-        """What converts the values of each column that psycopg has read, if anything does; empty if nothing does."""
+        converters = [column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) for column in columns]
+        self.converters: Final = converters if any(converters) else []
+        """What converts the values that psycopg has read, or None, for each column; empty if nothing is converted."""
 
     def __call__(self, **values: Any) -> Call:
         """The statement with these values.
@@ -80,7 +80,7 @@ class Statement:
 
 
 _COMMIT: Final = Statement(text("COMMIT"))
-_ROLLBACK: Final = Statement(text("ROLLBACK"))
+ROLLBACK: Final = Statement(text("ROLLBACK"))
 
 
 class Driver:
@@ -115,7 +115,7 @@ class Driver:
             if not (begins and is_outdated_plan(error)):
                 raise
             if self.connection.pgconn.transaction_status == TransactionStatus.INERROR:
-                await self.connection.wait(self._exchange([_ROLLBACK()], []))
+                await self.connection.wait(self._exchange([ROLLBACK()], []))
             found.clear()
             await self.connection.wait(self._exchange(calls, found))
         return found
@@ -190,9 +190,9 @@ class Driver:
                 continue
             self._transformer.set_pgresult(result)
             rows: Rows = self._transformer.load_rows(0, result.ntuples, tuple)
-            if columns := statement.results:
+            if converters := statement.converters:
                 rows = [
-                    tuple(convert(value) if convert else value for convert, value in zip(columns, row, strict=True))
+                    tuple(convert(value) if convert else value for convert, value in zip(converters, row, strict=True))
                     for row in rows
                 ]
             found.append(rows)

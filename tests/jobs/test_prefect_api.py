@@ -1,3 +1,5 @@
+"""Lists of Prefect's API are read in full, page by page."""
+
 import pytest
 from prefect import flow, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId

@@ -252,7 +252,7 @@ def _absence_trigger(
 ) -> EventTrigger:
     """Fires for each run that has no event of `expect` within the time after an event of `after`.
 
-    An event in both starts the time anew. `related` selects runs by a resource that their events name. Events with the
+    An event in both starts the time again. `related` selects runs by a resource that their events name. Events with the
     same value of the label `for_each` count for each other. Without such a label, Prefect would start the time by
     itself, and fire when no run is due in that time.
     """

@@ -1,4 +1,4 @@
-"""Wakes who waits for a bulk operation of Shopify, in any process: a webhook says that it has ended."""
+"""Wakes those who wait for a bulk operation of Shopify, in any process: a webhook says that it has ended."""
 
 import asyncio
 import time

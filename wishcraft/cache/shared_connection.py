@@ -28,7 +28,7 @@ class ErrorReply(CacheUnavailable):
 
 
 class SharedConnection:
-    """A connection that is made on first use, and anew after a loss."""
+    """A connection that is made on first use, and again after a loss."""
 
     def __init__(
         self,

@@ -94,7 +94,7 @@ def client_address(peer: str, forwarded_for: Sequence[str], proxies: Proxies, *,
     """The nearest address that is no trusted proxy, in its usual form; `unknown` if a proxy names none.
 
     Each proxy appends its peer's address to `X-Forwarded-For`. So an entry is reliable if all proxies further right are
-    trusted, beginning with the peer; what stands left of the first other address may be made up.
+    trusted, beginning with the peer; what is left of the first other address may be forged.
 
     Args:
         peer: Peer address of the connection.

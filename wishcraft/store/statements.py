@@ -87,7 +87,7 @@ class Driver:
     """A connection in autocommit mode: what needs a transaction sends BEGIN and COMMIT itself.
 
     Parameters go as text, without a type: PostgreSQL takes the types from the statement. Statements are prepared when
-    they first run, and anew after a migration has outdated one of them, which fails. Pipelines are libpq's: psycopg's
+    they first run, and again after a migration has outdated one of them, which fails. Pipelines are libpq's: psycopg's
     makes a cursor for each statement, and sends it by itself.
     """
 
@@ -102,7 +102,7 @@ class Driver:
         """Run the statements, none of which commits, in their order and one round trip; the rows of each.
 
         After one that fails, none runs. Outside of a transaction, or if they begin one, a failure undoes all of them:
-        then they run again, prepared anew, after a migration has outdated one.
+        then they are prepared and run again, after a migration has outdated one.
 
         Raises:
             psycopg.Error: One of them failed, or the connection is lost.
@@ -198,7 +198,7 @@ class Driver:
             found.append(rows)
 
     def _read_error(self, result: PGresult) -> psycopg.Error:
-        """The error of a result. After that of an outdated plan, all statements are prepared anew."""
+        """The error of a result. After that of an outdated plan, all statements are prepared again."""
         error = error_from_result(result, encoding="utf-8")
         if is_outdated_plan(error):  # of one statement; others may be, too
             self._prepared.clear()

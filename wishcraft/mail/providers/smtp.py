@@ -37,7 +37,7 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.mime import as_bytes, build_message
-from wishcraft.mail.providers.configuration import parse_bounce_address, parse_sender
+from wishcraft.mail.providers.addresses import parse_bounce_address, parse_sender
 from wishcraft.urls.mail import SmtpServer, parse_smtp
 
 REPLY_TIMEOUT_SECONDS: Final = 30.0

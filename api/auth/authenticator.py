@@ -249,7 +249,7 @@ def _customer(shop_id: int, customer_id: int | None) -> Caller | None:
 
 
 def key_fingerprint(key: str) -> bytes | None:
-    """SHA-256 of the API key, then its prefix; None if it has not the format of a key, and the checksum.
+    """SHA-256 of the API key, then its prefix; None unless it has the format and the checksum of a key.
 
     A look-up of a fingerprint takes equally long for a wrong key and a nearly right one.
     """

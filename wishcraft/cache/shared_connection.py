@@ -112,7 +112,7 @@ class SharedConnection:
 
 
 class _Link(asyncio.Protocol):
-    """An open connection, and who waits for a reply on it, in the order of the commands."""
+    """An open connection, and the callers that wait for a reply on it, in the order of the commands."""
 
     def __init__(self, connection: Any, timeout: float, breaker: CircuitBreaker | None) -> None:
         self._loop = asyncio.get_running_loop()

@@ -99,7 +99,7 @@ def client_address(peer: str, forwarded_for: Sequence[str], proxies: Proxies, *,
     Args:
         peer: Peer address of the connection.
         forwarded_for: Values of `X-Forwarded-For` in order, each with one or more addresses.
-        proxies: Who is trusted.
+        proxies: The proxies that are trusted.
         is_signed: Whether Shopify signed the request's query.
     """
     entries = (entry for value in reversed(forwarded_for) for entry in reversed(value.rsplit(",", _MAX_STEPS)))

@@ -3,7 +3,7 @@
 SHELL := /bin/sh
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
-# Every command starts many interpreters, and each would compile the project anew if the shell sets PYTHONDONTWRITEBYTECODE.
+# Every command starts many interpreters, and each would compile the project again if the shell sets PYTHONDONTWRITEBYTECODE.
 export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help
@@ -61,7 +61,7 @@ coverage: .venv/.installed ## Run all tests, measured; fail where less than the 
 	@$(BIN)/python -m tests.support.coverage_gates
 
 .PHONY: analysts-docs
-analysts-docs: .venv/.installed ## Execute the analysts' notebook and draw the pictures of docs/analysts.md anew (needs Chromium)
+analysts-docs: .venv/.installed ## Execute the analysts' notebook and draw the pictures of docs/analysts.md again (needs Chromium)
 	@$(BIN)/python -m tests.support.analysts_docs
 
 .PHONY: check

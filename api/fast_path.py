@@ -5,8 +5,8 @@ connection, and answers hits, 304s, stale hits, remembered 404s and refusals (40
 protocol, as the same bytes. The route makes every decision that is made here, and gives the same bytes.
 
 `api/request_head.py` reads the request. A read takes two steps: `FastPath.begin` finds the caller and counts the
-request; `FastPath.finish` makes the response of what Redis had. `FastProtocol` does the input and output of one
-connection.
+request; `FastPath.finish` makes the response of what Redis had, which for a conditional request is first the header of
+the entry alone. `FastProtocol` does the input and output of one connection.
 """
 
 import logging
@@ -47,7 +47,7 @@ _MAX_HELD_BYTES: Final = 32 * 1024
 """Of what arrives while a read is under way; then no more is read from the connection until it has ended."""
 _MAX_KNOWN_HEADERS: Final = 4_096
 _REFUSED_SECONDS: Final = 1.0
-"""How long a query that Shopify has not signed is refused without another look."""
+"""How long a query that Shopify has not signed is refused before it is verified again."""
 
 _SIGNATURE: Final = re.compile(rb"(?:^|&)signature=[0-9a-f]{64}(?:&|$)")
 _COMMON_LINES: Final = header_lines(ON_EVERY_RESPONSE)
@@ -88,6 +88,7 @@ class RawResponse:
 
 
 NEEDS_BODY: Final = RawResponse(0, "", b"")
+"""No response: only the header of the entry was read, and the body is needed."""
 
 
 class FastPath:
@@ -99,7 +100,7 @@ class FastPath:
         settings: Settings = state.settings
         self._trace_rate = settings.sentry_traces_sample_rate / HITS_PER_TRACE if settings.sentry_dsn else 0.0
         self.parser = HeadParser()
-        self._uvicorns: RawHeaders = []
+        self._default_headers: RawHeaders = []
         self._starts: dict[int, str] = {}
 
     @cached_property
@@ -108,13 +109,13 @@ class FastPath:
         app_state: AppState = self._state.app_state
         return app_state
 
-    def start_of(self, status: int, uvicorns: RawHeaders) -> str:
+    def start_of(self, status: int, default_headers: RawHeaders) -> str:
         """The status line, and the headers that uvicorn gives each response: once a second, it makes a new list."""
-        if uvicorns is not self._uvicorns:
-            self._uvicorns, self._starts = uvicorns, {}
+        if default_headers is not self._default_headers:
+            self._default_headers, self._starts = default_headers, {}
         start = self._starts.get(status)
         if start is None:
-            start = self._starts[status] = STATUS_LINE[status].decode() + header_lines(uvicorns)
+            start = self._starts[status] = STATUS_LINE[status].decode() + header_lines(default_headers)
         return start
 
     def begin(
@@ -242,13 +243,16 @@ class FastProtocol(LimitedProtocol):
         """Answer the request, at once or later; False if only uvicorn's protocol can read it."""
         arrived = time.perf_counter()
         parsed = self._fast.parser.parse_line(data) if len(data) <= _MAX_HEAD_BYTES else None
-        if parsed is not None and parsed[2] != self._block:
-            self._block, self._from_block = parsed[2], self._fast.parser.parse_block(parsed[2], self.client)
-        if parsed is None or self._from_block is None:
+        if parsed is None:
+            return False
+        ref, query, block = parsed
+        if block != self._block:
+            self._block, self._from_block = block, self._fast.parser.parse_block(block, self.client)
+        if self._from_block is None:
             return False
         sender, if_none_match = self._from_block
         try:
-            begun = self._fast.begin(parsed[0], parsed[1], sender, if_none_match, arrived)
+            begun = self._fast.begin(ref, query, sender, if_none_match, arrived)
         except Exception:  # noqa: BLE001  the route answers instead; the error is logged
             _log.exception("The fast path failed. The route answers instead.")
             return False
@@ -261,11 +265,9 @@ class FastProtocol(LimitedProtocol):
             return False
         self._stop_head_timer()
         self._request, self._read = data, begun
-        reader, key = (
-            self._fast.app_state.resources.redis.batched_reader,
-            keys.entry_key(begun.caller.shop_id, begun.slug),
-        )
-        reader.read(key, self._on_reply, only_header=begun.if_none_match is not None)  # most have the last version
+        reader = self._fast.app_state.resources.redis.batched_reader
+        has_tag = begun.if_none_match is not None  # mostly that of the last version: the header is enough
+        reader.read(keys.entry_key(begun.caller.shop_id, begun.slug), self._on_reply, only_header=has_tag)
         return True
 
     def _on_reply(self, reply: Reply) -> None:

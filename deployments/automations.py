@@ -14,7 +14,7 @@ from prefect.events import AutomationCore, EventTrigger, Posture, ResourceSpecif
 from prefect.events.actions import ActionTypes, ChangeFlowRunState, DoNothing, SendNotification
 
 from tasks.runtime.ui_links import run_page, runs_page
-from wishcraft.services.operations.prefect_api import read_all
+from wishcraft.services.operations.prefect_api import read_pages
 from wishcraft.settings import JobSettings
 
 ALERT_BLOCK: Final = "wishcraft-alerts"
@@ -107,7 +107,7 @@ AlertAction = Callable[[Alert], ActionTypes]
 async def prepare_automations(client: PrefectClient, settings: JobSettings) -> None:
     """Create the automations; existing ones with the same names are updated."""
     alert = await _alert_action(client, settings)
-    existing = {each.name: each for each in await read_all(client.read_automations)}
+    existing = {each.name: each for each in await read_pages(client.read_automations)}
     slow = [alert_on_slow_runs(name, max_duration, alert) for name, max_duration in MAX_DURATION.items()]
     late = notice_late_starts(), alert_on_late_starts(alert)
     for automation in (*end_dead_runs(), alert_on_failures(alert), *late, *slow):
@@ -252,7 +252,7 @@ def _absence_trigger(
 ) -> EventTrigger:
     """Fires for each run that has no event of `expect` within the time after an event of `after`.
 
-    An event in both starts the time anew. `related` selects runs by a resource that their events name. Events with the
+    An event in both starts the time again. `related` selects runs by a resource that their events name. Events with the
     same value of the label `for_each` count for each other. Without such a label, Prefect would start the time by
     itself, and fire when no run is due in that time.
     """

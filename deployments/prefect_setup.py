@@ -27,7 +27,7 @@ from prefect.workers.process import ProcessWorker
 
 from deployments.automations import prepare_automations
 from wishcraft.errors import ConfigurationError
-from wishcraft.services.operations.prefect_api import read_all
+from wishcraft.services.operations.prefect_api import read_pages
 from wishcraft.settings import JobSettings, TimeSettings, load, time_zone
 
 POOL: Final = "wishcraft"
@@ -114,7 +114,7 @@ async def deploy(deployments: Sequence[tuple[str, DeploymentCreate]]) -> None:
     stays so.
     """
     async with get_client() as client:
-        existing = {each.name: each for each in await read_all(client.read_deployments)}
+        existing = {each.name: each for each in await read_pages(client.read_deployments)}
         for flow_name, wanted in deployments:
             found = existing.get(wanted.name)
             if found is None or _differs(found, wanted):

@@ -21,7 +21,7 @@ async def webhook_dead_letters(
     shop: str | None = None,
     every: bool = False,
 ) -> State[None]:
-    """List the webhooks that failed for good, show why, handle them anew, or discard them.
+    """List the webhooks that failed for good, show why, handle them again, or discard them.
 
     Args:
         action: list them, inspect some (failures, and the payload without personal data), replay or discard them.

@@ -6,7 +6,7 @@ from tasks.runtime.retries import task
 from wishcraft.domain.mail_domains import SPF_OF_PROVIDER, domain_of, is_domain, is_selector
 from wishcraft.errors import QueryRefused
 from wishcraft.mail.dns_client import DnsClient
-from wishcraft.mail.providers.configuration import parse_sender
+from wishcraft.mail.providers.addresses import parse_sender
 from wishcraft.reports.mail_domains import mail_domains_page
 from wishcraft.reports.page import Page
 from wishcraft.resources import open_resources

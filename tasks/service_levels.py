@@ -14,7 +14,7 @@ from tasks.runtime.retries import task
 from wishcraft.domain.service_levels import DAYS, Count, Tally
 from wishcraft.reports import service_levels
 from wishcraft.resources import open_resources
-from wishcraft.services.operations.prefect_api import read_all
+from wishcraft.services.operations.prefect_api import read_pages
 
 _DAY: Final = timedelta(days=1)
 _BAD: Final = (StateType.FAILED, StateType.CRASHED)
@@ -29,7 +29,7 @@ async def count_runs(end: datetime) -> dict[int, Count]:
     day of the period, for any number of runs. Deleted runs are not counted.
     """
     async with get_client() as client:
-        scheduled = [each.id for each in await read_all(client.read_deployments) if each.schedules]
+        scheduled = [each.id for each in await read_pages(client.read_deployments) if each.schedules]
         return {ago: await _count_day(client, end - ago * _DAY, scheduled) for ago in range(DAYS)}
 
 

@@ -239,7 +239,7 @@ class ShopifyRefused(WishCraftError):  # noqa: N818  it names a state
 class ShopifyUnauthorized(ShopifyRefused):
     """The shop's token is invalid and cannot be refreshed: the merchant must open the app, which gets a new one."""
 
-    advice = "Ask the merchant to open the app in the admin, or to install it anew."
+    advice = "Ask the merchant to open the app in the admin, or to install it again."
 
 
 class TokenRefused(ShopifyUnauthorized):

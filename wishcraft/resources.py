@@ -32,7 +32,7 @@ from wishcraft.shopify.client import ShopifyClient
 from wishcraft.store.engine import Database
 from wishcraft.store.replica import Replica, find_replica_url
 from wishcraft.store.tokens import TokenVault
-from wishcraft.urls.mail import mail_scheme, parse_sendgrid, parse_ses
+from wishcraft.urls.mail import SendGridAccount, SesAccount, read_mail_url
 
 if TYPE_CHECKING:
     from wishcraft.analytics.database import AnalystsDatabase
@@ -158,14 +158,14 @@ def _make_shopify_client(
 
 def _make_mailer(settings: Settings) -> Mailer:
     """The provider that MAIL_URL names. botocore is imported only for SES: it takes a tenth of a second."""
-    url, scheme = settings.mail_url, mail_scheme(settings.mail_url)
-    if url and scheme == "ses":
+    provider = read_mail_url(settings.mail_url) if settings.mail_url else None
+    if isinstance(provider, SesAccount):
         from wishcraft.mail.providers.ses import SesMailer
 
-        return SesMailer(parse_ses(url), settings.mail_from, _MAIL_API_TIMEOUT)
-    if url and scheme == "sendgrid":
-        return SendGridMailer(parse_sendgrid(url), settings.mail_from, _MAIL_API_TIMEOUT)
-    return SmtpMailer(url, settings.mail_from, bounce_address=settings.bounce_address)
+        return SesMailer(provider, settings.mail_from, _MAIL_API_TIMEOUT)
+    if isinstance(provider, SendGridAccount):
+        return SendGridMailer(provider, settings.mail_from, _MAIL_API_TIMEOUT)
+    return SmtpMailer(provider, settings.mail_from, bounce_address=settings.bounce_address)
 
 
 def _open_replica(settings: Settings, primary: Database) -> Replica | None:

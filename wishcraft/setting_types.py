@@ -29,7 +29,7 @@ _API_VERSION: Final = re.compile(r"20[0-9]{2}-(?:01|04|07|10)|unstable")
 
 
 def _matching(is_valid: Callable[[str], object], expected: str) -> AfterValidator:
-    """A validator of a text or secret, which it leaves unchanged. An empty one is valid: Compose so passes on none.
+    """A validator of a text or secret, which it leaves unchanged. An empty one is valid: Compose passes on unset ones.
 
     Args:
         is_valid: Whether a text that is not empty is valid; a ValueError says that it is not.
@@ -142,7 +142,7 @@ def _replica_url(url: str) -> str:
 
 
 def _mail_url(url: SecretStr) -> SecretStr:
-    """The URL unchanged; raises UrlError if it is wrong. An empty one is valid: Compose so passes on none."""
+    """The URL unchanged; raises UrlError if it is wrong. An empty one is valid: Compose passes on unset ones."""
     if url.get_secret_value():
         read_mail_url(url)
     return url

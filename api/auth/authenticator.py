@@ -53,7 +53,7 @@ class VerifiedQuery(NamedTuple):
     """A query of a read that Shopify signed."""
 
     expires: float
-    """On the monotonic clock: until then it needs no other look."""
+    """On the monotonic clock: until then it is not verified again."""
     shop_id: int | None
     """None if only PostgreSQL knows it."""
     caller: Caller | None
@@ -185,11 +185,11 @@ class Authenticator:
         return Caller(shop.id, f"admin:{shop.id}:{identity.user}", None, EVERYTHING)
 
     def may_try(self, scope: Connection) -> Verdict:
-        """Whether credentials of this sender are worth a query: not after many that were invalid."""
+        """Whether this sender's credentials are looked up in PostgreSQL: not after many that were invalid."""
         return self._limiter.peek(_REFUSALS, self._sender(scope))
 
     def count_refusal(self, scope: Connection) -> Verdict:
-        """Count a request with invalid credentials: whether its sender may have a reason."""
+        """Count a request with invalid credentials: 401 if it is allowed, 429 if its sender has sent too many."""
         return self._limiter.take(_REFUSALS, self._sender(scope))
 
     def address(self, scope: Connection, *, is_signed: bool = False) -> str:
@@ -249,7 +249,7 @@ def _customer(shop_id: int, customer_id: int | None) -> Caller | None:
 
 
 def key_fingerprint(key: str) -> bytes | None:
-    """SHA-256 of the API key, then its prefix; None if it has not the format of a key, and the checksum.
+    """SHA-256 of the API key, then its prefix; None unless it has the format and the checksum of a key.
 
     A look-up of a fingerprint takes equally long for a wrong key and a nearly right one.
     """

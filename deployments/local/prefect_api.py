@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx
 
 from wishcraft.errors import WishCraftError, in_words
-from wishcraft.services.operations.prefect_api import read_all
+from wishcraft.services.operations.prefect_api import read_pages
 
 POOL: Final = "wishcraft"
 NOT_AT_START: Final = frozenset({"report", "analysis", "shop", "webhooks"})
@@ -128,7 +128,7 @@ class PrefectApi:
             found: list[Any] = await self._post(path, {**query, **page})
             return found
 
-        return await read_all(find)
+        return await read_pages(find)
 
     async def _post(self, path: str, body: dict[str, Any]) -> Any:
         return await self._request("POST", path, body)

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 import yaml
+from pydantic import SecretStr
 
 from deployments.sandbox.secret_files import open_private
 from wishcraft.errors import ConfigurationError
+from wishcraft.urls.mail import SmtpServer, read_mail_url
 
 SOURCES: Final = Path(__file__).parent
 DASHBOARD: Final = SOURCES / "dashboard.json"
@@ -36,26 +38,26 @@ class MailServer:
         Alertmanager does not negotiate: it uses TLS from the start on port 465 only, otherwise STARTTLS or no TLS.
 
         Raises:
-            ConfigurationError: The URL is not one of MAIL_URL's kinds, or TLS from the start is not on port 465.
+            ConfigurationError: The URL is wrong or not one of SMTP, or TLS from the start is not on port 465.
         """
-        parts = urlsplit(self.url)
-        if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
+        server = read_mail_url(SecretStr(self.url))
+        if not isinstance(server, SmtpServer):
             raise ConfigurationError(
                 "Alertmanager sends mail by SMTP, which Amazon SES and SendGrid have too: here MAIL_URL must look like "
                 "smtp://user:password@host:587?starttls, or smtps://…"
             )
-        port = parts.port or (_SMTPS_PORT if parts.scheme == "smtps" else _SMTP_PORT)
-        if (parts.scheme == "smtps") != (port == _SMTPS_PORT):
+        port = server.port or (_SMTPS_PORT if server.is_tls else _SMTP_PORT)
+        if server.is_tls != (port == _SMTPS_PORT):
             raise ConfigurationError("Alertmanager sends mail with smtps:// on port 465 only; use smtp://…?starttls")
         login = (
-            {"smtp_auth_username": unquote(parts.username), "smtp_auth_password": unquote(parts.password or "")}
-            if parts.username
+            {"smtp_auth_username": server.user, "smtp_auth_password": server.password.get_secret_value()}
+            if server.user and server.password
             else {}
         )
         return {
-            "smtp_smarthost": f"{parts.hostname}:{port}",
+            "smtp_smarthost": f"{server.host}:{port}",
             "smtp_from": self.sender,
-            "smtp_require_tls": parts.query == "starttls" or bool(login),  # no password without TLS
+            "smtp_require_tls": server.requires_starttls or bool(login),  # no password without TLS
         } | login
 
 

@@ -11,7 +11,7 @@ from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifa
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterTaskRunId, ArtifactFilterType
 from prefect.futures import PrefectFuture, PrefectWrappedFuture, wait
 
-from wishcraft.services.operations.prefect_api import read_all
+from wishcraft.services.operations.prefect_api import read_pages
 
 UPDATE_SECONDS: Final = 2.0
 """Interval of updates; a shorter run gets no progress artifact."""
@@ -56,7 +56,7 @@ async def _read_task_progress(task_runs: list[UUID]) -> dict[UUID, float]:
         task_run_id=ArtifactFilterTaskRunId(any_=task_runs), type=ArtifactFilterType(any_=["progress"])
     )
     async with get_client() as client:
-        found = await read_all(client.read_artifacts, artifact_filter=query)
+        found = await read_pages(client.read_artifacts, artifact_filter=query)
     return {each.task_run_id: float(cast("float", each.data)) for each in found if each.task_run_id}
 
 

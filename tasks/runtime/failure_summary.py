@@ -16,7 +16,7 @@ from tasks.runtime.ui_links import run_page, with_runbook_links
 from wishcraft.observability.context import known_secrets
 from wishcraft.observability.redaction import redact_text
 from wishcraft.reports.markdown import escape
-from wishcraft.services.operations.prefect_api import read_all
+from wishcraft.services.operations.prefect_api import read_pages
 
 CRASH_ADVICE: Final = (
     "Look at the end of the run's log, then run the job again: what was done is not repeated. If that ends in the same"
@@ -46,12 +46,12 @@ async def summarise_lost_runs(now: datetime) -> int:
     ended = {"after_": now - _DAY, "before_": now - _GRACE}
     crashed = FlowRunFilter.model_validate({"state": {"type": {"any_": [StateType.CRASHED]}}, "end_time": ended})
     async with get_client() as client:
-        runs = await read_all(client.read_flow_runs, flow_run_filter=crashed, sort=FlowRunSort.END_TIME_DESC)
+        runs = await read_pages(client.read_flow_runs, flow_run_filter=crashed, sort=FlowRunSort.END_TIME_DESC)
         if not runs:
             return 0
         pages = {"type": {"any_": ["markdown"]}, "flow_run_id": {"any_": [run.id for run in runs]}}
-        found = await read_all(client.read_artifacts, artifact_filter=ArtifactFilter.model_validate(pages))
-        jobs = {flow.id: flow.name for flow in await read_all(client.read_flows)}
+        found = await read_pages(client.read_artifacts, artifact_filter=ArtifactFilter.model_validate(pages))
+        jobs = {flow.id: flow.name for flow in await read_pages(client.read_flows)}
     known = {artifact.flow_run_id for artifact in found}
     lost = [run for run in runs if run.id not in known and run.flow_id in jobs]
     for run in lost:

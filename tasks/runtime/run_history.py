@@ -14,7 +14,7 @@ from tasks.runtime.ui_links import run_page
 from wishcraft.domain.batches import batches
 from wishcraft.reports.page import PreviousTable
 from wishcraft.reports.sections.runs import REFUSED, Run
-from wishcraft.services.operations.prefect_api import read_all
+from wishcraft.services.operations.prefect_api import read_pages
 
 _TABLES_PAGE: Final = 5
 _TAGS_PER_REQUEST: Final = 100
@@ -27,8 +27,8 @@ async def read_runs(begin: datetime, end: datetime) -> list[Run]:
         {"end_time": {"after_": begin, "before_": end}, "state": {"type": {"any_": _ENDED}}}
     )
     async with get_client() as client:
-        jobs = {flow.id: flow.name for flow in await read_all(client.read_flows)}
-        found = await read_all(client.read_flow_runs, flow_run_filter=query, sort=FlowRunSort.END_TIME_DESC)
+        jobs = {flow.id: flow.name for flow in await read_pages(client.read_flows)}
+        found = await read_pages(client.read_flow_runs, flow_run_filter=query, sort=FlowRunSort.END_TIME_DESC)
     return [_run(run, jobs.get(run.flow_id, "unknown")) for run in found]
 
 
@@ -56,7 +56,7 @@ async def find_completed_tags(tags: Sequence[str]) -> set[str]:
             query = FlowRunFilter.model_validate(
                 {"tags": {"any_": list(some)}, "state": {"type": {"any_": [StateType.COMPLETED]}}}
             )
-            runs = await read_all(client.read_flow_runs, flow_run_filter=query)
+            runs = await read_pages(client.read_flow_runs, flow_run_filter=query)
             completed.update(tag for run in runs for tag in run.tags)
     return completed & set(tags)
 

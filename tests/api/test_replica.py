@@ -90,7 +90,7 @@ async def caught_up(client: httpx.AsyncClient, server: Standby) -> None:
 
 
 async def health_of_replica(client: httpx.AsyncClient) -> tuple[str, str]:
-    """Status and detail of the replica in /health, probed anew."""
+    """Status and detail of the replica in /health, probed again."""
     app_state_of(client).health_monitor._health.value = None
     check = (await client.get("/health")).json()["checks"]["replica"]
     return check["status"], check["detail"]

@@ -12,10 +12,10 @@ VISITOR, SHOPIFY, BALANCER = "203.0.113.9", "198.51.100.1", "10.0.0.1"
     ("peer", "forwarded", "address"),
     [
         (VISITOR, [], VISITOR),
-        (VISITOR, ["198.51.100.1"], VISITOR),  # who is no proxy of ours is not believed
+        (VISITOR, ["198.51.100.1"], VISITOR),  # not a proxy of ours, so not trusted
         (BALANCER, [], BALANCER),
         (BALANCER, ["198.51.100.1"], "198.51.100.1"),
-        (BALANCER, ["6.6.6.6, 198.51.100.1"], "198.51.100.1"),  # what the client made up stands further left
+        (BALANCER, ["6.6.6.6, 198.51.100.1"], "198.51.100.1"),  # what the client made up is further left
         (BALANCER, ["6.6.6.6", "198.51.100.1, 10.2.3.4"], "198.51.100.1"),
         (BALANCER, ["6.6.6.6", "198.51.100.1", "10.2.3.4", "10.2.3.5"], "198.51.100.1"),
         (BALANCER, ["10.7.7.7, 198.51.100.1"], "198.51.100.1"),  # a made-up address of ours
@@ -30,7 +30,7 @@ VISITOR, SHOPIFY, BALANCER = "203.0.113.9", "198.51.100.1", "10.0.0.1"
         (BALANCER, ["198.51.100.1:51234, 10.2.3.4:80"], "198.51.100.1"),
         (BALANCER, ["[2001:db9::1]:443, [2001:db8::1]"], "2001:db9::1"),
         (BALANCER, [" \t198.51.100.1 \t"], "198.51.100.1"),
-        (BALANCER, ["6.6.6.6, unknown"], "unknown"),  # it names no address, and what stands left is not believed
+        (BALANCER, ["6.6.6.6, unknown"], "unknown"),  # it names no address, and what is left of it is not trusted
         (BALANCER, ["6.6.6.6, _hidden"], "unknown"),
         (BALANCER, ["6.6.6.6,"], "unknown"),
         (BALANCER, [""], "unknown"),

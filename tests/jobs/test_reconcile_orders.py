@@ -42,7 +42,7 @@ async def test_missed_orders_are_recorded_and_a_shop_that_fails_stops_no_other(
     assert rows[short_name(BROKEN)]["problem"].startswith("Shopify does not accept")
     summary = await summary_of(state)
     assert "Worth a look" in summary
-    assert "Ask the merchant to open the app in the admin, or to install it anew." in summary
+    assert "Ask the merchant to open the app in the admin, or to install it again." in summary
     bought = demo.execute("SELECT quantity FROM purchases WHERE order_id = %s", [order_id]).fetchall()
     assert bought == [(2,)]
     state = await reconcile_orders([SHOP], today() - timedelta(days=1), return_state=True)

@@ -93,7 +93,7 @@ async def test_failure_of_one_shop_fails_the_run_and_does_not_stop_the_others(si
     assert rows[short_name(BROKEN)]["problem"].startswith("Shopify does not accept")
     assert rows[short_name(SHOP)]["problem"] == "none"
     assert rows[short_name(SHOP)]["changed"] > 0
-    assert "Ask the merchant to open the app in the admin, or to install it anew." in await summary_of(state)
+    assert "Ask the merchant to open the app in the admin, or to install it again." in await summary_of(state)
 
 
 async def test_summary_of_a_failed_run_links_to_the_runbook(

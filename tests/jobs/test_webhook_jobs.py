@@ -278,7 +278,7 @@ async def test_dismissed_line_item_is_no_longer_listed_and_can_be_matched(demo: 
     assert purchased(demo, item) == (1,)
 
 
-async def test_refunded_line_item_is_not_listed_and_a_decision_makes_a_forgotten_order_anew(
+async def test_refunded_line_item_is_not_listed_and_a_decision_makes_the_order_again(
     demo: Demo, resources: Resources
 ) -> None:
     *_, variant, _ = find_item(demo)

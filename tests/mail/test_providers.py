@@ -25,7 +25,7 @@ from wishcraft.mail.mailer import InlineImage, Mail, Mailer
 from wishcraft.mail.providers.sendgrid import SendGridMailer
 from wishcraft.mail.providers.ses import SesMailer
 from wishcraft.mail.providers.smtp import SmtpMailer
-from wishcraft.urls.mail import parse_sendgrid, parse_ses
+from wishcraft.urls.mail import parse_sendgrid, parse_ses, parse_smtp
 
 SENDER = "registry@wishcraft.example"
 TOKEN = "r-1f-2a-abcdefghijklmnop"
@@ -62,7 +62,7 @@ def make_mailer(name: str, url: SecretStr, seconds: float = PATIENCE_SECONDS, **
         return SesMailer(parse_ses(url), SENDER, timeout, **options)
     if name == "sendgrid":
         return SendGridMailer(parse_sendgrid(url), SENDER, timeout, **options)
-    return SmtpMailer(url, SENDER, bounce_address="bounces@wishcraft.example", timeout=seconds)
+    return SmtpMailer(parse_smtp(url), SENDER, bounce_address="bounces@wishcraft.example", timeout=seconds)
 
 
 @pytest.fixture(params=NAMES)
@@ -271,7 +271,7 @@ async def test_the_reference_goes_along_in_the_way_of_each_provider(provider: Pr
 async def test_a_process_without_a_sender_says_which_setting_is_missing(mail_urls: dict[str, SecretStr]) -> None:
     timeout = httpx.Timeout(1)
     for mailer in (
-        SmtpMailer(mail_urls["smtp"], None),
+        SmtpMailer(parse_smtp(mail_urls["smtp"]), None),
         SesMailer(parse_ses(mail_urls["ses"]), None, timeout),
         SendGridMailer(parse_sendgrid(mail_urls["sendgrid"]), None, timeout),
     ):

@@ -11,6 +11,7 @@ from wishcraft.mail.providers.smtp import SmtpMailer
 from wishcraft.reports.html import Report, as_html, as_mail
 from wishcraft.reports.markdown import link, table
 from wishcraft.reports.plots import BarChart, draw, markdown_image
+from wishcraft.urls.mail import parse_smtp
 
 PLOT = draw([BarChart("Runs", "3", ["a", "b"], [1, 2])])
 REPORT = Report(
@@ -23,7 +24,7 @@ REPORT = Report(
 
 
 async def test_report_arrives_with_its_plots_embedded(mail_settings: dict[str, Any], mailbox: Mailbox) -> None:
-    mailer = SmtpMailer(mail_settings["mail_url"], "registry@wishcraft.example")
+    mailer = SmtpMailer(parse_smtp(mail_settings["mail_url"]), "registry@wishcraft.example")
     await mailer.send(as_mail(REPORT, "ops@wishcraft.example", "<one@wishcraft.example>"))
     await mailer.close()
     [received] = mailbox.messages
@@ -57,7 +58,7 @@ def test_text_has_no_markdown_syntax() -> None:
 
 async def test_long_verdict_is_cut_at_a_word_in_the_subject(mail_settings: dict[str, Any], mailbox: Mailbox) -> None:
     report = replace(REPORT, verdict="Look at this: " + "shop.example " * 50)
-    mailer = SmtpMailer(mail_settings["mail_url"], "registry@wishcraft.example")
+    mailer = SmtpMailer(parse_smtp(mail_settings["mail_url"]), "registry@wishcraft.example")
     await mailer.send(as_mail(report, "ops@wishcraft.example", "<one@wishcraft.example>"))
     await mailer.close()
     subject = str(mailbox.messages[0].parsed["Subject"])

@@ -21,6 +21,7 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.providers.smtp import SmtpMailer
+from wishcraft.urls.mail import parse_smtp
 
 SENDER = "registry@wishcraft.example"
 
@@ -40,7 +41,7 @@ def mail(to: str = "emma@example.com", **changes: Any) -> Mail:
 
 @pytest.fixture
 async def mailer(mail_settings: dict[str, Any]) -> AsyncIterator[SmtpMailer]:
-    mailer = SmtpMailer(mail_settings["mail_url"], SENDER, timeout=PATIENCE_SECONDS)
+    mailer = SmtpMailer(parse_smtp(mail_settings["mail_url"]), SENDER, timeout=PATIENCE_SECONDS)
     yield mailer
     await mailer.close()
 
@@ -149,30 +150,14 @@ async def test_server_that_hangs_means_outcome_unknown(mailer: SmtpMailer, mailb
 
 
 async def test_unreachable_server_raises_mail_unavailable() -> None:
-    mailer = SmtpMailer(SecretStr("smtp://127.0.0.1:1"), SENDER)
+    mailer = SmtpMailer(parse_smtp(SecretStr("smtp://127.0.0.1:1")), SENDER)
     with pytest.raises(MailUnavailable, match="cannot be reached"):
         await mailer.send(mail())
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://a:secret@mail",
-        "smtp://a:secret@",
-        "smtp://a:secret@host:port",
-        "smtp://a:secret@host?tls=1",
-        "secret:25",
-    ],
-)
-def test_malformed_url_is_refused_without_being_shown(url: str) -> None:
-    with pytest.raises(ConfigurationError, match="must look like") as caught:
-        SmtpMailer(SecretStr(url), SENDER)
-    assert "secret" not in str(caught.value)
-
-
 def test_sender_that_is_no_address_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="MAIL_FROM"):
-        SmtpMailer(SecretStr("smtp://host"), "WishCraft")
+        SmtpMailer(None, "WishCraft")
 
 
 def test_repr_of_a_mail_shows_neither_address_nor_content() -> None:

@@ -20,6 +20,7 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.providers.smtp import SmtpMailer
+from wishcraft.urls.mail import parse_smtp
 
 MAIL = Mail("emma@example.com", "Maple", "Hello", "Hello", "<p>Hello</p>", "<one@shop.example>", "https://x.example/u")
 
@@ -57,7 +58,9 @@ class Script:
 async def conversation(script: Script, login: str = "") -> AsyncIterator[SmtpMailer]:
     async with listening(script.speak) as port:
         mailer = SmtpMailer(
-            SecretStr(f"smtp://{login}127.0.0.1:{port}"), "registry@wishcraft.example", timeout=PATIENCE_SECONDS
+            parse_smtp(SecretStr(f"smtp://{login}127.0.0.1:{port}")),
+            "registry@wishcraft.example",
+            timeout=PATIENCE_SECONDS,
         )
         yield mailer
         await mailer.close()

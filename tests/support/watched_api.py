@@ -33,7 +33,7 @@ class Watched:
     async def scrape(self, after: float = 15) -> dict[str, list[dict[str, str]]]:
         """Scrape `after` seconds after the last time; return the firing alerts with their labels."""
         await self.app_state.traffic_recorder.flush()
-        self.app_state.health_monitor._health.value = None  # probe anew
+        self.app_state.health_monitor._health.value = None  # probe again
         self.app_state.health_monitor._schedule.value = None
         page = (await self.client.get("/metrics")).text
         return self.scraped(dict.fromkeys(REPLICAS, page), after)

@@ -32,8 +32,8 @@ _OPTIONS: Final = (
     f" -c statement_timeout={STATEMENT_SECONDS}s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
 )
 _NEVER: Final = 2**31
-"""After how many uses a statement is prepared: a migration that changes a column's type outdates it. None would also
-refuse to prepare a question."""
+"""The uses of a statement after which psycopg prepares it: a migration that changes a column's type would outdate it.
+None would also forbid the `prepare=True` with which `ask` prepares a question."""
 _FIND_SHOPS: Final = """
 SELECT shop_id, domain, currency, timezone FROM shops WHERE %(all)s OR domain = ANY(%(domains)s) ORDER BY domain
 """

@@ -1,7 +1,7 @@
-"""Batched reads: all keys requested within one turn of the event loop are read with one MGET.
+"""Batched reads: all values requested within one turn of the event loop are read with one MGET.
 
-A command costs this process more than the value it brings, so the readers of one turn share it. Of the headers of
-entries, each takes a command of its own, but they are sent together. No value is older than the turn in which it was
+A command costs this process more than the value it brings, so the readers of one turn share it. The header of an entry
+takes a GETRANGE of its own; those of one turn are sent together. No value is older than the turn in which it was
 requested.
 """
 

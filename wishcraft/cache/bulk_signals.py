@@ -1,4 +1,4 @@
-"""Wakes who waits for a bulk operation of Shopify, in any process: a webhook says that it has ended."""
+"""Wakes those who wait for a bulk operation of Shopify, in any process: a webhook says that it has ended."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ class BulkSignals:
         """Wake who waits for the operation, or will wait within `keys.SIGNAL_TTL_SECONDS`.
 
         Raises:
-            CacheUnavailable: Redis does not answer; who waits asks Shopify later by itself.
+            CacheUnavailable: Redis does not answer; those who wait ask Shopify later by themselves.
         """
         key = keys.bulk_key(operation_id)
         with self._server.guard():

@@ -44,7 +44,7 @@ class Memory(NamedTuple):
 
 
 class Server:
-    """One Redis primary: `redis` runs commands, `run` scripts, `reader` reads entries; `era` decides which are valid.
+    """One Redis primary: `redis` runs commands, `run` scripts, `batched_reader` reads entries. `era` is the valid one.
 
     Every new connection learns the era before its first command, so that no entry of a restarted server is taken for
     one of the era before.

@@ -87,12 +87,14 @@ class RegistryCache(CoherenceCommands):
         """Whether the registry's entry may be used; waits for PostgreSQL if that is not known."""
         if self.permit is None:
             return Trust.CURRENT
-        trust, arrived = self.permit.trust(shop_id, slug), self.permit.now()
-        for _ in range(_QUESTIONS):
-            if trust is not Trust.EXPIRED:
-                break
-            await self.permit.renew()
-            trust = self.permit.trust(shop_id, slug, arrived=arrived)
+        trust = self.permit.trust(shop_id, slug)
+        if trust is Trust.EXPIRED:
+            arrived = self.permit.now()
+            for _ in range(_QUESTIONS):
+                await self.permit.renew()
+                trust = self.permit.trust(shop_id, slug, arrived=arrived)
+                if trust is not Trust.EXPIRED:
+                    break
         return trust
 
     async def ready_to_fill(self) -> None:

@@ -28,7 +28,7 @@ class ErrorReply(CacheUnavailable):
 
 
 class SharedConnection:
-    """A connection that is made on first use, and anew after a loss."""
+    """A connection that is made on first use, and again after a loss."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class SharedConnection:
 
 
 class _Link(asyncio.Protocol):
-    """An open connection, and who waits for a reply on it, in the order of the commands."""
+    """An open connection, and the callers that wait for a reply on it, in the order of the commands."""
 
     def __init__(self, connection: Any, timeout: float, breaker: CircuitBreaker | None) -> None:
         self._loop = asyncio.get_running_loop()

@@ -94,12 +94,12 @@ def client_address(peer: str, forwarded_for: Sequence[str], proxies: Proxies, *,
     """The nearest address that is no trusted proxy, in its usual form; `unknown` if a proxy names none.
 
     Each proxy appends its peer's address to `X-Forwarded-For`. So an entry is reliable if all proxies further right are
-    trusted, beginning with the peer; what stands left of the first other address may be made up.
+    trusted, beginning with the peer; what is left of the first other address may be forged.
 
     Args:
         peer: Peer address of the connection.
         forwarded_for: Values of `X-Forwarded-For` in order, each with one or more addresses.
-        proxies: Who is trusted.
+        proxies: The proxies that are trusted.
         is_signed: Whether Shopify signed the request's query.
     """
     entries = (entry for value in reversed(forwarded_for) for entry in reversed(value.rsplit(",", _MAX_STEPS)))

@@ -75,7 +75,7 @@ class ShopifyClient:
     ) -> None:
         """`origin` is a shop's URL with `{shop}` in place of its domain; `http` has the timeouts.
 
-        Without `wait_for_bulk`, who waits for a bulk operation is not woken before the time is up.
+        Without `wait_for_bulk`, a sync that waits for a bulk operation is not woken before the time is up.
         """
         self._count = count
         self.retry = Retry(clock or SystemClock(), jitter)

@@ -11,7 +11,7 @@ from urllib.parse import unquote_plus
 MAX_AGE: Final = timedelta(minutes=5)
 """Of a signed query that reads."""
 MAX_CHANGE_AGE: Final = timedelta(seconds=90)
-"""Of one that changes something: who has seen it can send it again with another body."""
+"""Of one that changes something: anyone who has seen it can send it again with another body."""
 _CLOCK_SKEW: Final = timedelta(seconds=30)
 """How far Shopify's clock may be ahead of ours."""
 _SET_BY_SHOPIFY: Final = {

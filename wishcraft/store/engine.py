@@ -15,14 +15,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from wishcraft.database_errors import translate_database_errors
-from wishcraft.store.statements import Call, Driver, Rows, Statement
+from wishcraft.store.statements import ROLLBACK, Call, Driver, Rows, Statement
 
 _TIMEOUTS: Final = (
     "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s -c timezone=UTC"
 )
 
 _BEGIN: Final = Statement(text("BEGIN"))
-_ROLLBACK: Final = Statement(text("ROLLBACK"))
 _OPEN: Final = {TransactionStatus.INTRANS, TransactionStatus.INERROR}
 _DRIVER: Final = "wishcraft.driver"
 """Where the pool has the `Driver` of a connection that was used before."""
@@ -193,7 +192,7 @@ async def _give_back(proxy: PoolProxiedConnection) -> None:
     driver: Driver | None = proxy.info[_DRIVER] if proxy.is_valid else None
     try:
         if driver and driver.connection.pgconn.transaction_status in _OPEN:
-            await driver.run([_ROLLBACK()])
+            await driver.run([ROLLBACK()])
     finally:
         if driver is None or driver.connection.pgconn.transaction_status == TransactionStatus.IDLE:
             proxy.close()

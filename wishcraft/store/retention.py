@@ -42,7 +42,7 @@ _SETTLED_LINES: Final = """
     DELETE FROM unmatched_lines u USING gone WHERE u.shop_id = gone.shop_id AND u.order_id = gone.order_id
         AND u.dismissed_at IS NULL AND u.status IN ('cancelled', 'refunded')
 """
-"""A line item that waits to be matched is kept. Who matches or dismisses it lets its order begin anew."""
+"""A line item that waits to be matched is kept. A decision about it makes the row of its order again."""
 _NOT_REPLAYABLE: Final = """
     shop_id NOT IN (
         SELECT s.id FROM webhook_events w JOIN shops s ON s.domain = w.shop_domain

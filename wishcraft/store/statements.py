@@ -59,9 +59,9 @@ class Statement:
             if not bound.required
         }
         columns = getattr(query, "exported_columns", ())
-        results = [column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) for column in columns]
-        self.results: Final = results if any(results) else []
-        """What converts the values of each column that psycopg has read, if anything does; empty if nothing does."""
+        converters = [column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) for column in columns]
+        self.converters: Final = converters if any(converters) else []
+        """What converts the values that psycopg has read, or None, for each column; empty if nothing is converted."""
 
     def __call__(self, **values: Any) -> Call:
         """The statement with these values.
@@ -80,14 +80,14 @@ class Statement:
 
 
 _COMMIT: Final = Statement(text("COMMIT"))
-_ROLLBACK: Final = Statement(text("ROLLBACK"))
+ROLLBACK: Final = Statement(text("ROLLBACK"))
 
 
 class Driver:
     """A connection in autocommit mode: what needs a transaction sends BEGIN and COMMIT itself.
 
     Parameters go as text, without a type: PostgreSQL takes the types from the statement. Statements are prepared when
-    they first run, and anew after a migration has outdated one of them, which fails. Pipelines are libpq's: psycopg's
+    they first run, and again after a migration has outdated one of them, which fails. Pipelines are libpq's: psycopg's
     makes a cursor for each statement, and sends it by itself.
     """
 
@@ -102,7 +102,7 @@ class Driver:
         """Run the statements, none of which commits, in their order and one round trip; the rows of each.
 
         After one that fails, none runs. Outside of a transaction, or if they begin one, a failure undoes all of them:
-        then they run again, prepared anew, after a migration has outdated one.
+        then they are prepared and run again, after a migration has outdated one.
 
         Raises:
             psycopg.Error: One of them failed, or the connection is lost.
@@ -115,7 +115,7 @@ class Driver:
             if not (begins and is_outdated_plan(error)):
                 raise
             if self.connection.pgconn.transaction_status == TransactionStatus.INERROR:
-                await self.connection.wait(self._exchange([_ROLLBACK()], []))
+                await self.connection.wait(self._exchange([ROLLBACK()], []))
             found.clear()
             await self.connection.wait(self._exchange(calls, found))
         return found
@@ -190,15 +190,15 @@ class Driver:
                 continue
             self._transformer.set_pgresult(result)
             rows: Rows = self._transformer.load_rows(0, result.ntuples, tuple)
-            if columns := statement.results:
+            if converters := statement.converters:
                 rows = [
-                    tuple(convert(value) if convert else value for convert, value in zip(columns, row, strict=True))
+                    tuple(convert(value) if convert else value for convert, value in zip(converters, row, strict=True))
                     for row in rows
                 ]
             found.append(rows)
 
     def _read_error(self, result: PGresult) -> psycopg.Error:
-        """The error of a result. After that of an outdated plan, all statements are prepared anew."""
+        """The error of a result. After that of an outdated plan, all statements are prepared again."""
         error = error_from_result(result, encoding="utf-8")
         if is_outdated_plan(error):  # of one statement; others may be, too
             self._prepared.clear()

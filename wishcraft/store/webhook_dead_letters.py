@@ -26,7 +26,7 @@ class DeadLetter(NamedTuple):
     attempts: int
     failures: list[dict[str, Any]]
     has_payload: bool
-    """False once it was redacted: then it cannot be handled anew."""
+    """False once it was redacted: then it cannot be handled again."""
 
 
 async def find_dead(session: AsyncSession, shop_domain: str | None, most: int) -> tuple[list[DeadLetter], int]:
@@ -64,7 +64,7 @@ async def lock_dead(session: AsyncSession, ids: Sequence[int], shop_domain: str 
 
 
 async def end_dead(session: AsyncSession, ids: Sequence[int], *, replay: bool) -> list[int]:
-    """Discard these dead letters, or let them be handled anew; the ids of those that were dead letters."""
+    """Discard these dead letters, or let them be handled again; the ids of those that were dead letters."""
     values: dict[str, Any] = {"outcome": WebhookOutcome.DISCARDED}
     if replay:
         values = {"outcome": None, "handled_at": None, "attempts": 0, "due_at": func.now(), "searched_up_to": None}

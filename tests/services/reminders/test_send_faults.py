@@ -1,4 +1,4 @@
-"""Reminders when the mail server rejects, postpones or drops mails."""
+"""Reminders when the mail server refuses, postpones or drops mails."""
 
 import logging
 from datetime import UTC, datetime, timedelta

@@ -55,7 +55,7 @@ class HttpApi:
         self._resume_at = 0.0  # of the monotonic clock; what throttles one request throttles all
 
     async def post(self, build: Post) -> httpx.Response:
-        """The response to the request, which is built anew for each try, as its signature has the time.
+        """The response to the request, which is built again for each try, as its signature has the time.
 
         Raises:
             MailUnavailable: The provider cannot be reached, or throttles for longer than a send waits.

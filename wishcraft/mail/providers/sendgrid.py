@@ -24,7 +24,7 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.mime import display_name, machine_headers, short_subject
-from wishcraft.mail.providers.configuration import parse_sender
+from wishcraft.mail.providers.addresses import parse_sender
 from wishcraft.mail.providers.http_api import (
     LATER_STATUSES,
     MAX_PAUSE_SECONDS,

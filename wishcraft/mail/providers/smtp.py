@@ -20,7 +20,6 @@ from aiosmtplib import (
     SMTPServerDisconnected,
     SMTPTimeoutError,
 )
-from pydantic import SecretStr
 
 from wishcraft.domain.addresses import normalise
 from wishcraft.domain.mail_events import MAILBOX_MISSING
@@ -37,8 +36,8 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.mime import as_bytes, build_message
-from wishcraft.mail.providers.configuration import parse_bounce_address, parse_sender
-from wishcraft.urls.mail import SmtpServer, parse_smtp
+from wishcraft.mail.providers.addresses import parse_bounce_address, parse_sender
+from wishcraft.urls.mail import SmtpServer
 
 REPLY_TIMEOUT_SECONDS: Final = 30.0
 _CLOSING: Final = 421  # the server may send it in reply to any command: RFC 5321, section 3.8
@@ -60,7 +59,7 @@ class SmtpMailer:
 
     def __init__(
         self,
-        url: SecretStr | None,
+        server: SmtpServer | None,
         sender: str | None,
         *,
         bounce_address: str | None = None,
@@ -69,18 +68,17 @@ class SmtpMailer:
         """A mailer that is not connected yet.
 
         Args:
-            url: `smtp://user:password@host:port`, with `?starttls` to require STARTTLS, which is otherwise used if
-                offered; or `smtps://` for TLS from the start. None in a process that sends no mail.
+            server: The one that MAIL_URL names. None in a process that sends no mail.
             sender: The address in `From`, and for bounces. None in a process that sends no mail.
             bounce_address: Where bounces of mails with a reference go: `local+REFERENCE@domain`.
             timeout: Seconds to wait for each reply.
 
         Raises:
-            ConfigurationError: An argument is malformed; the message does not show it.
+            ConfigurationError: An address is malformed; the message does not show it.
         """
         self._sender = parse_sender(sender)
         self._bounce_address = parse_bounce_address(bounce_address)
-        self._connect_kwargs = _connect_kwargs(parse_smtp(url)) if url else None
+        self._connect_kwargs = _connect_kwargs(server) if server else None
         self._timeout = timeout
         self._idle: list[SMTP] = []
 

@@ -74,7 +74,7 @@ def _key_reason(key: KeyAge, now: datetime, zone: tzinfo) -> str:
 
 def _token_reason(token: TokenAge, now: datetime, zone: tzinfo) -> tuple[str, str] | None:
     if not token.has_token:
-        return "has none", "Ask the merchant to open the app, or to install it anew."
+        return "has none", "Ask the merchant to open the app, or to install it again."
     if token.expires_at is None:
         return None
     if not token.can_renew and token.expires_at < now + SOON:

@@ -62,7 +62,7 @@ class RecentCounts:
         if not self._readings or self._readings[-1][0] <= now - SPACING_SECONDS:
             self._readings.append((now, values))
         then, before = self._readings[0]
-        # Less than before: Redis was flushed, and counts anew.
+        # Less than before: Redis was flushed, and counts from zero.
         grown = {key: value - (old if (old := before.get(key, 0.0)) <= value else 0.0) for key, value in values.items()}
         return Growth(now - then, grown)
 

@@ -95,7 +95,7 @@ async def _check_purchases(
 
 
 async def _recount(resources: Resources, shop_id: int, registry_ids: Sequence[int]) -> int:
-    """Count these registries' purchases anew in one transaction; how many items were wrong.
+    """Count these registries' purchases again in one transaction; how many items were wrong.
 
     It counts under the registries' row locks, which every writer of a purchase takes first: none is missed or counted
     twice.

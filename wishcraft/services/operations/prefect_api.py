@@ -39,11 +39,11 @@ async def find_all(http: httpx.AsyncClient, settings: Settings, path: str, query
         found: list[Any] = await post(http, settings, path, {**query, **page})
         return found
 
-    return await read_all(find)
+    return await read_pages(find)
 
 
-async def read_all(read: Callable[..., Awaitable[list[T]]], **filters: Any) -> list[T]:
-    """What `read`, which takes `limit` and `offset` as the methods of Prefect's client, finds with these filters."""
+async def read_pages(read: Callable[..., Awaitable[list[T]]], **filters: Any) -> list[T]:
+    """All pages of what `read` finds; it takes `limit` and `offset`, as the methods of Prefect's client do."""
     found: list[T] = []
     while page := await read(**filters, limit=PAGE, offset=len(found)):
         found += page

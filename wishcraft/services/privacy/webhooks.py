@@ -47,7 +47,7 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
         for each, person in zip(messages, erasure.people, strict=True)
     ]
     if [await journal.find_person(resources.files, each.name) for each in entries] != erasure.people:
-        # A merge has added ids since the last try, which searched without them: this one begins anew.
+        # A merge has added ids since the last try, which searched without them: this one begins again.
         async with resources.db.transaction() as session:
             await webhook_payloads.reset_searched(session, ids)
     await journal.add(resources.files, entries)

@@ -89,7 +89,7 @@ def _if_there(item: ItemRef | None, moment: datetime) -> ItemRef | None:
 
 
 def _is_unjudged(text: str, waiting: StoredLine | None, is_judged: bool) -> bool:
-    """Whether the order's claim is news for a line: a line that waits for a person is judged anew by another claim."""
+    """Whether the order's claim is news for a line: a line that waits for a person is judged again by another claim."""
     return waiting.claim != text if waiting else not is_judged
 
 

@@ -25,7 +25,7 @@ REACH: Final = timedelta(days=60)
 OVERLAP: Final = timedelta(minutes=15)
 """Read again by each regular run: Shopify's search may find a change minutes after it."""
 OVERDUE: Final = timedelta(hours=4)
-"""After this, Shopify tries a webhook no more."""
+"""After this, Shopify no longer tries a webhook."""
 SETTLED: Final = timedelta(seconds=5)
 """`updated_at` has whole seconds: a state known this long after it includes every change of that second."""
 ASKED: Final = 250
@@ -168,7 +168,7 @@ async def _write(resources: Resources, shop: ShopRef, updates: Mapping[int, Orde
 
 
 async def _apply_deletions(resources: Resources, shop: ShopRef, started: datetime, *, dry_run: bool) -> int:
-    """Ask Shopify for some of the orders that count, and give back what was bought by those that it has no more."""
+    """Ask Shopify for some of the orders that count, and give back what was bought by those that it no longer has."""
     async with resources.db.autocommit() as session:
         asked = await orders.find_live(session, shop.id, started - REACH + _MARGIN, started - _YOUNGEST, ASKED)
     if not asked:

@@ -51,12 +51,12 @@ async def inspect(resources: Resources, shop: str | None, ids: Sequence[int]) ->
 async def decide(
     resources: Resources, shop: str | None, ids: Sequence[int], decision: Decision, details: Mapping[str, Any]
 ) -> list[DeadLetter]:
-    """Handle these dead letters anew, or discard them: all of them, or none.
+    """Handle these dead letters again, or discard them: all of them, or none.
 
     Each decision about a shop that is known is in its audit log, with the details.
 
     Raises:
-        QueryRefused: One is no dead letter, or of another shop, or is to be handled anew without a payload.
+        QueryRefused: One is no dead letter, or of another shop, or is to be handled again without a payload.
     """
     async with resources.db.transaction() as session:
         letters = _require(ids, await webhook_dead_letters.lock_dead(session, ids, shop))
@@ -113,7 +113,7 @@ async def _end(
 
 
 async def _hasten(resources: Resources, decision: Decision) -> None:
-    """Put what is to be handled anew into the queue; without it, consumers find it within seconds."""
+    """Put what is to be handled again into the queue; without it, consumers find it within seconds."""
     if decision == "replay":
         with suppress(CacheUnavailable, DatabaseUnavailable):
             await enqueue_due(resources)

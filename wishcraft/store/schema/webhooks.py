@@ -67,7 +67,7 @@ class Order(Base):
     """The newest state of an order that was applied; it keeps an older webhook from undoing a newer one.
 
     `cleanup-logs` deletes it months after the last webhook: Shopify repeats one for four hours, and gives an app
-    the orders of the last 60 days. Purchases do not need it, and a later refund makes it anew.
+    the orders of the last 60 days. Purchases do not need it, and a later refund makes it again.
     """
 
     __tablename__ = "orders"

@@ -1,3 +1,5 @@
+"""Lists of Prefect's API are read in full, page by page."""
+
 import pytest
 from prefect import flow, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
@@ -17,7 +19,7 @@ async def test_all_runs_are_read_however_many_pages_they_fill(page: int, monkeyp
     monkeypatch.setattr(prefect_api, "PAGE", page)
     async with get_client() as client:
         runs = {(await client.create_flow_run(idle)).id for _ in range(3)}
-        found = await prefect_api.read_all(
+        found = await prefect_api.read_pages(
             client.read_flow_runs, flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(runs)))
         )
     assert len(found) == len(runs)

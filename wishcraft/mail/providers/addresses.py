@@ -1,4 +1,4 @@
-"""Reads MAIL_FROM and BOUNCE_ADDRESS. No error message shows a value."""
+"""The addresses of MAIL_FROM and BOUNCE_ADDRESS. No error message shows a value."""
 
 from wishcraft.domain.addresses import MAX_BOUNCE_LOCAL, normalise, normalise_bounce_address
 from wishcraft.errors import ConfigurationError

@@ -22,6 +22,7 @@ from deployments.local import monitoring
 from deployments.local.services import MonitoringPorts
 from deployments.monitoring.__main__ import main as set_up
 from deployments.monitoring.configuration import MailServer, Scrape, write_configuration
+from deployments.sandbox.mailbox.app import create_app as create_mailbox
 from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.monitoring.app import Addresses, create_app
 from deployments.sandbox.monitoring.dashboard import read_dashboard
@@ -124,12 +125,18 @@ def hasten(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def servers(
-    programs: None, tmp_path_factory: pytest.TempPathFactory, mailbox_server: tuple[str, FastAPI]
-) -> Iterator[Servers]:
+def mail_server() -> Iterator[FastAPI]:
+    """A mail server of these tests alone: a fault that another test has set would refuse the letter for good."""
+    app = create_mailbox()
+    with served(app):
+        yield app
+
+
+@pytest.fixture(scope="module")
+def servers(programs: None, tmp_path_factory: pytest.TempPathFactory, mail_server: FastAPI) -> Iterator[Servers]:
     """All servers, once Prometheus has scraped and evaluated."""
     assert programs is None
-    with started(tmp_path_factory.mktemp("monitoring"), mailbox_server[1].state.smtp_port) as servers:
+    with started(tmp_path_factory.mktemp("monitoring"), mail_server.state.smtp_port) as servers:
         block_until(lambda: firing(servers), "no alert fires", pause=0.2)
         # The points of a range are 15 s apart: the first one after the first scrape.
         block_until(lambda: series(servers, "Redis memory", seconds=60), "nothing to draw", pause=0.2)
@@ -160,8 +167,8 @@ def test_api_is_not_down_at_the_first_look(servers: Servers) -> None:
     assert "ApiDown" not in servers.first_alerts
 
 
-def test_alertmanager_sends_a_letter_with_the_runbook(servers: Servers, mailbox_server: tuple[str, FastAPI]) -> None:
-    mailbox: Mailbox = mailbox_server[1].state.mailbox
+def test_alertmanager_sends_a_letter_with_the_runbook(servers: Servers, mail_server: FastAPI) -> None:
+    mailbox: Mailbox = mail_server.state.mailbox
 
     def letters() -> list[dict[str, Any]]:
         return [each.details() for each in mailbox.messages if "failed for good" in each.summary()["subject"]]

@@ -81,8 +81,9 @@ def mailbox(mailbox_server: tuple[str, FastAPI]) -> Mailbox:
 
 
 @pytest.fixture
-def mail_settings(mailbox_server: tuple[str, FastAPI]) -> dict[str, object]:
+def mail_settings(mailbox_server: tuple[str, FastAPI], mailbox: Mailbox) -> dict[str, object]:
     """The settings that send mail to that server: `settings.model_copy(update=mail_settings)`."""
+    assert not mailbox.faults  # of another test
     return {
         "mail_url": SecretStr(f"smtp://127.0.0.1:{mailbox_server[1].state.smtp_port}"),
         "mail_from": "registry@wishcraft.example",

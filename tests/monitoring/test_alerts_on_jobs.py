@@ -14,11 +14,11 @@ from deployments.sandbox.shopify import faults
 from deployments.sandbox.shopify.simulator import Options, Simulator
 from tests.support.alert_rules import ROOT, firing, queries
 from tests.support.metric_samples import Samples
+from tests.support.outages import recovered
 from tests.support.prefect_stand_in import PrefectStandIn
 from tests.support.promql import evaluate
 from tests.support.shopify_world import FakeClock
 from tests.support.valkey import OwnValkey
-from tests.support.waiting import wait_until
 from tests.support.watched_api import Demo, Watched, watching
 from wishcraft.errors import ShopifyForbidden
 from wishcraft.services.inventory.sync import sync_shop
@@ -61,9 +61,7 @@ async def test_an_old_failure_does_not_alert_again_when_redis_returns(
     own_valkey.pause()
     assert set(await watched.scrape(10 * HOUR)) == {"RedisAway"}
     own_valkey.resume()
-    breaker = watched.app_state.resources.redis.breaker
-    assert breaker
-    await wait_until(lambda: not breaker.is_open)
+    await recovered(watched.client)
     assert await watched.scrape(HALF_AN_HOUR) == {}
 
 

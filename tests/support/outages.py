@@ -1,22 +1,33 @@
 """Outages of PostgreSQL, and the end of an outage of Redis."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import psycopg
 
 from tests.support.api import app_state_of
 from tests.support.waiting import wait_until
+from wishcraft.errors import CacheUnavailable
 from wishcraft.settings import Settings
 
 
 async def recovered(client: httpx.AsyncClient) -> None:
     """Wait until the API uses Redis again, for all registries."""
     app_state = app_state_of(client)
-    breaker = app_state.resources.redis.breaker
+    redis = app_state.resources.redis
+    breaker = redis.breaker
     assert breaker
-    await wait_until(lambda: not breaker.is_open and not app_state.permit.has_pending)
+
+    async def is_used() -> bool:
+        if breaker.is_open or app_state.permit.has_pending:
+            return False
+        with suppress(CacheUnavailable):  # a closed breaker says only that the next command is sent
+            await redis.learn_era()
+            return not breaker.is_open
+        return False
+
+    await wait_until(is_used)
 
 
 @contextmanager

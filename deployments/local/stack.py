@@ -81,7 +81,9 @@ class Stack:
         """Start PostgreSQL and Valkey unless the environment names servers; return the URLs."""
         folder = self._workspace.folder
         database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
-        if not redis_url:
+        if redis_url:
+            await services.check_redis(redis_url, os.environ.get("REDIS_PASSWORD"))
+        else:
             with self._terminal.timed("Valkey ready"):
                 service, redis_url = services.valkey(folder)
                 await self._supervisor.start(service)

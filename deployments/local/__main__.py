@@ -85,7 +85,7 @@ def up(workspace: Workspace) -> None:
         check_settings(workspace, stack_id, ports)
         workspace.stack_info.unlink(missing_ok=True)
         become_subreaper()
-        terminal.show("Starting WishCraft (logs: .wishcraft/logs) ...")
+        terminal.show(f"Starting WishCraft (logs: {workspace.shown(workspace.logs)}) ...")
         with watchdog(stack_id, workspace.stack_info, ROOT):
             asyncio.run(_run(workspace, stack_id, ports, terminal))
 

@@ -71,10 +71,7 @@ class Stack:
     async def _supervise(self) -> None:
         self._supervisor.enable_restarts()
         self._update_stack_info(ready=True)
-        login = (
-            "PREFECT_API_AUTH_STRING" if os.environ.get("PREFECT_API_AUTH_STRING") else ".wishcraft/prefect_password"
-        )
-        self._terminal.show(describe(read_stack_info(self._workspace, self._environment), login))
+        self._terminal.show(describe(read_stack_info(self._workspace, self._environment)))
         await asyncio.Event().wait()
 
     async def _start_stores(self) -> Stores:

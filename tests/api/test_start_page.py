@@ -28,6 +28,7 @@ STACK: dict[str, Any] = {
     "prefect_ui": "http://127.0.0.1:4200",
     "prefect_api": "http://127.0.0.1:4200/api",
     "prefect_password": "ops:let-me-in",
+    "prefect_password_file": ".wishcraft/prefect_password",
     "shopify": "http://127.0.0.1:4400",
     "mailbox": "http://127.0.0.1:4500",
     "monitoring": None,

@@ -247,9 +247,22 @@ def test_stack_info_has_the_addresses_of_the_simulated_mail_providers(tmp_path: 
 
 def test_description_says_where_the_prefect_login_is_but_does_not_contain_it(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    text = describe(read_stack_info(workspace, environment_of(tmp_path)), ".wishcraft/prefect_password")
-    assert "log in once with the text of .wishcraft/prefect_password" in text
+    text = describe(read_stack_info(workspace, environment_of(tmp_path)))
+    assert f"log in once with the text of {tmp_path}/prefect_password" in text
+    assert f"Logs         {tmp_path}/logs" in text
     assert workspace.prefect_password() not in text
+
+
+def test_description_names_the_variable_with_the_prefect_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "ops:of-the-environment")
+    text = describe(read_stack_info(Workspace(tmp_path), environment_of(tmp_path)))
+    assert "log in once with the text of PREFECT_API_AUTH_STRING" in text
+    assert "ops:of-the-environment" not in text
+
+
+def test_paths_in_the_checkout_are_shown_as_commands_write_them() -> None:
+    workspace = Workspace(ROOT / ".wishcraft")
+    assert workspace.shown(workspace.logs) == ".wishcraft/logs"
 
 
 def test_signed_url_names_the_customer_and_keeps_the_query(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ class Stack:
 
     async def _prepare_database(self) -> None:
         await self._run_once("Schema up to date", "migrations", "wishcraft.migrations", "upgrade")
-        await self._run_once("Demo data ready", "demo", "deployments.sandbox.demo")
+        await self._run_once("Demo data ready", "demo", "deployments.sandbox.demo", "--card", str(self._workspace.demo))
 
     def _shopify(self) -> Service:
         return services.shopify(self._environment, self._ports, self._workspace.folder / "shopify.json")

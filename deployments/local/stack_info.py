@@ -10,7 +10,7 @@ from deployments.local.workspace import Workspace
 
 def read_stack_info(workspace: Workspace, environment: Mapping[str, str]) -> dict[str, Any]:
     """Addresses and keys of a stack whose processes have this environment, with its demo shops."""
-    demo = workspace.folder / "demo.json"
+    demo = workspace.demo
     return {
         "start_page": f"http://127.0.0.1:{environment['API_PORT']}/",
         "api": f"http://127.0.0.1:{environment['API_PORT']}",

@@ -37,6 +37,11 @@ class Workspace:
         return self.folder / "board.json"
 
     @property
+    def demo(self) -> Path:
+        """File with the keys and some slugs of the demo shops."""
+        return self.folder / "demo.json"
+
+    @property
     def temporary(self) -> Path:
         """Folder of temporary files. Each start empties it, because killed flow runs leave files behind."""
         return self.folder / "tmp"

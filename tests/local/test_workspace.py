@@ -17,7 +17,9 @@ from deployments.local.__main__ import down, main, reset, up
 from deployments.local.environment import Stores, check_settings, child_environment, port_from_environment
 from deployments.local.services import Ports
 from deployments.local.sign import signed_url
+from deployments.local.stack import Stack
 from deployments.local.stack_info import describe, read_stack_info
+from deployments.local.terminal import Terminal
 from deployments.local.workspace import Workspace, write_private_json
 from deployments.sandbox.processes import ROOT, free_port
 from wishcraft.errors import ConfigurationError
@@ -243,6 +245,19 @@ def test_prefect_clients_of_the_stack_read_a_single_certificate_that_nothing_tru
 def test_stack_info_has_the_addresses_of_the_simulated_mail_providers(tmp_path: Path) -> None:
     info = read_stack_info(Workspace(tmp_path), environment_of(tmp_path))
     assert info["mail_providers"] == {"ses": f"{info['mailbox']}/ses", "sendgrid": f"{info['mailbox']}/sendgrid"}
+
+
+async def test_demo_shops_are_described_in_the_folder_of_their_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = []
+
+    async def run_once(_stack: Stack, _title: str, _name: str, *arguments: str) -> None:
+        programs.append(arguments)
+
+    monkeypatch.setattr(Stack, "_run_once", run_once)
+    await Stack(Workspace(tmp_path), "stack-id", Ports(1, 2, 3, 4, 5, 6, 7), Terminal())._prepare_database()
+    assert ("deployments.sandbox.demo", "--card", str(tmp_path / "demo.json")) in programs
 
 
 def test_description_says_where_the_prefect_login_is_but_does_not_contain_it(tmp_path: Path) -> None:

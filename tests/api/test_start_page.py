@@ -197,6 +197,14 @@ async def test_start_page_waits_for_a_stack_that_is_not_ready(local: httpx.Async
     assert "The stack starts its processes" in answer.text
 
 
+async def test_login_of_prefect_is_in_a_file_or_in_the_variable(local: httpx.AsyncClient, file: Path) -> None:
+    assert "cat .wishcraft/prefect_password" in (await local.get("/")).text
+    await asyncio.to_thread(file.write_text, json.dumps(STACK | {"prefect_password_file": None}))
+    page = (await local.get("/")).text
+    assert "<code>PREFECT_API_AUTH_STRING</code>" in page
+    assert "prefect_password" not in page
+
+
 async def test_runbook_of_an_alert_opens_with_the_pages_that_it_links_to(local: httpx.AsyncClient) -> None:
     page = (await local.get("/runbooks/job-failed.md")).raise_for_status()
     assert "<title>A job failed</title>" in page.text

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 
 from api.app import create_app, create_service
@@ -24,14 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app = create_app(config)
     except ConfigurationError as error:
         sys.exit(f"WishCraft cannot start. {error}")
-    serve(
-        create_service(app),
-        partial(FastProtocol, FastPath(app.state)),
-        app.state,
-        host=config.api_host,
-        port=config.api_port,
-        drain_seconds=config.drain_seconds,
-    )
+    with suppress(KeyboardInterrupt):  # uvicorn raises it anew when it has stopped
+        serve(
+            create_service(app),
+            partial(FastProtocol, FastPath(app.state)),
+            app.state,
+            host=config.api_host,
+            port=config.api_port,
+            drain_seconds=config.drain_seconds,
+        )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wishcraft.errors import ConfigurationError
@@ -43,6 +44,7 @@ from wishcraft.setting_types import (
     TimeZoneName,
     TopicArns,
 )
+from wishcraft.urls.parts import UrlError
 
 Kind = TypeVar("Kind", bound=BaseSettings)
 
@@ -314,8 +316,14 @@ def analysts_url() -> str:
 
 def _explain(error: ValidationError) -> str:
     """Name, error and description of each invalid variable; no values, which may be secrets."""
-    faults = [(str(each["loc"][0]), each["msg"]) for each in error.errors(include_input=False)]
-    meanings = {name: field.description for name, field in Settings.model_fields.items()}
     return "; ".join(
-        f"{name.upper()}: {message.removeprefix('Value error, ')} ({meanings[name]})" for name, message in faults
+        f"{str(each['loc'][0]).upper()}: {_explain_one(each)}" for each in error.errors(include_input=False)
     )
+
+
+def _explain_one(fault: ErrorDetails) -> str:
+    cause = fault.get("ctx", {}).get("error")
+    if isinstance(cause, UrlError):  # its example is that of the description
+        return str(cause)
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{message} ({Settings.model_fields[str(fault['loc'][0])].description})"

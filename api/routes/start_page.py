@@ -29,7 +29,7 @@ from wishcraft.settings import time_zone
 
 SHOWN_RUNS: Final = 8
 _ALERTS_SECONDS: Final = 1.0
-_ADDRESSES: Final = ("api", "prefect_ui", "shopify", "mailbox", "monitoring")
+_ADDRESSES: Final = ("api", "prefect_ui", "prefect_password_file", "shopify", "mailbox", "monitoring")
 _OF_SHOPS: Final = ("domain", "api_key", "customer_id", "registries")
 """What the page shows of the stack's file, which also has passwords."""
 _LOOPBACK: Final = parse_networks("127.0.0.0/8, ::1")

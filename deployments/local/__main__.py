@@ -35,9 +35,9 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
         "up",
-        help="start PostgreSQL, Valkey, Prefect, a worker, the API and a simulated Shopify; with the variable "
-        "MONITORING=1 also Prometheus, Alertmanager and the dashboard; MAIL_PROVIDER=ses or sendgrid sends by the "
-        "simulated provider of that name instead of SMTP",
+        help="start PostgreSQL, Valkey, Prefect, a worker, the API, the consumer of webhooks, a simulated Shopify and "
+        "mailbox; with the variable MONITORING=1 also Prometheus, Alertmanager and the dashboard; MAIL_PROVIDER=ses or "
+        "sendgrid sends by the simulated provider of that name instead of SMTP",
     )
     commands.add_parser("down", help="stop the local stack, from another terminal; its data stays")
     commands.add_parser("reset", help="delete the data and secrets of the local stack")
@@ -85,7 +85,7 @@ def up(workspace: Workspace) -> None:
         check_settings(workspace, stack_id, ports)
         workspace.stack_info.unlink(missing_ok=True)
         become_subreaper()
-        terminal.show("Starting WishCraft (logs: .wishcraft/logs) ...")
+        terminal.show(f"Starting WishCraft (logs: {workspace.shown(workspace.logs)}) ...")
         with watchdog(stack_id, workspace.stack_info, ROOT):
             asyncio.run(_run(workspace, stack_id, ports, terminal))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import httpx
+from pydantic import SecretStr
 
 from deployments.argument_types import between
 from deployments.local.prefect_api import PrefectApi, now
@@ -20,7 +21,7 @@ from deployments.sandbox.processes import ROOT, Program
 from deployments.sandbox.shopify.shopping import MAX_RATE
 from deployments.sandbox.valkey import prepare_valkey
 from wishcraft.cache.client import connect
-from wishcraft.errors import ConfigurationError
+from wishcraft.errors import CacheUnavailable, ConfigurationError
 
 START_ORDER: Final = (
     *("postgres", "valkey", "prefect", "shopify", "mailbox", "api", "webhooks", "worker"),
@@ -162,6 +163,21 @@ async def begin_era(redis_url: str) -> None:
     server = connect(redis_url)
     try:
         await server.learn_era()
+    finally:
+        await server.close()
+
+
+async def check_redis(redis_url: str, password: str | None) -> None:
+    """Ask the server of REDIS_URL, before anything that needs it is started.
+
+    Raises:
+        ConfigurationError: It does not answer, or refuses the login or the database.
+    """
+    server = connect(redis_url, SecretStr(password) if password else None, timeout=5)
+    try:
+        await server.memory()
+    except CacheUnavailable as error:
+        raise ConfigurationError(f"cannot use the server of REDIS_URL: {error}") from error
     finally:
         await server.close()
 

@@ -71,17 +71,16 @@ class Stack:
     async def _supervise(self) -> None:
         self._supervisor.enable_restarts()
         self._update_stack_info(ready=True)
-        login = (
-            "PREFECT_API_AUTH_STRING" if os.environ.get("PREFECT_API_AUTH_STRING") else ".wishcraft/prefect_password"
-        )
-        self._terminal.show(describe(read_stack_info(self._workspace, self._environment), login))
+        self._terminal.show(describe(read_stack_info(self._workspace, self._environment)))
         await asyncio.Event().wait()
 
     async def _start_stores(self) -> Stores:
         """Start PostgreSQL and Valkey unless the environment names servers; return the URLs."""
         folder = self._workspace.folder
         database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
-        if not redis_url:
+        if redis_url:
+            await services.check_redis(redis_url, os.environ.get("REDIS_PASSWORD"))
+        else:
             with self._terminal.timed("Valkey ready"):
                 service, redis_url = services.valkey(folder)
                 await self._supervisor.start(service)
@@ -115,7 +114,7 @@ class Stack:
 
     async def _prepare_database(self) -> None:
         await self._run_once("Schema up to date", "migrations", "wishcraft.migrations", "upgrade")
-        await self._run_once("Demo data ready", "demo", "deployments.sandbox.demo")
+        await self._run_once("Demo data ready", "demo", "deployments.sandbox.demo", "--card", str(self._workspace.demo))
 
     def _shopify(self) -> Service:
         return services.shopify(self._environment, self._ports, self._workspace.folder / "shopify.json")

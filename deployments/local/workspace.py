@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cryptography.fernet import Fernet
 
-from deployments.sandbox.processes import writable_folder
+from deployments.sandbox.processes import ROOT, writable_folder
 from deployments.sandbox.secret_files import open_private, read_or_create_secret
 from wishcraft.errors import ConfigurationError
 
@@ -37,6 +37,11 @@ class Workspace:
         return self.folder / "board.json"
 
     @property
+    def demo(self) -> Path:
+        """File with the keys and some slugs of the demo shops."""
+        return self.folder / "demo.json"
+
+    @property
     def temporary(self) -> Path:
         """Folder of temporary files. Each start empties it, because killed flow runs leave files behind."""
         return self.folder / "tmp"
@@ -45,6 +50,10 @@ class Workspace:
     def prefect_password_file(self) -> Path:
         """File with the login of Prefect's UI and API, as `user:password`."""
         return self.folder / "prefect_password"
+
+    def shown(self, path: Path) -> str:
+        """The path as commands in the checkout write it: `.wishcraft/logs`, or the whole path of another folder."""
+        return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
     @contextmanager
     def locked(self, stack_id: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from tests.support.waiting import block_until
+from wishcraft.analytics.confinement import ROLE
 from wishcraft.analytics.database import AnalystsDatabase, Shop
 from wishcraft.analytics.filters import TableName
 from wishcraft.analytics.tables import TABLES
@@ -278,6 +279,13 @@ def test_missing_server_is_unavailable_and_missing_views_are_misconfigured() -> 
     bare = urlsplit(os.environ["TEST_REPLICA_URL"])._replace(scheme="postgresql+psycopg", path="/postgres").geturl()
     with closing(AnalystsDatabase(bare)) as empty, pytest.raises(ConfigurationError, match="schema up to date"):
         empty.find_shops()
+
+
+def test_wrong_password_of_the_analysts_login_is_misconfigured() -> None:
+    parts = urlsplit(os.environ["TEST_REPLICA_URL"])
+    wrong = parts._replace(scheme="postgresql+psycopg", netloc=f"{ROLE}:wrong@{parts.hostname}:{parts.port}").geturl()
+    with closing(AnalystsDatabase(wrong)) as db, pytest.raises(ConfigurationError, match="check the password"):
+        db.find_shops()
 
 
 def test_reports_are_read_after_a_migration_has_changed_a_type(settings: Settings, demo: Demo) -> None:

@@ -22,6 +22,7 @@ from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
 from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import TopicPriority
+from wishcraft.services.health.unreachable import DATABASE, LOGIN
 from wishcraft.settings import Settings
 from wishcraft.store.connections import count_connections
 
@@ -169,6 +170,26 @@ async def test_health_shows_postgresql_down(
         assert await look(client) == {"database": ("unhealthy", "does not answer, or refuses the connection")}
 
 
+async def test_health_says_that_the_stores_refuse_the_login(
+    all_well: Settings, open_client: OpenClient, own_valkey: OwnValkey, prefect: PrefectStandIn
+) -> None:
+    assert prefect.upcoming
+    database = make_url(all_well.database_url).set(password="wrong").render_as_string(hide_password=False)
+    redis = make_url(own_valkey.url).set(password="wrong").render_as_string(hide_password=False)
+    async with open_client(all_well.model_copy(update={"database_url": database, "redis_url": redis})) as client:
+        await until(client, {"database": ("unhealthy", LOGIN), "redis": ("unhealthy", LOGIN)})
+
+
+async def test_health_says_that_the_stores_have_no_such_database(
+    all_well: Settings, open_client: OpenClient, own_valkey: OwnValkey, prefect: PrefectStandIn
+) -> None:
+    assert prefect.upcoming
+    database = make_url(all_well.database_url).set(database="none").render_as_string(hide_password=False)
+    redis = make_url(own_valkey.url).set(database="99").render_as_string(hide_password=False)
+    async with open_client(all_well.model_copy(update={"database_url": database, "redis_url": redis})) as client:
+        await until(client, {"database": ("unhealthy", DATABASE), "redis": ("unhealthy", DATABASE)})
+
+
 async def test_hanging_postgresql_does_not_hide_the_other_parts(
     through_proxy: Settings,
     prefect_settings: dict[str, object],
@@ -239,7 +260,7 @@ async def test_health_shows_prefect_down_or_refusing_the_credentials(
         unreachable = ("unhealthy", "does not answer, or refuses the connection")
         assert await look(client) == {"prefect": unreachable, "scheduler": unreachable}
     async with open_client(all_well.model_copy(update={"prefect_api_auth_string": None})) as client:
-        assert await look(client) == {"scheduler": unreachable}
+        assert await look(client) == {"scheduler": ("unhealthy", LOGIN)}
 
 
 async def test_late_webhooks_and_dead_letters_are_shown_with_what_is_missing(

@@ -28,6 +28,7 @@ STACK: dict[str, Any] = {
     "prefect_ui": "http://127.0.0.1:4200",
     "prefect_api": "http://127.0.0.1:4200/api",
     "prefect_password": "ops:let-me-in",
+    "prefect_password_file": ".wishcraft/prefect_password",
     "shopify": "http://127.0.0.1:4400",
     "mailbox": "http://127.0.0.1:4500",
     "monitoring": None,
@@ -196,13 +197,21 @@ async def test_start_page_waits_for_a_stack_that_is_not_ready(local: httpx.Async
     assert "The stack starts its processes" in answer.text
 
 
+async def test_login_of_prefect_is_in_a_file_or_in_the_variable(local: httpx.AsyncClient, file: Path) -> None:
+    assert "cat .wishcraft/prefect_password" in (await local.get("/")).text
+    await asyncio.to_thread(file.write_text, json.dumps(STACK | {"prefect_password_file": None}))
+    page = (await local.get("/")).text
+    assert "<code>PREFECT_API_AUTH_STRING</code>" in page
+    assert "prefect_password" not in page
+
+
 async def test_runbook_of_an_alert_opens_with_the_pages_that_it_links_to(local: httpx.AsyncClient) -> None:
     page = (await local.get("/runbooks/job-failed.md")).raise_for_status()
     assert "<title>A job failed</title>" in page.text
     linked = re.findall(r'href="([^"#]+)', page.text)
-    assert linked
+    assert {"/", "/runbooks/README.md", "job-stale.md"} <= set(linked)
     for link in linked:
-        (await local.get(f"/runbooks/{link}")).raise_for_status()
+        (await local.get(urljoin("/runbooks/job-failed.md", link))).raise_for_status()
 
 
 async def test_anchors_and_files_that_pages_link_to_are_there(local: httpx.AsyncClient) -> None:

@@ -1,6 +1,7 @@
 """Commands with a wrong setting or argument end with one line, before they start anything."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -24,13 +25,17 @@ NO_PREFECT = "PREFECT_API_URL is missing or invalid: "
 
 def ended(command: str, **changes: str) -> subprocess.CompletedProcess[str]:
     """The end of `python -m` with complete settings but for these changes, of which an empty one is not set."""
-    ours = {name.upper() for name in Settings.model_fields}
-    inherited = {name: value for name, value in os.environ.items() if name not in ours}
-    environment = inherited | {name: value for name, value in (COMPLETE | changes).items() if value}
     return subprocess.run(  # noqa: S603  ours
         [sys.executable, "-m", *command.split()],
-        cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
+        cwd=ROOT, env=environment(changes), capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
     )  # fmt: skip
+
+
+def environment(changes: dict[str, str]) -> dict[str, str]:
+    """The variables of `ended`."""
+    ours = {name.upper() for name in Settings.model_fields}
+    inherited = {name: value for name, value in os.environ.items() if name not in ours}
+    return inherited | {name: value for name, value in (COMPLETE | changes).items() if value}
 
 
 @pytest.mark.parametrize(
@@ -67,3 +72,21 @@ def test_unknown_argument_is_refused(module: str) -> None:
     end = ended(f"{module} extra")
     assert end.returncode == 2
     assert end.stderr.endswith(f"python -m {module}: error: unrecognized arguments: extra\n")
+
+
+def test_interrupted_api_ends_without_a_traceback() -> None:
+    variables = environment({"API_PORT": "0", "LOG_FORMAT": "text"})
+    with subprocess.Popen(
+        [sys.executable, "-m", "api"],
+        cwd=ROOT,
+        env=variables,
+        stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as api:
+        assert api.stdout
+        assert any("Uvicorn running" in line for line in api.stdout)
+        api.send_signal(signal.SIGINT)
+        last_words, _ = api.communicate(timeout=PATIENCE_SECONDS)
+    assert "Traceback" not in last_words
+    assert api.returncode == 0

@@ -1,10 +1,12 @@
 """What the start of the stack does with its services."""
 
+import pytest
 import redis
 
-from deployments.local.services import begin_era
+from deployments.local.services import begin_era, check_redis
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
+from wishcraft.errors import ConfigurationError
 
 
 async def test_redis_begins_its_era_before_the_processes_of_the_stack_start(own_valkey: OwnValkey) -> None:
@@ -14,3 +16,11 @@ async def test_redis_begins_its_era_before_the_processes_of_the_stack_start(own_
         era = client.hgetall(keys.ERA)
         await begin_era(own_valkey.url)
         assert client.hgetall(keys.ERA) == era
+
+
+async def test_redis_of_the_environment_is_asked_before_the_stack_starts(own_valkey: OwnValkey) -> None:
+    await check_redis(own_valkey.url, None)
+    address = own_valkey.url.rpartition("@")[2]
+    for url, password in ((f"redis://{address}", "wrong"), ("redis://127.0.0.1:1/0", None)):
+        with pytest.raises(ConfigurationError, match="cannot use the server of REDIS_URL: "):
+            await check_redis(url, password)

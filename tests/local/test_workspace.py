@@ -27,7 +27,9 @@ from deployments.local.environment import (
 )
 from deployments.local.services import Ports
 from deployments.local.sign import signed_url
+from deployments.local.stack import Stack
 from deployments.local.stack_info import describe, read_stack_info
+from deployments.local.terminal import Terminal
 from deployments.local.workspace import Workspace, write_private_json
 from deployments.sandbox.processes import ROOT, free_port
 from wishcraft.errors import ConfigurationError
@@ -284,11 +286,37 @@ def test_stack_info_has_the_addresses_of_the_simulated_mail_providers(tmp_path: 
     assert info["mail_providers"] == {"ses": f"{info['mailbox']}/ses", "sendgrid": f"{info['mailbox']}/sendgrid"}
 
 
+async def test_demo_shops_are_described_in_the_folder_of_their_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = []
+
+    async def run_once(_stack: Stack, _title: str, _name: str, *arguments: str) -> None:
+        programs.append(arguments)
+
+    monkeypatch.setattr(Stack, "_run_once", run_once)
+    await Stack(Workspace(tmp_path), "stack-id", Ports(1, 2, 3, 4, 5, 6, 7), Terminal())._prepare_database()
+    assert ("deployments.sandbox.demo", "--card", str(tmp_path / "demo.json")) in programs
+
+
 def test_description_says_where_the_prefect_login_is_but_does_not_contain_it(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
-    text = describe(read_stack_info(workspace, environment_of(tmp_path)), ".wishcraft/prefect_password")
-    assert "log in once with the text of .wishcraft/prefect_password" in text
+    text = describe(read_stack_info(workspace, environment_of(tmp_path)))
+    assert f"log in once with the text of {tmp_path}/prefect_password" in text
+    assert f"Logs         {tmp_path}/logs" in text
     assert workspace.prefect_password() not in text
+
+
+def test_description_names_the_variable_with_the_prefect_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "ops:of-the-environment")
+    text = describe(read_stack_info(Workspace(tmp_path), environment_of(tmp_path)))
+    assert "log in once with the text of PREFECT_API_AUTH_STRING" in text
+    assert "ops:of-the-environment" not in text
+
+
+def test_paths_in_the_checkout_are_shown_as_commands_write_them() -> None:
+    workspace = Workspace(ROOT / ".wishcraft")
+    assert workspace.shown(workspace.logs) == ".wishcraft/logs"
 
 
 def test_signed_url_names_the_customer_and_keeps_the_query(tmp_path: Path) -> None:

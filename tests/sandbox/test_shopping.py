@@ -84,7 +84,7 @@ async def test_rate_and_flood_are_chosen_and_events_are_shown() -> None:
             return shown["owed"] == 0 and len(shown["actions"]) == 30
 
         await wait_until(is_over)
-        assert {action["about"] for action in shown["actions"]} == {"the app answered 503 Service Unavailable"}
+        assert {action["about"] for action in shown["actions"]} == {"failed: the app answered 503 Service Unavailable"}
         await living.order({"variant_id": living.shop.inventory.variant_ids()[0]})
         await living.simulator.webhooks.drain()
         shown = await living.call("GET", "/shopping")
@@ -168,8 +168,8 @@ async def test_shopping_goes_on_while_the_app_does_not_answer(answer: httpx.Resp
         assert shopping
         await wait_until(lambda: len(shopping.recent) > 3)
         assert {action.what for action in shopping.recent} == {"view"}
-        about = "the app does not answer: connect error"
-        assert {action.about for action in shopping.recent} <= {about, "the app's answer is no JSON"}
+        about = "failed: the app does not answer: connect error"
+        assert {action.about for action in shopping.recent} <= {about, "failed: the app's answer is no JSON"}
 
 
 async def test_customer_asks_for_their_data_and_is_erased(

@@ -47,6 +47,7 @@ ORDER BY registry_id
 _MAX_LISTED: Final = 10
 """Shops that an error message lists."""
 _MIGRATE: Final = f"bring the schema up to date, and use a login that is {ROLE} or a member of it"
+_PASSWORD: Final = f"check the password; docs/analysts.md says how {ROLE} gets one"
 
 
 class Shop(NamedTuple):
@@ -160,7 +161,8 @@ class AnalystsDatabase:
             raise ConfigurationError(f"{error.diag.message_primary}: {_MIGRATE}") from error
         except DatabaseUnavailable as error:
             if ROLE in str(error):
-                raise ConfigurationError(f"{error}: {_MIGRATE}") from error
+                remedy = _PASSWORD if "password" in str(error) else _MIGRATE
+                raise ConfigurationError(f"{error}: {remedy}") from error
             raise
 
 

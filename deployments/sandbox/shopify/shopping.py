@@ -146,7 +146,7 @@ class Shopping:
             else:
                 about = self._change(guests.shop, order, action)
         except (AppAwayError, OrderRefused) as error:
-            about = str(error)
+            about = f"failed: {error}"
         self.recent.appendleft(GuestAction(time.time(), guests.shop.demo.domain, action, about))
 
     async def _view(self, guests: Guests) -> str:

@@ -16,6 +16,7 @@ from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.errors import CacheUnavailable, ConfigurationError, DatabaseUnavailable, in_words
 from wishcraft.resources import Resources
 from wishcraft.services.health.schedule import OVERDUE, ScheduleState, find_schedule
+from wishcraft.services.health.unreachable import say_why
 from wishcraft.services.health.upstreams import (
     Growth,
     RecentCounts,
@@ -180,8 +181,8 @@ async def _check(probe: SingleFlightCache[str]) -> Check:
         status, detail = error.status, str(error)
     except TimeoutError:
         status, detail = Status.UNHEALTHY, f"no answer within {PROBE_TIMEOUT_SECONDS:g} s"
-    except (CacheUnavailable, DatabaseUnavailable, httpx.HTTPError):  # their messages may contain hosts and users
-        status, detail = Status.UNHEALTHY, "does not answer, or refuses the connection"
+    except (CacheUnavailable, DatabaseUnavailable, httpx.HTTPError) as error:  # messages may contain hosts and users
+        status, detail = Status.UNHEALTHY, say_why(error)
     except Exception as error:  # noqa: BLE001  any failure is the result of the check
         status, detail = Status.UNHEALTHY, f"the check failed: {in_words(error)}"
     return Check(status=status, detail=detail, milliseconds=round(1000 * (time.perf_counter() - started), 1))

@@ -47,7 +47,7 @@ FAULTS = [
         ("redis://:hu/sh@h/0", NOT_ENCODED), ("redis://:hu?sh@h/0", NOT_ENCODED), ("redis://:hu#sh@h/0", NOT_ENCODED),
         ("redis://h/name", "its database is not a number"), ("redis://h/-1", "its database is not a number"),
         ("redis://h?db=x", "the option db is not a whole number"),
-        ("redis://h/0?nonsense=1", "the option nonsense is unknown"),
+        ("redis://h/0?nonsense=1", "the option nonsense is unknown"), ("redis://h/0?hush", "an option is unknown"),
         ("redis://h/0?decode_responses=1", "the option decode_responses is unknown"),
         ("redis://h/0?ssl_cert_reqs=none", "the option ssl_cert_reqs is unknown"),
         ("rediss://h/0?ssl_cert_reqs=hush", "the option ssl_cert_reqs is not one of none, optional, required"),

@@ -81,7 +81,8 @@ def read_options(
     for name, value in parse_qsl(query, keep_blank_values=True):
         option = permitted.get(name)
         if option is None:
-            may_say = _NAME.fullmatch(name) and not _PASSWORDS & options.keys()  # it may be the end of one
+            # Without a value, or after a password, it may be a part of one.
+            may_say = value and _NAME.fullmatch(name) and not _PASSWORDS & options.keys()
             raise UrlError(example, f"the option {name} is unknown" if may_say else "an option is unknown")
         if name in options and name not in repeatable:
             raise UrlError(example, f"the option {name} is repeated")

@@ -261,10 +261,8 @@ class FastProtocol(LimitedProtocol):
             return False
         self._stop_head_timer()
         self._request, self._read = data, begun
-        reader, key = (
-            self._fast.app_state.resources.redis.batched_reader,
-            keys.entry_key(begun.caller.shop_id, begun.slug),
-        )
+        reader = self._fast.app_state.resources.redis.batched_reader
+        key = keys.entry_key(begun.caller.shop_id, begun.slug)
         reader.read(key, self._on_reply, only_header=begun.if_none_match is not None)  # most have the last version
         return True
 
@@ -287,7 +285,7 @@ class FastProtocol(LimitedProtocol):
             _log.exception("The fast path failed. The route answers instead.")
         if response is NEEDS_BODY:
             reader = self._fast.app_state.resources.redis.batched_reader
-            reader.read(keys.entry_key(read.caller.shop_id, read.slug), self._on_reply)
+            reader.read(keys.entry_key(read.caller.shop_id, read.slug), self._on_whole)
             return
         self._request = self._read = None
         if response is not None:
@@ -296,6 +294,11 @@ class FastProtocol(LimitedProtocol):
             self._give_to_route(request, read, reply)
         if self._held:
             self._receive_held()
+
+    def _on_whole(self, reply: Reply) -> None:
+        """As `_on_reply`, after an entry's body was asked for: the route answers if it has none."""
+        is_cut = isinstance(reply, bytes) and len(reply) <= entries.HEADER_SIZE
+        self._on_reply(CacheUnavailable("an entry has no body") if is_cut else reply)
 
     def _give_to_route(self, request: bytes, read: Read, reply: Reply) -> None:
         """Let the route answer a request that waited for this reply."""

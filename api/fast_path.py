@@ -48,7 +48,6 @@ _MAX_HELD_BYTES: Final = 32 * 1024
 _MAX_KNOWN_HEADERS: Final = 4_096
 _REFUSED_SECONDS: Final = 1.0
 """How long a query that Shopify has not signed is refused before it is verified again."""
-
 _SIGNATURE: Final = re.compile(rb"(?:^|&)signature=[0-9a-f]{64}(?:&|$)")
 _COMMON_LINES: Final = header_lines(ON_EVERY_RESPONSE)
 _CLOSE_LINE: Final = header_lines([CLOSE])
@@ -88,7 +87,7 @@ class RawResponse:
 
 
 NEEDS_BODY: Final = RawResponse(0, "", b"")
-"""No response: only the header of the entry was read, and the body is needed."""
+"""No response: only the entry's header was read, and the client has another version of the registry."""
 
 
 class FastPath:
@@ -138,10 +137,7 @@ class FastPath:
         return Read(caller, sender, if_none_match, arrived, limit, usable_slug, trust is _CURRENT)
 
     def finish(self, read: Read, slug: str, raw: bytes, loaded: CacheState | None) -> RawResponse | None:
-        """The response with this cache entry, found in Redis or `loaded`. None: only the route can.
-
-        `NEEDS_BODY` if `raw` is only the header of the entry, and the client has another version of the registry.
-        """
+        """The response with this cache entry, found in Redis or `loaded`; or `NEEDS_BODY`. None: only the route can."""
         app_state = self.app_state
         known = _read_header(raw[: entries.HEADER_SIZE])
         if known is None or (loaded is None and known[0].era != app_state.resources.redis.era):
@@ -289,7 +285,7 @@ class FastProtocol(LimitedProtocol):
             _log.exception("The fast path failed. The route answers instead.")
         if response is NEEDS_BODY:
             reader = self._fast.app_state.resources.redis.batched_reader
-            reader.read(keys.entry_key(read.caller.shop_id, read.slug), self._on_reply)
+            reader.read(keys.entry_key(read.caller.shop_id, read.slug), self._on_whole)
             return
         self._request = self._read = None
         if response is not None:
@@ -298,6 +294,11 @@ class FastProtocol(LimitedProtocol):
             self._give_to_route(request, read, reply)
         if self._held:
             self._receive_held()
+
+    def _on_whole(self, reply: Reply) -> None:
+        """As `_on_reply`, after an entry's body was asked for: the route answers if it has none."""
+        has_none = isinstance(reply, bytes) and len(reply) <= entries.HEADER_SIZE
+        self._on_reply(CacheUnavailable("an entry has no body") if has_none else reply)
 
     def _give_to_route(self, request: bytes, read: Read, reply: Reply) -> None:
         """Let the route answer a request that waited for this reply."""

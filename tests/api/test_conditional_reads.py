@@ -1,15 +1,19 @@
 """Conditional reads on the fast path: the header of an entry says whether the client has the last version."""
 
+import asyncio
 from typing import Any
 
 import httpx
 import pytest
 from psycopg import Connection
+from redis.asyncio import Redis
 
 from api.fast_path import FastPath, Read
 from tests.support.api import app_state_of, public_slug
+from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.cache import entries
 from wishcraft.cache.batched_reader import OnReply
+from wishcraft.cache.keys import entry_key
 from wishcraft.cache.registries import CacheState
 
 
@@ -47,3 +51,15 @@ async def test_entry_that_goes_after_its_header_was_read_is_loaded(
     monkeypatch.setattr(reader, "read", read_late)
     loaded = await client.get(url, headers={**key, "If-None-Match": '"1-0000000000000000"'})
     assert (loaded.status_code, loaded.headers["x-cache"], loaded.content) == (200, "miss", whole.content)
+
+
+async def test_entry_without_a_body_is_the_routes(
+    client: httpx.AsyncClient, demo: Connection[tuple[Any, ...]], key: dict[str, str], redis: Redis
+) -> None:
+    slug = public_slug(demo)
+    url, entry = f"/api/registries/{slug}", entry_key(1, slug)
+    await client.get(url, headers=key)
+    await redis.set(entry, (await redis.get(entry) or b"")[: entries.HEADER_SIZE], ex=60)
+    for conditions in ({}, {"If-None-Match": '"1-0000000000000000"'}):
+        answer = await asyncio.wait_for(client.get(url, headers=key | conditions), PATIENCE_SECONDS)
+        assert (answer.status_code, answer.headers["x-cache"]) == (200, "hit")

@@ -54,6 +54,16 @@ async def test_a_refused_connection_is_database_unavailable(unit: str) -> None:
     assert "SELECT" not in str(error.value)
 
 
+async def test_options_of_the_url_count_beside_the_pools_own(settings: Settings) -> None:
+    url = f"{settings.database_url}?options=-csearch_path%3Dapp%20-cwork_mem%3D9MB%20-cstatement_timeout%3D0"
+    db = Database(url, pool_size=1)
+    shown = [Statement(text(f"SHOW {name}")) for name in ("search_path", "work_mem", "statement_timeout", "timezone")]
+    try:
+        assert await db.fetch_each([each() for each in shown]) == [[("app",)], [("9MB",)], [("30s",)], [("UTC",)]]
+    finally:
+        await db.close()
+
+
 async def test_locks_and_the_health_probe_raise_database_unavailable() -> None:
     nowhere = Database(NOWHERE)
     with pytest.raises(DatabaseUnavailable):

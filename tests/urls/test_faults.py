@@ -15,6 +15,8 @@ MAIL = (
 PORT = "its port is not a number from 1 to 65,535"
 NOT_ENCODED = "a character of its user, password or options is not percent-encoded"
 HALF_A_LOGIN = "it has a user without a password, or a password without a user"
+PLACES = "its hosts and ports do not look like host=a,b&port=1,2 or host=a:1&host=b:2 among its options"
+SOCKET = "its host is percent-encoded: the folder of a socket goes into the option host"
 NO_KEY = "its key has a space, a control character or one that is not ASCII"
 FAULTS = [
     ("DATABASE_URL", POSTGRESQL, [
@@ -31,6 +33,13 @@ FAULTS = [
         ("postgresql://u:hush@db/w?port=hush", "the option port is not one port, or several with commas between them"),
         ("postgresql://u:hush@db/w?connect_timeout=x", "the option connect_timeout is not a whole number"),
         ("postgresql://u:hush@db/w?(hush)", "an option is unknown"),
+        ("postgresql://db/w?user=u&password=hu&sh", "an option is unknown"),
+        ("postgresql://u:hush@a:5432,b:5433/w", PLACES), ("postgresql://u:hush@/w?host=a:1,b:2", PLACES),
+        ("postgresql://u:hush@/w?host=a,b&port=1,2,3", PLACES), ("postgresql://u:hush@/w?host=a,b&port=1", PLACES),
+        ("postgresql://u:hush@/w?host=a:1&host=b:hush", PLACES), ("postgresql://u:hush@/w?host=a:1&port=2", PLACES),
+        ("postgresql://u:hush@db/w?port=0", PLACES), ("postgresql://u:hush@db/w?port=65536", PLACES),
+        ("postgresql://u:hush@/w?host=a&host=::1", PLACES), ("postgresql://u:hush@%2Frun%2Fpg/w", SOCKET),
+        ("postgresql://u:hush%00@db/w?sslmode=require", "it has a null character"),
     ]),
     ("REDIS_URL", REDIS, [
         ("localhost:6379", "it has no scheme"), ("http://h", "it does not begin so"),
@@ -38,7 +47,7 @@ FAULTS = [
         ("redis://:hu/sh@h/0", NOT_ENCODED), ("redis://:hu?sh@h/0", NOT_ENCODED), ("redis://:hu#sh@h/0", NOT_ENCODED),
         ("redis://h/name", "its database is not a number"), ("redis://h/-1", "its database is not a number"),
         ("redis://h?db=x", "the option db is not a whole number"),
-        ("redis://h/0?nonsense=1", "the option nonsense is unknown"),
+        ("redis://h/0?nonsense=1", "the option nonsense is unknown"), ("redis://h/0?hush", "an option is unknown"),
         ("redis://h/0?decode_responses=1", "the option decode_responses is unknown"),
         ("redis://h/0?ssl_cert_reqs=none", "the option ssl_cert_reqs is unknown"),
         ("rediss://h/0?ssl_cert_reqs=hush", "the option ssl_cert_reqs is not one of none, optional, required"),

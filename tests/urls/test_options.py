@@ -56,6 +56,12 @@ def test_every_option_of_a_postgresql_url_is_one_of_libpq() -> None:
     [
         "postgresql://u:p@/w?host=a:5432&host=b:5433&target_session_attrs=read-write",
         "postgresql://u:p@/w?host=a,b&port=5432,5433",
+        "postgresql://u:p@/w?host=/run/a,/run/b&port=5432,5433",
+        "postgresql://u:p@/w?host=/cloudsql/project:region:instance&port=5433",
+        "postgresql://u:p@/w?host=::1",
+        "postgresql://u:p@/w?host=a:5432",
+        "postgresql://u:p@a,b:5432/w",
+        "postgresql://u:p@[fe80::1%eth0]/w",
         "postgresql://u:p@h/w?sslmode=verify-full&sslrootcert=/etc/ca.pem",
     ],
 )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, NullPool, PoolProxiedConnection, event, text
+from sqlalchemy import Connection, NullPool, PoolProxiedConnection, event, make_url, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -26,7 +26,6 @@ _OPEN: Final = {TransactionStatus.INTRANS, TransactionStatus.INERROR}
 _DRIVER: Final = "wishcraft.driver"
 """Where the pool has the `Driver` of a connection that was used before."""
 _CONNECTION: Final = {
-    "options": _TIMEOUTS,
     "connect_timeout": 3,
     "application_name": "wishcraft",
     "prepare_threshold": None,  # psycopg's own prepared statements end with a rollback, and ours with them
@@ -54,6 +53,8 @@ class Database:
             url: Names psycopg as its driver, as `Settings.database_url` does.
             pool_size: The most connections that are open at once.
         """
+        own = make_url(url).query.get("options", "")  # such as a search path; of two values, the last counts
+        connection = _CONNECTION | {"options": f"{own} {_TIMEOUTS}".lstrip()}
         self.engine: Final = create_async_engine(
             url,
             pool_size=pool_size,
@@ -63,11 +64,11 @@ class Database:
             skip_autocommit_rollback=True,
             use_native_hstore=False,  # no column has that type: spares each pool a query
             hide_parameters=True,  # keeps names and e-mail addresses out of error messages
-            connect_args=_CONNECTION,
+            connect_args=connection,
         )
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         self._unpooled = create_async_engine(
-            url, poolclass=NullPool, use_native_hstore=False, hide_parameters=True, connect_args=_CONNECTION
+            url, poolclass=NullPool, use_native_hstore=False, hide_parameters=True, connect_args=connection
         )
         self._transactions = async_sessionmaker(
             self.engine.execution_options(isolation_level="READ COMMITTED"), expire_on_commit=False

@@ -11,6 +11,7 @@ LAST_PORT: Final = 65_535
 BAD_PORT: Final = f"its port is not a number from 1 to {LAST_PORT:,}"
 NOT_ENCODED: Final = "a character of its user, password or options is not percent-encoded"
 _NAME: Final = re.compile("[A-Za-z_]{1,40}")
+_PASSWORDS: Final = frozenset({"password", "ssl_password", "sslpassword"})
 
 
 class UrlError(ConfigurationError, ValueError):
@@ -80,9 +81,9 @@ def read_options(
     for name, value in parse_qsl(query, keep_blank_values=True):
         option = permitted.get(name)
         if option is None:
-            raise UrlError(
-                example, f"the option {name} is unknown" if _NAME.fullmatch(name) else "an option is unknown"
-            )
+            # Without a value, or after a password, it may be a part of one.
+            may_say = value and _NAME.fullmatch(name) and not _PASSWORDS & options.keys()
+            raise UrlError(example, f"the option {name} is unknown" if may_say else "an option is unknown")
         if name in options and name not in repeatable:
             raise UrlError(example, f"the option {name} is repeated")
         if not re.fullmatch(option.pattern, value):

@@ -2,6 +2,7 @@
 
 import re
 from typing import Final
+from urllib.parse import parse_qsl
 
 from wishcraft.urls.parts import (
     BAD_PORT,
@@ -69,6 +70,8 @@ OPTIONS: Final[dict[str, Option]] = {
 }
 """Those of libpq that an application may need."""
 _HOSTS: Final = frozenset({"host", "port"})
+_BAD_PLACES: Final = "its hosts and ports do not look like host=a,b&port=1,2 or host=a:1&host=b:2 among its options"
+_HOST_AND_PORT: Final = re.compile("[A-Za-z0-9.-]+:[0-9]*")
 
 
 def read_postgresql_url(url: str) -> str:
@@ -83,8 +86,34 @@ def read_postgresql_url(url: str) -> str:
     places = f"{parts['host']}{parts['port'] or ''}{parts['database'] or ''}{parts['query'] or ''}"
     if "@" in places or not is_printable(places):
         raise UrlError(_EXAMPLE, NOT_ENCODED)
-    port = parts["port"]
-    if port is not None and not (re.fullmatch("[0-9]{1,5}", port) and 0 < int(port) <= LAST_PORT):
-        raise UrlError(_EXAMPLE, BAD_PORT)
-    read_options(parts["query"] or "", OPTIONS, _EXAMPLE, repeatable=_HOSTS)
+    if "%" in parts["host"] and "[" not in parts["host"]:  # libpq would decode it, and SQLAlchemy does not
+        raise UrlError(_EXAMPLE, "its host is percent-encoded: the folder of a socket goes into the option host")
+    if "%00" in url:  # it would end what libpq gets, and so drop what follows, such as sslmode
+        raise UrlError(_EXAMPLE, "it has a null character")
+    port, query = parts["port"], parts["query"] or ""
+    if port is not None and not _is_port(port):
+        raise UrlError(_EXAMPLE, _BAD_PLACES if "," in port else BAD_PORT)
+    read_options(query, OPTIONS, _EXAMPLE, repeatable=_HOSTS)
+    if not _has_places(query):
+        raise UrlError(_EXAMPLE, _BAD_PLACES)
     return f"postgresql+psycopg://{parts['rest']}"
+
+
+def _has_places(query: str) -> bool:
+    """Whether the hosts and the ports among the options, if there are any, are such as SQLAlchemy and libpq take."""
+    options = parse_qsl(query)
+    hosts = [value for name, value in options if name == "host"]
+    ports = [port for name, value in options if name == "port" for port in value.split(",")]
+    if len(hosts) > 1 or any(map(_HOST_AND_PORT.fullmatch, hosts)):
+        if ports or any("," in host or host.count(":") > 1 for host in hosts):
+            return False
+        ports = [port for _, _, port in (host.partition(":") for host in hosts) if port]
+    else:
+        names = "".join(hosts).split(",")
+        if len(ports) not in {0, len(names)} or any(name.count(":") == 1 and name[0] != "/" for name in names):
+            return False
+    return all(map(_is_port, ports))
+
+
+def _is_port(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,5}", text) is not None and 0 < int(text) <= LAST_PORT

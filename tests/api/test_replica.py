@@ -86,7 +86,7 @@ async def caught_up(client: httpx.AsyncClient, server: Standby) -> None:
 
     server.flush_primary()
     replica._clock.now += 1  # type: ignore[attr-defined]  # the test's own
-    await wait_until(has_caught_up, "the replica does not catch up")
+    await wait_until(has_caught_up, lambda: f"the replica does not catch up: {replica.fault}, {server.describe()}")
 
 
 async def health_of_replica(client: httpx.AsyncClient) -> tuple[str, str]:

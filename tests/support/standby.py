@@ -17,6 +17,12 @@ from tests.support.waiting import block_until
 _MORE_SETTINGS: Final = ("fsync=off", "max_standby_streaming_delay=-1")
 """Replay waits for a query of a test that it would cancel."""
 
+_POSITION: Final = """
+SELECT (SELECT status FROM pg_stat_wal_receiver), pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn(),
+    pg_get_wal_replay_pause_state()
+"""
+_SESSIONS: Final = "SELECT datname, state, wait_event, left(query, 80) FROM pg_stat_activity WHERE state IS NOT NULL"
+
 
 class Standby:
     """A running replica, by its superuser's URL."""
@@ -39,6 +45,13 @@ class Standby:
         """Catch up."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("SELECT pg_wal_replay_resume()")
+
+    def describe(self) -> str:
+        """What it receives and replays, and what may keep it from that."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            [position] = connection.execute(_POSITION).fetchall()
+            sessions = connection.execute(_SESSIONS).fetchall()
+        return f"receiver, received, replayed, pause: {position}; sessions: {sessions}"
 
     def flush_primary(self) -> None:
         """Let the primary flush all commits, which the tests' server does some time after it has answered."""

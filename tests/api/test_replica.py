@@ -81,10 +81,10 @@ async def caught_up(client: httpx.AsyncClient, server: Standby) -> None:
     replica = replica_of(client)
 
     async def has_caught_up() -> bool:
+        server.flush_primary()  # each time: another worker's record may be flushed up to the end of a page
         await replica.check()
         return replica.lag_seconds == 0
 
-    server.flush_primary()
     replica._clock.now += 1  # type: ignore[attr-defined]  # the test's own
     await wait_until(has_caught_up, lambda: f"the replica does not catch up: {replica.fault}, {server.describe()}")
 

@@ -45,7 +45,7 @@ test-unit: .venv/.installed ## Run the tests that need no server: seconds
 
 .PHONY: test-chaos
 test-chaos: .venv/.installed ## Kill and stop real workers, servers and jobs, and check the recovery: some minutes
-	@$(BIN)/pytest -q -n 2 --dist worksteal -m chaos
+	@$(BIN)/pytest -q -n 3 --dist worksteal -m chaos
 
 .PHONY: test-e2e
 test-e2e: .venv/.installed ## Drive the running stack (make up, in another terminal) with a browser

@@ -73,10 +73,13 @@ def mailbox_server() -> Iterator[tuple[str, FastAPI]]:
 
 @pytest.fixture
 def mailbox(mailbox_server: tuple[str, FastAPI]) -> Mailbox:
-    """The mail server's mailbox, empty and without faults."""
-    mailbox: Mailbox = mailbox_server[1].state.mailbox
+    """The mail server's mailbox, empty; neither it nor the providers beside it have faults."""
+    state = mailbox_server[1].state
+    mailbox: Mailbox = state.mailbox
     mailbox.messages.clear()
     mailbox.faults.clear()
+    state.ses.faults.active.clear()
+    state.sendgrid.faults.active.clear()
     return mailbox
 
 
@@ -92,11 +95,10 @@ def mail_settings(mailbox_server: tuple[str, FastAPI], mailbox: Mailbox) -> dict
 
 
 @pytest.fixture
-def mail_urls(mailbox_server: tuple[str, FastAPI]) -> dict[str, SecretStr]:
+def mail_urls(mailbox_server: tuple[str, FastAPI], mailbox: Mailbox) -> dict[str, SecretStr]:
     """MAIL_URL of each provider: the mail server, and the simulated ones beside it, without faults."""
     address, app = mailbox_server
-    app.state.ses.faults.active.clear()
-    app.state.sendgrid.faults.active.clear()
+    assert not mailbox.faults
     urls = {"smtp": f"smtp://127.0.0.1:{app.state.smtp_port}", **mail_providers.mail_urls(address)}
     return {name: SecretStr(url) for name, url in urls.items()}
 

@@ -170,24 +170,22 @@ async def test_health_shows_postgresql_down(
         assert await look(client) == {"database": ("unhealthy", "does not answer, or refuses the connection")}
 
 
-async def test_health_says_that_the_stores_refuse_the_login(
-    all_well: Settings, open_client: OpenClient, own_valkey: OwnValkey, prefect: PrefectStandIn
-) -> None:
+@pytest.mark.parametrize(
+    ("of_database", "of_redis", "why"),
+    [
+        ({"password": "wrong"}, {"password": "wrong"}, LOGIN),
+        ({"database": "none"}, {"database": "99"}, DATABASE),
+    ],
+)
+async def test_health_says_why_the_stores_refuse_a_connection(
+    all_well: Settings, open_client: OpenClient, own_valkey: OwnValkey, prefect: PrefectStandIn,
+    of_database: dict[str, Any], of_redis: dict[str, Any], why: str,
+) -> None:  # fmt: skip
     assert prefect.upcoming
-    database = make_url(all_well.database_url).set(password="wrong").render_as_string(hide_password=False)
-    redis = make_url(own_valkey.url).set(password="wrong").render_as_string(hide_password=False)
+    database = make_url(all_well.database_url).set(**of_database).render_as_string(hide_password=False)
+    redis = make_url(own_valkey.url).set(**of_redis).render_as_string(hide_password=False)
     async with open_client(all_well.model_copy(update={"database_url": database, "redis_url": redis})) as client:
-        await until(client, {"database": ("unhealthy", LOGIN), "redis": ("unhealthy", LOGIN)})
-
-
-async def test_health_says_that_the_stores_have_no_such_database(
-    all_well: Settings, open_client: OpenClient, own_valkey: OwnValkey, prefect: PrefectStandIn
-) -> None:
-    assert prefect.upcoming
-    database = make_url(all_well.database_url).set(database="none").render_as_string(hide_password=False)
-    redis = make_url(own_valkey.url).set(database="99").render_as_string(hide_password=False)
-    async with open_client(all_well.model_copy(update={"database_url": database, "redis_url": redis})) as client:
-        await until(client, {"database": ("unhealthy", DATABASE), "redis": ("unhealthy", DATABASE)})
+        await until(client, {"database": ("unhealthy", why), "redis": ("unhealthy", why)})
 
 
 async def test_hanging_postgresql_does_not_hide_the_other_parts(

@@ -13,6 +13,8 @@ import orjson
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wishcraft.store.statements import Call, Statement
+
 
 class Announcement(NamedTuple):
     """A pending invalidation of one registry."""
@@ -50,7 +52,7 @@ WITH informed AS (
 )
 DELETE FROM pending_invalidations p USING informed i WHERE p.shop_id = :shop_id AND p.slug = i.slug
 """)
-_FIND_ALL: Final = text("SELECT shop_id, slug FROM pending_invalidations LIMIT :limit")
+_FIND_ALL: Final = Statement(text("SELECT shop_id, slug FROM pending_invalidations LIMIT :limit"))
 _FIND: Final = text("""
 SELECT slug FROM pending_invalidations WHERE shop_id = :shop_id AND since <= now() - CAST(:older AS interval)
 """)
@@ -74,10 +76,9 @@ async def record_deletions(
     return {slug: Announcement(version, token, grants[slug]) for slug, version, token in rows}
 
 
-async def find_all(session: AsyncSession, limit: int) -> frozenset[tuple[int, str]] | None:
-    """The shop ids and slugs of all rows; None if there are more than `limit`."""
-    rows = (await session.execute(_FIND_ALL, {"limit": limit + 1})).all()
-    return frozenset((shop_id, slug) for shop_id, slug in rows) if len(rows) <= limit else None
+def find_all(limit: int) -> Call:
+    """The shop ids and slugs of up to `limit` rows."""
+    return _FIND_ALL(limit=limit)
 
 
 async def find_batch(session: AsyncSession, after: tuple[int, str], limit: int) -> dict[int, dict[str, Announcement]]:

@@ -312,8 +312,8 @@ async def find_pending(resources: Resources) -> Pending | None:
     Raises:
         DatabaseUnavailable: PostgreSQL does not answer.
     """
-    async with resources.announcements.autocommit() as session:
-        return await pending_invalidations.find_all(session, _MOST_PENDING)
+    rows = await resources.announcements.fetch(pending_invalidations.find_all(_MOST_PENDING + 1))
+    return frozenset(rows) if len(rows) <= _MOST_PENDING else None
 
 
 async def replay_invalidations(resources: Resources) -> int:

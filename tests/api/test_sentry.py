@@ -77,6 +77,11 @@ async def test_unhandled_error_is_one_event_with_stack_route_release_and_request
     assert (event["release"], event["environment"]) == ("abc1234", "development")
 
 
+def test_no_record_is_made_of_messages_that_the_sdk_hides(reporting: Settings) -> None:
+    assert reporting.sentry_dsn
+    assert not logging.getLogger("sentry_sdk.errors").isEnabledFor(logging.ERROR)
+
+
 async def test_requests_are_traced_by_route_template(client: httpx.AsyncClient, sentry: SentryListener) -> None:
     for probe in ("/health", "/health/liveness", "/health/readiness", "/metrics"):
         await client.get(probe)  # probes are not traced

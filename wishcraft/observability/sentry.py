@@ -29,8 +29,8 @@ from wishcraft.settings import Settings
 
 Program = Literal["api", "worker", "job", "webhooks"]
 FLUSH_SECONDS: Final = 2.0
-HITS_PER_TRACE: Final = 100
-"""Hits on the fast path are traced this many times more rarely than other requests: one costs as much as 50 hits."""
+HITS_PER_TRACE: Final = 1_000
+"""Hits on the fast path are traced this many times more rarely than other requests: one costs as much as 150 hits."""
 _HEADERS: Final = frozenset({"accept", "content-length", "content-type", "host", "user-agent", "x-request-id"})
 """The only request headers that are sent."""
 _SDK_FIELDS: Final = frozenset(
@@ -86,6 +86,9 @@ def start_sentry(settings: Settings, program: Program) -> None:
         before_send=scrub,
         before_send_transaction=scrub,
     )
+    if not sentry_sdk.get_client().options["debug"]:
+        # The SDK's own messages are shown only then, but each would be made, with a redacted traceback, and dropped.
+        logging.getLogger("sentry_sdk.errors").setLevel(logging.CRITICAL)
     ignore_logger("uvicorn.error")  # the middleware has logged the exception before
     sentry_sdk.set_tag("program", program)
 

@@ -7,7 +7,7 @@ requested.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -22,9 +22,9 @@ OnReply = Callable[[Value | CacheUnavailable], None]
 """What a reader does with the value of its key, None if there is none, or with the reason why Redis gave no answer."""
 Waiters = dict[str, list[OnReply]]
 """The readers of one turn, by key."""
-_LAST: Final = b"%d" % (HEADER_SIZE - 1)
-_GET_HEADER: Final = b"*4\r\n$8\r\nGETRANGE\r\n$%%d\r\n%%b\r\n$1\r\n0\r\n$%d\r\n%b\r\n" % (len(_LAST), _LAST)
-"""The command, for the length of a key and the key: to format it takes half the time of hiredis."""
+_LAST: Final = str(HEADER_SIZE - 1)
+_GET_HEADER: Final = f"*4\r\n$8\r\nGETRANGE\r\n$%d\r\n%s\r\n$1\r\n0\r\n${len(_LAST)}\r\n{_LAST}\r\n"
+"""The command, for the length of a key in bytes and the key: to format it takes half the time of hiredis."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -62,16 +62,24 @@ class BatchedReader:
             command: Any = ("MGET", *values)  # hiredis's stubs lack some types
             self._connection.send(hiredis.pack_command(command), partial(_deliver, values.values()))
         if headers:
-            encoded = [key.encode() for key in headers]
-            commands = b"".join([_GET_HEADER % (len(key), key) for key in encoded])
-            self._connection.send(commands, *[partial(_deliver, [readers]) for readers in headers.values()])
+            commands = "".join([_GET_HEADER % (len(key if key.isascii() else key.encode()), key) for key in headers])
+            on_reply = partial(_deliver_next, iter(headers.values()))
+            self._connection.send(commands.encode(), *[on_reply] * len(headers))
 
 
-def _deliver(waiters: Collection[list[OnReply]], reply: list[Value] | Value | CacheUnavailable) -> None:
+def _deliver(waiters: Collection[list[OnReply]], reply: list[Value] | CacheUnavailable) -> None:
     values = reply if isinstance(reply, list) else [reply] * len(waiters)
     for readers, value in zip(waiters, values, strict=True):
-        for on_reply in readers:
-            try:
-                on_reply(value or None)  # GETRANGE gives an empty string if there is no value
-            except Exception:  # noqa: BLE001  others wait for the same reply
-                _log.exception("A reader of Redis failed with the reply")
+        _call(readers, value)
+
+
+def _deliver_next(waiters: Iterator[list[OnReply]], reply: Value | CacheUnavailable) -> None:
+    _call(next(waiters), reply or None)  # GETRANGE gives an empty string if there is no value
+
+
+def _call(readers: list[OnReply], value: Value | CacheUnavailable) -> None:
+    for on_reply in readers:
+        try:
+            on_reply(value)
+        except Exception:  # noqa: BLE001  others wait for the same reply
+            _log.exception("A reader of Redis failed with the reply")

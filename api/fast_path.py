@@ -26,7 +26,7 @@ from api.auth.dependencies import IDENTIFIED, NO_CREDENTIALS, UNKNOWN_KEY, UNSIG
 from api.middleware.request import ADDED_HEADERS, ARRIVED, FAILED, make_request_id
 from api.problems import ProblemError
 from api.representation import CLOSE, NOT_MODIFIED_HEAD, OK_HEAD, ON_EVERY_RESPONSE, RawHeaders, header_lines
-from api.request_head import HeadParser, Query, Sender
+from api.request_head import HeaderBlock, HeadParser, Query, Sender
 from api.server import LimitedProtocol
 from api.state import AppState, Found
 from wishcraft.cache import entries, keys
@@ -155,17 +155,17 @@ class FastPath:
         cache_state = loaded or (_HIT if is_fresh else _STALE)
         if read.if_none_match is not None and matches(read.if_none_match, etag):
             status, body = 304, _NO_BODY
-            head = NOT_MODIFIED_HEAD[cache_state] % etag
+            head = NOT_MODIFIED_HEAD[cache_state] % (etag, read.limit)
         elif len(raw) == entries.HEADER_SIZE:
             return NEEDS_BODY
         else:
             status, body = 200, memoryview(raw)[entries.HEADER_SIZE :]
-            head = OK_HEAD[cache_state] % (len(body), etag)
+            head = OK_HEAD[cache_state] % (len(body), etag, read.limit)
         app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(body))
         if self._trace_rate and random() < self._trace_rate:  # noqa: S311  no secret
             seconds = time.perf_counter() - read.arrived
             record_trace("http.server", "GET /api/registries/{ref}", self._trace_rate, seconds, caller)
-        return RawResponse(status, f"{head}ratelimit: {read.limit}\r\n{_COMMON_LINES}", body)
+        return RawResponse(status, head, body)
 
     def _identify(self, authenticator: Authenticator, query: Query, sender: Sender) -> Caller | RawResponse | None:
         """The caller, or a refusal, as far as it takes no I/O to find; None: only the route can."""
@@ -204,7 +204,7 @@ class FastProtocol(LimitedProtocol):
         super().__init__(**of_uvicorn)
         self._fast = fast_path
         self._block = b""
-        self._from_block: tuple[Sender, str | None] | None = None
+        self._parsed_block: HeaderBlock | None = None
         """What the parser has read of `_block`, which is the last header block."""
         self._is_between_requests = True
         """Whether uvicorn's parser has got no part of a request that is not complete."""
@@ -243,12 +243,13 @@ class FastProtocol(LimitedProtocol):
             return False
         ref, query, block = parsed
         if block != self._block:
-            self._block, self._from_block = block, self._fast.parser.parse_block(block, self.client)
-        if self._from_block is None:
+            self._block = block
+            self._parsed_block = self._fast.parser.parse_block(block, self.client, self._parsed_block)
+        parsed_block = self._parsed_block
+        if parsed_block is None:
             return False
-        sender, if_none_match = self._from_block
         try:
-            begun = self._fast.begin(ref, query, sender, if_none_match, arrived)
+            begun = self._fast.begin(ref, query, parsed_block.sender, parsed_block.if_none_match, arrived)
         except Exception:  # noqa: BLE001  the route answers instead; the error is logged
             _log.exception("The fast path failed. The route answers instead.")
             return False

@@ -50,9 +50,14 @@ def header_lines(headers: RawHeaders) -> str:
     return b"".join([b"%b: %b\r\n" % header for header in headers]).decode("latin-1")
 
 
-NOT_MODIFIED_HEAD: Final = {state: header_lines([(b"etag", b"%s"), _NO_CACHE, _X_CACHE[state]]) for state in CacheState}
-"""The header lines of a 304, for the ETag."""
+NOT_MODIFIED_HEAD: Final = {
+    state: header_lines(
+        [(b"etag", b"%s"), _NO_CACHE, _X_CACHE[state], (b"ratelimit", b"%s"), *ON_EVERY_RESPONSE],
+    )
+    for state in CacheState
+}
+"""The header lines of a 304, for the ETag and the value of `RateLimit`."""
 OK_HEAD: Final = {
     state: header_lines([(b"content-length", b"%d"), _JSON]) + lines for state, lines in NOT_MODIFIED_HEAD.items()
 }
-"""Those of a registry, for the length of its body and the ETag."""
+"""Those of a registry, for the length of its body, the ETag and the value of `RateLimit`."""

@@ -4,8 +4,9 @@ It is stricter than uvicorn's parser, never laxer, and refuses nothing: what it 
 """
 
 import re
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from api.auth.authenticator import VerifiedQuery, key_fingerprint
 from api.middleware.request import REQUEST_ID
@@ -47,7 +48,8 @@ class Query:
         """On the monotonic clock."""
 
 
-class Sender(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Sender:
     """What a header block says of its sender. Most requests of a connection have the same block."""
 
     scope: dict[str, Any]
@@ -58,6 +60,18 @@ class Sender(NamedTuple):
     request_id: str | None
     guests: dict[int, Caller]
     """The caller that the sender is as a guest, by shop id, as far as it is known."""
+
+
+@dataclass(slots=True)
+class HeaderBlock:
+    """The sender of a header block, and what it asks for."""
+
+    sender: Sender
+    if_none_match: str | None
+    before: bytes
+    """The bytes before the value of `If-None-Match`, with its name; none if it has no such header."""
+    after: bytes
+    """The bytes after the value."""
 
 
 class HeadParser:
@@ -77,20 +91,27 @@ class HeadParser:
         query = (self._known_query if len(text) <= _MAX_KNOWN_BYTES else _parse_query)(text)
         return None if query is None else (match[1].decode(), query, block)
 
-    def parse_block(self, block: bytes, client: tuple[str, int] | None) -> tuple[Sender, str | None] | None:
-        """The sender of a header block, and the value of `If-None-Match`; None if uvicorn must parse it."""
-        address, if_none_match = client[0] if client else "", None
+    def parse_block(
+        self, block: bytes, client: tuple[str, int] | None, last: HeaderBlock | None = None
+    ) -> HeaderBlock | None:
+        """What a header block says; None if uvicorn must parse it. `last` is the block before, of the same client."""
+        if last is not None and last.after and block.startswith(last.before) and block.endswith(last.after):
+            value = block[len(last.before) : -len(last.after)]
+            if _VALUE.fullmatch(value):
+                return HeaderBlock(last.sender, value.decode("latin-1"), last.before, last.after)
+        address, if_none_match, start, rest = client[0] if client else "", None, b"", b""
         for name in _IF_NONE_MATCH:  # apart from the rest, as each registry has another ETag
             before, found, after = block.rpartition(name)
             if found:
                 value, _, after = after.partition(b"\r\n")
                 block, if_none_match = before + after, value.decode("latin-1")
+                start, rest = before + name, b"\r\n" + after
                 follows_a_line = before.endswith(b"\r\n") and not before.endswith(b"\r\n\r\n")  # and is no body
                 if (before and not follows_a_line) or not _VALUE.fullmatch(value):
                     return None
                 break
         sender = (self._known_sender if len(block) <= _MAX_KNOWN_BYTES else _parse_block)(block, address)
-        return None if sender is None else (sender, if_none_match)
+        return None if sender is None else HeaderBlock(sender, if_none_match, start, rest)
 
 
 def _parse_query(text: bytes) -> Query | None:

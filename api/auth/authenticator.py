@@ -4,6 +4,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
 from typing import Final, Generic, NamedTuple, TypeVar
@@ -49,7 +50,8 @@ class CachedKey(NamedTuple):
     """Unix time."""
 
 
-class VerifiedQuery(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class VerifiedQuery:
     """A query of a read that Shopify signed."""
 
     expires: float

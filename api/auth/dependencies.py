@@ -4,6 +4,7 @@ Each is a coroutine, even if it awaits nothing: FastAPI runs a plain function in
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 from hashlib import sha256
 from typing import Annotated, Any, Final
 
@@ -113,7 +114,7 @@ async def identify(
     if customer_id is not None and caller.customer_id is None:  # Shopify alone names a storefront's customer
         if Scope.WRITE not in caller.scopes:
             raise forbidden("X-Customer-Id needs an API key with scope `write`.")
-        caller = caller._replace(customer_id=customer_id)
+        caller = replace(caller, customer_id=customer_id)
     bind(shop_id=str(caller.shop_id))
     set_user(caller)
     return caller

@@ -1,5 +1,6 @@
 """Storefronts look up products by their variants; known ones are added without a request to Shopify."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -237,7 +238,7 @@ async def test_unusable_answer_of_shopify_is_503_unless_older_facts_are_known(
 
 
 async def test_look_ups_of_made_up_ids_are_limited(emma: Shopper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "QUERIES", QUERIES._replace(quota=1, seconds=10**9))
+    monkeypatch.setattr(reader, "QUERIES", replace(QUERIES, quota=1, seconds=10**9))
     assert shown(await emma.send("GET", f"{PATH}?ids=1")).unknown_ids == [1]
     refused = await emma.send("GET", f"{PATH}?ids=2")
     assert problem(refused) == (429, "too-many-requests")

@@ -71,8 +71,8 @@ def test_sender_is_remembered_for_its_address_only() -> None:
     same, other = (parser.parse_block(BLOCK, client) for client in (("192.0.2.1", 2), ("192.0.2.2", 1)))
     assert same is not None
     assert other is not None
-    assert same[0] is first[0]
-    assert other[0] is not first[0]
+    assert same.sender is first.sender
+    assert other.sender is not first.sender
 
 
 def test_condition_is_read_apart_from_what_is_remembered_of_the_sender() -> None:
@@ -82,11 +82,11 @@ def test_condition_is_read_apart_from_what_is_remembered_of_the_sender() -> None
             block = b'Host: api\r\n%b: "%d-0"\r\nAccept: */*\r\n\r\n' % (name, number)
             parsed = parser.parse_block(block, None)
             assert parsed is not None
-            assert parsed[1] == f'"{number}-0"'
+            assert parsed.if_none_match == f'"{number}-0"'
     assert parser._known_sender.cache_info().currsize == 1
     plain = parser.parse_block(b"Host: api\r\nAccept: */*\r\n\r\n", None)
     assert plain is not None
-    assert plain[1] is None
+    assert plain.if_none_match is None
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,24 @@ def test_condition_makes_no_block_readable_that_would_not_be_without_it(lines: b
     for block in (lines + end, b"Host: api\r\n" + lines + end):
         unconditional = block.replace(b"If-None-Match", b"Dnt").replace(b"if-none-match", b"dnt")
         parsed = HeadParser().parse_block(block, None)
-        assert (parsed and parsed[0]) == _parse_block(unconditional, "")
-        assert parsed is None or parsed[1] in {None, '"1"', '"2", *'}
+        assert (parsed and parsed.sender) == _parse_block(unconditional, "")
+        assert parsed is None or parsed.if_none_match in {None, '"1"', '"2", *'}
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=6).map(b"".join), st.sampled_from(PARTS), st.data())
+def test_block_like_the_last_one_is_read_as_by_itself(lines: bytes, other: bytes, data: st.DataObject) -> None:
+    parser, place = HeadParser(), data.draw(st.integers(0, len(lines)))
+    last = parser.parse_block(b'Host: api\r\nIf-None-Match: "0"\r\n' + lines + b"\r\n", None)
+    changed = lines[:place] + other + lines[place:]
+    for block in (
+        b'Host: api\r\nIf-None-Match: "12"\r\n' + changed + b"\r\n",
+        b'Host: api\r\nIf-None-Match: "3\r\n' + changed + b"\r\n",
+        b'Host: api\r\nIf-None-Match: "3"' + changed + b"\r\n",
+        b"Host: api\r\n" + changed + b"\r\n",
+    ):
+        parsed, alone = parser.parse_block(block, None, last), parser.parse_block(block, None)
+        has_name = parsed is not None and "If-None-Match: " in (parsed.if_none_match or "")  # by itself, not read
+        assert parsed == alone or (alone is None and has_name)
 
 
 def test_what_is_remembered_is_bounded_in_number_and_size() -> None:

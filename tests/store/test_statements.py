@@ -1,6 +1,7 @@
 """The statements that are compiled once: each fits the schema, and few round trips carry a write."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -95,7 +96,7 @@ async def test_creation_and_item_change_take_three_round_trips_each(
         assert b'"email":"ada@example.com"' in entry.body
 
     async def change() -> None:
-        request = ChangeRequest(CALLER._replace(customer_id=owner), slug, "item.changed")
+        request = ChangeRequest(replace(CALLER, customer_id=owner), slug, "item.changed")
         assert await change_item(resources, request, item, {"notes": f"note {next(numbers)}"})
 
     for work in (create, change):

@@ -56,11 +56,11 @@ class Limiter:
 
         Each read is counted, and to make a `Verdict` takes half as long again.
         """
-        now = time.time()
+        now = int(time.time())
         window = self._windows.get((policy.name, caller))
         if window is None or window.ends <= now:
-            window = self._begin(policy, caller, int(now))
-        reset = window.ends - int(now)
+            window = self._begin(policy, caller, now)
+        reset = window.ends - now
         remaining = policy.quota - window.shared - window.sent - window.own - 1
         if remaining < 0:
             return -1, reset

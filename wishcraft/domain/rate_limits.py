@@ -7,13 +7,14 @@ The headers follow the draft "RateLimit header fields for HTTP" (draft-ietf-http
 """
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 SERVER_FACTOR: Final = 10
 """A server's key sends the requests of many guests: it may send this many times as many as one person."""
 
 
-class Policy(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Policy:
     """At most `quota` requests in each window of `seconds`; windows begin at multiples of their length (Unix time)."""
 
     name: str

@@ -1,6 +1,7 @@
 """Pages of the public list that a process keeps: never older than what a caller who may write has been shown."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -74,10 +75,10 @@ async def test_callers_share_a_page_while_nothing_is_written(
     for caller in (guest, server):
         first = await titles(lists, caller)
         assert first
-        assert await titles(lists, caller._replace(name=f"{caller.name}2")) == first
+        assert await titles(lists, replace(caller, name=f"{caller.name}2")) == first
     assert reads(queries) == 2  # one for those who may write
     assert await titles(lists, guest, Search("nothing")) == []
-    assert await titles(lists, guest._replace(shop_id=guest.shop_id + 1)) != first
+    assert await titles(lists, replace(guest, shop_id=guest.shop_id + 1)) != first
     assert reads(queries) == 4
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -242,7 +243,7 @@ async def test_shopify_that_does_not_answer_is_not_asked_again_for_some_seconds(
     assert paused.value == 3
     seconds[0] = 5.0
     with monkeypatch.context() as patch:  # who may cause no query does not take the turn of the first one
-        patch.setattr(reader_module, "QUERIES", QUERIES._replace(name="none", quota=0))
+        patch.setattr(reader_module, "QUERIES", replace(QUERIES, name="none", quota=0))
         with pytest.raises(TooManyQueries):
             await products.read(caller, ids(variants)[:1])
     assert (await products.read(caller, ids(variants)[:1])).state is CacheState.MISS
@@ -270,8 +271,8 @@ async def test_variant_that_cannot_be_stored_is_in_no_answer(
 async def test_caller_may_cause_a_limited_number_of_queries(
     products: VariantReader, caller: Caller, variants: list[Variant], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader_module, "QUERIES", QUERIES._replace(quota=2, seconds=10**9))
-    monkeypatch.setattr(reader_module, "SERVER_QUERIES", QUERIES._replace(name="s", quota=3, seconds=10**9))
+    monkeypatch.setattr(reader_module, "QUERIES", replace(QUERIES, quota=2, seconds=10**9))
+    monkeypatch.setattr(reader_module, "SERVER_QUERIES", replace(QUERIES, name="s", quota=3, seconds=10**9))
     for number in ids(variants)[:2]:
         await products.read(caller, [number])
     with pytest.raises(TooManyQueries) as refused:

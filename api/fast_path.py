@@ -154,13 +154,13 @@ class FastPath:
             app_state.revalidate_in_background(caller.shop_id, slug)
         cache_state = loaded or (_HIT if is_fresh else _STALE)
         if read.if_none_match is not None and matches(read.if_none_match, etag):
-            status, body = 304, _NO_BODY
-            head = NOT_MODIFIED_HEAD[cache_state] % (etag, read.limit)
+            status, body, text = 304, _NO_BODY, NOT_MODIFIED_HEAD[cache_state]
+            head = f"{text[0]}{etag}{text[1]}{read.limit}{text[2]}"
         elif len(raw) == entries.HEADER_SIZE:
             return NEEDS_BODY
         else:
-            status, body = 200, memoryview(raw)[entries.HEADER_SIZE :]
-            head = OK_HEAD[cache_state] % (len(body), etag, read.limit)
+            status, body, text = 200, memoryview(raw)[entries.HEADER_SIZE :], OK_HEAD[cache_state]
+            head = f"{text[0]}{len(body)}{text[1]}{etag}{text[2]}{read.limit}{text[3]}"
         app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(body))
         if self._trace_rate and random() < self._trace_rate:  # noqa: S311  no secret
             seconds = time.perf_counter() - read.arrived
@@ -359,8 +359,8 @@ class FastProtocol(LimitedProtocol):
         idle = 0.0 if self._request is not None else time.perf_counter() - self._answered_at
         if self._request is None and idle >= self.timeout_keep_alive:
             super().timeout_keep_alive_handler()
-            return
-        self._check_idleness_after(self.timeout_keep_alive - idle)
+        else:
+            self._check_idleness_after(self.timeout_keep_alive - idle)
 
     def _check_idleness_after(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)

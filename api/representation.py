@@ -50,14 +50,13 @@ def header_lines(headers: RawHeaders) -> str:
     return b"".join([b"%b: %b\r\n" % header for header in headers]).decode("latin-1")
 
 
-NOT_MODIFIED_HEAD: Final = {
-    state: header_lines(
-        [(b"etag", b"%s"), _NO_CACHE, _X_CACHE[state], (b"ratelimit", b"%s"), *ON_EVERY_RESPONSE],
-    )
+_LINES: Final = {
+    state: [(b"etag", b"%s"), _NO_CACHE, _X_CACHE[state], (b"ratelimit", b"%s"), *ON_EVERY_RESPONSE]
     for state in CacheState
 }
-"""The header lines of a 304, for the ETag and the value of `RateLimit`."""
+NOT_MODIFIED_HEAD: Final = {state: header_lines(lines).split("%s") for state, lines in _LINES.items()}
+"""The header lines of a 304, as the texts around the ETag and `RateLimit`: to join them takes half the time of `%`."""
 OK_HEAD: Final = {
-    state: header_lines([(b"content-length", b"%d"), _JSON]) + lines for state, lines in NOT_MODIFIED_HEAD.items()
+    state: header_lines([(b"content-length", b"%s"), _JSON, *lines]).split("%s") for state, lines in _LINES.items()
 }
-"""Those of a registry, for the length of its body, the ETag and the value of `RateLimit`."""
+"""Those of a registry, as the texts around the length of its body, the ETag and the value of `RateLimit`."""

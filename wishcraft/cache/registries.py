@@ -26,8 +26,6 @@ WAIT_FOR_FILL_SECONDS: Final = 0.5
 REVALIDATE_SECONDS: Final = 1.0
 """How long a reader with a lease and a stale entry waits for its load before it answers the stale entry."""
 _POLL_SECONDS: Final = 0.005
-_QUESTIONS: Final = 2
-"""The first renewal may have begun before the reader arrived, so a second is awaited."""
 _NO_ERA: Final = bytes(8)
 
 _log = logging.getLogger(__name__)
@@ -83,20 +81,6 @@ class RegistryCache(CoherenceCommands):
         self._turns: dict[tuple[int, str], asyncio.Future[bool]] = {}
         """Registries that a reader of this process loads. True: look in Redis again. False: no fill is possible now."""
 
-    async def trust(self, shop_id: int, slug: str) -> Trust:
-        """Whether the registry's entry may be used; waits for PostgreSQL if that is not known."""
-        if self.permit is None:
-            return Trust.CURRENT
-        trust = self.permit.trust(shop_id, slug)
-        if trust is Trust.EXPIRED:
-            arrived = self.permit.now()
-            for _ in range(_QUESTIONS):
-                await self.permit.renew()
-                trust = self.permit.trust(shop_id, slug, arrived=arrived)
-                if trust is not Trust.EXPIRED:
-                    break
-        return trust
-
     async def ready_to_fill(self) -> None:
         """Wait for the end of the hold: `hold_seconds` from the beginning of the era.
 
@@ -113,7 +97,9 @@ class RegistryCache(CoherenceCommands):
 
         Raises only what `load` raises, and only if Redis has no entry, fresh or stale.
         """
-        trust = await self.trust(shop_id, slug)
+        trust = self.permit.trust(shop_id, slug) if self.permit else Trust.CURRENT
+        if self.permit and trust is Trust.EXPIRED:
+            trust = await self.permit.wait_for_trust(shop_id, slug)
         if trust is Trust.CURRENT:
             return await self._read_through(shop_id, slug, load, was_missing)
         if trust is Trust.SILENT:

@@ -1,4 +1,4 @@
-"""Reads registries through the cache, and refills it. Builds the JSON body of a registry."""
+"""Reads registries through the cache, and refills it."""
 
 import asyncio
 from collections import defaultdict
@@ -14,16 +14,13 @@ from wishcraft.cache.registries import CacheResult
 from wishcraft.cache.scripts import FillOutcome
 from wishcraft.domain.cached_registry import CachedRegistry
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.lifetimes import soft_lifetime
 from wishcraft.domain.private_fields import private_fields_payload
-from wishcraft.domain.registries import access_level, is_registry_ref
-from wishcraft.domain.registry_payload import compose_payload
+from wishcraft.domain.registries import is_registry_ref
 from wishcraft.errors import DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.store import registries, registry_payloads
 from wishcraft.store.private_fields import VersionedFields
 from wishcraft.store.registries import NamedRegistry
-from wishcraft.store.statements import Rows
 
 DATABASE_READ_SECONDS: Final = 2.0
 """How long a reader waits for PostgreSQL."""
@@ -44,7 +41,8 @@ class RegistryReader:
         self._resources = resources
         self._waiting: dict[int, Waiting] = {}
         self._loading: dict[int, asyncio.Task[None]] = {}
-        self._loads: set[asyncio.Task[dict[str, CachedRegistry]]] = set()
+        self._hanging: set[asyncio.Task[dict[str, CachedRegistry]]] = set()
+        """Loads past their deadline that have not ended yet. The event loop itself keeps only weak references."""
         self._named: dict[tuple[int, int], NamedRegistry] = {}
 
     async def read(self, shop_id: int, slug: str, *, was_missing: bool = False) -> CacheResult:
@@ -101,11 +99,11 @@ class RegistryReader:
                 loaded: Mapping[str, CachedRegistry] = {}
                 failure: Exception | None = None
                 load = asyncio.create_task(load_registries(self._resources, shop_id, list(waiting)))
-                self._loads.add(load)
-                load.add_done_callback(self._discard_load)
                 done, _ = await asyncio.wait({load}, timeout=DATABASE_READ_SECONDS)
                 if not done:  # its connection may hang for long: the next load takes another one
                     failure = DatabaseUnavailable(f"PostgreSQL did not answer within {DATABASE_READ_SECONDS:g} s")
+                    self._hanging.add(load)
+                    load.add_done_callback(self._discard)
                 else:
                     failure = cast("Exception | None", load.exception())
                     loaded = {} if failure else load.result()
@@ -120,32 +118,16 @@ class RegistryReader:
         finally:
             del self._loading[shop_id]
 
-    def _discard_load(self, load: "asyncio.Task[Mapping[str, CachedRegistry]]") -> None:
-        self._loads.discard(load)
+    def _discard(self, load: "asyncio.Task[dict[str, CachedRegistry]]") -> None:
+        self._hanging.discard(load)
         if not load.cancelled():
-            load.exception()  # marks it as retrieved: its readers got it, or a timeout
+            load.exception()  # marks it as retrieved: its readers got a timeout
 
 
 async def load_registries(resources: Resources, shop_id: int, slugs: Sequence[str]) -> dict[str, CachedRegistry]:
     """These registries as PostgreSQL has them now, by slug, in one query; unknown slugs are left out."""
-    [rows] = await resources.db.fetch_each([registry_payloads.find_parts(shop_id, slugs)])
-    return make_registries(rows, resources.shopify_origin)
-
-
-def make_registries(rows: Rows, shopify_origin: str) -> dict[str, CachedRegistry]:
-    """The registries of the rows of `registry_payloads.find_parts`, by slug."""
-    found = registry_payloads.read_parts(rows, shopify_origin)
-    return {
-        registry.slug: CachedRegistry(
-            version=registry.version,
-            access_level=access_level(registry.visibility, registry.status),
-            owner=registry.owner or 0,
-            body=orjson.dumps(compose_payload(registry, orjson.Fragment(items), sums)),
-            quota=quota,
-            soft_lifetime=soft_lifetime(unchanged_for, days_to_event),
-        )
-        for registry, items, sums, quota, unchanged_for, days_to_event in found
-    }
+    [rows] = await resources.db.fetch_each([registry_payloads.find(shop_id, slugs)])
+    return registry_payloads.read(rows, resources.shopify_origin)
 
 
 def with_private_fields(entry: Entry, found: VersionedFields) -> Entry:

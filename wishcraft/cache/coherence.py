@@ -21,8 +21,7 @@ from wishcraft.cache.counters import Counters
 from wishcraft.cache.entries import Entry, Header
 from wishcraft.cache.lua import Call
 from wishcraft.cache.scripts import FillOutcome
-from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, Quota
-from wishcraft.domain.view_score import weight
+from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, Quota, view_weight
 from wishcraft.errors import CacheUnavailable
 
 _LIFETIME_HOURS: Final = (1, 3, 6, 12)
@@ -190,7 +189,7 @@ class CoherenceCommands:
         A shop over its quota loses its least viewed entries, which may include one of these. A negative entry does not
         count towards the quota.
         """
-        shop, one_view = keys.of_shop(shop_id), weight(datetime.now(UTC))
+        shop, one_view = keys.of_shop(shop_id), view_weight(datetime.now(UTC))
         calls: list[Call] = []
         for slug, (lease, entry) in loaded.items():
             is_absent = entry.header.access_level is AccessLevel.ABSENT

@@ -9,10 +9,9 @@ from typing import Final
 import orjson
 from sqlalchemy import text
 
-from wishcraft.domain.cached_registry import CachedRegistry, Quota
+from wishcraft.domain.cached_registry import CachedRegistry, Quota, access_level, soft_lifetime
 from wishcraft.domain.currencies import UNUSUAL_DECIMALS, USUAL_DECIMALS
-from wishcraft.domain.lifetimes import soft_lifetime
-from wishcraft.domain.registries import RegistryStatus, Visibility, access_level
+from wishcraft.domain.registries import RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import RegistryFacts, Sums, compose_payload
 from wishcraft.domain.share_links import share_template
 from wishcraft.store.schema import ShopSettings

@@ -18,10 +18,9 @@ from wishcraft.cache.keys import WRITE_LIMIT_SECONDS, SessionName
 from wishcraft.cache.read_permit import PERMIT_SECONDS, Pending
 from wishcraft.cache.registries import RefillResult
 from wishcraft.cache.scripts import FillOutcome
-from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
+from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry, access_level
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.etags import allows_change
-from wishcraft.domain.registries import access_level
 from wishcraft.errors import (
     CacheUnavailable,
     DatabaseRefused,

@@ -116,4 +116,4 @@ async def test_load_that_hangs_is_abandoned_and_the_next_one_is_not_held_up(
     assert (await reader.read(shop.id, slug)).entry.body
     assert loads == 2
     hung.set()
-    await asyncio.gather(*reader._hanging)
+    await asyncio.gather(*reader._tasks)

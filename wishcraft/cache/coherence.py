@@ -24,6 +24,13 @@ from wishcraft.cache.scripts import FillOutcome
 from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, Quota, view_weight
 from wishcraft.errors import CacheUnavailable
 
+_REFUSALS: Final = {
+    scripts.CHANGED: FillOutcome.CHANGED,
+    scripts.LEASED: FillOutcome.LEASED,
+    scripts.ON_HOLD: FillOutcome.ON_HOLD,
+    scripts.OTHER_ERA: FillOutcome.ON_HOLD,
+}
+"""Why there is no lease, by the reply."""
 _LIFETIME_HOURS: Final = (1, 3, 6, 12)
 """The classes of `cache_lifetimes_total`."""
 
@@ -170,14 +177,8 @@ class CoherenceCommands:
             if scripts.OTHER_ERA not in replies:
                 break
             await self._server.learn_era()  # this process has run no command yet, or the data was flushed
-        refusals = {
-            scripts.CHANGED: FillOutcome.CHANGED,
-            scripts.LEASED: FillOutcome.LEASED,
-            scripts.ON_HOLD: FillOutcome.ON_HOLD,
-            scripts.OTHER_ERA: FillOutcome.ON_HOLD,
-        }
         return {
-            slug: refusals.get(reply, Lease(token, era))
+            slug: _REFUSALS.get(reply) or Lease(token, era)
             for (slug, token), reply in zip(tokens.items(), replies, strict=True)
         }
 

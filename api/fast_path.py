@@ -206,9 +206,6 @@ class FastProtocol(LimitedProtocol):
         self._block = b""
         self._from_block: tuple[Sender, str | None] | None = None
         """What the parser has read of `_block`, which is the last header block."""
-        self._is_between_requests = True
-        """Whether uvicorn's parser has got no part of a request that is not complete."""
-        self._has_upgraded = False
         self._request: bytes | None = None
         """The request whose entry is being read from Redis."""
         self._read: Read | None = None
@@ -339,19 +336,8 @@ class FastProtocol(LimitedProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request has come to uvicorn's parser."""
         super().on_message_begin()
-        self._is_between_requests = False
         self.scope.update(self._for_scope)  # type: ignore[typeddict-item]
         self._for_scope = {}
-
-    def on_headers_complete(self) -> None:
-        """After a request to upgrade, the parser is no longer between requests."""
-        self._has_upgraded = self._has_upgraded or self.parser.should_upgrade()
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """The last byte of a request has come to uvicorn's parser."""
-        super().on_message_complete()
-        self._is_between_requests = True
 
     def timeout_keep_alive_handler(self) -> None:
         """Close the connection, unless the fast path has answered since the timer was set."""

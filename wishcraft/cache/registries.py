@@ -91,21 +91,34 @@ class RegistryCache(CoherenceCommands):
         await asyncio.sleep(max(0, self._hold_seconds - age))
 
     async def read(self, shop_id: int, slug: str, load: Load, *, was_missing: bool = False) -> CacheResult:
-        """One registry, from Redis if possible. Concurrent readers of a missing entry share one load.
+        """One registry, from Redis if possible.
 
-        `was_missing` says that the caller has just found no entry: Redis need not be asked a second time.
+        One reader of this process takes its turn to load an entry that is missing or stale. The others wait for it, or
+        answer the stale entry. `was_missing` says that the caller has just found no entry: Redis need not be asked a
+        second time.
 
         Raises only what `load` raises, and only if Redis has no entry, fresh or stale.
         """
         trust = self.permit.trust(shop_id, slug) if self.permit else Trust.CURRENT
         if self.permit and trust is Trust.EXPIRED:
             trust = await self.permit.wait_for_trust(shop_id, slug)
-        if trust is Trust.CURRENT:
-            return await self._read_through(shop_id, slug, load, was_missing)
-        if trust is Trust.SILENT:
-            with suppress(CacheUnavailable):
-                if entry := await self.get(shop_id, slug):
+        deadline = time.monotonic() + WAIT_FOR_FILL_SECONDS
+        with suppress(CacheUnavailable):
+            if trust is Trust.SILENT and (entry := await self.get(shop_id, slug)):
+                return CacheResult(entry, CacheState.STALE)
+            while trust is Trust.CURRENT:
+                entry = None if was_missing else await self.get(shop_id, slug)
+                was_missing = False
+                if entry and entry.header.soft_expiry_ms > now_ms():
+                    return CacheResult(entry, CacheState.HIT)
+                turn = self._turns.get((shop_id, slug))
+                if turn is None:
+                    return await self._take_turn(shop_id, slug, entry, load)
+                if entry:
                     return CacheResult(entry, CacheState.STALE)
+                await asyncio.wait([turn], timeout=deadline - time.monotonic())
+                if not turn.done() or not turn.result():
+                    break
         return await self._bypass(load)
 
     async def refill(self, shop_id: int, load_many: LoadMany, slugs: Iterable[str]) -> dict[str, RefillResult]:
@@ -134,25 +147,6 @@ class RegistryCache(CoherenceCommands):
             slug: RefillResult(outcome if slug in registries else FillOutcome.NOT_FOUND, loaded[slug][1])
             for slug, outcome in filled.items()
         }
-
-    async def _read_through(self, shop_id: int, slug: str, load: Load, was_missing: bool) -> CacheResult:
-        """One reader of this process takes its turn to load; the others wait for it, or answer the stale entry."""
-        deadline = time.monotonic() + WAIT_FOR_FILL_SECONDS
-        with suppress(CacheUnavailable):
-            while True:
-                entry = None if was_missing else await self.get(shop_id, slug)
-                was_missing = False
-                if entry and entry.header.soft_expiry_ms > now_ms():
-                    return CacheResult(entry, CacheState.HIT)
-                turn = self._turns.get((shop_id, slug))
-                if turn is None:
-                    return await self._take_turn(shop_id, slug, entry, load)
-                if entry:
-                    return CacheResult(entry, CacheState.STALE)
-                await asyncio.wait([turn], timeout=deadline - time.monotonic())
-                if not turn.done() or not turn.result():
-                    break
-        return await self._bypass(load)
 
     async def _take_turn(self, shop_id: int, slug: str, entry: Entry | None, load: Load) -> CacheResult:
         turn = self._turns[shop_id, slug] = asyncio.get_running_loop().create_future()

@@ -270,7 +270,8 @@ class FastProtocol(LimitedProtocol):
             self._request = None
             return
         if reply is None and read.is_current:
-            self._fast.app_state.load_in_background(read.caller.shop_id, read.slug, self._on_reply)
+            app_state = self._fast.app_state
+            app_state.start_task(app_state.load(read.caller.shop_id, read.slug, self._on_reply))
             return
         response = None
         try:

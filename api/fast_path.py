@@ -206,9 +206,6 @@ class FastProtocol(LimitedProtocol):
         self._block = b""
         self._parsed_block: HeaderBlock | None = None
         """What the parser has read of `_block`, which is the last header block."""
-        self._is_between_requests = True
-        """Whether uvicorn's parser has got no part of a request that is not complete."""
-        self._has_upgraded = False
         self._request: bytes | None = None
         """The request whose entry is being read from Redis."""
         self._read: Read | None = None
@@ -274,7 +271,8 @@ class FastProtocol(LimitedProtocol):
             self._request = None
             return
         if reply is None and read.is_current:
-            self._fast.app_state.load_in_background(read.caller.shop_id, read.slug, self._on_reply)
+            app_state = self._fast.app_state
+            app_state.start_task(app_state.load(read.caller.shop_id, read.slug, self._on_reply))
             return
         response = None
         try:
@@ -340,19 +338,8 @@ class FastProtocol(LimitedProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request has come to uvicorn's parser."""
         super().on_message_begin()
-        self._is_between_requests = False
         self.scope.update(self._for_scope)  # type: ignore[typeddict-item]
         self._for_scope = {}
-
-    def on_headers_complete(self) -> None:
-        """After a request to upgrade, the parser is no longer between requests."""
-        self._has_upgraded = self._has_upgraded or self.parser.should_upgrade()
-        super().on_headers_complete()
-
-    def on_message_complete(self) -> None:
-        """The last byte of a request has come to uvicorn's parser."""
-        super().on_message_complete()
-        self._is_between_requests = True
 
     def timeout_keep_alive_handler(self) -> None:
         """Close the connection, unless the fast path has answered since the timer was set."""

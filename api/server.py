@@ -80,7 +80,9 @@ class LimitedProtocol(HttpToolsProtocol):
         """Wrap the transport of a new connection."""
         self._corked = Corked(transport)
         super().connection_made(self._corked)  # type: ignore[arg-type]  # it delegates to a transport
-        self._is_in_head = self._is_refused = False
+        self._is_in_head = self._is_refused = self._has_upgraded = False
+        self._is_between_requests = True
+        """Whether the parser has got no part of a request that is not complete."""
         self._received = 0
         """The bytes of the message that is not complete, at most."""
         self._head_timer: asyncio.TimerHandle | None = None
@@ -120,11 +122,12 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """The first byte of a request has arrived."""
         super().on_message_begin()
-        self._is_in_head = True
+        self._is_in_head, self._is_between_requests = True, False
 
     def on_headers_complete(self) -> None:
         """Start the request, unless its head is too large."""
         self._is_in_head = False
+        self._has_upgraded = self._has_upgraded or self.parser.should_upgrade()
         self._stop_head_timer()
         if len(self.headers) > MAX_HEADERS or (
             self._received > MAX_HEAD_BYTES
@@ -143,7 +146,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The last byte of a request has arrived."""
         super().on_message_complete()
-        self._received = 0
+        self._received, self._is_between_requests = 0, True
 
     def on_response_complete(self) -> None:
         """Start the next request that waits; read further ones only when none does, which uvicorn does in any case."""

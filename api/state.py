@@ -96,9 +96,24 @@ class AppState:
         """The rate limit policy of the caller."""
         return self._server_policy if caller.is_server else self._person_policy
 
-    def load_in_background(self, shop_id: int, slug: str, on_loaded: OnLoaded) -> None:
-        """Start a task that reads a registry which Redis has not, and calls `on_loaded` at its end."""
-        self._start(self._load(shop_id, slug, on_loaded))
+    def start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` in the background, without the context of a request; `stop` waits for its end."""
+        task = asyncio.create_task(work, context=Context())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def load(self, shop_id: int, slug: str, on_loaded: OnLoaded) -> None:
+        """Read a registry that Redis has not, and call `on_loaded` with it, or with the reason why it was not read."""
+        found: Found | CacheUnavailable | DatabaseUnavailable = CacheUnavailable("the registry was not loaded")
+        try:
+            entry, cache_state = await self.reader.read(shop_id, slug, was_missing=True)
+            found = Found(entries.pack(entry), cache_state)
+        except DatabaseUnavailable as error:
+            found = error
+        except Exception:  # noqa: BLE001  the route answers instead; the error is logged
+            _log.exception("A miss could not be loaded. The route answers instead.")
+        on_loaded(found)
 
     def revalidate_in_background(self, shop_id: int, slug: str) -> None:
         """Start a task that renews a stale cache entry, at most one per registry and second."""
@@ -107,15 +122,15 @@ class AppState:
             return
         self._revalidated = {registry: until for registry, until in self._revalidated.items() if until > now}
         self._revalidated[shop_id, slug] = now + _REVALIDATE_AGAIN_SECONDS
-        self._start(self._revalidate(shop_id, slug))
+        self.start_task(self._revalidate(shop_id, slug))
 
     async def replace_outdated_entries(self, shop_id: int) -> None:
         """Start to replace the cache entries that new settings outdated, and wait for it at most 5 s."""
-        await asyncio.wait({self._start(self._replace_outdated_entries(shop_id))}, timeout=_REPLACE_WAIT_SECONDS)
+        await asyncio.wait({self.start_task(self._replace_outdated_entries(shop_id))}, timeout=_REPLACE_WAIT_SECONDS)
 
     async def _start_first_runs(self, installed: Installation) -> None:
         """In the background: the merchant does not wait for Prefect."""
-        self._start(start_first_runs(self.resources, self.settings, installed))
+        self.start_task(start_first_runs(self.resources, self.settings, installed))
 
     async def start(self) -> None:
         """Get the permit to use Redis, and keep it from now on.
@@ -123,9 +138,9 @@ class AppState:
         A PostgreSQL that does not answer delays it by a second: until it does, entries are served as stale.
         """
         await self.permit.renew()
-        self._start(self._keep_permit())
+        self.start_task(self._keep_permit())
         if self.resources.replica:
-            self._start(self._check_replica(self.resources.replica))
+            self.start_task(self._check_replica(self.resources.replica))
 
     async def stop(self) -> None:
         """Wait for the tasks that are under way."""
@@ -135,7 +150,7 @@ class AppState:
     async def _keep_permit(self) -> None:
         while not self._stopping.is_set():
             if self.permit.has_pending and (self._replay is None or self._replay.done()):
-                self._replay = self._start(self._replay_invalidations())
+                self._replay = self.start_task(self._replay_invalidations())
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), RENEW_SECONDS)
             await self.permit.renew()
@@ -184,23 +199,6 @@ class AppState:
             _log.warning("Some registries show a shop's earlier settings until check-invariants runs: %s", error)
         except Exception:  # noqa: BLE001  it is logged, and check-invariants does the rest
             _log.exception("The entries of a shop whose settings changed could not be replaced")
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work, context=Context())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
-    async def _load(self, shop_id: int, slug: str, on_loaded: OnLoaded) -> None:
-        found: Found | CacheUnavailable | DatabaseUnavailable = CacheUnavailable("the registry was not loaded")
-        try:
-            entry, cache_state = await self.reader.read(shop_id, slug, was_missing=True)
-            found = Found(entries.pack(entry), cache_state)
-        except DatabaseUnavailable as error:
-            found = error
-        except Exception:  # noqa: BLE001  the route answers instead; the error is logged
-            _log.exception("A miss could not be loaded. The route answers instead.")
-        on_loaded(found)
 
     async def _revalidate(self, shop_id: int, slug: str) -> None:
         with suppress(DatabaseUnavailable, CacheUnavailable):

@@ -10,7 +10,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from wishcraft.cache.keys import SPREAD
-from wishcraft.domain.lifetimes import SHORTEST, soft_lifetime
+from wishcraft.domain.cached_registry import SHORTEST, soft_lifetime
 from wishcraft.services.registries.warm import FRESH_FOR
 
 REGISTRIES: Final = 10_000

@@ -12,8 +12,8 @@ import orjson
 from psycopg import Connection
 
 from deployments.sandbox.demo import add_key
-from wishcraft.domain.cached_registry import AccessLevel
-from wishcraft.domain.registries import RegistryStatus, Visibility, access_level
+from wishcraft.domain.cached_registry import AccessLevel, access_level
+from wishcraft.domain.registries import RegistryStatus, Visibility
 from wishcraft.settings import Settings
 from wishcraft.shopify.signatures import canonical, sign
 

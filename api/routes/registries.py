@@ -6,11 +6,11 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from api import representation
 from api.auth.dependencies import MAY_NAME_CUSTOMER, NAMES_CUSTOMER, AppStateDep, Reader
 from api.known_parameters import KnownParameters
 from api.middleware.request import FAILED
 from api.problems import COMMON, documented, forbidden, no_such_registry
-from api.representation import represent
 from api.schemas.demo import DEMO_REF
 from api.schemas.headers import ETAG, X_CACHE
 from api.schemas.requests import IsoDate
@@ -20,6 +20,7 @@ from wishcraft.cache.entries import Header as EntryHeader
 from wishcraft.cache.registries import CacheResult
 from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.callers import Caller
+from wishcraft.domain.etags import make_etag, matches
 from wishcraft.domain.private_fields import private_fields_payload
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, EventType, RegistryStatus
 from wishcraft.domain.registry_lists import MAX_CURSOR_LENGTH, ListSort, Position, decode_cursor, encode_cursor
@@ -208,17 +209,19 @@ async def read_authorized(app_state: AppState, caller: Caller, ref: str, grant: 
 
 
 def respond(request: Request, app_state: AppState, caller: Caller, slug: str, result: CacheResult) -> Response:
-    """The response to a caller who may read the registry; counts the read."""
+    """200 with the registry, or 304 if the caller, who may read it, has it; counts the read."""
     entry, cache_state = result
+    etag = make_etag(entry.header.version, entry.header.digest)
+    headers = [(b"etag", etag.encode()), representation.NO_CACHE, representation.X_CACHE[cache_state]]
     if_none_match = request.headers.getlist("if-none-match")
-    answer = represent(
-        entry,
-        cache_state,
-        if_none_match=", ".join(if_none_match) if if_none_match else None,
-    )
-    app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(answer.body))
-    response = Response(answer.body, answer.status)
-    response.raw_headers = answer.headers
+    if if_none_match and matches(", ".join(if_none_match), etag):
+        status, body = HTTPStatus.NOT_MODIFIED, b""
+    else:
+        status, body = HTTPStatus.OK, entry.body
+        headers = [(b"content-length", b"%d" % len(body)), representation.JSON, *headers]
+    app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(body))
+    response = Response(body, status)
+    response.raw_headers = headers
     return response
 
 

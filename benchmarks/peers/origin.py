@@ -5,10 +5,9 @@ from typing import Final
 from fastapi import HTTPException
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 
-from wishcraft.services.registries.reader import make_registries
 from wishcraft.settings import settings
 from wishcraft.store import shops
-from wishcraft.store.registry_payloads import PARTS
+from wishcraft.store.registry_payloads import PAYLOADS, read
 
 _engine: Final = create_async_engine(settings().database_url, pool_size=10, max_overflow=0, pool_pre_ping=True)
 _sessions: Final = async_sessionmaker(_engine.execution_options(isolation_level="AUTOCOMMIT"), expire_on_commit=False)
@@ -19,8 +18,8 @@ async def load(domain: str, slug: str) -> bytes:
     """The response body of a registry; shop ids are cached."""
     parameters = {"shop_id": await _shop_id(domain), "slugs": [slug]}
     async with _sessions() as session:
-        rows = (await session.execute(PARTS, parameters)).all()
-    document = make_registries([tuple(row) for row in rows], settings().shopify_origin).get(slug)
+        rows = (await session.execute(PAYLOADS, parameters)).all()
+    document = read([tuple(row) for row in rows], settings().shopify_origin).get(slug)
     if document is None:
         raise HTTPException(404)
     return document.body

@@ -254,8 +254,8 @@ async def test_each_order_and_filter_has_its_index(
     ):
         await list_public(resources.db, 1, request, search, resources.shopify_origin)
         statement, parameters = calls[0]
-        async with resources.db.driver() as driver:
-            cursor = AsyncRawCursor(driver.connection)
+        async with resources.db.write([]) as transaction:
+            cursor = AsyncRawCursor(transaction.driver.connection)
             await cursor.execute(b"EXPLAIN (COSTS OFF) " + statement.sql, parameters)
             text = "\n".join(line for (line,) in await cursor.fetchall())
         assert f"using {index} " in text, text

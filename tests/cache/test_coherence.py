@@ -9,8 +9,7 @@ from wishcraft.cache.coherence import Lease, now_ms
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.scripts import FillOutcome
-from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
-from wishcraft.domain.lifetimes import LONGEST
+from wishcraft.domain.cached_registry import LONGEST, AccessLevel, CachedRegistry
 from wishcraft.errors import CacheUnavailable
 
 SHOP = 7

@@ -13,9 +13,7 @@ from wishcraft.cache.entries import make_entry
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.scripts import FillOutcome
 from wishcraft.cache.usage import ReadCounts, UsageCounters
-from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry, Quota
-from wishcraft.domain.lifetimes import LONGEST
-from wishcraft.domain.view_score import weight
+from wishcraft.domain.cached_registry import LONGEST, AccessLevel, CachedRegistry, Quota, view_weight
 
 SHOP, OTHER = 7, 8
 PLENTY = Quota(1000, 10**9)
@@ -57,7 +55,7 @@ async def test_least_viewed_entry_is_evicted_over_the_quota(
 
 
 async def test_new_entry_replaces_one_whose_score_is_older(cache: RegistryCache, redis: Redis) -> None:
-    await redis.zadd(keys.of_shop(SHOP).index, {"old": weight(datetime(2026, 2, 1, tzinfo=UTC))})
+    await redis.zadd(keys.of_shop(SHOP).index, {"old": view_weight(datetime(2026, 2, 1, tzinfo=UTC))})
     await redis.set(keys.entry_key(SHOP, "old"), b"x", ex=60)
     await redis.expire(keys.of_shop(SHOP).index, 60)
     assert await fill(cache, "new", Quota(1, 10**9)) is FillOutcome.FILLED

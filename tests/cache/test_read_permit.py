@@ -183,7 +183,7 @@ async def test_late_answer_holds_for_readers_who_came_before_the_question(clock:
         return frozenset({(SHOP, "pending")})
 
     permit = ReadPermit(find_pending, clock=clock)
-    before = permit.now()
+    before = clock.now
     await permit.renew()
     assert permit.trust(SHOP, SLUG) is Trust.EXPIRED
     assert permit.trust(SHOP, SLUG, arrived=before) is Trust.CURRENT
@@ -191,7 +191,7 @@ async def test_late_answer_holds_for_readers_who_came_before_the_question(clock:
     assert permit.trust(SHOP, SLUG, arrived=before + 1) is Trust.EXPIRED
 
 
-async def test_reader_of_an_earlier_question_waits_for_the_next(clock: Clock, cache: RegistryCache) -> None:
+async def test_reader_of_an_earlier_question_waits_for_the_next(clock: Clock) -> None:
     questions = 0
 
     async def find_pending() -> Pending:
@@ -200,11 +200,11 @@ async def test_reader_of_an_earlier_question_waits_for_the_next(clock: Clock, ca
         clock.now += 5
         return frozenset()
 
-    cache.permit = ReadPermit(find_pending, clock=clock)
+    permit = ReadPermit(find_pending, clock=clock)
 
     async def trust_later() -> Trust:
         clock.now += 1  # the first question is under way
-        return await cache.trust(SHOP, SLUG)
+        return await permit.wait_for_trust(SHOP, SLUG)
 
     async def find_slowly() -> Pending:
         late.append(asyncio.create_task(trust_later()))
@@ -212,8 +212,8 @@ async def test_reader_of_an_earlier_question_waits_for_the_next(clock: Clock, ca
         return await find_pending()
 
     late: list[asyncio.Task[Trust]] = []
-    cache.permit._find_pending = find_slowly
-    assert await cache.trust(SHOP, SLUG) is Trust.CURRENT
-    cache.permit._find_pending = find_pending
+    permit._find_pending = find_slowly
+    assert await permit.wait_for_trust(SHOP, SLUG) is Trust.CURRENT
+    permit._find_pending = find_pending
     assert await late[0] is Trust.CURRENT
     assert questions == 2

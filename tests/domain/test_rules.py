@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from wishcraft.domain.api_keys import digest, make_key, prefix_of
 from wishcraft.domain.batches import batches
-from wishcraft.domain.cached_registry import AccessLevel
-from wishcraft.domain.registries import RegistryStatus, Visibility, access_level
+from wishcraft.domain.cached_registry import AccessLevel, access_level
+from wishcraft.domain.registries import RegistryStatus, Visibility
 from wishcraft.domain.tokens import OfflineToken
 from wishcraft.domain.work_results import WorkResult, summary_sentence, total_counts
 

@@ -133,8 +133,8 @@ async def test_read_on_a_lost_connection_is_tried_once_more(db: Database, settin
 async def test_connection_left_within_a_transaction_is_rolled_back(db: Database, last: str) -> None:
     set_zone = Statement(text("SET timezone = 'Asia/Tokyo'"))
     with pytest.raises((RuntimeError, DatabaseRefused)):  # noqa: PT012  as a writer fails
-        async with db.driver() as driver:
-            await driver.run([Statement(text("BEGIN"))(), set_zone(), Statement(text(last))()])
+        async with db.write([set_zone()]) as transaction:
+            await transaction.driver.run([Statement(text(last))()])
             raise RuntimeError("left")
     assert await db.fetch(Statement(text("SHOW timezone"))()) == [("UTC",)]
 
@@ -146,8 +146,7 @@ async def test_error_of_a_commit_without_begin_is_that_of_postgresql_and_costs_n
     store = Statement(text("INSERT INTO deferred SELECT CAST(:number AS int) FROM generate_series(1, 2)"))
     [[pid]] = await db.fetch(BACKEND())
     with pytest.raises(errors.UniqueViolation):
-        async with db.driver() as driver:
-            await driver.run([store(number=1), BACKEND()])
+        await db.fetch_each([store(number=1), BACKEND()], only_reads=False)
     assert await db.fetch_each([BACKEND(), BACKEND()]) == [[(pid,)], [(pid,)]]
     assert demo.execute("SELECT FROM deferred").fetchall() == []
     demo.execute("DROP TABLE deferred")
@@ -175,8 +174,7 @@ async def test_statement_outside_of_a_transaction_is_repeated_after_a_migration(
     store = Statement(text("INSERT INTO altered SELECT max(number) + 1 FROM altered"))
 
     async def write() -> list[list[tuple[Any, ...]]]:
-        async with db.driver() as driver:
-            return await driver.run([store(), ALTERED()])
+        return await db.fetch_each([store(), ALTERED()], only_reads=False)
 
     assert await write() == [[], [(1,), (2,)]]
     altered()

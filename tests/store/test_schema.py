@@ -1,5 +1,6 @@
 from typing import Any
 
+import orjson
 import psycopg
 import pytest
 from psycopg import Connection
@@ -81,11 +82,11 @@ async def test_stored_setting_that_is_not_valid_counts_as_its_default(
     async with resources.db.repeatable_read() as session:
         assert await shops.find_settings(session, 1) == ShopSettings()
         assert len(await shops.find_active(session)) == 3
-    rows = await resources.db.fetch(registry_payloads.find_parts(1, slugs))
-    parts = registry_payloads.read_parts(rows, resources.shopify_origin)
+    rows = await resources.db.fetch(registry_payloads.find(1, slugs))
+    bodies = [each.body for each in registry_payloads.read(rows, resources.shopify_origin).values()]
     default = resources.shopify_origin.format(shop="maple-and-pine.myshopify.com")
-    assert {each.registry.share_url.partition("/apps/")[0] for each in parts} == {default}
-    items = "".join(each.items for each in parts)
+    assert {orjson.loads(body)["share_url"].partition("/apps/")[0] for body in bodies} == {default}
+    items = b"".join(bodies).decode()
     assert ('"stock":"in_stock"' in items, '"stock":"low"' in items) == (True, False)
 
 

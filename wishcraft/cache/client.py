@@ -1,6 +1,5 @@
 """The connection to Redis: short timeouts, no retries, the circuit breaker, and the server's era."""
 
-import asyncio
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -108,21 +107,17 @@ class Server:
         Raises:
             CacheUnavailable: Redis does not answer, or refuses a command; it may have run the script for some calls.
         """
-        if len(calls) <= _CALLS_PER_COMMAND:
-            return await self._run_at_once(script, calls) if calls else []
-        parts = [calls[start : start + _CALLS_PER_COMMAND] for start in range(0, len(calls), _CALLS_PER_COMMAND)]
-        replies = await asyncio.gather(*(self._run_at_once(script, part) for part in parts))
-        return [reply for part in replies for reply in part]
-
-    async def _run_at_once(self, script: Script, calls: Sequence[Call]) -> list[bytes]:
-        key_names, args = script.values(calls)
-        values = (len(key_names), *key_names, len(calls), *args)
-        try:
-            replies: list[bytes] = await self._scripts.execute("EVALSHA", script.batch_sha, *values)
-        except ErrorReply as error:
-            if not str(error).startswith("NOSCRIPT"):
-                raise
-            replies = await self._scripts.execute("EVAL", script.batch_source, *values)
+        replies: list[bytes] = []
+        for start in range(0, len(calls), _CALLS_PER_COMMAND):
+            part = calls[start : start + _CALLS_PER_COMMAND]
+            key_names, args = script.values(part)
+            values = (len(key_names), *key_names, len(part), *args)
+            try:
+                replies += await self._scripts.execute("EVALSHA", script.batch_sha, *values)
+            except ErrorReply as error:
+                if not str(error).startswith("NOSCRIPT"):
+                    raise
+                replies += await self._scripts.execute("EVAL", script.batch_source, *values)
         return replies
 
     @contextmanager

@@ -21,10 +21,16 @@ from wishcraft.cache.counters import Counters
 from wishcraft.cache.entries import Entry, Header
 from wishcraft.cache.lua import Call
 from wishcraft.cache.scripts import FillOutcome
-from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, Quota
-from wishcraft.domain.view_score import weight
+from wishcraft.domain.cached_registry import UNCOUNTED, AccessLevel, Quota, view_weight
 from wishcraft.errors import CacheUnavailable
 
+_REFUSALS: Final = {
+    scripts.CHANGED: FillOutcome.CHANGED,
+    scripts.LEASED: FillOutcome.LEASED,
+    scripts.ON_HOLD: FillOutcome.ON_HOLD,
+    scripts.OTHER_ERA: FillOutcome.ON_HOLD,
+}
+"""Why there is no lease, by the reply."""
 _LIFETIME_HOURS: Final = (1, 3, 6, 12)
 """The classes of `cache_lifetimes_total`."""
 
@@ -171,14 +177,8 @@ class CoherenceCommands:
             if scripts.OTHER_ERA not in replies:
                 break
             await self._server.learn_era()  # this process has run no command yet, or the data was flushed
-        refusals = {
-            scripts.CHANGED: FillOutcome.CHANGED,
-            scripts.LEASED: FillOutcome.LEASED,
-            scripts.ON_HOLD: FillOutcome.ON_HOLD,
-            scripts.OTHER_ERA: FillOutcome.ON_HOLD,
-        }
         return {
-            slug: refusals.get(reply, Lease(token, era))
+            slug: _REFUSALS.get(reply) or Lease(token, era)
             for (slug, token), reply in zip(tokens.items(), replies, strict=True)
         }
 
@@ -190,7 +190,7 @@ class CoherenceCommands:
         A shop over its quota loses its least viewed entries, which may include one of these. A negative entry does not
         count towards the quota.
         """
-        shop, one_view = keys.of_shop(shop_id), weight(datetime.now(UTC))
+        shop, one_view = keys.of_shop(shop_id), view_weight(datetime.now(UTC))
         calls: list[Call] = []
         for slug, (lease, entry) in loaded.items():
             is_absent = entry.header.access_level is AccessLevel.ABSENT

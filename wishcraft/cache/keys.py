@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from wishcraft.domain.lifetimes import LONGEST
+from wishcraft.domain.cached_registry import LONGEST
 
 WRITE_LIMIT_SECONDS: Final = 10
 """The longest duration of a transaction that invalidates; PostgreSQL ends it (`transaction_timeout`)."""

@@ -19,6 +19,8 @@ RENEW_SECONDS: Final = 0.2
 """The pause between two renewals."""
 ANSWER_SECONDS: Final = 1.0
 """How long a reader without a permit waits for PostgreSQL's answer."""
+_AWAITED_QUESTIONS: Final = 2
+"""The first question may have been asked before the reader arrived, so a second is awaited."""
 MAX_QUESTIONS: Final = 3
 """At most this many may hang, each on a connection of its own."""
 _log: Final = logging.getLogger(__name__)
@@ -77,8 +79,8 @@ class ReadPermit:
     def trust(self, shop_id: int, slug: str, *, arrived: float = inf) -> Trust:
         """Whether this registry's entry in Redis may be used now.
 
-        The answer to a question holds for a reader who had `arrived` before it was asked (see `now`), however late it
-        comes: each change since then is concurrent with this read.
+        The answer to a question holds for a reader who had `arrived`, on the permit's clock, before it was asked,
+        however late it comes: each change since then is concurrent with this read.
         """
         is_valid = self._clock() < self._asked_at + PERMIT_SECONDS or arrived <= self._asked_at
         if not is_valid and not self._is_silent:
@@ -88,9 +90,15 @@ class ReadPermit:
             return Trust.PENDING
         return _CURRENT if is_valid else Trust.SILENT
 
-    def now(self) -> float:
-        """The time on the permit's clock."""
-        return self._clock()
+    async def wait_for_trust(self, shop_id: int, slug: str) -> Trust:
+        """As `trust`, for a reader without a permit: asks PostgreSQL before. EXPIRED if there is none even then."""
+        arrived, trust = self._clock(), Trust.EXPIRED
+        for _ in range(_AWAITED_QUESTIONS):
+            await self.renew()
+            trust = self.trust(shop_id, slug, arrived=arrived)
+            if trust is not Trust.EXPIRED:
+                break
+        return trust
 
     def renew_from(self, asked_at: float, pending: Pending | None) -> None:
         """Take over an answer of PostgreSQL to a question that was sent at `asked_at` on the clock."""

@@ -26,8 +26,6 @@ WAIT_FOR_FILL_SECONDS: Final = 0.5
 REVALIDATE_SECONDS: Final = 1.0
 """How long a reader with a lease and a stale entry waits for its load before it answers the stale entry."""
 _POLL_SECONDS: Final = 0.005
-_QUESTIONS: Final = 2
-"""The first renewal may have begun before the reader arrived, so a second is awaited."""
 _NO_ERA: Final = bytes(8)
 
 _log = logging.getLogger(__name__)
@@ -83,20 +81,6 @@ class RegistryCache(CoherenceCommands):
         self._turns: dict[tuple[int, str], asyncio.Future[bool]] = {}
         """Registries that a reader of this process loads. True: look in Redis again. False: no fill is possible now."""
 
-    async def trust(self, shop_id: int, slug: str) -> Trust:
-        """Whether the registry's entry may be used; waits for PostgreSQL if that is not known."""
-        if self.permit is None:
-            return Trust.CURRENT
-        trust = self.permit.trust(shop_id, slug)
-        if trust is Trust.EXPIRED:
-            arrived = self.permit.now()
-            for _ in range(_QUESTIONS):
-                await self.permit.renew()
-                trust = self.permit.trust(shop_id, slug, arrived=arrived)
-                if trust is not Trust.EXPIRED:
-                    break
-        return trust
-
     async def ready_to_fill(self) -> None:
         """Wait for the end of the hold: `hold_seconds` from the beginning of the era.
 
@@ -107,19 +91,34 @@ class RegistryCache(CoherenceCommands):
         await asyncio.sleep(max(0, self._hold_seconds - age))
 
     async def read(self, shop_id: int, slug: str, load: Load, *, was_missing: bool = False) -> CacheResult:
-        """One registry, from Redis if possible. Concurrent readers of a missing entry share one load.
+        """One registry, from Redis if possible.
 
-        `was_missing` says that the caller has just found no entry: Redis need not be asked a second time.
+        One reader of this process takes its turn to load an entry that is missing or stale. The others wait for it, or
+        answer the stale entry. `was_missing` says that the caller has just found no entry: Redis need not be asked a
+        second time.
 
         Raises only what `load` raises, and only if Redis has no entry, fresh or stale.
         """
-        trust = await self.trust(shop_id, slug)
-        if trust is Trust.CURRENT:
-            return await self._read_through(shop_id, slug, load, was_missing)
-        if trust is Trust.SILENT:
-            with suppress(CacheUnavailable):
-                if entry := await self.get(shop_id, slug):
+        trust = self.permit.trust(shop_id, slug) if self.permit else Trust.CURRENT
+        if self.permit and trust is Trust.EXPIRED:
+            trust = await self.permit.wait_for_trust(shop_id, slug)
+        deadline = time.monotonic() + WAIT_FOR_FILL_SECONDS
+        with suppress(CacheUnavailable):
+            if trust is Trust.SILENT and (entry := await self.get(shop_id, slug)):
+                return CacheResult(entry, CacheState.STALE)
+            while trust is Trust.CURRENT:
+                entry = None if was_missing else await self.get(shop_id, slug)
+                was_missing = False
+                if entry and entry.header.soft_expiry_ms > now_ms():
+                    return CacheResult(entry, CacheState.HIT)
+                turn = self._turns.get((shop_id, slug))
+                if turn is None:
+                    return await self._take_turn(shop_id, slug, entry, load)
+                if entry:
                     return CacheResult(entry, CacheState.STALE)
+                await asyncio.wait([turn], timeout=deadline - time.monotonic())
+                if not turn.done() or not turn.result():
+                    break
         return await self._bypass(load)
 
     async def refill(self, shop_id: int, load_many: LoadMany, slugs: Iterable[str]) -> dict[str, RefillResult]:
@@ -148,25 +147,6 @@ class RegistryCache(CoherenceCommands):
             slug: RefillResult(outcome if slug in registries else FillOutcome.NOT_FOUND, loaded[slug][1])
             for slug, outcome in filled.items()
         }
-
-    async def _read_through(self, shop_id: int, slug: str, load: Load, was_missing: bool) -> CacheResult:
-        """One reader of this process takes its turn to load; the others wait for it, or answer the stale entry."""
-        deadline = time.monotonic() + WAIT_FOR_FILL_SECONDS
-        with suppress(CacheUnavailable):
-            while True:
-                entry = None if was_missing else await self.get(shop_id, slug)
-                was_missing = False
-                if entry and entry.header.soft_expiry_ms > now_ms():
-                    return CacheResult(entry, CacheState.HIT)
-                turn = self._turns.get((shop_id, slug))
-                if turn is None:
-                    return await self._take_turn(shop_id, slug, entry, load)
-                if entry:
-                    return CacheResult(entry, CacheState.STALE)
-                await asyncio.wait([turn], timeout=deadline - time.monotonic())
-                if not turn.done() or not turn.result():
-                    break
-        return await self._bypass(load)
 
     async def _take_turn(self, shop_id: int, slug: str, entry: Entry | None, load: Load) -> CacheResult:
         turn = self._turns[shop_id, slug] = asyncio.get_running_loop().create_future()

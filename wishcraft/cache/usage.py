@@ -10,7 +10,7 @@ from wishcraft.cache.client import Server
 from wishcraft.cache.lua import Call
 from wishcraft.cache.scripts import VIEW
 from wishcraft.domain.batches import batches
-from wishcraft.domain.view_score import weight
+from wishcraft.domain.cached_registry import view_weight
 
 """Redis answers no other client during a call."""
 _SHOPS_PER_CALL: Final = 200
@@ -64,7 +64,7 @@ class UsageCounters:
 
     async def add(self, reads: Mapping[int, ReadCounts], views: Mapping[int, Mapping[str, int]]) -> None:
         """Add the counts of one process: reads by shop, and views by shop and slug."""
-        score = weight(datetime.now(UTC))
+        score = view_weight(datetime.now(UTC))
         calls: list[Call] = [
             {"index": keys.of_shop(shop_id).index, "slug": slug, "score": count * score}
             for shop_id, views_by_slug in views.items()

@@ -1,11 +1,25 @@
-"""A registry as it is cached: the payload's bytes, version, access level and owner. Pure."""
+"""A registry as it is cached: who may read it, how long it is fresh, and how its views are weighed. Pure."""
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from wishcraft.domain import lifetimes
+from wishcraft.domain.registries import SHOWN_TO_GUESTS, RegistryStatus, Visibility
+
+SHORTEST: Final = timedelta(hours=1)
+"""The soft lifetime of a registry near its event: most of its guests read it in these days."""
+JUST_CHANGED: Final = timedelta(hours=2)
+LONGEST: Final = timedelta(hours=12)
+SHARE: Final = 0.1
+"""The soft lifetime as a share of the time since the last change (RFC 9111, section 4.2.2)."""
+DAYS_BEFORE_EVENT: Final = 7
+DAYS_AFTER_EVENT: Final = 1
+
+HALF_LIFE: Final = timedelta(days=7)
+"""A view counts twice as much as one a half-life before."""
+_BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""Weights counted from here fit in a float for about 19 years."""
 
 
 class AccessLevel(IntEnum):
@@ -43,4 +57,35 @@ class CachedRegistry:
     body: bytes
     quota: Quota = UNCOUNTED
     """The cache quota of its shop."""
-    soft_lifetime: timedelta = lifetimes.SHORTEST
+    soft_lifetime: timedelta = SHORTEST
+
+
+def access_level(visibility: Visibility, status: RegistryStatus) -> AccessLevel:
+    """The access level of a registry; a paused or archived one is readable by its registrant only."""
+    if status not in SHOWN_TO_GUESTS or visibility is Visibility.PRIVATE:
+        return AccessLevel.OWNER
+    return AccessLevel.CODE if visibility is Visibility.PASSWORD else AccessLevel.OPEN
+
+
+def soft_lifetime(unchanged_for: timedelta, days_to_event: int | None) -> timedelta:
+    """How long the entry is served without looking at PostgreSQL.
+
+    Every change through WishCraft invalidates the entry at once, so a lifetime bounds only what bypasses that: rows
+    that were changed by hand or restored from a backup.
+
+    Args:
+        unchanged_for: Time since the registry's last change; one that changes often has changed recently.
+        days_to_event: Days until the event in UTC, negative after it; None without a date.
+    """
+    if days_to_event is not None and -DAYS_AFTER_EVENT <= days_to_event <= DAYS_BEFORE_EVENT:
+        return SHORTEST
+    return min(max(JUST_CHANGED, SHARE * unchanged_for), LONGEST)
+
+
+def view_weight(now: datetime) -> float:
+    """What one view at `now` (aware) adds to a registry's score; the least viewed are evicted first.
+
+    Old views are not reduced; new views get a growing weight instead, so scores only grow and stay comparable at any
+    time.
+    """
+    return float(2 ** ((now - _BEGIN) / HALF_LIFE))

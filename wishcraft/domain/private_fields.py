@@ -24,15 +24,14 @@ class PrivateFields(NamedTuple):
 def private_fields_payload(fields: PrivateFields) -> dict[str, Any]:
     """The fields that a registrant's answer has beside those that guests see."""
     registrant = {"first_name": fields.first_name, "last_name": fields.last_name, "email": fields.email}
+    people = [
+        {name: person[name] for name in registrant}
+        | {"status": fields.statuses.get(normalise(person["email"]) or "", InvitationStatus.EXPIRED)}
+        for person in (registrant, *fields.co_registrants)
+    ]
     return {
         "event_location": fields.event_location,
         "has_access_code": fields.has_access_code,
-        "registrant": _with_status(registrant, fields),
-        "co_registrants": [_with_status(person, fields) for person in fields.co_registrants],
+        "registrant": people[0],
+        "co_registrants": people[1:],
     }
-
-
-def _with_status(person: Mapping[str, str], fields: PrivateFields) -> dict[str, str]:
-    """The person; an invitation that was deleted had expired."""
-    names = {name: person[name] for name in ("first_name", "last_name", "email")}
-    return names | {"status": fields.statuses.get(normalise(person["email"]) or "", InvitationStatus.EXPIRED)}

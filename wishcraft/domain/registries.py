@@ -1,10 +1,9 @@
-"""Enumerations of registries and items, slugs, and access levels. Pure."""
+"""Enumerations of registries and items, and slugs. Pure."""
 
 import re
 from enum import StrEnum
 from typing import Final
 
-from wishcraft.domain.cached_registry import AccessLevel
 from wishcraft.domain.folding import fold
 
 
@@ -96,10 +95,3 @@ def make_slug(title: str, event_type: EventType, random: bytes) -> str:
 def is_registry_ref(ref: str) -> bool:
     """Whether this has the form of a registry's id (ASCII digits) or slug; there may be no such registry."""
     return (ref.isascii() and ref.isdecimal()) or (len(ref) <= MAX_SLUG_LENGTH and SLUG.fullmatch(ref) is not None)
-
-
-def access_level(visibility: Visibility, status: RegistryStatus) -> AccessLevel:
-    """The access level of a registry; a paused or archived one is readable by its registrant only."""
-    if status not in SHOWN_TO_GUESTS or visibility is Visibility.PRIVATE:
-        return AccessLevel.OWNER
-    return AccessLevel.CODE if visibility is Visibility.PASSWORD else AccessLevel.OPEN

@@ -105,7 +105,7 @@ def compose_payload(registry: RegistryFacts, items: object, sums: Sums) -> dict[
         "title": registry.title,
         "description": registry.description,
         "registrants": [registry.first_name, *registry.co_registrants],
-        "event": event_payload(registry.event_type, registry.event_date),
+        "event": {"type": registry.event_type, "date": registry.event_date},
         "visibility": registry.visibility,
         "status": registry.status,
         "currency": registry.currency,
@@ -126,7 +126,7 @@ def summary_payload(summary: Summary) -> dict[str, Any]:
         "share_url": summary.share_url,
         "title": summary.title,
         "registrants": [summary.first_name, *(person["first_name"] for person in summary.co_registrants)],
-        "event": event_payload(summary.event_type, summary.event_date),
+        "event": {"type": summary.event_type, "date": summary.event_date},
         "image": summary.image,
         "progress": _progress(summary.sums),
     }
@@ -140,11 +140,6 @@ def page_payload(registries: Sequence[Mapping[str, Any]], total: Total, next_cur
         "total_is_exact": total.is_exact,
         "next_cursor": next_cursor,
     }
-
-
-def event_payload(event_type: EventType, event_date: date | None) -> dict[str, Any]:
-    """The payload of an event."""
-    return {"type": event_type, "date": event_date.isoformat() if event_date else None}
 
 
 def _progress(sums: Sums) -> dict[str, int]:

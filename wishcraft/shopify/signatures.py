@@ -61,17 +61,10 @@ def canonical(parameters: Iterable[tuple[str, str]]) -> str:
 
     https://shopify.dev/docs/apps/build/online-store/app-proxies/authenticate-app-proxies
     """
-    return _message(_group(parameters))
-
-
-def _group(parameters: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     values: dict[str, list[str]] = {}
     for key, value in parameters:
-        if key in values:
-            values[key].append(value)
-        else:
-            values[key] = [value]
-    return values
+        values.setdefault(key, []).append(value)
+    return _message(values)
 
 
 def _message(values: Mapping[str, Sequence[str]]) -> str:
@@ -92,7 +85,7 @@ def verify_proxy_query(
     try:
         text = query_string if isinstance(query_string, str) else query_string.decode("ascii")
         text.encode("ascii")
-        values = _group(parse_query(text))
+        values = parse_query(text)
     except ValueError:
         return None
     signature = ",".join(values.pop("signature", ())).encode()
@@ -118,23 +111,26 @@ def verify_proxy_query(
     return identity
 
 
-def parse_query(text: str) -> list[tuple[str, str]]:
-    """The decoded parameters of a query, as `parse_qsl` gives them with blank values, in a third of its time.
+def parse_query(text: str) -> dict[str, list[str]]:
+    """The decoded parameters of a query, as `parse_qs` gives them with blank values, in a third of its time.
 
     Raises:
         ValueError: There are too many, or one is not UTF-8.
     """
     if text.count("&") >= _MAX_FIELDS:
         raise ValueError("too many parameters")
-    parameters = []
+    values: dict[str, list[str]] = {}
     for field in text.split("&"):
         if field:
             key, _, value = field.partition("=")
             if "%" in field or "+" in field:
                 decode = _decode_short if len(field) <= _LONGEST_SHORT_FIELD else _decode
                 key, value = decode(key), decode(value)
-            parameters.append((key, value))
-    return parameters
+            if key in values:
+                values[key].append(value)
+            else:
+                values[key] = [value]
+    return values
 
 
 def _decode(text: str) -> str:

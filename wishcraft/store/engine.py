@@ -83,35 +83,26 @@ class Database:
         """As `fetch_each`, the rows of one statement."""
         return (await self.fetch_each([call]))[0]
 
-    async def fetch_each(self, calls: Sequence[Call]) -> list[Rows]:
-        """The rows of statements that only read, in one round trip.
+    async def fetch_each(self, calls: Sequence[Call], *, only_reads: bool = True) -> list[Rows]:
+        """The rows of statements without BEGIN and COMMIT, in one round trip.
 
-        A connection that turns out lost is replaced once.
+        If their connection turns out lost, those that only read are sent again, once.
 
         Raises:
             DatabaseUnavailable, DatabaseRefused: As the units of work.
         """
-        for is_last in (False, True):
-            async with self.driver() as driver:
+        with translate_database_errors():
+            for may_repeat in (only_reads, False):
+                proxy = await self.engine.raw_connection()
+                driver: Driver = proxy.info[_DRIVER]
                 try:
                     return await driver.run(calls)
                 except psycopg.OperationalError:
-                    if is_last or not driver.connection.closed:
+                    if not (may_repeat and driver.connection.closed):
                         raise
+                finally:
+                    await _give_back(proxy)
         raise AssertionError  # the second turn returns or raises
-
-    @asynccontextmanager
-    async def driver(self) -> AsyncIterator[Driver]:
-        """The driver's own connection, in autocommit mode: what needs a transaction sends BEGIN and COMMIT itself.
-
-        One that is left within a transaction is rolled back.
-        """
-        with translate_database_errors():
-            proxy = await self.engine.raw_connection()
-            try:
-                yield proxy.info[_DRIVER]
-            finally:
-                await _give_back(proxy)
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncSession]:

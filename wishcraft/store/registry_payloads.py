@@ -1,19 +1,18 @@
-"""Registry payloads in bulk: PostgreSQL writes the JSON of the items.
+"""Registries as they are cached, in bulk: PostgreSQL writes the JSON of the items.
 
 `domain/registry_payload.py` defines the payload; a test compares the SQL here with it, byte for byte.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 import orjson
 from sqlalchemy import text
 
-from wishcraft.domain.cached_registry import Quota
+from wishcraft.domain.cached_registry import CachedRegistry, Quota, access_level, soft_lifetime
 from wishcraft.domain.currencies import UNUSUAL_DECIMALS, USUAL_DECIMALS
 from wishcraft.domain.registries import RegistryStatus, Visibility
-from wishcraft.domain.registry_payload import RegistryFacts, Sums
+from wishcraft.domain.registry_payload import RegistryFacts, Sums, compose_payload
 from wishcraft.domain.share_links import share_template
 from wishcraft.store.schema import ShopSettings
 from wishcraft.store.schema.base import load_valid
@@ -22,24 +21,8 @@ from wishcraft.store.statements import Call, Rows, Statement
 _SETTINGS: Final = 13
 """The column of the shop's settings."""
 
-
-class Parts(NamedTuple):
-    """Parts of a registry's payload, and what its caching depends on."""
-
-    registry: RegistryFacts
-    items: str
-    """JSON array of the items' payloads, in display order."""
-    sums: Sums
-    quota: Quota
-    """The cache quota of its shop."""
-    unchanged_for: timedelta
-    """Time since its last change."""
-    days_to_event: int | None
-    """Days until its event in UTC, negative after it."""
-
-
 # The columns of `a` are the item's payload. The order of keys and half-up rounding follow `domain/registry_payload.py`.
-PARTS: Final = text("""
+PAYLOADS: Final = text("""
 SELECT r.id, r.slug, r.version, r.title, r.description, r.event_type, r.event_date, r.customer_first_name,
     r.visibility, r.status, r.customer_id, s.currency, r.co_registrants, s.settings, i.items,
     i.wanted, i.purchased, i.fulfilled, i.wanted_amount, i.purchased_amount,
@@ -80,31 +63,37 @@ WHERE r.shop_id = :shop_id AND r.slug = ANY(:slugs)
     usual_decimals=USUAL_DECIMALS,
     low_stock_threshold=ShopSettings().low_stock_threshold,
 )
-_FIND_PARTS: Final = Statement(PARTS)
+_FIND: Final = Statement(PAYLOADS)
 
 
-def find_parts(shop_id: int, slugs: Sequence[str]) -> Call:
-    """The query for the parts of these registries' payloads; unknown slugs are left out. `read_parts` reads its rows.
+def find(shop_id: int, slugs: Sequence[str]) -> Call:
+    """The query for these registries; unknown slugs are left out. `read` reads its rows.
 
     One statement sees one snapshot, so each version belongs to its items.
     """
-    return _FIND_PARTS(shop_id=shop_id, slugs=list(slugs))
+    return _FIND(shop_id=shop_id, slugs=list(slugs))
 
 
-def read_parts(rows: Rows, shopify_origin: str) -> list[Parts]:
-    """The parts of each registry, of the rows of `find_parts`."""
+def read(rows: Rows, shopify_origin: str) -> dict[str, CachedRegistry]:
+    """The registries of the rows of `find`, by slug."""
     if not rows:
-        return []
+        return {}
     settings = load_valid(ShopSettings, rows[0][_SETTINGS])
     template = share_template(settings.share_url, rows[0][-1], shopify_origin)
     quota = Quota(settings.cache_quota_entries, settings.cache_quota_bytes)
-    parts = []
+    found = {}
     for row in rows:
         *facts, co_registrants, _, items = row[:15]
         *sums, unchanged_for, days_to_event, _ = row[15:]
         first_names = [person["first_name"] for person in co_registrants]
         more = (first_names, settings.low_stock_threshold, template.replace("{slug}", facts[1]))
         registry = RegistryFacts._make((*facts, *more))
-        registry = registry._replace(visibility=Visibility(registry.visibility), status=RegistryStatus(registry.status))
-        parts.append(Parts(registry, items, Sums._make(sums), quota, unchanged_for, days_to_event))
-    return parts
+        found[registry.slug] = CachedRegistry(
+            version=registry.version,
+            access_level=access_level(Visibility(registry.visibility), RegistryStatus(registry.status)),
+            owner=registry.owner or 0,
+            body=orjson.dumps(compose_payload(registry, orjson.Fragment(items), Sums._make(sums))),
+            quota=quota,
+            soft_lifetime=soft_lifetime(unchanged_for, days_to_event),
+        )
+    return found

@@ -143,11 +143,10 @@ async def insert(db: Database, webhooks: Sequence[Received]) -> list[int | None]
     # Two transactions with the same webhooks wait for each other's in one order, so that they do not deadlock.
     ordered = sorted(webhooks, key=_place)
     columns = {name: [getattr(each, name) for each in ordered] for name in Received._fields}
-    async with db.driver() as driver:
-        try:
-            [rows] = await driver.run([_INSERT(**columns)])
-        except (psycopg.IntegrityError, psycopg.DataError) as error:
-            raise DatabaseRefused(in_words(error)) from None  # its text quotes the row
+    try:
+        [rows] = await db.fetch_each([_INSERT(**columns)], only_reads=False)
+    except (psycopg.IntegrityError, DatabaseRefused) as error:
+        raise DatabaseRefused(in_words(error.__cause__ or error)) from None  # its text quotes the row
     stored = {(domain, webhook_id): row_id for domain, webhook_id, row_id in rows}
     return [stored.pop((each.shop_domain, each.webhook_id), None) for each in webhooks]
 

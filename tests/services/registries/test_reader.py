@@ -116,4 +116,28 @@ async def test_load_that_hangs_is_abandoned_and_the_next_one_is_not_held_up(
     assert (await reader.read(shop.id, slug)).entry.body
     assert loads == 2
     hung.set()
-    await asyncio.gather(*reader._loads)
+    await asyncio.gather(*reader._tasks)
+
+
+async def test_reader_waits_for_the_load_of_others_only_until_its_deadline(
+    resources: Resources, demo: Demo, shop: ShopRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads, hung = 0, asyncio.Event()
+
+    async def hang_first(*arguments: Any) -> Any:
+        nonlocal loads
+        loads += 1
+        if loads == 1:
+            await hung.wait()
+        return await load_registries(*arguments)
+
+    monkeypatch.setattr("wishcraft.services.registries.reader.load_registries", hang_first)
+    reader, slug = RegistryReader(resources), slug_of(demo, shop)
+    first = asyncio.create_task(reader._load(shop.id, slug))
+    await wait_until(lambda: loads == 1, pause=0)
+    reader._running[shop.id].deadline = 0
+    assert await reader._load(shop.id, slug)
+    hung.set()
+    assert await first
+    assert loads == 2
+    assert not reader._running

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from wishcraft.cache import keys
 from wishcraft.cache.coherence import now_ms
-from wishcraft.domain.lifetimes import JUST_CHANGED
+from wishcraft.domain.cached_registry import JUST_CHANGED
 from wishcraft.resources import Resources
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.warm import FRESH_FOR, warm_shop

@@ -16,7 +16,7 @@ from wishcraft.services.registries import write as write_module
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import registry_write
 from wishcraft.settings import Settings
-from wishcraft.store import registries
+from wishcraft.store import registries, registry_payloads
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 
@@ -203,7 +203,7 @@ async def test_committed_write_succeeds_if_the_new_entry_cannot_be_built(
     def fail(*_: object) -> None:
         raise ValueError("no payload")
 
-    monkeypatch.setattr(write_module, "make_registries", fail)
+    monkeypatch.setattr(registry_payloads, "read", fail)
     published: list[Mapping[str, int]] = []
     await rename(spying(resources, published), shop, registry[0])
     assert published == [{registry[1]: version(demo, registry[0])}] == [{registry[1]: registry[2] + 1}]

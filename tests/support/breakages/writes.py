@@ -91,7 +91,7 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "pending invalidations are not replayed", "api/state.py",
-        "self._replay = self._start(self._replay_invalidations())",
+        "self._replay = self.start_task(self._replay_invalidations())",
         "pass", (f"{_OUTAGES}::test_process_that_starts_replays_pending_invalidations",),
     ),
     Breakage(

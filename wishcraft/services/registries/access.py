@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
 from wishcraft.cache.keys import SessionName
-from wishcraft.domain.cached_registry import AccessLevel
+from wishcraft.domain.cached_registry import AccessLevel, access_level
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.registries import access_level
 from wishcraft.errors import CacheUnavailable, Conflict, NotAllowed, NotFound, WrongAccessCode
 from wishcraft.resources import Resources
 from wishcraft.services.registries.code_hashes import require_capacity, verify_code

@@ -1,11 +1,13 @@
-"""Reads registries through the cache, and refills it. Builds the JSON body of a registry."""
+"""Reads registries through the cache, and refills it."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from contextvars import Context
+from dataclasses import dataclass
 from functools import partial
-from typing import Final, cast
+from math import inf
+from typing import Final
 
 import orjson
 
@@ -14,23 +16,28 @@ from wishcraft.cache.registries import CacheResult
 from wishcraft.cache.scripts import FillOutcome
 from wishcraft.domain.cached_registry import CachedRegistry
 from wishcraft.domain.callers import Caller
-from wishcraft.domain.lifetimes import soft_lifetime
 from wishcraft.domain.private_fields import private_fields_payload
-from wishcraft.domain.registries import access_level, is_registry_ref
-from wishcraft.domain.registry_payload import compose_payload
+from wishcraft.domain.registries import is_registry_ref
 from wishcraft.errors import DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.store import registries, registry_payloads
 from wishcraft.store.private_fields import VersionedFields
 from wishcraft.store.registries import NamedRegistry
-from wishcraft.store.statements import Rows
 
 DATABASE_READ_SECONDS: Final = 2.0
 """How long a reader waits for PostgreSQL."""
 _MAX_CACHED_SLUGS: Final = 100_000
 _LARGEST_ID: Final = 2**63 - 1
 
-Waiting = defaultdict[str, list["asyncio.Future[CachedRegistry | None]"]]
+
+@dataclass(slots=True)
+class _Load:
+    """A load of registries of one shop, which more readers may join until it begins."""
+
+    slugs: set[str]
+    task: "asyncio.Task[dict[str, CachedRegistry]]"
+    deadline: float = inf
+    """On the monotonic clock: then the next one no longer waits for it."""
 
 
 class RegistryReader:
@@ -42,9 +49,11 @@ class RegistryReader:
 
     def __init__(self, resources: Resources) -> None:
         self._resources = resources
-        self._waiting: dict[int, Waiting] = {}
-        self._loading: dict[int, asyncio.Task[None]] = {}
-        self._loads: set[asyncio.Task[dict[str, CachedRegistry]]] = set()
+        self._next: dict[int, _Load] = {}
+        """The load of each shop that has not begun."""
+        self._running: dict[int, _Load] = {}
+        self._tasks: set[asyncio.Task[dict[str, CachedRegistry]]] = set()
+        """All that have not ended, which may hang. The event loop itself keeps only weak references."""
         self._named: dict[tuple[int, int], NamedRegistry] = {}
 
     async def read(self, shop_id: int, slug: str, *, was_missing: bool = False) -> CacheResult:
@@ -84,68 +93,36 @@ class RegistryReader:
         return named.slug if named and caller.may_use_id(named.owner) else None
 
     async def _load(self, shop_id: int, slug: str) -> CachedRegistry | None:
-        future: asyncio.Future[CachedRegistry | None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(shop_id, defaultdict(list))[slug].append(future)
-        if shop_id not in self._loading:
-            self._loading[shop_id] = asyncio.create_task(self._load_waiting(shop_id), context=Context())
-        try:
-            async with asyncio.timeout(DATABASE_READ_SECONDS):
-                return await future
-        except TimeoutError:
-            raise DatabaseUnavailable(f"PostgreSQL did not answer within {DATABASE_READ_SECONDS:g} s") from None
+        load = self._next.get(shop_id)
+        if load is None:
+            task = asyncio.create_task(self._load_next(shop_id), context=Context())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # its readers may have left
+            load = self._next[shop_id] = _Load(set(), task)
+        load.slugs.add(slug)
+        done, _ = await asyncio.wait({load.task}, timeout=DATABASE_READ_SECONDS)
+        if not done:
+            raise DatabaseUnavailable(f"PostgreSQL did not answer within {DATABASE_READ_SECONDS:g} s")
+        return load.task.result().get(slug)
 
-    async def _load_waiting(self, shop_id: int) -> None:
-        """Load what the shop's readers wait for, batch after batch until none waits."""
+    async def _load_next(self, shop_id: int) -> dict[str, CachedRegistry]:
+        """Load what the shop's readers ask for until its load in progress has ended."""
+        if running := self._running.get(shop_id):  # its connection may hang for long: this one takes another
+            await asyncio.wait({running.task}, timeout=running.deadline - time.monotonic())
+        load = self._running[shop_id] = self._next.pop(shop_id)
+        load.deadline = time.monotonic() + DATABASE_READ_SECONDS
         try:
-            while waiting := self._waiting.pop(shop_id, None):
-                loaded: Mapping[str, CachedRegistry] = {}
-                failure: Exception | None = None
-                load = asyncio.create_task(load_registries(self._resources, shop_id, list(waiting)))
-                self._loads.add(load)
-                load.add_done_callback(self._discard_load)
-                done, _ = await asyncio.wait({load}, timeout=DATABASE_READ_SECONDS)
-                if not done:  # its connection may hang for long: the next load takes another one
-                    failure = DatabaseUnavailable(f"PostgreSQL did not answer within {DATABASE_READ_SECONDS:g} s")
-                else:
-                    failure = cast("Exception | None", load.exception())
-                    loaded = {} if failure else load.result()
-                for slug, futures in waiting.items():
-                    for future in futures:
-                        if future.done():  # its reader has timed out or gone
-                            continue
-                        if failure:
-                            future.set_exception(failure)
-                        else:
-                            future.set_result(loaded.get(slug))
+            return await load_registries(self._resources, shop_id, list(load.slugs))
         finally:
-            del self._loading[shop_id]
-
-    def _discard_load(self, load: "asyncio.Task[Mapping[str, CachedRegistry]]") -> None:
-        self._loads.discard(load)
-        if not load.cancelled():
-            load.exception()  # marks it as retrieved: its readers got it, or a timeout
+            if self._running.get(shop_id) is load:
+                del self._running[shop_id]
 
 
 async def load_registries(resources: Resources, shop_id: int, slugs: Sequence[str]) -> dict[str, CachedRegistry]:
     """These registries as PostgreSQL has them now, by slug, in one query; unknown slugs are left out."""
-    [rows] = await resources.db.fetch_each([registry_payloads.find_parts(shop_id, slugs)])
-    return make_registries(rows, resources.shopify_origin)
-
-
-def make_registries(rows: Rows, shopify_origin: str) -> dict[str, CachedRegistry]:
-    """The registries of the rows of `registry_payloads.find_parts`, by slug."""
-    found = registry_payloads.read_parts(rows, shopify_origin)
-    return {
-        registry.slug: CachedRegistry(
-            version=registry.version,
-            access_level=access_level(registry.visibility, registry.status),
-            owner=registry.owner or 0,
-            body=orjson.dumps(compose_payload(registry, orjson.Fragment(items), sums)),
-            quota=quota,
-            soft_lifetime=soft_lifetime(unchanged_for, days_to_event),
-        )
-        for registry, items, sums, quota, unchanged_for, days_to_event in found
-    }
+    [rows] = await resources.db.fetch_each([registry_payloads.find(shop_id, slugs)])
+    return registry_payloads.read(rows, resources.shopify_origin)
 
 
 def with_private_fields(entry: Entry, found: VersionedFields) -> Entry:

@@ -18,10 +18,9 @@ from wishcraft.cache.keys import WRITE_LIMIT_SECONDS, SessionName
 from wishcraft.cache.read_permit import PERMIT_SECONDS, Pending
 from wishcraft.cache.registries import RefillResult
 from wishcraft.cache.scripts import FillOutcome
-from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
+from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry, access_level
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.etags import allows_change
-from wishcraft.domain.registries import access_level
 from wishcraft.errors import (
     CacheUnavailable,
     DatabaseRefused,
@@ -31,7 +30,7 @@ from wishcraft.errors import (
     PreconditionFailed,
 )
 from wishcraft.resources import Resources
-from wishcraft.services.registries.reader import make_registries, refill, with_private_fields
+from wishcraft.services.registries.reader import refill, with_private_fields
 from wishcraft.store import audit_log, pending_invalidations, private_fields, registries, registry_payloads, sessions
 from wishcraft.store.audit_log import Actor, Origin
 from wishcraft.store.engine import WriteTransaction
@@ -135,14 +134,14 @@ class RegistryWrite:
             DatabaseUnavailable: The transaction is rolled back, or its end is not known; or, with `is_committed`, the
                 registries could not be loaded.
         """
-        reads = [registry_payloads.find_parts(self.actor.shop_id, slugs)] if slugs else []
+        reads = [registry_payloads.find(self.actor.shop_id, slugs)] if slugs else []
         found = await self.transaction.driver.commit([*reads, self.private] if reads and self.private else reads)
         self.is_committed = True
         if found is None:
             raise DatabaseUnavailable("PostgreSQL did not answer after the commit")
         if len(found) > 1:
             self.fields = private_fields.read(found[1])
-        return make_registries(found[0], self.shopify_origin) if found else {}
+        return registry_payloads.read(found[0], self.shopify_origin) if found else {}
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.lifetimes import fixed, simulate
-from wishcraft.domain.lifetimes import LONGEST, SHORTEST, soft_lifetime
+from wishcraft.domain.cached_registry import LONGEST, SHORTEST, soft_lifetime
 
 AGES = st.timedeltas(timedelta(seconds=-5), timedelta(days=4000))
 DAYS = st.integers(-4000, 4000) | st.none()

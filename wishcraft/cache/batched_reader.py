@@ -73,16 +73,13 @@ class BatchedReader:
 def _deliver(waiters: Collection[list[OnReply]], reply: list[Value] | CacheUnavailable) -> None:
     values = reply if isinstance(reply, list) else [reply] * len(waiters)
     for readers, value in zip(waiters, values, strict=True):
-        _call(readers, value)
+        for on_reply in readers:
+            try:
+                on_reply(value)
+            except Exception:  # noqa: BLE001  others wait for the same reply
+                _log.exception("A reader of Redis failed with the reply")
 
 
 def _deliver_next(waiters: Iterator[list[OnReply]], reply: Value | CacheUnavailable) -> None:
-    _call(next(waiters), reply or None)  # GETRANGE gives an empty string if there is no value
-
-
-def _call(readers: list[OnReply], value: Value | CacheUnavailable) -> None:
-    for on_reply in readers:
-        try:
-            on_reply(value)
-        except Exception:  # noqa: BLE001  others wait for the same reply
-            _log.exception("A reader of Redis failed with the reply")
+    values: Any = [reply or None]  # GETRANGE gives an empty string if there is no value
+    _deliver((next(waiters),), values)

@@ -1,5 +1,8 @@
 """`python -m api`: serves the API at API_HOST and API_PORT."""
 
+import api.lean_imports  # noqa: F401  it must be the first import
+
+# isort: split
 import argparse
 import sys
 from collections.abc import Sequence

@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import partial
 
 from api.app import create_app, create_service
-from api.fast_path import FastPath, FastProtocol
+from api.fast_path import FastProtocol
 from api.server import serve
 from wishcraft.errors import ConfigurationError
 from wishcraft.observability.logs import configure_logging
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with suppress(KeyboardInterrupt):  # uvicorn raises it anew when it has stopped
         serve(
             create_service(app),
-            partial(FastProtocol, FastPath(app.state)),
+            partial(FastProtocol, app.state),
             app.state,
             host=config.api_host,
             port=config.api_port,

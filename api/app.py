@@ -11,6 +11,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from api import documentation, problems
+from api.fast_path import FastPath
 from api.middleware.request import RequestMiddleware
 from api.routes import (
     admin,
@@ -55,7 +56,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_app_state(settings) as app_state:
-            app.state.app_state = app_state
+            app.state.app_state, app.state.fast_path = app_state, FastPath(app_state)
             yield
 
     app = FastAPI(

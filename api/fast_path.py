@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from random import random
 from typing import Any, Final
 
@@ -40,7 +40,6 @@ from wishcraft.domain.etags import make_etag, matches
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.observability.metrics import FAST_PATH_SECONDS
 from wishcraft.observability.sentry import HITS_PER_TRACE, record_trace
-from wishcraft.settings import Settings
 
 _MAX_HEAD_BYTES: Final = 8 * 1024
 _MAX_HELD_BYTES: Final = 32 * 1024
@@ -93,20 +92,15 @@ NEEDS_BODY: Final = RawResponse(0, "", b"")
 class FastPath:
     """The decisions of the fast path, for all connections of a process."""
 
-    def __init__(self, state: Any) -> None:
-        """`state` is the ASGI application's; its `app_state` is set later, at start-up."""
-        self._state = state
-        settings: Settings = state.settings
+    def __init__(self, app_state: AppState) -> None:
+        settings = app_state.settings
+        self.app_state = app_state
+        self.entries = app_state.resources.redis.batched_reader
+        self._limiter = app_state.resources.limiter
         self._trace_rate = settings.sentry_traces_sample_rate / HITS_PER_TRACE if settings.sentry_dsn else 0.0
         self.parser = HeadParser()
         self._default_headers: RawHeaders = []
         self._starts: dict[int, str] = {}
-
-    @cached_property
-    def app_state(self) -> AppState:
-        """The application's state."""
-        app_state: AppState = self._state.app_state
-        return app_state
 
     def start_of(self, status: int, default_headers: RawHeaders) -> str:
         """The status line, and the headers that uvicorn gives each response: once a second, it makes a new list."""
@@ -126,7 +120,7 @@ class FastPath:
         if not isinstance(caller, Caller) or _READ not in caller.scopes:
             return caller if isinstance(caller, RawResponse) else None
         policy = app_state.policy(caller)
-        remaining, reset = app_state.resources.limiter.count(policy, caller.name)
+        remaining, reset = self._limiter.count(policy, caller.name)
         limit = policy.limit_field(remaining, reset)
         if remaining < 0:
             more = f"ratelimit: {limit}\r\nratelimit-policy: {policy.field}\r\n"
@@ -200,9 +194,10 @@ class FastPath:
 class FastProtocol(LimitedProtocol):
     """One connection: recognises the requests of the fast path, and gives all others to uvicorn's protocol."""
 
-    def __init__(self, fast_path: FastPath, **of_uvicorn: Any) -> None:
+    def __init__(self, state: Any, **of_uvicorn: Any) -> None:
+        """`state` is the ASGI application's, which has started."""
         super().__init__(**of_uvicorn)
-        self._fast = fast_path
+        self._fast: FastPath = state.fast_path
         self._block = b""
         self._parsed_block: HeaderBlock | None = None
         """What the parser has read of `_block`, which is the last header block."""
@@ -259,9 +254,8 @@ class FastProtocol(LimitedProtocol):
             return False
         self._stop_head_timer()
         self._request, self._read = data, begun
-        reader = self._fast.app_state.resources.redis.batched_reader
         has_tag = begun.if_none_match is not None  # mostly that of the last version: the header is enough
-        reader.read(keys.entry_key(begun.caller.shop_id, begun.slug), self._on_reply, only_header=has_tag)
+        self._fast.entries.read(keys.entry_key(begun.caller.shop_id, begun.slug), self._on_reply, only_header=has_tag)
         return True
 
     def _on_reply(self, reply: Reply) -> None:
@@ -283,8 +277,7 @@ class FastProtocol(LimitedProtocol):
         except Exception:  # noqa: BLE001  the route answers instead; the error is logged
             _log.exception("The fast path failed. The route answers instead.")
         if response is NEEDS_BODY:
-            reader = self._fast.app_state.resources.redis.batched_reader
-            reader.read(keys.entry_key(read.caller.shop_id, read.slug), self._on_whole)
+            self._fast.entries.read(keys.entry_key(read.caller.shop_id, read.slug), self._on_whole)
             return
         self._request = self._read = None
         if response is not None:

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from uvicorn.server import ServerState
 
 from api.app import create_service
-from api.fast_path import FastPath, FastProtocol
+from api.fast_path import FastProtocol
 from api.server import make_config
 from benchmarks.load import LoadError
 from deployments.sandbox.processes import ROOT, Program, free_port, running
@@ -87,7 +87,7 @@ class _OwnServer(httpx.AsyncHTTPTransport):
 @asynccontextmanager
 async def open_client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """Serve an application that has started, behind its fast path, in this event loop: a client of it."""
-    protocol = partial(FastProtocol, FastPath(app.state))
+    protocol = partial(FastProtocol, app.state)
     config = make_config(create_service(app), protocol)
     config.load()
     connect = partial(protocol, config=config, server_state=ServerState(), app_state={})

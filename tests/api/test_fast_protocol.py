@@ -13,7 +13,7 @@ from psycopg import Connection
 from uvicorn.server import ServerState
 
 from api.app import create_app, create_service
-from api.fast_path import FastPath, FastProtocol
+from api.fast_path import FastProtocol
 from api.server import LimitedProtocol, make_config
 from tests.support.hypothesis_profiles import examples
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
@@ -109,11 +109,10 @@ class World:
 
     def __init__(self, app: FastAPI, slugs: Sequence[str], query: str) -> None:
         self.app, self.slugs, self.query = app, slugs, query
-        self._fast_path = FastPath(app.state)
         self._links: list[Link] = []
 
     def fast(self) -> Link:
-        return self._keep(Link(lambda **config: FastProtocol(self._fast_path, **config), self.app))
+        return self._keep(Link(lambda **config: FastProtocol(self.app.state, **config), self.app))
 
     def plain(self) -> Link:
         return self._keep(Link(LimitedProtocol, self.app))

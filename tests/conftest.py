@@ -31,6 +31,7 @@ from deployments.sandbox.valkey import valkey
 from tests.support import hypothesis_profiles
 from tests.support.certificate import write_certificate
 from tests.support.demo_data import DemoData, KeptConnection
+from tests.support.kept_connections import DatabaseOnKeptConnections, close_kept_connections
 from tests.support.recorded_statements import recorded_statements
 from tests.support.sql_oracle import Tables
 from tests.support.valkey import OwnValkey
@@ -216,6 +217,15 @@ def base_settings(
         prefect_api_url=None,
         prefect_ui_url="http://127.0.0.1:4200",
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kept_connections() -> Iterator[None]:
+    """Let the pools of `open_resources` leave their connections to those of later tests."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("wishcraft.resources.Database", DatabaseOnKeptConnections)
+        yield
+    close_kept_connections()
 
 
 @pytest.fixture(scope="session")

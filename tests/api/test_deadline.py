@@ -22,6 +22,11 @@ PATIENCE = 20.0
 
 
 @pytest.fixture
+def records_minutes() -> bool:
+    return True
+
+
+@pytest.fixture
 def short_deadline(monkeypatch: pytest.MonkeyPatch) -> ShortDeadline:
     """Makes the deadline of the requests within a block so short that a busy machine could miss it."""
 

@@ -28,6 +28,11 @@ AT_ONCE = 20
 
 
 @pytest.fixture
+def records_minutes() -> bool:
+    return True
+
+
+@pytest.fixture
 def api(client_on_own_valkey: httpx.AsyncClient) -> httpx.AsyncClient:
     return client_on_own_valkey
 

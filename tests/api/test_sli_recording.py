@@ -3,12 +3,18 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
+import pytest
 from psycopg import Connection
 
 from tests.support.api import Shopper
 from wishcraft.settings import Settings
 
 OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
+
+
+@pytest.fixture
+def records_minutes() -> bool:
+    return True
 
 
 async def test_requests_served_are_recorded_before_shutdown_ends(

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
@@ -73,14 +74,24 @@ def app_state_of(client: httpx.AsyncClient) -> AppState:
     return cast("AppState", cast("Any", client)._transport.app.state.app_state)
 
 
+async def _write_nothing(_minute: datetime) -> None:
+    """In the place of `SliRecorder.write`."""
+
+
 _idle_apps: dict[Settings, FastAPI] = {}
 
 
 @asynccontextmanager
-async def open_api_client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    """An API with these settings, in this process, and a client of it. An idle application is used again."""
+async def open_api_client(settings: Settings, *, records_minutes: bool = True) -> AsyncIterator[httpx.AsyncClient]:
+    """An API with these settings, in this process, and a client of it. An idle application is used again.
+
+    Without `records_minutes`, it writes no service level indicators, neither at the end of a minute nor of its life:
+    it would probe its own health for them, for 10 ms.
+    """
     app = _idle_apps.pop(settings, None) or create_app(settings)  # to build its routes takes 30 ms
     async with app.router.lifespan_context(app), open_client(app) as client:
+        if not records_minutes:
+            app.state.app_state.sli_recorder.write = _write_nothing
         yield client
     _idle_apps[settings] = app
     if len(_idle_apps) > MAX_IDLE_APPS:

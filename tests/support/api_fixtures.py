@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlencode
@@ -31,9 +32,15 @@ def pytest_runtest_setup() -> None:
 
 
 @pytest.fixture
-def open_client() -> Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]:
+def records_minutes() -> bool:
+    """Whether the API below writes its service level indicators; a file about its end overrides it."""
+    return False
+
+
+@pytest.fixture
+def open_client(records_minutes: bool) -> Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]:
     """Function that opens a client of an API with the given settings."""
-    return open_api_client
+    return partial(open_api_client, records_minutes=records_minutes)
 
 
 @pytest.fixture
@@ -55,10 +62,12 @@ def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def client(settings: Settings, demo: Connection[tuple[Any, ...]]) -> AsyncIterator[httpx.AsyncClient]:
+async def client(
+    settings: Settings, demo: Connection[tuple[Any, ...]], records_minutes: bool
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client without credentials."""
     assert not demo.closed
-    async with open_api_client(settings) as client:
+    async with open_api_client(settings, records_minutes=records_minutes) as client:
         yield client
 
 

@@ -64,6 +64,8 @@ class _Table(NamedTuple):
     columns: list[str]
     rows: int
     data: bytes
+    counting: bytes
+    """The query that counts its rows, and how many of them are as they were put there."""
     written_by: int
     """The transaction that put the rows there: PostgreSQL keeps it in each row's `xmin` until the row changes."""
 
@@ -77,7 +79,9 @@ class DemoData:
         self._random_seed = random_seed
         self._today = today
         self._tables: dict[str, _Table] = {}
-        self._sequences: list[tuple[str, int | None]] = []
+        self._measure = b""
+        """The query of all tables' sizes."""
+        self._set_sequences = b""
         self._seeded_at = float("-inf")
 
     def restore(self, connection: Tables, settings: Settings) -> None:
@@ -87,18 +91,23 @@ class DemoData:
             return
         if self._is_bloated(connection):
             connection.execute(_EMPTY)
+        connection.execute(self._set_sequences, prepare=True)
+        if changed := [found for found in self._count(connection) if found[1:] != (self._tables[found[0]].rows,) * 2]:
+            self._put_back(connection, changed)
+
+    def _put_back(self, connection: Tables, changed: Sequence[tuple[str, int, int]]) -> None:
         rewritten = []
         with connection.transaction():
-            connection.execute("SET LOCAL session_replication_role = replica")  # the rows fit together: check no keys
-            for name, rows, unchanged in self._count(connection):
+            # The rows fit together: check no keys. Where nothing is to do, this would cost all plans that are kept.
+            connection.execute("SET LOCAL session_replication_role = replica")
+            for name, _, unchanged in changed:
                 table = self._tables[name]
                 if unchanged != table.rows:
                     self._rewrite(connection, name)
                     rewritten.append(name)
-                elif rows != table.rows:
+                else:
                     delete = SQL("DELETE FROM {} WHERE xmin <> {}::text::xid")
                     connection.execute(delete.format(Identifier(name), Literal(table.written_by)))
-            self._set_sequences(connection)
         if rewritten:
             connection.execute(SQL("ANALYZE {}").format(SQL(", ").join(map(Identifier, rewritten))))
 
@@ -108,11 +117,17 @@ class DemoData:
         if not self._reminders:
             connection.execute("TRUNCATE reminders")
         self._seeded_at = time.monotonic()
-        self._sequences = connection.execute(_SEQUENCES).fetchall()
+        sequences = [
+            SQL("setval({}, {}, {})").format(Literal(name), Literal(last or 1), Literal(last is not None))
+            for name, last in connection.execute(_SEQUENCES).fetchall()
+        ]
+        self._set_sequences = (SQL("SELECT ") + SQL(", ").join(sequences)).as_bytes(connection)
         self._tables = {}
         for name, columns in connection.execute(_COLUMNS).fetchall():
             with connection.cursor() as cursor, cursor.copy(_copy(name, columns, "TO STDOUT")) as copy:
-                self._tables[name] = _Table(columns, 0, b"".join(map(bytes, copy)), 0)
+                self._tables[name] = _Table(columns, 0, b"".join(map(bytes, copy)), b"", 0)
+        sizes = [SQL("pg_relation_size({})").format(Literal(name)) for name in self._tables]
+        self._measure = (SQL("SELECT ") + SQL(", ").join(sizes)).as_bytes(connection)
         with connection.transaction():
             connection.execute("SET LOCAL session_replication_role = replica")
             for name in self._tables:
@@ -122,16 +137,11 @@ class DemoData:
 
     def _count(self, connection: Tables) -> list[tuple[str, int, int]]:
         """Each table's rows, and how many of them are as they were put there."""
-        count = SQL("SELECT {}, count(*), count(*) FILTER (WHERE xmin = {}::text::xid) FROM {}")
-        each = [
-            count.format(Literal(name), Literal(table.written_by), Identifier(name))
-            for name, table in self._tables.items()
-        ]
-        return connection.execute(SQL(" UNION ALL ").join(each)).fetchall()
+        query = b" UNION ALL ".join(table.counting for table in self._tables.values())
+        return connection.execute(query, prepare=True).fetchall()
 
     def _is_bloated(self, connection: Tables) -> bool:
-        sizes = [SQL("pg_relation_size({})").format(Literal(name)) for name in self._tables]
-        found = connection.execute(SQL("SELECT ") + SQL(", ").join(sizes)).fetchone() or ()
+        found = connection.execute(self._measure, prepare=True).fetchone() or ()
         return any(
             size > _MAX_EXTRA_BYTES + 4 * len(table.data)
             for size, table in zip(found, self._tables.values(), strict=True)
@@ -143,15 +153,10 @@ class DemoData:
         with connection.cursor() as cursor, cursor.copy(_copy(name, table.columns, "FROM STDIN")) as copy:
             copy.write(table.data)
         [(transaction,)] = connection.execute("SELECT pg_current_xact_id()::xid::text::bigint").fetchall()
-        self._tables[name] = table._replace(written_by=transaction)
-
-    def _set_sequences(self, connection: Tables) -> None:
-        set_next = SQL("setval({}, {}, {})")
-        each = [
-            set_next.format(Literal(name), Literal(last or 1), Literal(last is not None))
-            for name, last in self._sequences
-        ]
-        connection.execute(SQL("SELECT ") + SQL(", ").join(each))
+        count = SQL("SELECT {}, count(*), count(*) FILTER (WHERE xmin = {}::text::xid) FROM {}").format(
+            Literal(name), Literal(transaction), Identifier(name)
+        )
+        self._tables[name] = table._replace(counting=count.as_bytes(connection), written_by=transaction)
 
 
 def _copy(name: str, columns: Sequence[str], direction: LiteralString) -> Composed:

@@ -17,9 +17,9 @@ BACKEND = Statement(text("SELECT pg_backend_pid()"))
 async def leave(settings: Settings, *statements: str) -> int:
     """The process id of a backend that has run these statements and whose pool is closed."""
     db = DatabaseOnKeptConnections(settings.database_url)
-    async with db.driver() as driver:
+    async with db.connection() as connection:
         for statement in statements:
-            await driver.connection.execute(statement.encode())
+            await connection.execute(text(statement))
     [[pid]] = await db.fetch(BACKEND())
     await db.close()
     await wait_until(has_discarded)

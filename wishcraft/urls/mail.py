@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from wishcraft.urls.parts import TEXT, Option, UrlError, read_options, split_url
+from wishcraft.urls.parts import TEXT, Option, UrlError, is_host, read_options, split_url
 
 _EXAMPLE: Final = (
     "smtp://user:password@host:587?starttls, smtps://…, ses://KEY:SECRET@eu-central-1?configuration_set=NAME or "
@@ -185,7 +185,8 @@ def _read_options(parts: SplitResult, permitted: dict[str, Option]) -> dict[str,
 def _is_endpoint(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        has_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        host = parts.hostname or ""
+        has_address = parts.scheme in {"http", "https"} and host != "" and is_host(host) and parts.port != 0
     except ValueError:
         return False
     return has_address and not (parts.username or parts.query or parts.fragment)

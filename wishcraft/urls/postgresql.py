@@ -1,7 +1,8 @@
 """DATABASE_URL and DATABASE_REPLICA_URL."""
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from wishcraft.urls.parts import (
@@ -105,6 +106,20 @@ def read_postgresql_url(url: str) -> str:
     if not _has_places(query):
         raise UrlError(_EXAMPLE, _BAD_PLACES)
     return f"postgresql+psycopg://{parts['rest']}"
+
+
+def with_defaults(url: str, defaults: Mapping[str, Any], options: str) -> dict[str, Any]:
+    """What a driver gets beside the URL: the defaults of what the URL does not say, and `options` after its own.
+
+    Args:
+        url: As `read_postgresql_url` returns it.
+        defaults: Of options such as `connect_timeout`.
+        options: Settings of a session, which count whatever the URL says.
+    """
+    parts = _URL.fullmatch(url)
+    said = dict(parse_qsl(parts["query"] or "")) if parts else {}
+    left = {name: value for name, value in defaults.items() if name not in said}
+    return left | {"options": f"{said.get('options', '')} {options}".lstrip()}
 
 
 def _has_hosts(query: str) -> bool:

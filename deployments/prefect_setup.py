@@ -27,10 +27,9 @@ from prefect.workers.process import ProcessWorker
 
 from deployments.automations import prepare_automations
 from wishcraft.errors import ConfigurationError
-from wishcraft.services.operations.prefect_api import read_pages
+from wishcraft.services.operations.prefect_api import POOL, read_pages
 from wishcraft.settings import JobSettings, TimeSettings, load, time_zone
 
-POOL: Final = "wishcraft"
 QUEUES: Final = ("critical", "default", "bulk")  # in descending priority
 JOB_TEMPLATE: Final = {
     "job_configuration": {"stream_output": True},

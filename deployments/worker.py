@@ -34,12 +34,13 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 from deployments.argument_types import seconds
 from deployments.flow_run_process import FlowRunConfiguration, is_needed
 from deployments.forked_run import start_fork_server
-from deployments.prefect_setup import POOL, require_server
+from deployments.prefect_setup import require_server
 from tasks.runtime.progress import STOPPING
 from tasks.runtime.retry_after import bound_retry_after
 from wishcraft.errors import ConfigurationError
 from wishcraft.observability.logs import formatter, install_redaction, writes_json
 from wishcraft.observability.sentry import start_sentry
+from wishcraft.services.operations.prefect_api import POOL
 from wishcraft.settings import Settings, settings
 
 PATIENCE_SECONDS: Final = 30.0

@@ -114,11 +114,13 @@ async def rotate(
     summary="Revoke an API key",
     response_description="The key is revoked.",
     status_code=HTTPStatus.NO_CONTENT,
+    response_class=Response,
     responses=documented(*COMMON, "not-found"),
 )
-async def revoke(app_state: AppStateDep, caller: Administrator, origin: OriginDep, prefix: Prefix) -> None:
+async def revoke(app_state: AppStateDep, caller: Administrator, origin: OriginDep, prefix: Prefix) -> Response:
     """Every process refuses the key within 30 seconds."""
     await revoke_key(app_state.resources.db, Actor(caller.shop_id, caller.name, origin), prefix)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 @router.get(
@@ -195,16 +197,18 @@ def _settings(response: Response, stored: StoredSettings) -> SettingsAnswer:
     summary="Write to an address again",
     response_description="The shop sends mail to the address again.",
     status_code=HTTPStatus.NO_CONTENT,
+    response_class=Response,
     responses=documented(*COMMON, "not-found", *WITH_BODY),
 )
 async def lift_suppression(
     app_state: AppStateDep, caller: Administrator, origin: OriginDep, body: SuppressedAddress
-) -> None:
+) -> Response:
     """Ends the suppression of an address that was unsubscribed, bounced, or whose owner complained.
 
     Do it when the owner asks for it, or a bounce was an error. Mail that bounces again suppresses it again.
     """
     await lift_address(app_state.resources, Actor(caller.shop_id, caller.name, origin), body.email)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 @router.get(

@@ -181,11 +181,12 @@ async def change(
     "/api/registries/{ref}",
     summary="Delete a registry",
     status_code=HTTPStatus.NO_CONTENT,
+    response_class=Response,
     response_description="The registry is deleted.",
     responses=CHANGED,
     openapi_extra=NAMES_CUSTOMER,
 )
-async def delete(registry_request: RegistryRequestDep, if_match: IfMatch) -> None:
+async def delete(registry_request: RegistryRequestDep, if_match: IfMatch) -> Response:
     """Delete the registry for good, with its items, invitations and statistics. To hide it, change its `status`.
 
     Of its purchases, quantity, price, status and order stay, without names.
@@ -193,6 +194,7 @@ async def delete(registry_request: RegistryRequestDep, if_match: IfMatch) -> Non
     await delete_registry(
         registry_request.app_state.resources, registry_request.as_change("registry.deleted", if_match)
     )
+    return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 def _columns(person: Person) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from typing import Any, Final
 import httpx
 
 from wishcraft.errors import WishCraftError, in_words
-from wishcraft.services.operations.prefect_api import read_pages
+from wishcraft.services.operations.prefect_api import POOL, read_pages
 
-POOL: Final = "wishcraft"
 NOT_AT_START: Final = frozenset({"report", "analysis", "shop", "webhooks"})
 """Tags of jobs that a start of the stack does not run: they answer a question, or need the name of a shop."""
 CACHE_WARM: Final = "cache-warm"

@@ -322,6 +322,18 @@ def test_replica_url_takes_precedence_over_database_url(monkeypatch: pytest.Monk
         analysts_url()
 
 
+def test_what_the_url_says_of_a_connection_counts_but_not_another_role(settings: Settings, demo: Demo) -> None:
+    said = "application_name=notebook&options=-cwork_mem%3D9MB%20-crole%3Dnone"
+    with closing(AnalystsDatabase(f"{settings.database_replica_url}?{said}")) as db:
+        assert maple(db).domain == MAPLE
+        [(count,)] = demo.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'notebook' AND datname = current_database()"
+        ).fetchall()
+        assert count
+        shown = db.query("SELECT current_setting('work_mem') AS memory, current_user::text AS role", 1, 5)
+        assert shown.to_dict("records") == [{"memory": "9MB", "role": ROLE}]
+
+
 def test_reports_use_two_connections_and_leave_no_transaction_open(db: AnalystsDatabase, demo: Demo) -> None:
     shop = maple(db)
     with ThreadPoolExecutor(6) as readers:

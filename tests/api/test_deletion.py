@@ -106,6 +106,7 @@ async def test_deletion_leaves_nothing_that_names_the_registry(
     assert filled <= traces_in_postgresql(demo, slug, *NAMES)
     answer = await delete(emma, slug)
     assert (answer.status_code, answer.content) == (204, b"")
+    assert not {"content-type", "content-length"} & answer.headers.keys()
     await app_state_of(client).traffic_recorder.flush()
     assert await traces_in_redis(redis, slug, number, *NAMES) == []
     await wait_until(lambda: not traces_in_postgresql(demo, slug, *NAMES))  # the API may replay the invalidation now

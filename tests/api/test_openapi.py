@@ -160,6 +160,17 @@ def test_every_json_response_has_a_schema(document: dict[str, Any]) -> None:
                     assert content["schema"], (method, path, status)
 
 
+def test_response_without_a_body_has_no_type_of_content(document: dict[str, Any]) -> None:
+    empty = [
+        response
+        for _, _, operation in operations(document)
+        for status, response in operation["responses"].items()
+        if status in {"204", "304"}
+    ]
+    assert len(empty) > 3
+    assert not any("content" in response or "Content-Type" in response.get("headers", ()) for response in empty)
+
+
 @pytest.fixture
 def address(settings: Settings, demo: Demo, simulator: Simulator) -> Iterator[str]:
     """Where the API over the demo shops is served."""

@@ -16,6 +16,7 @@ from prefect.utilities.callables import parameter_schema
 
 from deployments.local.prefect_api import NOT_AT_START
 from deployments.prefect_setup import in_time_zone
+from wishcraft.services.operations.prefect_api import POOL
 
 ZONES = ["America/New_York", "Europe/Paris", "Asia/Tokyo", "America/Havana", "Australia/Lord_Howe", "UTC"]
 INTERVALS = {
@@ -74,3 +75,8 @@ def test_every_schedule_follows_utc_or_the_time_zone_of_people() -> None:
     in_utc = {job for job, zone in zones.items() if zone == "UTC"}
     assert in_utc == {*INTERVALS, "daily-report", "weekly-report"}  # reports of a whole number of 24 hours
     assert set(zones.values()) == {"UTC", "Asia/Tokyo"}
+
+
+def test_each_deployment_has_the_work_pool_that_the_worker_serves() -> None:
+    text = (Path(__file__).parents[2] / "prefect.yaml").read_text()
+    assert {each["work_pool"]["name"] for each in yaml.safe_load(text)["deployments"]} == {POOL}

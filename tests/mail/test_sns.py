@@ -95,7 +95,12 @@ def signed(sns: Sns, url: str) -> bytes:
 
 @pytest.mark.parametrize(
     "origin",
-    [AMAZON, "https://sns.us-gov-west-1.amazonaws.com", "https://sns.cn-north-1.amazonaws.com.cn"],
+    [
+        AMAZON,
+        "https://sns.us-gov-west-1.amazonaws.com",
+        "https://sns.cn-north-1.amazonaws.com.cn",
+        "https://sns.eusc-de-east-1.amazonaws.eu",
+    ],
 )
 async def test_certificates_come_from_hosts_of_sns(
     verifier: SnsVerifier, sns: Sns, asked: list[str], origin: str
@@ -112,6 +117,9 @@ async def test_certificates_come_from_hosts_of_sns(
         "http://sns.eu-central-1.amazonaws.com/a.pem",
         "https://sns.eu-central-1.amazonaws.com.evil.example/a.pem",
         "https://sns.eu-central-1.amazonaws.com.cn.evil.example/a.pem",
+        "https://sns.eu-central-1.amazonaws.com.cn/a.pem",
+        "https://sns.eusc-de-east-1.amazonaws.com/a.pem",
+        "https://sns.evil.amazonaws.eu/a.pem",
         "https://sns.eu-central-1.amazonaws.com@evil.example/a.pem",
         "https://sns.eu-central-1.amazonaws.com:443@evil.example/a.pem",
         "https://evil.example#sns.eu-central-1.amazonaws.com/a.pem",

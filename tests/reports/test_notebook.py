@@ -49,6 +49,10 @@ def untyped(value: object) -> Any:
         ),
         (partial(notebook.export_data, "items", "x.txt"), "ends in .parquet or .csv"),
         (
+            partial(notebook.export_data, "items", "exprots/may/x.csv"),
+            "there is no folder 'exprots/may': check the path",
+        ),
+        (
             partial(notebook.conversion_report, weeks=untyped("x")),
             "weeks must be a whole number from 1 to 104, not 'x'",
         ),

@@ -64,6 +64,22 @@ async def test_options_of_the_url_count_beside_the_pools_own(settings: Settings)
         await db.close()
 
 
+async def test_what_the_url_says_of_a_connection_counts_before_the_pools_own(settings: Settings) -> None:
+    url = f"{settings.database_url}?connect_timeout=9&application_name=gifts&keepalives_idle=60&tcp_user_timeout=4000"
+    db = Database(url, pool_size=1)
+    try:
+        for connected in (db.connection, db.own_connection):
+            async with connected() as connection:
+                used = (await connection.get_raw_connection()).driver_connection
+                assert used
+                names = ["connect_timeout", "application_name", "keepalives_idle", "tcp_user_timeout"]
+                parameters = used.info.get_parameters()
+                assert [parameters[name] for name in names] == ["9", "gifts", "60", "4000"]
+                assert parameters["keepalives_count"] == "3"  # not in the URL
+    finally:
+        await db.close()
+
+
 async def test_locks_and_the_health_probe_raise_database_unavailable() -> None:
     nowhere = Database(NOWHERE)
     with pytest.raises(DatabaseUnavailable):

@@ -13,6 +13,7 @@ MAIL = (
     "sendgrid://KEY@api.sendgrid.com"
 )
 PORT = "its port is not a number from 1 to 65,535"
+HOST = "its host has a space or another character that no host can have"
 NOT_ENCODED = "a character of its user, password or options is not percent-encoded"
 HALF_A_LOGIN = "it has a user without a password, or a password without a user"
 PLACES = "its hosts and ports do not look like host=a,b&port=1,2 or host=a:1&host=b:2 among its options"
@@ -40,6 +41,10 @@ FAULTS = [
         ("postgresql://u:hush@db/w?port=0", PLACES), ("postgresql://u:hush@db/w?port=65536", PLACES),
         ("postgresql://u:hush@/w?host=a&host=::1", PLACES), ("postgresql://u:hush@%2Frun%2Fpg/w", SOCKET),
         ("postgresql://u:hush%00@db/w?sslmode=require", "it has a null character"),
+        ("postgresql://u:hush@d b/w", HOST), ("postgresql://u:hush@db\n/w", HOST), ("postgresql://u:hush@<db>/w", HOST),
+        ("postgresql://u:hush@[d b]/w", HOST), ("postgresql://u:hush@/w?host=a,b%20c", HOST),
+        ("postgresql://u:hush@/w?host=a+b:1", HOST), ("postgresql://u:hu sh@d@b/w", NOT_ENCODED),
+        ("postgresql://u:hush@db:54 32/w", PORT),
     ]),
     ("REDIS_URL", REDIS, [
         ("localhost:6379", "it has no scheme"), ("http://h", "it does not begin so"),
@@ -54,6 +59,9 @@ FAULTS = [
         ("redis://h/0?socket_timeout=abc", "the option socket_timeout is not a number of seconds"),
         ("redis://h/0?socket_timeout=0", "the option socket_timeout is not a number of seconds"),
         ("redis://h/0?max_connections=0", "the option max_connections is not a whole number from 1"),
+        ("redis://:hush@h h/0", HOST), ("redis://:hush@h\n:1/0", HOST), ("redis://:hush@h,i/0", HOST),
+        ("rediss://:hush@h%20h", HOST), ("redis://:hush@{h}:1", HOST), ("redis://:hush@h:63 79", PORT),
+        ("redis://:hu sh@h", NOT_ENCODED), ("redis://:hush@h/0?client_name=a b", NOT_ENCODED),
         ("unix://run/valkey.sock", "it names no absolute path"), ("unix://", "it names no absolute path"),
     ]),
     ("MAIL_URL", MAIL, [
@@ -67,6 +75,10 @@ FAULTS = [
         ("ses://AKIA:hush@eu-central-1?configuration_set=a!",
          "the option configuration_set is not the name of a configuration set"),
         ("ses://AKIA:hush@eu-central-1?endpoint=ftp://x",
+         "the option endpoint is not a URL such as https://host.example"),
+        ("smtp://u:hush@mail example", HOST), ("smtp://u:hush@<h>:25", HOST), ("ses://AKIA:hush@eu central-1", HOST),
+        ("sendgrid://hush@api sendgrid", HOST),
+        ("ses://AKIA:hush@eu-central-1?endpoint=http://a%20b",
          "the option endpoint is not a URL such as https://host.example"),
         ("sendgrid://", "it has no key"), ("sendgrid://hush:hush@", "it has two keys"),
         ("sendgrid://h%C3%BCsh@", NO_KEY),

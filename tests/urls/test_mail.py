@@ -24,6 +24,19 @@ def test_a_url_of_ses_names_region_credentials_and_configuration_set() -> None:
     assert "se/cret" not in repr(account)
 
 
+@pytest.mark.parametrize(
+    ("region", "host"),
+    [
+        ("eusc-de-east-1", "email.eusc-de-east-1.amazonaws.eu"),
+        ("us-gov-west-1", "email.us-gov-west-1.amazonaws.com"),
+        ("cn-northwest-1", "email.cn-northwest-1.amazonaws.com.cn"),
+        ("us-isob-east-1", "email.us-isob-east-1.sc2s.sgov.gov"),
+    ],
+)
+def test_a_region_of_ses_leads_to_the_host_of_its_partition(region: str, host: str) -> None:
+    assert parse_ses(SecretStr(f"ses://{region}")).endpoint == f"https://{host}"
+
+
 def test_a_url_of_ses_without_a_key_leaves_the_credentials_to_awss_chain() -> None:
     account = parse_ses(SecretStr("ses://us-gov-west-1"))
     assert (account.access_key, account.secret_key) == (None, None)

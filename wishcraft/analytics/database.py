@@ -25,6 +25,7 @@ from wishcraft.analytics.tables import TABLES, read_table
 from wishcraft.database_errors import translate_database_errors
 from wishcraft.domain.storable_text import is_storable
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused, UnknownShop
+from wishcraft.urls.postgresql import with_defaults
 
 STATEMENT_SECONDS: Final = 60
 _OPTIONS: Final = (
@@ -34,6 +35,7 @@ _OPTIONS: Final = (
 _NEVER: Final = 2**31
 """The uses of a statement after which psycopg prepares it: a migration that changes a column's type would outdate it.
 None would also forbid the `prepare=True` with which `ask` prepares a question."""
+_CONNECTION: Final = {"connect_timeout": 5, "application_name": "wishcraft-analysts", "prepare_threshold": _NEVER}
 _FIND_SHOPS: Final = """
 SELECT shop_id, domain, currency, timezone FROM shops WHERE %(all)s OR domain = ANY(%(domains)s) ORDER BY domain
 """
@@ -71,12 +73,7 @@ class AnalystsDatabase:
             pool_timeout=STATEMENT_SECONDS,
             pool_pre_ping=True,
             isolation_level="AUTOCOMMIT",
-            connect_args={
-                "options": _OPTIONS,
-                "connect_timeout": 5,
-                "application_name": "wishcraft-analysts",
-                "prepare_threshold": _NEVER,
-            },
+            connect_args=with_defaults(url, _CONNECTION, _OPTIONS),
         )
 
     def find_shops(self, domains: Sequence[str] = ()) -> list[Shop]:

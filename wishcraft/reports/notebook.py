@@ -17,6 +17,7 @@ from wishcraft.analytics import LEAD_WEEKS
 from wishcraft.analytics.filters import Day, Names, TableName, parse_choice, parse_day, parse_filter, require_range
 from wishcraft.analytics.reader import Progress
 from wishcraft.domain.periods import last_weeks
+from wishcraft.errors import QueryRefused
 from wishcraft.reports import conversion_report as conversion
 from wishcraft.reports import export, plots
 from wishcraft.reports import registry_report as registries
@@ -135,7 +136,7 @@ def export_data(
     Args:
         table: `registries`, `items`, `purchases`, `events` or `reminders`. Purchases are the live ones, which are
             pending or confirmed.
-        file: The suffix selects the format: `.parquet`, which keeps the columns' types, or `.csv`.
+        file: The suffix selects the format: `.parquet`, which keeps the columns' types, or `.csv`. Its folder exists.
         shops: One domain or several; all shops if empty.
         event_types: Such as `wedding`, one or several; all if empty.
         first_day: The first day of the registries' creation (or of the events), a date or a text such as `2026-03-14`;
@@ -144,15 +145,18 @@ def export_data(
         database: The URL to read from.
 
     Raises:
-        QueryRefused: There is no such table, shop, event type or day, the first day is after the last, or the file
-            has another suffix.
+        QueryRefused: There is no such table, shop, event type, day or folder, the first day is after the last, or the
+            file has another suffix.
         ConfigurationError: The file cannot be written; or as `registry_report`.
         DatabaseUnavailable: As `registry_report`.
     """
     parse_choice("table", table, get_args(TableName))
     report_filter = parse_filter(shops, event_types, first_day, last_day)
+    path = Path(file)
+    if not path.parent.is_dir():
+        raise QueryRefused(f"there is no folder '{path.parent}': check the path, or create it")
     with open_analysts_database(database) as db, _progress_bar() as progress:
-        return export.export_table(db, table, report_filter, Path(file), progress)
+        return export.export_table(db, table, report_filter, path, progress)
 
 
 def ask(question: str, rows: int = 1_000, seconds: int = 30, database: str | None = None) -> "pd.DataFrame":

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, NullPool, PoolProxiedConnection, event, make_url, text
+from sqlalchemy import Connection, NullPool, PoolProxiedConnection, event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -16,6 +16,7 @@ from sqlalchemy.util.concurrency import greenlet_spawn
 
 from wishcraft.database_errors import translate_database_errors
 from wishcraft.store.statements import ROLLBACK, Call, Driver, Rows, Statement
+from wishcraft.urls.postgresql import with_defaults
 
 _TIMEOUTS: Final = (
     "-c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s -c timezone=UTC"
@@ -47,14 +48,14 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         """Create the pool; connections are opened on demand.
 
-        A caller waits at most 5 s for one of the `pool_size` connections, and connecting takes at most 3 s.
+        A caller waits at most 5 s for one of the `pool_size` connections. Connecting takes at most 3 s, unless the URL
+        has another `connect_timeout`.
 
         Args:
             url: Names psycopg as its driver, as `Settings.database_url` does.
             pool_size: The most connections that are open at once.
         """
-        own = make_url(url).query.get("options", "")  # such as a search path; of two values, the last counts
-        connection = _CONNECTION | {"options": f"{own} {_TIMEOUTS}".lstrip()}
+        connection = with_defaults(url, _CONNECTION, _TIMEOUTS)
         self.engine: Final = create_async_engine(
             url,
             pool_size=pool_size,

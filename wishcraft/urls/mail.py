@@ -7,13 +7,13 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from wishcraft.urls.parts import TEXT, Option, UrlError, read_options, split_url
+from wishcraft.urls.aws import find_host
+from wishcraft.urls.parts import TEXT, Option, UrlError, is_host, read_options, split_url
 
 _EXAMPLE: Final = (
     "smtp://user:password@host:587?starttls, smtps://…, ses://KEY:SECRET@eu-central-1?configuration_set=NAME or "
     "sendgrid://KEY@api.sendgrid.com"
 )
-_REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+){1,2}-\d{1,2}", re.ASCII)
 _KEY: Final = re.compile(r"[!-~]+", re.ASCII)
 """A key that a header can have."""
 _ENDPOINT: Final = {"endpoint": TEXT}
@@ -128,7 +128,8 @@ def parse_ses(url: SecretStr) -> SesAccount:
     parts = _split_account(url)
     options = _read_options(parts, _CONFIGURATION_SET | _ENDPOINT)
     region = parts.hostname or ""
-    if not _REGION.fullmatch(region):
+    host = find_host("email", region)
+    if host is None:
         raise UrlError(_EXAMPLE, "its host is no region of AWS")
     _refuse_half_a_login(parts)
     if parts.username and not _KEY.fullmatch(unquote(parts.username)):
@@ -138,7 +139,7 @@ def parse_ses(url: SecretStr) -> SesAccount:
         unquote(parts.username) if parts.username else None,
         SecretStr(unquote(parts.password)) if parts.password else None,
         options.get("configuration_set"),
-        options.get("endpoint", f"https://email.{region}.amazonaws.com"),
+        options.get("endpoint", f"https://{host}"),
     )
 
 
@@ -185,7 +186,8 @@ def _read_options(parts: SplitResult, permitted: dict[str, Option]) -> dict[str,
 def _is_endpoint(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        has_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        host = parts.hostname or ""
+        has_address = parts.scheme in {"http", "https"} and host != "" and is_host(host) and parts.port != 0
     except ValueError:
         return False
     return has_address and not (parts.username or parts.query or parts.fragment)

@@ -9,7 +9,10 @@ from wishcraft.errors import ConfigurationError
 
 LAST_PORT: Final = 65_535
 BAD_PORT: Final = f"its port is not a number from 1 to {LAST_PORT:,}"
+BAD_HOST: Final = "its host has a space or another character that no host can have"
 NOT_ENCODED: Final = "a character of its user, password or options is not percent-encoded"
+_HOST: Final = re.compile(r"[\w.-]*|[\da-f]*:[\da-f:.]*(?:%[\w.-]+)?", re.IGNORECASE)
+_REMOVED_BY_URLSPLIT: Final = re.compile(r"[\t\r\n]")
 _NAME: Final = re.compile("[A-Za-z_]{1,40}")
 _PASSWORDS: Final = frozenset({"password", "ssl_password", "sslpassword"})
 
@@ -44,24 +47,34 @@ def split_url(url: str, example: str) -> SplitResult:
     """The parts of the URL, of which a port is from 1.
 
     Raises:
-        UrlError: It has no scheme, a port that is none, or a fragment, or a character has to be percent-encoded.
+        UrlError: It has no scheme, a host or a port that is none, or a fragment, or a character has to be
+            percent-encoded.
     """
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(_REMOVED_BY_URLSPLIT.sub(" ", url))
     except ValueError:  # brackets
         raise UrlError(example, NOT_ENCODED) from None
     if not parts.scheme or "://" not in url:
         raise UrlError(example, "it has no scheme")
     # `/`, `?` and `#` end the host, wherever they are.
-    if "@" in f"{parts.path}{parts.query}" or parts.fragment or not is_printable(url):
+    if "@" in f"{parts.path}{parts.query}" or parts.fragment:
         raise UrlError(example, NOT_ENCODED)
+    if not is_host(parts.hostname or ""):
+        raise UrlError(example, BAD_HOST)
     try:
         has_port = parts.port != 0
     except ValueError:
         has_port = False
     if not has_port:
         raise UrlError(example, BAD_PORT)
+    if not is_printable(url):
+        raise UrlError(example, NOT_ENCODED)
     return parts
+
+
+def is_host(text: str) -> bool:
+    """Whether a text is empty, or may be a host: a name or an address, without brackets."""
+    return _HOST.fullmatch(text) is not None
 
 
 def is_printable(text: str) -> bool:

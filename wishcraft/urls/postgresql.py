@@ -1,10 +1,12 @@
 """DATABASE_URL and DATABASE_REPLICA_URL."""
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from wishcraft.urls.parts import (
+    BAD_HOST,
     BAD_PORT,
     LAST_PORT,
     NOT_ENCODED,
@@ -12,6 +14,7 @@ from wishcraft.urls.parts import (
     TEXT,
     Option,
     UrlError,
+    is_host,
     is_printable,
     one_of,
     read_options,
@@ -84,19 +87,45 @@ def read_postgresql_url(url: str) -> str:
     if not parts:
         raise UrlError(_EXAMPLE, "it does not begin so")
     places = f"{parts['host']}{parts['port'] or ''}{parts['database'] or ''}{parts['query'] or ''}"
-    if "@" in places or not is_printable(places):
+    if "@" in places:
         raise UrlError(_EXAMPLE, NOT_ENCODED)
     if "%" in parts["host"] and "[" not in parts["host"]:  # libpq would decode it, and SQLAlchemy does not
         raise UrlError(_EXAMPLE, "its host is percent-encoded: the folder of a socket goes into the option host")
-    if "%00" in url:  # it would end what libpq gets, and so drop what follows, such as sslmode
-        raise UrlError(_EXAMPLE, "it has a null character")
+    if not all(map(is_host, parts["host"].strip("[]").split(","))):
+        raise UrlError(_EXAMPLE, BAD_HOST)
     port, query = parts["port"], parts["query"] or ""
     if port is not None and not _is_port(port):
         raise UrlError(_EXAMPLE, _BAD_PLACES if "," in port else BAD_PORT)
+    if not is_printable(places):
+        raise UrlError(_EXAMPLE, NOT_ENCODED)
+    if "%00" in url:  # it would end what libpq gets, and so drop what follows, such as sslmode
+        raise UrlError(_EXAMPLE, "it has a null character")
     read_options(query, OPTIONS, _EXAMPLE, repeatable=_HOSTS)
+    if not _has_hosts(query):
+        raise UrlError(_EXAMPLE, BAD_HOST)
     if not _has_places(query):
         raise UrlError(_EXAMPLE, _BAD_PLACES)
     return f"postgresql+psycopg://{parts['rest']}"
+
+
+def with_defaults(url: str, defaults: Mapping[str, Any], options: str) -> dict[str, Any]:
+    """What a driver gets beside the URL: the defaults of what the URL does not say, and `options` after its own.
+
+    Args:
+        url: As `read_postgresql_url` returns it.
+        defaults: Of options such as `connect_timeout`.
+        options: Settings of a session, which count whatever the URL says.
+    """
+    parts = _URL.fullmatch(url)
+    said = dict(parse_qsl(parts["query"] or "")) if parts else {}
+    left = {name: value for name, value in defaults.items() if name not in said}
+    return left | {"options": f"{said.get('options', '')} {options}".lstrip()}
+
+
+def _has_hosts(query: str) -> bool:
+    """Whether the hosts among the options are names, addresses or sockets."""
+    hosts = [host for name, value in parse_qsl(query) if name == "host" for host in value.split(",")]
+    return all(host.startswith(("/", "@")) or is_host(host.partition(":")[0]) for host in hosts)
 
 
 def _has_places(query: str) -> bool:

@@ -136,7 +136,8 @@ async def test_minutes_are_kept_while_postgresql_is_down_and_count_as_available(
             serve()
             await recorder.write(NOON + after * MINUTE)
     ours = [record.getMessage() for record in caplog.records if record.name == sli_recorder.__name__]
-    assert "3 minutes of indicators are pending" in ours[-1]
+    assert "3 minutes of indicators are pending: operational error: " in ours[-1]
+    assert "Connection refused" in ours[-1]
     assert written(demo) == []
     recorder._resources = resources
     serve()

@@ -1,3 +1,5 @@
+import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,8 +12,10 @@ from wishcraft.cache.registries import CacheState
 from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.observability.metrics import CACHE_READS
 from wishcraft.resources import Resources
+from wishcraft.services.operations import traffic_recorder
 from wishcraft.services.operations.traffic_recorder import MAX_PENDING_EVENTS, TrafficRecorder
 from wishcraft.store.analytics_events import Event
+from wishcraft.store.engine import Database
 from wishcraft.store.shops import ShopRef
 
 Demo = Connection[tuple[Any, ...]]
@@ -82,6 +86,27 @@ async def test_counts_that_redis_does_not_take_are_kept(
     used = (await resources.usage.read([shop.id]))[shop.id]
     assert (used.hits, used.bytes_sent) == (2, 10)
     assert published_hits() - before == 2  # kept counts are not published twice
+
+
+async def test_counts_that_postgresql_does_not_take_are_kept_and_logged_with_the_cause(
+    resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    nowhere = Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    recorder = TrafficRecorder(replace(resources, db=nowhere))
+    recorder.count_read(shop.id, slugs[0], CacheState.HIT, 5)
+    recorder.add_events([event(shop.id, slugs[0])])
+    with caplog.at_level(logging.WARNING):
+        await recorder.flush()
+    await nowhere.close()
+    ours = [record.getMessage() for record in caplog.records if record.name == traffic_recorder.__name__]
+    assert [message.partition("; they are kept: ")[0] for message in ours] == [
+        "Cannot save views: PostgreSQL does not answer",
+        "Cannot save 1 events: PostgreSQL does not answer",
+    ]
+    assert all("Connection refused" in message for message in ours)
+    recorder._resources = resources
+    await recorder.flush()
+    assert views(demo) == {slugs[0]: 1}
 
 
 async def test_events_refer_to_their_own_shops_registry_by_slug(

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import load_pem_x509_certificate
 
 from wishcraft.errors import EventsUnsigned, EventsUnverified, in_words
+from wishcraft.urls.aws import is_host_of
 
 MAX_AGE: Final = timedelta(hours=2)
 """SNS tries for an hour to deliver a message over HTTPS. What comes again is stored once."""
@@ -31,7 +32,6 @@ _SIGNED: Final = {
 }
 """The signed fields of each type, in their order; `Subject` only if there is one."""
 _URL: Final = re.compile(r"(https?://[a-z0-9.:-]+)(/[!-~]*)", re.ASCII)
-_ORIGIN: Final = re.compile(r"https://sns\.[a-z]{2}(?:-[a-z]+)+-\d\.amazonaws\.com(?:\.cn)?", re.ASCII)
 _CERTIFICATE: Final = re.compile(r"(?:/[A-Za-z0-9_-]{1,200}){1,4}\.pem", re.ASCII)
 """The rest of a certificate's URL."""
 _SECONDS: Final = 3.0
@@ -111,7 +111,9 @@ class SnsVerifier:
     def _require_own(self, url: str) -> str:
         """The rest of a URL of SNS, after its origin."""
         match = _URL.fullmatch(url)
-        if match is None or not (match[1] == self._origin if self._origin else _ORIGIN.fullmatch(match[1])):
+        origin = match[1] if match else ""
+        is_own = origin == self._origin if self._origin else is_host_of("sns", origin.removeprefix("https://"))
+        if match is None or not is_own:
             raise EventsUnsigned("The message names a host that is not SNS's.")
         return match[2]
 

@@ -8,6 +8,8 @@ import httpx
 from wishcraft.errors import ConfigurationError
 from wishcraft.settings import Settings
 
+POOL: Final = "wishcraft"
+"""The work pool of all deployments, as `prefect.yaml` names it."""
 PAGE: Final = 200
 """The most that Prefect's server returns at once, unless it is configured otherwise."""
 T = TypeVar("T")

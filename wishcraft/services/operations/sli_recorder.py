@@ -72,8 +72,9 @@ class SliRecorder:
         try:
             async with self._resources.db.transaction() as session:
                 await service_minutes.add(session, self._pending)
-        except DatabaseUnavailable:
-            _log.warning("PostgreSQL does not answer: %d minutes of indicators are pending", len(self._pending))
+        except DatabaseUnavailable as error:
+            pending = len(self._pending)
+            _log.warning("PostgreSQL does not answer; %d minutes of indicators are pending: %s", pending, error)
         else:
             self._pending = []
 

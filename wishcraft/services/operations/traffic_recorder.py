@@ -127,8 +127,8 @@ class TrafficRecorder:
         try:
             async with self._resources.db.transaction() as session:
                 await analytics_events.add_views(session, views)
-        except DatabaseUnavailable:
-            _log.warning("Cannot save views: PostgreSQL does not answer; they are kept")
+        except DatabaseUnavailable as error:
+            _log.warning("Cannot save views: PostgreSQL does not answer; they are kept: %s", error)
             if sum(map(len, self._views.values())) < MAX_VIEWED_REGISTRIES:
                 _add(self._views, views)
 
@@ -141,8 +141,8 @@ class TrafficRecorder:
                 await analytics_events.add_events(session, events)
         except DatabaseRefused:  # they would fail each time, and block all later events
             _log.exception("PostgreSQL refuses %d events; they are dropped", len(events))
-        except DatabaseUnavailable:
-            _log.warning("Cannot save %d events: PostgreSQL does not answer; they are kept", len(events))
+        except DatabaseUnavailable as error:
+            _log.warning("Cannot save %d events: PostgreSQL does not answer; they are kept: %s", len(events), error)
             self._events = events + self._events
 
     async def _write_usage(self) -> None:

@@ -1,6 +1,6 @@
 """The commands of the coherence protocol, each for one shop.
 
-They are get, headers, invalidate, forget, lease, fill, trim and release.
+They are get, headers, invalidate, is_quiet, forget, lease, fill, trim and release.
 
 Every method raises CacheUnavailable when Redis does not answer. The order of the commands is the caller's: readers
 follow `registries.RegistryCache`, writers the write primitive.

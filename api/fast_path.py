@@ -104,7 +104,7 @@ class FastPath:
         self._starts: dict[int, str] = {}
 
     def start_of(self, status: int, default_headers: RawHeaders) -> str:
-        """The status line, and the headers that uvicorn gives each response: once a second, it makes a new list."""
+        """The status line, and the headers that uvicorn gives each response, as a new list each second."""
         if default_headers is not self._default_headers:
             self._default_headers, self._starts = default_headers, {}
         start = self._starts.get(status)
@@ -185,7 +185,7 @@ class FastPath:
                 query.refused_until = now + _REFUSED_SECONDS if verified is None else 0.0
             if verified is None:
                 return _refuse_invalid(authenticator, sender, UNSIGNED)
-        if verified.caller is not None or verified.shop_id is None:
+        if verified.caller is not None or verified.shop_id is None:  # None of an unknown shop
             return verified.caller
         guest = sender.guests.get(verified.shop_id)
         if guest is None:

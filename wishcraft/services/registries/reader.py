@@ -41,7 +41,7 @@ class _Load:
 
 
 class RegistryReader:
-    """Read-through with single flight: each process has at most one query per shop in progress.
+    """Read-through with single flight: each process has one query per shop in progress, and more only if one hangs.
 
     Readers that arrive during a load share the next one: the load in progress may miss what was committed since it
     began.

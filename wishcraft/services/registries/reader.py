@@ -126,7 +126,10 @@ async def load_registries(resources: Resources, shop_id: int, slugs: Sequence[st
 
 
 def with_private_fields(entry: Entry, found: VersionedFields) -> Entry:
-    """The entry with the private fields of its registry."""
+    """The entry with the private fields of its registry.
+
+    Its version is the older one of the two parts, so that `If-Match` never names more than the registrant has seen.
+    """
     body = entry.body[:-1] + b"," + orjson.dumps(private_fields_payload(found.fields))[1:]
     return with_body(entry, body, min(entry.header.version, found.version))
 

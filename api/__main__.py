@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app = create_app(config)
     except ConfigurationError as error:
         sys.exit(f"WishCraft cannot start. {error}")
-    with suppress(KeyboardInterrupt):  # uvicorn raises it anew when it has stopped
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again when it has stopped
         serve(
             create_service(app),
             partial(FastProtocol, app.state),

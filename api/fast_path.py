@@ -1,12 +1,13 @@
 """The fast path: answers reads of one registry in the HTTP protocol, before any ASGI scope, task or route exists.
 
 It takes a request that arrives as one whole head of `GET /api/registries/{ref}` while nothing else is under way on its
-connection, and answers hits, 304s, stale hits, remembered 404s and refusals (401, 429). All else goes to uvicorn's own
+connection, and answers hits, stale hits, misses, 304s, 404s and refusals (401, 429). All else goes to uvicorn's own
 protocol, as the same bytes. The route makes every decision that is made here, and gives the same bytes.
 
 `api/request_head.py` reads the request. A read takes two steps: `FastPath.begin` finds the caller and counts the
-request; `FastPath.finish` makes the response of what Redis had, which for a conditional request is first the header of
-the entry alone. `FastProtocol` does the input and output of one connection.
+request; `FastPath.finish` makes the response of what Redis had, or of what `AppState.load` has loaded on a miss. For a
+conditional request, only the header of the entry is read first. `FastProtocol` does the input and output of one
+connection, in the order of its methods: `data_received`, `_answer`, `_on_reply`, `_send` or `_give_to_route`.
 """
 
 import logging
@@ -95,7 +96,7 @@ class FastPath:
     def __init__(self, app_state: AppState) -> None:
         settings = app_state.settings
         self.app_state = app_state
-        self.entries = app_state.resources.redis.batched_reader
+        self.batched_reader = app_state.resources.redis.batched_reader
         self._limiter = app_state.resources.limiter
         self._trace_rate = settings.sentry_traces_sample_rate / HITS_PER_TRACE if settings.sentry_dsn else 0.0
         self.parser = HeadParser()
@@ -103,7 +104,7 @@ class FastPath:
         self._starts: dict[int, str] = {}
 
     def start_of(self, status: int, default_headers: RawHeaders) -> str:
-        """The status line, and the headers that uvicorn gives each response: once a second, it makes a new list."""
+        """The status line, and the headers that uvicorn gives each response, as a new list each second."""
         if default_headers is not self._default_headers:
             self._default_headers, self._starts = default_headers, {}
         start = self._starts.get(status)
@@ -114,7 +115,7 @@ class FastPath:
     def begin(
         self, ref: str, query: Query, sender: Sender, if_none_match: str | None, arrived: float
     ) -> Read | RawResponse | None:
-        """Find the caller and count the request: what to read, or a refusal. None: only the route can."""
+        """Find the caller and count the request: what to read, or a refusal. None, or no slug: only the route can."""
         app_state = self.app_state
         caller = self._identify(app_state.authenticator, query, sender)
         if not isinstance(caller, Caller) or _READ not in caller.scopes:
@@ -137,6 +138,7 @@ class FastPath:
         if known is None or (loaded is None and known[0].era != app_state.resources.redis.era):
             return None
         caller, (header, etag) = read.caller, known
+        # A load has just asked PostgreSQL, or tried to: no other one is due.
         is_fresh = loaded is not None or (read.is_current and header.soft_expiry_ms > 1_000 * time.time())
         if header.owner and caller.owns(header.owner):
             return None  # the route adds what only the registrant sees
@@ -183,7 +185,7 @@ class FastPath:
                 query.refused_until = now + _REFUSED_SECONDS if verified is None else 0.0
             if verified is None:
                 return _refuse_invalid(authenticator, sender, UNSIGNED)
-        if verified.caller is not None or verified.shop_id is None:
+        if verified.caller is not None or verified.shop_id is None:  # None of an unknown shop
             return verified.caller
         guest = sender.guests.get(verified.shop_id)
         if guest is None:
@@ -254,8 +256,9 @@ class FastProtocol(LimitedProtocol):
             return False
         self._stop_head_timer()
         self._request, self._read = data, begun
+        key = keys.entry_key(begun.caller.shop_id, begun.slug)
         has_tag = begun.if_none_match is not None  # mostly that of the last version: the header is enough
-        self._fast.entries.read(keys.entry_key(begun.caller.shop_id, begun.slug), self._on_reply, only_header=has_tag)
+        self._fast.batched_reader.read(key, self._on_reply, only_header=has_tag)
         return True
 
     def _on_reply(self, reply: Reply) -> None:
@@ -277,7 +280,7 @@ class FastProtocol(LimitedProtocol):
         except Exception:  # noqa: BLE001  the route answers instead; the error is logged
             _log.exception("The fast path failed. The route answers instead.")
         if response is NEEDS_BODY:
-            self._fast.entries.read(keys.entry_key(read.caller.shop_id, read.slug), self._on_whole)
+            self._fast.batched_reader.read(keys.entry_key(read.caller.shop_id, read.slug), self._on_whole)
             return
         self._request = self._read = None
         if response is not None:

@@ -9,7 +9,7 @@ import sys
 from typing import Any, Final, cast
 
 UNUSED: Final = (
-    "h2",  # HTTP/2, which neither httpx nor Sentry's SDK is told to use
+    "h2",  # HTTP/2, which is switched on neither in httpx nor in Sentry's SDK
     "pydantic.v1",  # FastAPI imports it to find out that no model is of that version
     "pygments",  # httpx imports it, and rich, for its command line
 )

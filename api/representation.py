@@ -18,7 +18,7 @@ X_CACHE: Final = {state: (b"x-cache", state.value.encode()) for state in CacheSt
 
 
 def header_lines(headers: RawHeaders) -> str:
-    """The header lines of a response, as text: it takes half as long to format and join as bytes."""
+    """The header lines of a response, as text: to format and join it takes half as long as bytes."""
     return b"".join([b"%b: %b\r\n" % header for header in headers]).decode("latin-1")
 
 
@@ -31,4 +31,4 @@ NOT_MODIFIED_HEAD: Final = {state: header_lines(lines).split("%s") for state, li
 OK_HEAD: Final = {
     state: header_lines([(b"content-length", b"%s"), JSON, *lines]).split("%s") for state, lines in _LINES.items()
 }
-"""Those of a registry, as the texts around the length of its body, the ETag and the value of `RateLimit`."""
+"""Those of a 200, as the texts around the length of its body, the ETag and the value of `RateLimit`."""

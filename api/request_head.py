@@ -27,13 +27,13 @@ _VALUE: Final = re.compile(rb"[!-~](?:[ -~]*[!-~])?")
 _IF_NONE_MATCH: Final = (b"If-None-Match: ", b"if-none-match: ")
 _BLOCK: Final = re.compile(rb"(?:[A-Za-z0-9-]+: [!-~](?:[ -~]*[!-~])?\r\n){1,64}\r\n")
 """The header block, with the empty line that ends it and nothing after."""
-_HARMLESS: Final = re.compile(
+_ALLOWED_HEADERS: Final = re.compile(
     rb"host|connection|user-agent|accept|accept-encoding|accept-language|cache-control|pragma|cookie|dnt|referer|priority|via"
     rb"|forwarded|cdn-loop|save-data|x-api-key|x-request-id|x-requested-with|x-real-ip|x-forwarded-[a-z]+"
     rb"|upgrade-insecure-requests|sec-(?:ch|fetch|gpc)[a-z-]*|x-shopify-[a-z-]+|x-amzn-[a-z-]+|cf-[a-z-]+"
     rb"|traceparent|tracestate|baggage|sentry-trace"
 )
-"""The headers that the fast path uses, and those that the route does not look at."""
+"""The headers that the fast path uses, and those that the route does not look at. With any other, the route answers."""
 
 
 class Query:
@@ -79,7 +79,7 @@ class HeadParser:
 
     def __init__(self) -> None:
         self._known_query = lru_cache(_MAX_KNOWN)(_parse_query)
-        self._known_sender = lru_cache(_MAX_KNOWN)(_parse_block)
+        self._known_sender = lru_cache(_MAX_KNOWN)(_parse_sender)
 
     def parse_line(self, head: bytes) -> tuple[str, Query, bytes] | None:
         """The ref and the query of the request line, and the header block after it; None if uvicorn must parse it."""
@@ -95,39 +95,40 @@ class HeadParser:
         self, block: bytes, client: tuple[str, int] | None, last: HeaderBlock | None = None
     ) -> HeaderBlock | None:
         """What a header block says; None if uvicorn must parse it. `last` is the block before, of the same client."""
+        # Most blocks of a connection differ from the last one in the value of `If-None-Match` alone.
         if last is not None and last.after and block.startswith(last.before) and block.endswith(last.after):
             value = block[len(last.before) : -len(last.after)]
             if _VALUE.fullmatch(value):
                 return HeaderBlock(last.sender, value.decode("latin-1"), last.before, last.after)
-        address, if_none_match, start, rest = client[0] if client else "", None, b"", b""
+        address, if_none_match, start, end = client[0] if client else "", None, b"", b""
         for name in _IF_NONE_MATCH:  # apart from the rest, as each registry has another ETag
             before, found, after = block.rpartition(name)
             if found:
                 value, _, after = after.partition(b"\r\n")
                 block, if_none_match = before + after, value.decode("latin-1")
-                start, rest = before + name, b"\r\n" + after
+                start, end = before + name, b"\r\n" + after
                 follows_a_line = before.endswith(b"\r\n") and not before.endswith(b"\r\n\r\n")  # and is no body
                 if (before and not follows_a_line) or not _VALUE.fullmatch(value):
                     return None
                 break
-        sender = (self._known_sender if len(block) <= _MAX_KNOWN_BYTES else _parse_block)(block, address)
-        return None if sender is None else HeaderBlock(sender, if_none_match, start, rest)
+        sender = (self._known_sender if len(block) <= _MAX_KNOWN_BYTES else _parse_sender)(block, address)
+        return None if sender is None else HeaderBlock(sender, if_none_match, start, end)
 
 
 def _parse_query(text: bytes) -> Query | None:
-    """The query, if each parameter is one that two servers read alike."""
+    """The query, if two servers read each parameter alike, and none is a grant, which the route has to look up."""
     return Query(text) if _QUERY.fullmatch(text) and b"grant=" not in text else None
 
 
-def _parse_block(block: bytes, address: str) -> Sender | None:
-    """The sender, if each header is one that this module knows to handle, and occurs once."""
+def _parse_sender(block: bytes, address: str) -> Sender | None:
+    """The sender, if each header is one of `_ALLOWED_HEADERS` and occurs once."""
     if not _BLOCK.fullmatch(block):
         return None
     fields = _FIELD.findall(block)
     headers = {name.lower(): value for name, value in fields}
     if (
         len(headers) < len(fields)
-        or not all(map(_is_harmless, headers))
+        or not all(map(_is_allowed, headers))
         or b"host" not in headers
         or headers.get(b"connection", b"keep-alive").lower() != b"keep-alive"
     ):
@@ -140,5 +141,5 @@ def _parse_block(block: bytes, address: str) -> Sender | None:
 
 
 @lru_cache(1024)
-def _is_harmless(name: bytes) -> bool:
-    return _HARMLESS.fullmatch(name) is not None
+def _is_allowed(name: bytes) -> bool:
+    return _ALLOWED_HEADERS.fullmatch(name) is not None

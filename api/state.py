@@ -104,7 +104,7 @@ class AppState:
         return task
 
     async def load(self, shop_id: int, slug: str, on_loaded: OnLoaded) -> None:
-        """Read a registry that Redis has not, and call `on_loaded` with it, or with the reason why it was not read."""
+        """Read a registry that Redis does not have, and call `on_loaded` with it or with why it was not read."""
         found: Found | CacheUnavailable | DatabaseUnavailable = CacheUnavailable("the registry was not loaded")
         try:
             entry, cache_state = await self.reader.read(shop_id, slug, was_missing=True)

@@ -10,7 +10,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from wishcraft.cache.keys import SPREAD
-from wishcraft.domain.cached_registry import SHORTEST, soft_lifetime
+from wishcraft.domain.cached_registry import SHORTEST_LIFETIME, soft_lifetime
 from wishcraft.services.registries.warm import FRESH_FOR
 
 REGISTRIES: Final = 10_000
@@ -40,7 +40,7 @@ class Renewals(NamedTuple):
 
 def fixed(_unchanged_for: timedelta, _days_to_event: int | None) -> timedelta:
     """The rule to compare with: an hour for all."""
-    return SHORTEST
+    return SHORTEST_LIFETIME
 
 
 def simulate(rule: Rule, registries: int = REGISTRIES) -> Renewals:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.request_head import HeadParser, _parse_block
+from api.request_head import HeadParser, _parse_sender
 
 BLOCK = b"Host: api\r\nX-API-Key: wc_x\r\n\r\n"
 
@@ -129,7 +129,7 @@ def test_condition_makes_no_block_readable_that_would_not_be_without_it(lines: b
     for block in (lines + end, b"Host: api\r\n" + lines + end):
         unconditional = block.replace(b"If-None-Match", b"Dnt").replace(b"if-none-match", b"dnt")
         parsed = HeadParser().parse_block(block, None)
-        assert (parsed and parsed.sender) == _parse_block(unconditional, "")
+        assert (parsed and parsed.sender) == _parse_sender(unconditional, "")
         assert parsed is None or parsed.if_none_match in {None, '"1"', '"2", *'}
 
 

@@ -9,7 +9,7 @@ from wishcraft.cache.coherence import Lease, now_ms
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.scripts import FillOutcome
-from wishcraft.domain.cached_registry import LONGEST, AccessLevel, CachedRegistry
+from wishcraft.domain.cached_registry import LONGEST_LIFETIME, AccessLevel, CachedRegistry
 from wishcraft.errors import CacheUnavailable
 
 SHOP = 7
@@ -46,12 +46,12 @@ async def test_filled_entry_is_read_until_its_hard_expiry(cache: RegistryCache, 
 
 async def test_stable_entry_is_fresh_and_kept_for_longer(cache: RegistryCache, redis: Redis) -> None:
     lease = await take(cache)
-    stable = CachedRegistry(1, AccessLevel.OPEN, 0, b"", soft_lifetime=LONGEST)
+    stable = CachedRegistry(1, AccessLevel.OPEN, 0, b"", soft_lifetime=LONGEST_LIFETIME)
     before_ms = now_ms()
     await cache.fill(SHOP, {"smith": (lease, entries.make_entry(stable, lease.era, before_ms))})
     entry = await cache.get(SHOP, "smith")
     assert entry
-    fresh_ms = LONGEST / keys.MILLISECOND
+    fresh_ms = LONGEST_LIFETIME / keys.MILLISECOND
     assert fresh_ms * 0.8 <= entry.header.soft_expiry_ms - before_ms <= fresh_ms
     assert fresh_ms * 6 * 0.63 < await redis.pttl(keys.entry_key(SHOP, "smith")) <= fresh_ms * 6
 

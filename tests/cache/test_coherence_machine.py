@@ -16,6 +16,7 @@ from tests.support.valkey import OwnValkey
 from wishcraft.cache import entries, scripts
 from wishcraft.cache.client import Server
 from wishcraft.cache.entries import Entry
+from wishcraft.cache.keys import entry_key
 from wishcraft.cache.lua import Call, Script
 from wishcraft.cache.registries import RegistryCache
 
@@ -66,7 +67,9 @@ class WithoutInvalidation(RegistryCache):
 
 
 class WithoutEras(RegistryCache):
-    def valid(self, raw: bytes | None) -> Entry | None:
+    async def get(self, shop_id: int, slug: str) -> Entry | None:
+        """The entry, also one of another era."""
+        raw = await self._server.batched_reader.get(entry_key(shop_id, slug))
         return entries.unpack(raw) if raw else None
 
 

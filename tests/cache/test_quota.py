@@ -13,7 +13,7 @@ from wishcraft.cache.entries import make_entry
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.scripts import FillOutcome
 from wishcraft.cache.usage import ReadCounts, UsageCounters
-from wishcraft.domain.cached_registry import LONGEST, AccessLevel, CachedRegistry, Quota, view_weight
+from wishcraft.domain.cached_registry import LONGEST_LIFETIME, AccessLevel, CachedRegistry, Quota, view_weight
 
 SHOP, OTHER = 7, 8
 PLENTY = Quota(1000, 10**9)
@@ -109,7 +109,7 @@ async def test_expired_entry_is_evicted_from_the_index_first(
 async def test_index_and_sizes_outlive_the_entries(cache: RegistryCache, redis: Redis) -> None:
     await fill(cache, "a", PLENTY)
     for key in (keys.of_shop(SHOP).index, keys.of_shop(SHOP).sizes):
-        assert await redis.pttl(key) > keys.KEPT_TIMES * LONGEST / keys.MILLISECOND
+        assert await redis.pttl(key) > keys.KEPT_TIMES * LONGEST_LIFETIME / keys.MILLISECOND
 
 
 async def test_views_without_an_entry_are_not_listed_in_the_index(usage: UsageCounters, redis: Redis) -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.lifetimes import fixed, simulate
-from wishcraft.domain.cached_registry import LONGEST, SHORTEST, soft_lifetime
+from wishcraft.domain.cached_registry import LONGEST_LIFETIME, SHORTEST_LIFETIME, soft_lifetime
 
 AGES = st.timedeltas(timedelta(seconds=-5), timedelta(days=4000))
 DAYS = st.integers(-4000, 4000) | st.none()
@@ -28,7 +28,7 @@ def test_lifetime_is_a_tenth_of_the_time_without_a_change(unchanged_for: timedel
 
 @pytest.mark.parametrize(("days", "is_near"), [(8, False), (7, True), (0, True), (-1, True), (-2, False)])
 def test_lifetime_near_the_event_is_the_shortest(days: int, is_near: bool) -> None:
-    assert (soft_lifetime(timedelta(days=90), days) == SHORTEST) is is_near
+    assert (soft_lifetime(timedelta(days=90), days) == SHORTEST_LIFETIME) is is_near
 
 
 def test_in_a_simulated_week_cache_warm_renews_less_than_a_third() -> None:
@@ -39,7 +39,7 @@ def test_in_a_simulated_week_cache_warm_renews_less_than_a_third() -> None:
 
 @given(AGES, DAYS)
 def test_lifetime_is_bounded(age: timedelta, days: int | None) -> None:
-    assert SHORTEST <= soft_lifetime(age, days) <= LONGEST
+    assert SHORTEST_LIFETIME <= soft_lifetime(age, days) <= LONGEST_LIFETIME
 
 
 @given(AGES, AGES, DAYS)

@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from wishcraft.domain.cached_registry import HALF_LIFE, AccessLevel, view_weight
+from wishcraft.domain.cached_registry import HALF_LIFE_OF_VIEWS, AccessLevel, view_weight
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.etags import allows_change, make_etag, matches
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, SLUG, EventType, is_registry_ref, make_slug
@@ -118,5 +118,5 @@ def test_a_guest_and_a_registrant_can_read_their_access_levels() -> None:
 
 def test_a_views_weight_doubles_with_each_half_life() -> None:
     now = datetime(2026, 11, 25, tzinfo=UTC)
-    assert view_weight(now + HALF_LIFE) == pytest.approx(2 * view_weight(now))
+    assert view_weight(now + HALF_LIFE_OF_VIEWS) == pytest.approx(2 * view_weight(now))
     assert view_weight(now + timedelta(days=365 * 15)) < float("inf")

@@ -23,9 +23,9 @@ OnReply = Callable[[Value | CacheUnavailable], None]
 Waiters = dict[str, list[OnReply]]
 """The readers of one turn, by key."""
 _LAST: Final = str(HEADER_SIZE - 1)
-_GET: Final = "*4\r\n$8\r\nGETRANGE\r\n$"
-_HEADER: Final = f"\r\n$1\r\n0\r\n${len(_LAST)}\r\n{_LAST}\r\n"
-"""The parts of the command around the length of a key in bytes and the key: to join them costs less than hiredis."""
+_GETRANGE: Final = "*4\r\n$8\r\nGETRANGE\r\n$"
+_OF_HEADER: Final = f"\r\n$1\r\n0\r\n${len(_LAST)}\r\n{_LAST}\r\n"
+"""The command around the length of a key in bytes and the key itself: to join texts costs less than hiredis does."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -64,7 +64,7 @@ class BatchedReader:
             self._connection.send(hiredis.pack_command(command), partial(_deliver, values.values()))
         if headers:
             commands = "".join(
-                [f"{_GET}{len(key if key.isascii() else key.encode())}\r\n{key}{_HEADER}" for key in headers]
+                [f"{_GETRANGE}{len(key if key.isascii() else key.encode())}\r\n{key}{_OF_HEADER}" for key in headers]
             )
             on_reply = partial(_deliver_next, iter(headers.values()))
             self._connection.send(commands.encode(), *[on_reply] * len(headers))

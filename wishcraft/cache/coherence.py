@@ -1,6 +1,6 @@
 """The commands of the coherence protocol, each for one shop.
 
-They are get, headers, invalidate, forget, lease, fill, trim and release.
+They are get, headers, invalidate, is_quiet, forget, lease, fill, trim and release.
 
 Every method raises CacheUnavailable when Redis does not answer. The order of the commands is the caller's: readers
 follow `registries.RegistryCache`, writers the write primitive.
@@ -63,11 +63,8 @@ class CoherenceCommands:
         self._counters = counters
 
     async def get(self, shop_id: int, slug: str) -> Entry | None:
-        """The entry if there is a valid one, fresh or stale."""
-        return self.valid(await self._server.batched_reader.get(keys.entry_key(shop_id, slug)))
-
-    def valid(self, raw: bytes | None) -> Entry | None:
-        """The value of `keys.entry_key`, just read, as an entry; None if its era or format is another."""
+        """The entry if there is a valid one, fresh or stale; one of another era or format is none."""
+        raw = await self._server.batched_reader.get(keys.entry_key(shop_id, slug))
         entry = entries.unpack(raw) if raw else None
         return entry if entry and entry.header.era == self._server.era else None
 

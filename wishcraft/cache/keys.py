@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from wishcraft.domain.cached_registry import LONGEST
+from wishcraft.domain.cached_registry import LONGEST_LIFETIME
 
 WRITE_LIMIT_SECONDS: Final = 10
 """The longest duration of a transaction that invalidates; PostgreSQL ends it (`transaction_timeout`)."""
@@ -30,7 +30,7 @@ KEPT_TIMES: Final = 6
 """The age at which an entry expires, in soft lifetimes: three days for the longest."""
 ABSENT_TTL_MS: Final = 15_000
 """TTL of a negative entry: this registry does not exist."""
-INDEX_TTL_MS: Final = 2 * KEPT_TIMES * LONGEST // MILLISECOND
+INDEX_TTL_MS: Final = 2 * KEPT_TIMES * LONGEST_LIFETIME // MILLISECOND
 """TTL of a shop's index and sizes. Each fill renews it, so they outlive the entries that they count."""
 USAGE_TTL_SECONDS: Final = 35 * 86_400
 

@@ -42,7 +42,7 @@ class Trust(Enum):
     """There is no permit, and whether PostgreSQL answers is not known."""
 
 
-_CURRENT: Final = Trust.CURRENT  # found in four times as long in its class, and each read needs it
+_CURRENT: Final = Trust.CURRENT  # each read needs it, and to find it in its class takes four times as long
 
 
 class _Question(NamedTuple):

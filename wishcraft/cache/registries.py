@@ -151,7 +151,7 @@ class RegistryCache(CoherenceCommands):
     async def _take_turn(self, shop_id: int, slug: str, entry: Entry | None, load: Load) -> CacheResult:
         turn = self._turns[shop_id, slug] = asyncio.get_running_loop().create_future()
         try:
-            lease: Lease | FillOutcome = FillOutcome.ON_HOLD
+            lease: Lease | FillOutcome = FillOutcome.ON_HOLD  # also if Redis does not answer
             with suppress(CacheUnavailable):
                 seen = entries.pack(entry._replace(body=b"")) if entry else b""  # its header
                 lease = (await self.lease(shop_id, [slug], seen=seen))[slug]

@@ -12,7 +12,6 @@ from wishcraft.cache.scripts import VIEW
 from wishcraft.domain.batches import batches
 from wishcraft.domain.cached_registry import view_weight
 
-"""Redis answers no other client during a call."""
 _SHOPS_PER_CALL: Final = 200
 """The event loop is blocked while it parses the reply to a call."""
 

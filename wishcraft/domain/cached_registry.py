@@ -7,18 +7,19 @@ from typing import Final, NamedTuple
 
 from wishcraft.domain.registries import SHOWN_TO_GUESTS, RegistryStatus, Visibility
 
-SHORTEST: Final = timedelta(hours=1)
+SHORTEST_LIFETIME: Final = timedelta(hours=1)
 """The soft lifetime of a registry near its event: most of its guests read it in these days."""
-JUST_CHANGED: Final = timedelta(hours=2)
-LONGEST: Final = timedelta(hours=12)
-SHARE: Final = 0.1
-"""The soft lifetime as a share of the time since the last change (RFC 9111, section 4.2.2)."""
-DAYS_BEFORE_EVENT: Final = 7
-DAYS_AFTER_EVENT: Final = 1
+LIFETIME_AFTER_CHANGE: Final = timedelta(hours=2)
+"""That of a registry that has just changed; it grows from here while nothing changes."""
+LONGEST_LIFETIME: Final = timedelta(hours=12)
+_UNCHANGED_SHARE: Final = 0.1
+"""The soft lifetime, as a share of the time since the last change (RFC 9111, section 4.2.2)."""
+_DAYS_BEFORE_EVENT: Final = 7
+_DAYS_AFTER_EVENT: Final = 1
 
-HALF_LIFE: Final = timedelta(days=7)
+HALF_LIFE_OF_VIEWS: Final = timedelta(days=7)
 """A view counts twice as much as one a half-life before."""
-_BEGIN: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_FIRST_DAY_OF_VIEWS: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """Weights counted from here fit in a float for about 19 years."""
 
 
@@ -57,7 +58,7 @@ class CachedRegistry:
     body: bytes
     quota: Quota = UNCOUNTED
     """The cache quota of its shop."""
-    soft_lifetime: timedelta = SHORTEST
+    soft_lifetime: timedelta = SHORTEST_LIFETIME
 
 
 def access_level(visibility: Visibility, status: RegistryStatus) -> AccessLevel:
@@ -77,9 +78,9 @@ def soft_lifetime(unchanged_for: timedelta, days_to_event: int | None) -> timede
         unchanged_for: Time since the registry's last change; one that changes often has changed recently.
         days_to_event: Days until the event in UTC, negative after it; None without a date.
     """
-    if days_to_event is not None and -DAYS_AFTER_EVENT <= days_to_event <= DAYS_BEFORE_EVENT:
-        return SHORTEST
-    return min(max(JUST_CHANGED, SHARE * unchanged_for), LONGEST)
+    if days_to_event is not None and -_DAYS_AFTER_EVENT <= days_to_event <= _DAYS_BEFORE_EVENT:
+        return SHORTEST_LIFETIME
+    return min(max(LIFETIME_AFTER_CHANGE, _UNCHANGED_SHARE * unchanged_for), LONGEST_LIFETIME)
 
 
 def view_weight(now: datetime) -> float:
@@ -88,4 +89,4 @@ def view_weight(now: datetime) -> float:
     Old views are not reduced; new views get a growing weight instead, so scores only grow and stay comparable at any
     time.
     """
-    return float(2 ** ((now - _BEGIN) / HALF_LIFE))
+    return float(2 ** ((now - _FIRST_DAY_OF_VIEWS) / HALF_LIFE_OF_VIEWS))

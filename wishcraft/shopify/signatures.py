@@ -28,12 +28,13 @@ _LONGEST_MATCHES: Final = (r"[0-9]*", r"/", _SET_BY_SHOPIFY["shop"].pattern, r"[
 _OCCURRENCES: Final = tuple(
     re.compile(f"{name}=({value})") for name, value in zip(_SET_BY_SHOPIFY, _LONGEST_MATCHES, strict=True)
 )
+"""Each of these fields anywhere in a message, with the longest value it may have there; of a path, its first `/`."""
 _REPEATED: Final = tuple(f"{name}=" for name in _SET_BY_SHOPIFY)
 _MAX_OCCURRENCES: Final = 4
 _FIRST_TIMESTAMP: Final = 1_300_000_000
 """In 2011: before Shopify signed anything."""
 _MAX_FIELDS: Final = 100
-_LONGEST_SHORT_FIELD: Final = 128
+_LONGEST_KNOWN_FIELD: Final = 128
 
 
 class ProxyIdentity(NamedTuple):
@@ -124,7 +125,7 @@ def parse_query(text: str) -> dict[str, list[str]]:
         if field:
             key, _, value = field.partition("=")
             if "%" in field or "+" in field:
-                decode = _decode_short if len(field) <= _LONGEST_SHORT_FIELD else _decode
+                decode = _decode_known if len(field) <= _LONGEST_KNOWN_FIELD else _decode
                 key, value = decode(key), decode(value)
             if key in values:
                 values[key].append(value)
@@ -137,7 +138,7 @@ def _decode(text: str) -> str:
     return unquote_plus(text, errors="strict")
 
 
-_decode_short: Final = lru_cache(1024)(_decode)  # such as `path_prefix`, the same in all queries of a shop
+_decode_known: Final = lru_cache(1024)(_decode)  # such as `path_prefix`, the same in all queries of a shop
 
 
 def _is_ambiguous(message: str, proven: tuple[str, str, str], now: datetime) -> bool:

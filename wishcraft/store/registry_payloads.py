@@ -83,8 +83,9 @@ def read(rows: Rows, shopify_origin: str) -> dict[str, CachedRegistry]:
     quota = Quota(settings.cache_quota_entries, settings.cache_quota_bytes)
     found = {}
     for row in rows:
-        *facts, co_registrants, _, items = row[:15]
-        *sums, unchanged_for, days_to_event, _ = row[15:]
+        # The columns are the first facts, what the other facts and the body are made of, the sums, and the rest.
+        facts, (co_registrants, _, items), sums = row[:12], row[12:15], row[15:20]
+        unchanged_for, days_to_event, _ = row[20:]
         first_names = [person["first_name"] for person in co_registrants]
         more = (first_names, settings.low_stock_threshold, template.replace("{slug}", facts[1]))
         registry = RegistryFacts._make((*facts, *more))

@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 
 from wishcraft.cache import keys
 from wishcraft.cache.coherence import now_ms
-from wishcraft.domain.cached_registry import JUST_CHANGED
+from wishcraft.domain.cached_registry import LIFETIME_AFTER_CHANGE
 from wishcraft.resources import Resources
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.warm import FRESH_FOR, warm_shop
@@ -23,7 +23,7 @@ def active_slugs(demo: Demo, shop: ShopRef) -> list[str]:
 
 def test_entry_that_a_warm_filled_is_not_due_in_the_next_run_unless_near_its_event() -> None:
     between_runs = timedelta(minutes=30)
-    assert JUST_CHANGED * (1 - keys.SPREAD) - between_runs > FRESH_FOR
+    assert LIFETIME_AFTER_CHANGE * (1 - keys.SPREAD) - between_runs > FRESH_FOR
 
 
 async def test_every_active_registry_is_a_hit_after_a_warm(resources: Resources, demo: Demo, shop: ShopRef) -> None:

@@ -32,7 +32,7 @@ _COUNT_FIELDS: Final = {
     CacheState.MISS: "misses",
     CacheState.BYPASS: "bypassed",
 }
-_HIT: Final = CacheState.HIT  # of the class, it takes four times as long to find
+_HIT: Final = CacheState.HIT  # to find it in its class takes four times as long
 _READ_COUNTERS: Final = {state: CACHE_READS.labels(state.value) for state in CacheState}
 Views = defaultdict[int, defaultdict[str, int]]
 

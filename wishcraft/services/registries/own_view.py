@@ -12,10 +12,7 @@ from wishcraft.store.private_fields import VersionedFields
 
 
 async def add_private_fields(resources: Resources, caller: Caller, slug: str, entry: Entry) -> Entry:
-    """The entry for its registrant; unchanged while PostgreSQL does not answer. It is never put into Redis.
-
-    Its version is the older one of the two parts, so that `If-Match` never names more than the registrant has seen.
-    """
+    """The entry for its registrant; unchanged while PostgreSQL does not answer. It is never put into Redis."""
     permit = resources.cache.permit
     if permit and permit.trust(caller.shop_id, slug) is Trust.SILENT:
         return entry

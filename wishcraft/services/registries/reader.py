@@ -41,7 +41,7 @@ class _Load:
 
 
 class RegistryReader:
-    """Read-through with single flight: each process has at most one query per shop in progress.
+    """Read-through with single flight: each process has one query per shop in progress, and more only if one hangs.
 
     Readers that arrive during a load share the next one: the load in progress may miss what was committed since it
     began.
@@ -126,7 +126,10 @@ async def load_registries(resources: Resources, shop_id: int, slugs: Sequence[st
 
 
 def with_private_fields(entry: Entry, found: VersionedFields) -> Entry:
-    """The entry with the private fields of its registry."""
+    """The entry with the private fields of its registry.
+
+    Its version is the older one of the two parts, so that `If-Match` never names more than the registrant has seen.
+    """
     body = entry.body[:-1] + b"," + orjson.dumps(private_fields_payload(found.fields))[1:]
     return with_body(entry, body, min(entry.header.version, found.version))
 

@@ -141,7 +141,7 @@ async def test_health_shows_an_open_circuit_breaker_while_redis_answers(
     assert breaker
     done = asyncio.Event()
     monkeypatch.setattr(breaker, "_probe", done.wait)
-    breaker.open()
+    breaker.open("a test")
     detail = "did not answer a moment ago, and is not used until it answers a probe"
     await until(api, {"redis": ("degraded", detail)})
     assert 'wishcraft_breaker_open{store="redis"} 1.0' in (await api.get("/metrics")).text

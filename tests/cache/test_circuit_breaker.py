@@ -29,13 +29,16 @@ async def wait_until_closed(server: Server) -> None:
     await wait_until(lambda: not breaker.is_open)
 
 
-async def test_first_timeout_opens_and_later_commands_fail_at_once(guarded: Server, own_valkey: OwnValkey) -> None:
+async def test_first_timeout_opens_and_later_commands_fail_at_once(
+    guarded: Server, own_valkey: OwnValkey, caplog: pytest.LogCaptureFixture
+) -> None:
     assert guarded.breaker
     await guarded.batched_reader.get("k")
     own_valkey.pause()
     with pytest.raises(CacheUnavailable):
         await guarded.batched_reader.get("k")
     assert guarded.breaker.is_open
+    assert "until it does: no reply for 2.0 s" in caplog.text
     for _ in range(1000):
         with pytest.raises(CacheUnavailable, match="a moment ago"):  # the breaker's refusal, not a timeout
             await guarded.batched_reader.get("k")

@@ -95,6 +95,16 @@ async def test_question_that_hangs_holds_up_none_after_one_that_was_answered(
     await permit.stop()
 
 
+async def test_log_says_once_why_postgresql_did_not_answer(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    permit = ReadPermit(answering(DatabaseUnavailable("the login was refused")), clock=clock)
+    for _ in range(2):
+        await permit.renew()
+    lines = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert lines == [
+        "PostgreSQL does not answer; what Redis has is served as stale until it does: the login was refused"
+    ]
+
+
 async def test_question_that_fails_after_a_later_one_was_answered_says_nothing(clock: Clock) -> None:
     fails = asyncio.Event()
 

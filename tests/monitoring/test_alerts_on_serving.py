@@ -65,7 +65,7 @@ async def test_an_open_circuit_breaker_alerts_although_redis_answers(
     assert breaker
     answered = asyncio.Event()
     monkeypatch.setattr(breaker, "_probe", answered.wait)
-    breaker.open()
+    breaker.open("a test")
     assert set(await watched.scrape()) == {"RedisAway"}
     answered.set()
 

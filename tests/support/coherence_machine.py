@@ -266,7 +266,7 @@ class CoherenceWithOutages(Coherence):
         pending = None if self.is_silent[process] else self.world.find_pending()
         yield
         if pending is None:
-            self.permits[process].note_silence()
+            self.permits[process].note_silence("a test")
         else:
             self.permits[process].renew_from(asked_at, pending)
 

@@ -35,7 +35,7 @@ class Link(CircuitBreaker):
         if self.is_cut:
             raise CacheUnavailable("cut off")
 
-    def open(self) -> None:
+    def open(self, cause: object) -> None:
         pass
 
     async def stop(self) -> None:

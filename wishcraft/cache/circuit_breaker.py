@@ -35,10 +35,10 @@ class CircuitBreaker:
         if self._recovery is not None:
             raise CacheUnavailable("Redis did not answer a moment ago")
 
-    def open(self) -> None:
-        """Refuse commands until a probe has succeeded."""
+    def open(self, cause: object) -> None:
+        """Refuse commands until a probe has succeeded; `cause` is for the log."""
         if self._recovery is None:
-            _log.warning("Redis does not answer; requests go to PostgreSQL until it does")
+            _log.warning("Redis does not answer; requests go to PostgreSQL until it does: %s", cause)
             # A context of its own: the recovery outlives the request that noticed the failure.
             self._recovery = asyncio.create_task(self._recover(), context=Context())
 

@@ -135,7 +135,7 @@ class Server:
             yield
         except (RedisError, OSError) as error:
             if self.breaker and not isinstance(error, ResponseError):
-                self.breaker.open()
+                self.breaker.open(f"{type(error).__name__}: {error}")
             raise CacheUnavailable(f"{type(error).__name__}: {error}") from error
 
     async def close(self) -> None:

@@ -106,10 +106,13 @@ class ReadPermit:
             self._asked_at, self._pending = asked_at, pending
         self._is_silent = False
 
-    def note_silence(self) -> None:
-        """PostgreSQL did not answer: the permit ends in its own time, and readers no longer wait for the next one."""
+    def note_silence(self, cause: object) -> None:
+        """PostgreSQL did not answer: the permit ends in its own time, and readers no longer wait for the next one.
+
+        `cause` is for the log.
+        """
         if not self._is_silent:
-            _log.warning("PostgreSQL does not answer; what Redis has is served as stale until it does")
+            _log.warning("PostgreSQL does not answer; what Redis has is served as stale until it does: %s", cause)
         self._is_silent = True
 
     async def renew(self) -> None:
@@ -124,7 +127,7 @@ class ReadPermit:
             newest = self._ask()
         done, _ = await asyncio.wait({newest.task}, timeout=ANSWER_SECONDS)
         if not done:
-            self._note_silence_since(newest.asked_at)
+            self._note_silence_since(newest.asked_at, f"no answer within {ANSWER_SECONDS:g} s")
 
     async def stop(self) -> None:
         """Cancel the questions that are under way."""
@@ -141,14 +144,14 @@ class ReadPermit:
         question.task.add_done_callback(lambda _: self._questions.remove(question))
         return question
 
-    def _note_silence_since(self, asked_at: float) -> None:
+    def _note_silence_since(self, asked_at: float, cause: object) -> None:
         """As `note_silence`, unless a later question was answered."""
         if asked_at >= self._asked_at:
-            self.note_silence()
+            self.note_silence(cause)
 
     async def _renew(self, asked_at: float) -> None:
         try:
             self.renew_from(asked_at, await self._find_pending())
-        except Exception:  # noqa: BLE001  any failure means that the pending invalidations are not known
+        except Exception as error:  # noqa: BLE001  any failure means that the pending invalidations are not known
             _log.debug("Pending invalidations could not be read", exc_info=True)
-            self._note_silence_since(asked_at)
+            self._note_silence_since(asked_at, error)

@@ -93,9 +93,10 @@ class SharedConnection:
                 connection = await self._connect()
             self._link = _Link(connection, self._timeout, self._breaker)
         except Exception as error:  # noqa: BLE001  any failure means that Redis cannot be reached
+            reason = f"{type(error).__name__}: {error}"
             if self._breaker:
-                self._breaker.open()
-            self._reject_waiting(f"{type(error).__name__}: {error}")
+                self._breaker.open(reason)
+            self._reject_waiting(reason)
         else:
             if not self._link.is_usable():
                 self._reject_waiting("the connection was lost")
@@ -160,7 +161,7 @@ class _Link(asyncio.Protocol):
             on_reply = self._pending.popleft()
             if isinstance(reply, hiredis.HiredisError):
                 if str(reply).startswith("LOADING"):
-                    self._open_breaker()
+                    self._open_breaker(str(reply))
                 reply = ErrorReply(str(reply))
             on_reply(reply)
 
@@ -168,9 +169,10 @@ class _Link(asyncio.Protocol):
         """Reject all callers: the server closed the connection, or it broke."""
         if not self.is_lost:
             self.is_lost = True
+            reason = f"the connection was lost: {error}" if error else "the connection was lost"
             if self._pending:
-                self._open_breaker()
-            self._reject_all(f"the connection was lost: {error}")
+                self._open_breaker(reason)
+            self._reject_all(reason)
 
     def pause_writing(self) -> None:
         """Do nothing: callers wait for their replies before they send more."""
@@ -197,14 +199,15 @@ class _Link(asyncio.Protocol):
         if self._waits_since > waited_since:
             self._check_silence()
             return
-        self._open_breaker()
+        reason = f"no reply for {self._timeout} s"
+        self._open_breaker(reason)
         self.is_lost = True
         self._transport.abort()
-        self._reject_all(f"no reply for {self._timeout} s")
+        self._reject_all(reason)
 
-    def _open_breaker(self) -> None:
+    def _open_breaker(self, cause: str) -> None:
         if self._breaker:
-            self._breaker.open()
+            self._breaker.open(cause)
 
     def _reject_all(self, reason: str) -> None:
         if self._timer:

@@ -134,10 +134,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._has_upgraded = self._has_upgraded or self.parser.should_upgrade()
         self._stop_head_timer()
-        if len(self.headers) > MAX_HEADERS or (
-            self._received > MAX_HEAD_BYTES
-            and len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES
-        ):
+        # `_received` lacks what has come with the end of an earlier request.
+        size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
+        if len(self.headers) > MAX_HEADERS or size > MAX_HEAD_BYTES:
             detail = f"The head of a request may have {MAX_HEAD_BYTES // 1024} KiB and {MAX_HEADERS} headers."
             self._refuse("request-header-fields-too-large", detail)
             raise ValueError(detail)  # ends the parsing

@@ -165,6 +165,13 @@ def test_head_over_a_limit_is_refused_with_431(connect: Connect, head: bytes, pa
         assert send(connection, REQUEST, b"\r\n")[0] == 200
 
 
+def test_large_head_is_refused_also_if_it_comes_with_the_end_of_another_request(connect: Connect) -> None:
+    large = REQUEST + b"X-Large: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n"
+    with closing(connect()) as connection:
+        assert send(connection, REQUEST + b"\r\n" + large) == (0, b"")  # a 431 would seem to answer the first one
+        assert is_closed(connection)
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET", REQUEST, b"\r\n"], ids=["nothing", "method", "headers", "blank"])
 @pytest.mark.parametrize("is_first", [True, False])
 def test_head_that_does_not_arrive_in_time_is_refused(

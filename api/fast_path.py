@@ -345,9 +345,6 @@ class FastProtocol(LimitedProtocol):
         else:
             self._check_idleness_after(self.timeout_keep_alive - idle)
 
-    def _check_idleness_after(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
-
     def shutdown(self) -> None:
         """Close the connection once its request is answered."""
         if self._request is None:

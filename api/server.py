@@ -112,11 +112,16 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         self._received += len(data)
         super().data_received(data)
-        if not self._received or self._is_refused:
+        if self._is_refused:
             return
+        is_answered = self.cycle is None or self.cycle.response_complete
         if self._received > (MAX_HEAD_BYTES if self._is_in_head else MAX_MESSAGE_BYTES):
             self._refuse("request-header-fields-too-large", "The request has too large a head or trailer.")
-        elif self._head_timer is None and (self._is_in_head or self.cycle is None or self.cycle.response_complete):
+        elif is_answered and not self._received and not self._is_in_head:  # the end of a body, after the answer
+            self._stop_head_timer()
+            if self.timeout_keep_alive_task is None and not self.transport.is_closing():
+                self._check_idleness_after(self.timeout_keep_alive)  # uvicorn has stopped its timer
+        elif self._head_timer is None and (is_answered or (self._received and self._is_in_head)):
             self._start_head_timer()
 
     def on_message_begin(self) -> None:
@@ -129,10 +134,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._has_upgraded = self._has_upgraded or self.parser.should_upgrade()
         self._stop_head_timer()
-        if len(self.headers) > MAX_HEADERS or (
-            self._received > MAX_HEAD_BYTES
-            and len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES
-        ):
+        # `_received` lacks what has come with the end of an earlier request.
+        size = len(self.url) + sum([len(name) + len(value) + 4 for name, value in self.headers])
+        if len(self.headers) > MAX_HEADERS or size > MAX_HEAD_BYTES:
             detail = f"The head of a request may have {MAX_HEAD_BYTES // 1024} KiB and {MAX_HEADERS} headers."
             self._refuse("request-header-fields-too-large", detail)
             raise ValueError(detail)  # ends the parsing
@@ -171,6 +175,9 @@ class LimitedProtocol(HttpToolsProtocol):
             ]
             self.transport.write(b"\r\n".join([*head, b"", bytes(answer.body)]))
         self.transport.close()
+
+    def _check_idleness_after(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def _start_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(MAX_HEAD_SECONDS, self._time_out)

@@ -4,7 +4,7 @@ import json
 import select
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from threading import Thread
 from typing import Any, ClassVar
@@ -22,8 +22,8 @@ Connect = Callable[[], socket.socket]
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
-    """Answers the number of the request's headers and of its body's bytes."""
-    size, more = 0, scope["type"] == "http"
+    """Answers the number of the request's headers and of its body's bytes; of `/early`, before the body has come."""
+    size, more = 0, scope["type"] == "http" and scope["path"] != "/early"
     while more:
         message = await receive()
         size += len(message.get("body", b""))
@@ -165,6 +165,13 @@ def test_head_over_a_limit_is_refused_with_431(connect: Connect, head: bytes, pa
         assert send(connection, REQUEST, b"\r\n")[0] == 200
 
 
+def test_large_head_is_refused_also_if_it_comes_with_the_end_of_another_request(connect: Connect) -> None:
+    large = REQUEST + b"X-Large: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n"
+    with closing(connect()) as connection:
+        assert send(connection, REQUEST + b"\r\n" + large) == (0, b"")  # a 431 would seem to answer the first one
+        assert is_closed(connection)
+
+
 @pytest.mark.parametrize("sent", [b"", b"GET", REQUEST, b"\r\n"], ids=["nothing", "method", "headers", "blank"])
 @pytest.mark.parametrize("is_first", [True, False])
 def test_head_that_does_not_arrive_in_time_is_refused(
@@ -179,6 +186,24 @@ def test_head_that_does_not_arrive_in_time_is_refused(
         status, body = send(connection, sent)
         if sent or is_first:
             assert (status, json.loads(body)["status"]) == (408, 408)
+        assert is_closed(connection)
+
+
+@pytest.mark.parametrize("rest", [(b"abc",), (b"a", b"bc"), (b"abcG",)])
+def test_connection_whose_body_comes_after_the_answer_is_closed_when_it_idles(
+    rest: Sequence[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Impatient(LimitedProtocol):
+        def _check_idleness_after(self, _seconds: float) -> None:
+            super()._check_idleness_after(0)
+
+    with served(application, Impatient) as address, closing(connect_to(address)) as connection:
+        assert send(connection, b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n") == (200, b"2 0")
+        monkeypatch.setattr("api.server.MAX_HEAD_SECONDS", 0.01 if rest[-1].endswith(b"G") else 30)
+        for part in rest:
+            connection.sendall(part)
+        if rest[-1].endswith(b"G"):
+            assert receive(connection)[0] == 408
         assert is_closed(connection)
 
 

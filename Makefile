@@ -37,7 +37,7 @@ test: .venv/.installed ## Run the unit and integration tests; they start their o
 
 .PHONY: test-deep
 test-deep: .venv/.installed ## Run the Hypothesis tests with many random examples, and the tests too slow for `make test`
-	@HYPOTHESIS_PROFILE=deep $(BIN)/pytest -q -n 2 --dist worksteal --timeout 600 -m "(hypothesis or deep) and not e2e and not chaos"
+	@HYPOTHESIS_PROFILE=deep $(BIN)/pytest -q -n 3 --dist worksteal --timeout 600 -m "(hypothesis or deep) and not e2e and not chaos"
 
 .PHONY: test-unit
 test-unit: .venv/.installed ## Run the tests that need no server: seconds

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from psycopg import Connection
 from psycopg.sql import SQL, Identifier, Literal
@@ -42,6 +43,7 @@ from wishcraft.cache import keys
 from wishcraft.cache.client import connect as connect_cache
 from wishcraft.migrations import upgrade
 from wishcraft.resources import Resources, open_analysts_database, open_resources
+from wishcraft.services.registries import code_hashes
 from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
@@ -231,6 +233,15 @@ def _kept_connections() -> Iterator[None]:
         patched.setattr("wishcraft.resources.Database", DatabaseOnKeptConnections)
         yield
     close_kept_connections()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def product_hasher() -> Iterator[PasswordHasher]:
+    """What hashes access codes outside the tests, where a hash takes 20 ms: some hundred of them would take seconds."""
+    hasher = code_hashes._HASHER
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(code_hashes, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield hasher
 
 
 @pytest.fixture(scope="session")

@@ -314,6 +314,10 @@ async def test_the_title_that_comes_with_an_access_code_counts(emma: Shopper, sl
     assert problem(own_address) == (422, "invalid-request")
 
 
+def test_a_guess_costs_what_owasp_asks_for(product_hasher: PasswordHasher) -> None:
+    assert product_hasher.hash(ACCESS_CODE).startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+
+
 async def test_a_short_access_code_of_an_earlier_release_still_opens(
     client: httpx.AsyncClient, signed: Signed, slug: str, demo: Demo
 ) -> None:

@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from deployments.sandbox.processes import ROOT
 from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.warm_interpreter import WarmInterpreter
 from wishcraft.settings import Settings
 
 COMPLETE = {
@@ -21,21 +23,30 @@ COMPLETE = {
 }
 NO_DATABASE = "PostgreSQL does not answer: check DATABASE_URL. "
 NO_PREFECT = "PREFECT_API_URL is missing or invalid: "
-
-
-def ended(command: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    """The end of `python -m` with complete settings but for these changes, of which an empty one is not set."""
-    return subprocess.run(  # noqa: S603  ours
-        [sys.executable, "-m", *command.split()],
-        cwd=ROOT, env=environment(changes), capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False,
-    )  # fmt: skip
+IMPORTED = (
+    "alembic.command",
+    "api.app",
+    "api.fast_path",
+    "api.server",
+    "deployments.sandbox.demo_rows",
+    "wishcraft.services.webhooks.consume",
+    "wishcraft.services.webhooks.handlers",
+)
+"""What the commands import, except Prefect, which reads the environment meanwhile: that is for each command itself."""
 
 
 def environment(changes: dict[str, str]) -> dict[str, str]:
-    """The variables of `ended`."""
+    """Complete settings but for these changes, of which an empty one is not set."""
     ours = {name.upper() for name in Settings.model_fields}
     inherited = {name: value for name, value in os.environ.items() if name not in ours}
     return inherited | {name: value for name, value in (COMPLETE | changes).items() if value}
+
+
+@pytest.fixture(scope="module")
+def interpreter() -> Iterator[WarmInterpreter]:
+    """Runs `python -m`. It has no settings: a module that needs them to be imported fails."""
+    with WarmInterpreter(IMPORTED, environment(dict.fromkeys(COMPLETE, ""))) as interpreter:
+        yield interpreter
 
 
 @pytest.mark.parametrize(
@@ -61,15 +72,17 @@ def environment(changes: dict[str, str]) -> dict[str, str]:
         ("wishcraft.migrations upgrade", "TZ", "UTC", NO_DATABASE),
     ],
 )
-def test_command_with_a_wrong_setting_ends_with_one_line(command: str, name: str, value: str, line: str) -> None:
-    end = ended(command, **{name: value})
+def test_command_with_a_wrong_setting_ends_with_one_line(
+    interpreter: WarmInterpreter, command: str, name: str, value: str, line: str
+) -> None:
+    end = interpreter.run(command.split(), environment({name: value}))
     assert end.stderr.startswith(line), end.stderr
     assert (end.returncode, end.stderr.count("\n"), end.stdout) == (1, 1, "")
 
 
 @pytest.mark.parametrize("module", ["api", "deployments.prefect_setup"])
-def test_unknown_argument_is_refused(module: str) -> None:
-    end = ended(f"{module} extra")
+def test_unknown_argument_is_refused(interpreter: WarmInterpreter, module: str) -> None:
+    end = interpreter.run([module, "extra"], environment({}))
     assert end.returncode == 2
     assert end.stderr.endswith(f"python -m {module}: error: unrecognized arguments: extra\n")
 

@@ -19,12 +19,11 @@ from flows.cleanup_logs import cleanup_logs
 from flows.cleanup_sessions import cleanup_sessions
 from tasks.cleanup import delete_expired
 from tasks.runtime.progress import STOPPING
-from tasks.runtime.run_cleanup import delete_runs
+from tests.support.prefect_history import delete_all_runs
 from wishcraft.cache.keys import SessionName
 from wishcraft.domain.retention import Bounds, DataKind
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.resources import Resources
-from wishcraft.services.checkpoint import no_checkpoint
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
@@ -77,8 +76,7 @@ def logs_of_known_ages(demo: Demo) -> None:
 @pytest.fixture(autouse=True)
 async def no_old_runs() -> None:
     """Other tests of the session create runs that are due in the past."""
-    bounds = Bounds(1000, datetime.max.replace(tzinfo=UTC))
-    await delete_runs(datetime.now(UTC) - timedelta(days=1), bounds, no_checkpoint)
+    await delete_all_runs()
 
 
 async def rows_of(state: State[Any]) -> dict[str, dict[str, Any]]:

@@ -24,6 +24,7 @@ from prefect.states import Pending, Running, Scheduled
 
 from tasks.runtime import run_cleanup
 from tasks.runtime.run_cleanup import delete_runs
+from tests.support.prefect_history import delete_all_runs
 from tests.support.waiting import wait_until
 from wishcraft.domain.retention import Bounds
 from wishcraft.errors import RunStopped
@@ -95,7 +96,7 @@ async def exist(runs: list[UUID]) -> list[bool]:
 
 @pytest.fixture(autouse=True)
 async def no_history() -> None:
-    await delete_runs(datetime.now(UTC) + timedelta(days=1), FOREVER, no_checkpoint)
+    await delete_all_runs()
 
 
 async def test_old_run_is_deleted_with_tasks_logs_and_artifacts_and_a_newer_one_is_kept() -> None:

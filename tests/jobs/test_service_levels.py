@@ -13,12 +13,10 @@ from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from flows.service_levels import service_levels
-from tasks.runtime.run_cleanup import delete_runs
 from tasks.service_levels import count_runs
 from tests.support.prefect_artifacts import logs_of, summary_of, table_of
-from wishcraft.domain.retention import Bounds
+from tests.support.prefect_history import delete_all_runs
 from wishcraft.domain.service_levels import DAYS, Count
-from wishcraft.services.checkpoint import no_checkpoint
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
@@ -39,9 +37,7 @@ def settings(settings_with_mail: Settings) -> Settings:
 
 @pytest.fixture
 async def no_history() -> None:
-    await delete_runs(
-        datetime.now(UTC) + timedelta(days=1), Bounds(1000, datetime.max.replace(tzinfo=UTC)), no_checkpoint
-    )
+    await delete_all_runs()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from prefect.client.schemas.filters import (
     TaskRunFilterFlowRunId,
 )
 from prefect.client.schemas.objects import Artifact, TaskRun
+from prefect.logging.handlers import APILogHandler
 
 from tests.support.waiting import wait_until
 
@@ -56,12 +57,13 @@ async def tasks_of(state: State[Any], name: str, count: int = 1) -> list[TaskRun
         found[:] = [run for run in runs if run.name.startswith(name)]
         return len(found) >= count and all(run.state and run.state.is_final() for run in found)
 
-    await wait_until(have_ended, f"{count} task runs {name!r} have not ended: {found}")
+    await wait_until(have_ended, f"{count} task runs {name!r} have not ended: {found}", pause=0.1)
     return found
 
 
 async def logs_of(state: State[Any], until: str = "") -> str:
-    """The run's logs, once they contain `until`: Prefect sends logs with a delay."""
+    """The run's logs, once they contain `until`: Prefect's server stores them with a delay."""
+    await APILogHandler.aflush()  # else they leave this process two seconds later
     run_id = state.state_details.flow_run_id
     assert run_id
     query = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[UUID(str(run_id))]))

@@ -29,6 +29,9 @@ _SETTINGS: Final = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "0",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "0",
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
+    # The events of tasks are written to the database in batches, after a second at the latest, not each on its own.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
 """What no flow needs is off."""
 _MEASURED: Final = "COVERAGE_PROCESS_START"

@@ -120,6 +120,11 @@ def unavailable(detail: str) -> ProblemError:
 
 
 _UNMATCHED: Final = "unmatched"
+_DETAILS: Final = {
+    HTTPStatus.NOT_FOUND: "There is no such path. /api/docs has all paths.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "The path has no such method. The header Allow has those that it has.",
+}
+"""What to do about an error of the router, whose own text is the phrase of the status."""
 COMMON: Final = (
     "unauthorized",
     "shop-not-installed",
@@ -222,10 +227,11 @@ async def _on_http(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:  # Starlette names the methods of one route of the path
         headers["Allow"] = ", ".join(_methods_of(request)) or headers.get("Allow", "GET, HEAD")
     status, errors = HTTPStatus(error.status_code), list[InvalidValue]()
+    detail = _DETAILS.get(status, str(error.detail))
     if status is HTTPStatus.BAD_REQUEST:  # FastAPI's status for a body that is no text; 422 if it is no JSON
         status = HTTPStatus.UNPROCESSABLE_ENTITY
         errors.append(InvalidValue(str(error.detail), pointer="#"))
-    return answer(USUAL[status], str(error.detail), headers, errors)
+    return answer(USUAL[status], detail, headers, errors)
 
 
 def _methods_of(request: Request) -> list[str]:
@@ -249,11 +255,15 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
         detail = f"The body must be JSON, with the header Content-Type: {_JSON}."
         return answer("unsupported-media-type", detail, {"Accept": _JSON})
     found = error.errors()
-    texts = [f"{'.'.join(map(str, each['loc']))}: {_text(each)}" for each in found[:MAX_ERRORS]]
+    texts = [f"{_place(each)}: {_text(each)}" for each in found[:MAX_ERRORS]]
     if len(found) > MAX_ERRORS:
         texts.append(f"and {len(found) - MAX_ERRORS:,} more")
     errors = map(_invalid_value, found[:MAX_ERRORS])
     return answer(Invalid.kind, "; ".join(texts), errors=errors)
+
+
+def _place(error: Mapping[str, Any]) -> str:
+    return "body" if error["type"] == "json_invalid" else ".".join(map(str, error["loc"]))
 
 
 def _invalid_value(error: Mapping[str, Any]) -> InvalidValue:
@@ -268,6 +278,8 @@ def _invalid_value(error: Mapping[str, Any]) -> InvalidValue:
 
 
 def _text(error: Mapping[str, Any]) -> str:
+    if error["type"] == "json_invalid":
+        return f"is not valid JSON at character {error['loc'][-1] + 1}: {error['ctx']['error']}"
     return str(error["msg"]).removeprefix("Value error, ")  # pydantic's words for a ValueError of ours
 
 

@@ -68,6 +68,14 @@ async def test_allow_names_all_methods_of_the_path(
         assert set(refused.headers["allow"].split(", ")) == expected, path
 
 
+async def test_unknown_path_and_method_say_what_to_do(client: httpx.AsyncClient) -> None:
+    for path in ("/docs-of-another", "/api", "/api/registries/", "/api/docs/assets/none.css"):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such path. /api/docs has all paths.")
+    refused = await client.put("/api/registries")
+    assert "Allow" in refused.json()["detail"]
+
+
 async def test_assets_of_the_documentation_name_their_methods(client: httpx.AsyncClient) -> None:
     refused = await client.post("/api/docs/assets/swagger-ui.css")
     assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")

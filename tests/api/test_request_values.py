@@ -45,6 +45,13 @@ async def test_refusal_lists_each_invalid_field_with_its_place(emma: Shopper) ->
     assert "errors" not in (await emma.send("GET", f"{PATH}/no-such")).json()
 
 
+async def test_refusal_says_where_a_body_is_no_json(emma: Shopper) -> None:
+    answer = await emma.send("POST", PATH, b'{"title": "Emma",}')
+    assert problem(answer) == (422, "invalid-request")
+    assert answer.json()["detail"].startswith("body: is not valid JSON at character 18: ")
+    assert answer.json()["errors"][0]["pointer"] == "#"
+
+
 @pytest.mark.parametrize(
     "text",
     [

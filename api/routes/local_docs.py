@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -46,17 +47,38 @@ _HEADERS: Final = {
 router: Final = APIRouter(include_in_schema=False, dependencies=[Depends(require_this_machine)])
 
 
+@router.get("/docs")
+async def list_pages() -> HTMLResponse:
+    """The pages, by their titles."""
+    titles = await asyncio.to_thread(lambda: {page.stem: _title(page.read_text("utf-8")) for page in DOCS.glob("*.md")})
+    lines = [
+        Markup('<li><a href="/{}.md">{}</a></li>').format(name, title)
+        for name, title in sorted(
+            {**titles, "runbooks/README": "Runbooks", "CHANGELOG": "Changelog"}.items(), key=lambda each: each[1]
+        )
+    ]
+    body = Markup("<h1>{}</h1>\n<ul>\n{}\n</ul>").format("All docs", Markup("\n").join(lines))
+    return HTMLResponse(_PAGE.render(title="All docs", body=body), headers=_HEADERS)
+
+
+@router.get("/docs/{page:path}.md")
+async def show_in_checkout(page: str) -> RedirectResponse:
+    """A page by its path in the checkout, as the changelog links to it: its pictures are beside `/{page}.md`."""
+    if await asyncio.to_thread(_find, f"{page}.md") is None:
+        raise _no_such_page()
+    return RedirectResponse(f"/{quote(page)}.md")
+
+
 @router.get("/{page:path}.md")
 async def show(page: str) -> HTMLResponse:
     """A page of `docs`, by its path there, so that the links between the pages work."""
     text = await asyncio.to_thread(_read, page)
     if text is None:
-        raise problems.not_found("There is no such page in the docs.")
-    title = text.partition("\n")[0].lstrip("# ")
+        raise _no_such_page()
     # S704: Markdown is rendered without HTML of its own
     tokens = _with_anchors(_MARKDOWN.parse(text))
     body = Markup(_MARKDOWN.renderer.render(tokens, _MARKDOWN.options, {}))  # noqa: S704
-    return HTMLResponse(_PAGE.render(title=title, body=body), headers=_HEADERS)
+    return HTMLResponse(_PAGE.render(title=_title(text), body=body), headers=_HEADERS)
 
 
 @router.get("/analysts.ipynb")
@@ -78,6 +100,14 @@ async def show_picture(name: str) -> FileResponse:
     return FileResponse(file)
 
 
+def _no_such_page() -> problems.ProblemError:
+    return problems.not_found("There is no such page in the docs. /docs has all pages.")
+
+
+def _title(text: str) -> str:
+    return text.partition("\n")[0].lstrip("# ")
+
+
 def _with_anchors(tokens: Sequence[Token]) -> Sequence[Token]:
     """The tokens of a page, whose headings have anchors as GitHub makes them."""
     for token, inside in pairwise(tokens):
@@ -88,7 +118,7 @@ def _with_anchors(tokens: Sequence[Token]) -> Sequence[Token]:
 
 def _read(page: str) -> str | None:
     """The text of a page; None if there is none."""
-    file = _CHANGELOG if page == "CHANGELOG" else _find(f"{page.removeprefix('docs/')}.md")
+    file = _CHANGELOG if page == "CHANGELOG" else _find(f"{page}.md")
     return file.read_text("utf-8") if file else None
 
 

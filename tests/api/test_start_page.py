@@ -225,8 +225,32 @@ async def test_anchors_and_files_that_pages_link_to_are_there(local: httpx.Async
             assert not anchor or f'id="{anchor}"' in found.text, (path, link)
 
 
+async def test_all_docs_are_listed_and_open_by_their_path_in_the_checkout_too(local: httpx.AsyncClient) -> None:
+    listed = re.findall(r'<li><a href="([^"]+)">([^<]+)<', (await local.get("/docs")).raise_for_status().text)
+    assert {path for path, _ in listed} == {
+        *(f"/{page.name}" for page in DOCS.glob("*.md")), "/runbooks/README.md", "/CHANGELOG.md"
+    }  # fmt: skip
+    assert ("/analysts.md", "For analysts") in listed
+    for path, _ in listed:
+        (await local.get(path)).raise_for_status()
+    moved = await local.get("/docs/runbooks/job-failed.md")
+    assert moved.headers["location"] == "/runbooks/job-failed.md"
+    assert 'href="/docs"' in (await local.get("/")).text
+
+
 @pytest.mark.parametrize(
-    "path", ["/runbooks/none.md", "/../README.md", "/%2e%2e/README.md", "/..%2fREADME.md", "/a%00.md", "//etc/a.md"]
+    "path",
+    [
+        "/docs/none.md",
+        "/docs/../README.md",
+        "/docs//etc/a.md",
+        "/runbooks/none.md",
+        "/../README.md",
+        "/%2e%2e/README.md",
+        "/..%2fREADME.md",
+        "/a%00.md",
+        "//etc/a.md",
+    ],
 )
 async def test_there_are_no_pages_outside_the_docs(local: httpx.AsyncClient, path: str) -> None:
     assert (await local.get(path)).status_code == 404

@@ -10,7 +10,7 @@ from typing import Final
 
 import psutil
 
-from deployments.local.environment import check_settings, port_from_environment
+from deployments.local.environment import check_settings, ports_from_environment
 from deployments.local.monitoring import choose_monitoring_ports
 from deployments.local.orphans import find_processes, terminate
 from deployments.local.services import Ports
@@ -19,7 +19,7 @@ from deployments.local.stack import Stack
 from deployments.local.supervisor import StopRequested
 from deployments.local.terminal import Terminal
 from deployments.local.watchdog import watchdog
-from deployments.local.workspace import Workspace
+from deployments.local.workspace import DEFAULT_FOLDER, Workspace
 from deployments.sandbox.processes import ROOT, become_subreaper, choose_port
 from wishcraft.errors import ConfigurationError, WishCraftError
 
@@ -29,9 +29,7 @@ _STOP_SECONDS: Final = 60
 def main() -> int:
     """Run the command line and return the exit code: 0 also after Ctrl-C or SIGTERM."""
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=__doc__)
-    parser.add_argument(
-        "--folder", type=_folder, default=str(ROOT / ".wishcraft"), help="where its data are (%(default)s)"
-    )
+    parser.add_argument("--folder", type=_folder, default=str(DEFAULT_FOLDER), help="where its data are (%(default)s)")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser(
         "up",
@@ -72,9 +70,10 @@ def up(workspace: Workspace) -> None:
     terminal = Terminal()
     with workspace.locked(stack_id) as previous:
         terminate(find_processes(previous), patience=3)  # left by a stack that was killed
+        api, prefect = ports_from_environment(workspace.command("up"))
         ports = Ports(
-            api=port_from_environment("API_PORT", 8000),
-            prefect=port_from_environment("PREFECT_PORT", 4200),
+            api=api,
+            prefect=prefect,
             shopify=choose_port("The Shopify simulator", None, workspace.folder / "shopify.port"),
             mailbox=choose_port("The mailbox", None, workspace.folder / "mailbox.port"),
             smtp=choose_port("The mail server", None, workspace.folder / "smtp.port"),
@@ -102,7 +101,7 @@ def down(workspace: Workspace) -> None:
     """
     pid = workspace.holder()
     if pid is None:
-        print("The local stack of this checkout does not run.")
+        print(f"No local stack runs in {workspace.shown(workspace.folder)}.")
         return
     try:
         stack = psutil.Process(pid)
@@ -112,18 +111,18 @@ def down(workspace: Workspace) -> None:
         pass
     except psutil.TimeoutExpired:
         raise ConfigurationError(f"process {pid} still stops after {_STOP_SECONDS} s: see its terminal") from None
-    print("Stopped the local stack. Its data stays for the next `make up`.")
+    print(f"Stopped the local stack. Its data stays for the next `{workspace.command('up')}`.")
 
 
 def reset(workspace: Workspace) -> None:
     """Delete the stack's data, if there are any; refused while the stack runs."""
     if not workspace.has_data():
-        print(f"There are no data of a local stack in {workspace.folder}.")
+        print(f"There are no data of a local stack in {workspace.shown(workspace.folder)}.")
         return
     with workspace.locked("") as previous:
         terminate(find_processes(previous), patience=3)
         workspace.delete_data()
-    print("Deleted the data of the local stack. `make up` creates new data.")
+    print(f"Deleted the data of the local stack. `{workspace.command('up')}` creates new data.")
 
 
 def _folder(text: str) -> Path:

@@ -13,10 +13,12 @@ from deployments.local.services import Ports, shopping_rate
 from deployments.local.workspace import Workspace
 from deployments.sandbox.mail_providers import SENDGRID_PUBLIC_KEY, TOPIC_ARN, mail_urls
 from deployments.sandbox.mailbox import DOMAIN, SELECTOR
-from deployments.sandbox.processes import ROOT, port_is_free
+from deployments.sandbox.processes import LAST_PORT, ROOT, free_port, port_is_free
 from wishcraft.errors import ConfigurationError
 from wishcraft.settings import DatabaseSettings, Settings, load
 
+_DEFAULT_PORTS: Final = {"API_PORT": 8000, "PREFECT_PORT": 4200}
+_TRIED_PORTS: Final = 100
 _ASYNCPG_OPTIONS: Final = {name: name for name in ("host", "port", "target_session_attrs")} | {"sslmode": "ssl"}
 """The options of libpq that asyncpg has, too, and how it calls them."""
 _UNUSED_BY_PREFECT: Final = frozenset({"application_name", "client_encoding", "connect_timeout"})
@@ -41,18 +43,34 @@ PREFECT: Final = {  # as in the image: see deployments/container/Dockerfile
 }
 
 
-def port_from_environment(variable: str, default: int) -> int:
-    """The port in the environment variable `variable`.
+def ports_from_environment(command: str) -> tuple[int, int]:
+    """The ports in the variables API_PORT and PREFECT_PORT, or their defaults.
 
     Raises:
-        ConfigurationError: The value is not a port number, or the port is in use.
+        ConfigurationError: A value is no port number, or ports are in use: the message has `command` with free ones.
     """
+    ports = {variable: _port(variable, default) for variable, default in _DEFAULT_PORTS.items()}
+    taken = {variable: port for variable, port in ports.items() if not port_is_free(port)}
+    if taken:
+        free = dict(ports)
+        for variable, port in taken.items():
+            free[variable] = _free_above(port, but={*ports.values(), *free.values()})
+        shown = " ".join(f"{name}={port}" for name, port in free.items() if name in taken or name in os.environ)
+        used = " and ".join(f"port {port} is in use" for port in taken.values())
+        raise ConfigurationError(f"{used}: choose another, e.g. `{shown} {command}`")
+    return ports["API_PORT"], ports["PREFECT_PORT"]
+
+
+def _port(variable: str, default: int) -> int:
     text = os.environ.get(variable, str(default))
-    if not text.isdecimal() or not 0 < int(text) < 65_536:  # noqa: PLR2004  TCP's last port
+    if not text.isdecimal() or not 0 < int(text) <= LAST_PORT:
         raise ConfigurationError(f"{variable} must be a port number, not {text!r}")
-    if not port_is_free(int(text)):
-        raise ConfigurationError(f"port {text} is in use: choose another, e.g. `{variable}={int(text) + 1} make up`")
     return int(text)
+
+
+def _free_above(port: int, but: set[int]) -> int:
+    above = range(port + 1, min(port + _TRIED_PORTS, LAST_PORT) + 1)
+    return next((each for each in above if each not in but and port_is_free(each)), None) or free_port()
 
 
 class Stores(NamedTuple):

@@ -19,7 +19,9 @@ def signed_url(workspace: Workspace, path: str, shop: str | None, customer_id: i
     try:
         stack = json.loads(workspace.stack_info.read_text())
     except FileNotFoundError:
-        raise ConfigurationError("no stack runs, or it is not ready yet: start it with `make up`") from None
+        raise ConfigurationError(
+            f"no stack runs, or it is not ready yet: start it with `{workspace.command('up')}`"
+        ) from None
     domains: list[str] = [each["domain"] for each in stack["shops"]]
     chosen = shop or domains[0]
     if chosen not in domains:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final
 
 from cryptography.fernet import Fernet
@@ -17,6 +18,8 @@ from deployments.sandbox.processes import ROOT, writable_folder
 from deployments.sandbox.secret_files import open_private, read_or_create_secret
 from wishcraft.errors import ConfigurationError
 
+DEFAULT_FOLDER: Final = ROOT / ".wishcraft"
+_PROGRAM: Final = ".venv/bin/python -m deployments.local"
 _SURVIVES_RESET: Final = ("lock", "admin_*.json.gz", "shopify-api")  # the latter are Shopify's, slow to download
 
 
@@ -55,6 +58,12 @@ class Workspace:
         """The path as commands in the checkout write it: `.wishcraft/logs`, or the whole path of another folder."""
         return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
+    def command(self, name: str) -> str:
+        """What to type for a command on this stack: `make down`, or the program with another folder."""
+        if self.folder == DEFAULT_FOLDER:
+            return f"make {name}"
+        return f"{_PROGRAM} --folder {quote(str(self.folder))} {name}"
+
     @contextmanager
     def locked(self, stack_id: str) -> Iterator[str]:
         """Hold the lock, write `stack_id` into it, and yield the id of the previous stack ('' at first).
@@ -75,7 +84,8 @@ class Workspace:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise ConfigurationError(
-                    f"the stack of this checkout already runs as process {pid}; stop it first: `make down`"
+                    f"the stack of {self.shown(self.folder)} already runs as process {pid}; stop it first: "
+                    f"`{self.command('down')}`"
                 ) from None
             shutil.rmtree(self.temporary, ignore_errors=True)
             self.temporary.mkdir(mode=0o700)

@@ -22,6 +22,7 @@ from wishcraft.errors import ConfigurationError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 """The checkout."""
+LAST_PORT: Final = 65_535
 _PR_SET_PDEATHSIG: Final = 1  # prctl(2), PR_SET_PDEATHSIG
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -157,8 +158,9 @@ def choose_port(name: str, wanted: int | None, file: Path) -> int:
                 f"{name} cannot listen on 127.0.0.1:{wanted}: the port is in use; stop its process or choose another"
             )
         return wanted
-    stored = int(file.read_text()) if file.is_file() else 0
-    if stored and port_is_free(stored):
+    text = file.read_text().strip() if file.is_file() else ""
+    stored = int(text) if text.isdecimal() else 0  # a full disk or a crash may have left something else
+    if 0 < stored <= LAST_PORT and port_is_free(stored):
         return stored
     port = free_port()
     file.write_text(f"{port}\n")

@@ -1,0 +1,63 @@
+"""What the local stack reads from its environment: ports, and the settings that it does not set itself."""
+
+import re
+import socket
+from pathlib import Path
+
+import pytest
+
+from deployments.local.environment import Stores, child_environment, ports_from_environment
+from deployments.local.services import Ports
+from deployments.local.workspace import Workspace
+from deployments.sandbox.processes import ROOT, choose_port, free_port
+from wishcraft.errors import ConfigurationError
+from wishcraft.settings import Settings
+
+
+def test_port_in_use_is_refused_with_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("API_PORT", str(taken.getsockname()[1]))
+        monkeypatch.setenv("PREFECT_PORT", str(free_port()))
+        wanted = r"^port \d+ is in use: .*`API_PORT=\d+ PREFECT_PORT=\d+ make up`$"
+        with pytest.raises(ConfigurationError, match=wanted):
+            ports_from_environment("make up")
+
+
+def test_command_for_ports_in_use_has_free_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        for variable, taken in {"API_PORT": one, "PREFECT_PORT": two}.items():
+            monkeypatch.setenv(variable, str(taken.getsockname()[1]))
+        with pytest.raises(ConfigurationError, match=r"^port \d+ is in use and port \d+ is in use:") as refused:
+            ports_from_environment("make up")
+        chosen = dict(re.findall(r"(\w+_PORT)=(\d+)", str(refused.value)))
+        for variable, port in chosen.items():
+            monkeypatch.setenv(variable, port)
+        assert ports_from_environment("make up") == tuple(map(int, chosen.values()))
+        assert len(set(chosen.values())) == 2
+
+
+def test_unreadable_stored_port_is_chosen_again(tmp_path: Path) -> None:
+    file = tmp_path / "mailbox.port"
+    for text in ("", "x", "70000", "-1"):
+        file.write_text(text)
+        port = choose_port("The mailbox", None, file)
+        assert file.read_text() == f"{port}\n"
+    assert choose_port("The mailbox", None, file) == port
+
+
+@pytest.mark.parametrize("port", ["", "http", "-1", "0", "65536"])
+def test_invalid_port_is_refused_with_the_name_of_its_variable(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_PORT", port)
+    with pytest.raises(ConfigurationError, match="PREFECT_PORT must be a port number"):
+        ports_from_environment("make up")
+
+
+def test_settings_page_names_what_the_stack_sets_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.setenv(name.upper(), "of:the-shell")
+    stores = Stores("postgresql://db/w", None, "redis://r")
+    environment = child_environment(Workspace(tmp_path), "stack-id", Ports(1, 2, 3, 4, 5, 6, 7), stores)
+    own = {name.upper() for name in Settings.model_fields if environment[name.upper()] != "of:the-shell"}
+    page = (ROOT / "docs/settings.md").read_text()
+    text = page.partition("which it sets itself: ")[2].partition(".")[0]
+    assert set(re.findall(r"`(\w+)`", text)) == own - {"DATABASE_URL", "REDIS_URL", "API_PORT"}  # arguments here

@@ -211,7 +211,11 @@ DaskAddress = Annotated[str, _matching(_is_dask, "must look like tcp://dask:8786
 ProxyList = Annotated[
     str, _matching(parse_proxies, "must be addresses, networks such as 10.0.0.0/8 and shopify, comma-separated")
 ]
-HostName = Annotated[str, _matching(_is_host, "must be a host name or an IP address, such as 127.0.0.1 or ::")]
+HostName = Annotated[
+    str,
+    _matching(_is_host, "must be a host name or an IP address, such as 127.0.0.1 or ::"),
+    AfterValidator(lambda text: text or "127.0.0.1"),  # a server would listen on all addresses
+]
 Selectors = Annotated[str, _matching(_are_selectors, "must be DKIM selectors such as mail1, comma-separated")]
 RunbookUrl = Annotated[
     str, _matching(_is_runbook_url, "must be a URL such as https://docs.example/runbooks, or a path of files")

@@ -121,6 +121,11 @@ def test_unusual_but_valid_text_is_accepted(monkeypatch: pytest.MonkeyPatch, nam
     assert settings()
 
 
+def test_empty_host_is_not_all_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_HOST", "")
+    assert settings().api_host == Settings.model_fields["api_host"].default
+
+
 def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("SENTRY_DSN", "OPS_EMAIL", "BOUNCE_ADDRESS", "PUBLIC_URL", "CORS_ORIGINS", "PREFECT_API_AUTH_STRING")
     for name in (*names, "DATABASE_REPLICA_URL", "MAIL_URL"):

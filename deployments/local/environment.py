@@ -1,6 +1,7 @@
 """Environment variables of the stack's processes: the sandbox's settings, isolated from other Prefect servers."""
 
 import os
+import socket
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -94,7 +95,17 @@ def check_settings(workspace: Workspace, stack_id: str, ports: Ports) -> None:
     )
     load(DatabaseSettings, {"DATABASE_URL": stores.database_url})  # first: that of Prefect is made of it
     shopping_rate(os.environ)
-    load(Settings, child_environment(workspace, stack_id, ports, stores))
+    _check_api_host(load(Settings, child_environment(workspace, stack_id, ports, stores)).api_host)
+
+
+def _check_api_host(host: str) -> None:
+    """Refuse an address at which the API does not answer the other parts, which call it at 127.0.0.1."""
+    try:
+        addresses = {each[4][0] for each in socket.getaddrinfo(host, None, socket.AF_INET)}
+    except OSError:
+        addresses = set()
+    if not addresses & {"127.0.0.1", "0.0.0.0"}:  # noqa: S104  the address of all interfaces
+        raise ConfigurationError(f"API_HOST must be 127.0.0.1, or 0.0.0.0 for all addresses, not {host!r}")
 
 
 def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores: Stores) -> dict[str, str]:

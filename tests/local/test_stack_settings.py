@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.environment import Stores, child_environment, ports_from_environment
+from deployments.local.environment import Stores, check_settings, child_environment, ports_from_environment
 from deployments.local.services import Ports
 from deployments.local.workspace import Workspace
 from deployments.sandbox.processes import ROOT, choose_port, free_port
 from wishcraft.errors import ConfigurationError
 from wishcraft.settings import Settings
+
+PORTS = Ports(1, 2, 3, 4, 5, 6, 7)
 
 
 def test_port_in_use_is_refused_with_the_name_of_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,11 +54,23 @@ def test_invalid_port_is_refused_with_the_name_of_its_variable(port: str, monkey
         ports_from_environment("make up")
 
 
+def test_api_host_must_be_reached_by_the_other_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("DATABASE_URL", "REDIS_URL", "DATABASE_REPLICA_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    for host in ("", "127.0.0.1", "localhost", "0.0.0.0"):  # noqa: S104  only checked
+        monkeypatch.setenv("API_HOST", host)
+        check_settings(Workspace(tmp_path), "stack-id", PORTS)
+    for host in ("127.0.0.2", "host.invalid"):
+        monkeypatch.setenv("API_HOST", host)
+        with pytest.raises(ConfigurationError, match=f"API_HOST must be 127.0.0.1, .*, not '{host}'$"):
+            check_settings(Workspace(tmp_path), "stack-id", PORTS)
+
+
 def test_settings_page_names_what_the_stack_sets_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.setenv(name.upper(), "of:the-shell")
     stores = Stores("postgresql://db/w", None, "redis://r")
-    environment = child_environment(Workspace(tmp_path), "stack-id", Ports(1, 2, 3, 4, 5, 6, 7), stores)
+    environment = child_environment(Workspace(tmp_path), "stack-id", PORTS, stores)
     own = {name.upper() for name in Settings.model_fields if environment[name.upper()] != "of:the-shell"}
     page = (ROOT / "docs/settings.md").read_text()
     text = page.partition("which it sets itself: ")[2].partition(".")[0]

@@ -27,7 +27,7 @@ async def warm(resources: Resources, redis: Redis, shop: ShopRef) -> int:
         registries = list(await session.scalars(active.limit(SAMPLE)))
         for registry in registries:
             items = await session.scalars(select(RegistryItem).where(RegistryItem.registry_id == registry.id))
-            answer = json.dumps(_payload(row, registry, items))
+            answer = json.dumps(_payload(row, registry, items), default=str)
             await redis.set(f"naive:{shop.id}:{registry.slug}", answer, ex=3600)
     return len(registries)
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
+from statistics import median
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -22,6 +23,7 @@ from wishcraft.cache.keys import entry_key
 from wishcraft.resources import open_resources
 from wishcraft.settings import Settings
 
+ROUNDS: Final = 7
 _NO_LIMITS: Final = {"RATE_LIMIT_PER_MINUTE": "1000000", "DRAIN_SECONDS": "0"}
 """The rate limiter counts but refuses nothing; servers stop without draining."""
 
@@ -51,9 +53,18 @@ class Row:
         database_time = f"{1000 * self.queries.milliseconds / count:,.0f}" if self.queries.statements else ""
         hits = "" if own.hits is None else f"{100 * own.hits:.1f}%"
         return (
-            f"{self.what:<46} {self.cpu:>7,.0f} {self.cpu / floor:>6.1f}x {own.rate:>9,.0f} {own.p50:>6.1f}"
+            f"{self.what:<46} {self.cpu:>7,.0f} {self.cpu / floor:>6.2f}x {own.rate:>9,.0f} {own.p50:>6.1f}"
             f" {own.p95:>6.1f} {own.p99:>6.1f} {statements:>7} {database_time:>6} {hits:>6} {self.memory_mib:>4,.0f}"
         )
+
+
+class Turn(NamedTuple):
+    """What `measure_by_turns` measures again and again."""
+
+    what: str
+    server: WebServer
+    requests: Sequence[str]
+    status: int = 200
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,20 @@ class ServerBenchmark:
         used = 1e6 * (server.cpu - cpu) / result.count
         return Row(what, result, used, server.memory_mib, read_queries(self.connection).since(before))
 
+    def measure_by_turns(self, turns: Sequence[Turn]) -> list[Row]:
+        """The medians of `ROUNDS` measurements of each, after one that does not count.
+
+        What slows this machine down for some seconds then slows all of them down.
+        """
+        rounds = [
+            [
+                self.measure(what, server, requests, count=3 * self.requests, status=status)
+                for what, server, requests, status in turns
+            ]
+            for _ in range(ROUNDS + 1)
+        ]
+        return [_median(rows) for rows in zip(*rounds[1:], strict=True)]
+
     def drop_cache_entries(self) -> None:
         """Delete all cache entries. The era stays, so the cache accepts entries at once."""
         with Redis.from_url(self.servers.settings.redis_url) as redis:
@@ -106,6 +131,12 @@ class ServerBenchmark:
 
     def _drive(self, plan: Plan, module: str = "benchmarks.load") -> Result:
         return drive(plan, self.servers.environment(), module)
+
+
+def _median(rows: Sequence[Row]) -> Row:
+    results = [row.result for row in rows]
+    medians = {name: median(getattr(each, name) for each in results) for name in ("seconds", "p50", "p95", "p99")}
+    return replace(rows[-1], cpu=median(row.cpu for row in rows), result=replace(results[-1], **medians))
 
 
 @contextmanager

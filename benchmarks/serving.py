@@ -1,13 +1,13 @@
 """The serving table: the cost of a request for WishCraft, for a lower bound, and for common alternatives.
 
-All servers get the same load, one at a time.
+All servers get the same load, one at a time; what costs little is measured several times, by turns.
 """
 
 import asyncio
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,9 +21,11 @@ from benchmarks.peers.node import FOLDER, NoNodeError, fastify_command
 from benchmarks.peers.stored_answers import stored_key, stored_value
 from benchmarks.requests import KEYS, SIGNED
 from benchmarks.server_cost import (
+    ROUNDS,
     Answer,
     Row,
     ServerBenchmark,
+    Turn,
     check_same,
     read_anything,
     read_each,
@@ -40,7 +42,6 @@ API: Final = (sys.executable, "-m", "api")
 WITH_SENTRY: Final = ("env", "SENTRY_DSN=http://key@127.0.0.1:9/1", *API)  # nothing listens on this port
 PEER: Final = (sys.executable, "-m", "benchmarks.peers")
 PEERS: Final = (
-    ("httptools + MGET, bytes: the limit for Python", "raw_protocol", 1),
     ("FastAPI + redis.asyncio GET, bytes", "plain", 1),
     ("FastAPI + cashews, on the route", "by_cashews", 5),
     ("FastAPI + cashews, bytes", "by_cashews_bytes", 5),
@@ -66,9 +67,10 @@ queries   PostgreSQL statements per response, without BEGIN, COMMIT and SET, wit
 us DB     PostgreSQL's execution time per response, without planning; for hits it is the view counter
 hits      share of responses with `X-Cache: hit` or `stale`
 MiB       memory of the process at the end
-All rows read about a thousand registries, with {KEYS} keys and {SIGNED} signatures of three shops. Peers check the
-signature too and return the same responses (verified). The mix has 99 % reads and 1 % writes; popularity follows Zipf's
-law; statements of the writes are included."""
+The first rows, up to Fastify's, are medians of {ROUNDS} measurements by turns. All rows read about a thousand
+registries, with {KEYS} keys and {SIGNED} signatures of three shops. Peers check the signature too and return the same
+responses (verified). The mix has 99 % reads and 1 % writes; popularity follows Zipf's law;
+statements of the writes are included."""
 
 
 def print_table(requests: int) -> None:
@@ -85,13 +87,12 @@ def print_table(requests: int) -> None:
 
 
 def _lines(bench: ServerBenchmark) -> Iterator[str]:
-    floor = _floor(bench)
-    yield floor.formatted(floor.cpu)
     asyncio.run(wait_for_fills(bench.servers.settings))
     expected = _read_all(bench)
     _store_answers(bench, expected)
-    for row in chain(_wishcraft(bench, expected), _peers(bench, expected)):
-        yield row.formatted(floor.cpu) if isinstance(row, Row) else row
+    floor, *others = _by_turns(bench, expected)
+    for row in chain([floor], others, _wishcraft(bench, expected), _peers(bench, expected)):
+        yield row.formatted(floor.cpu)
     cached = _mix(bench, "WishCraft, mix, from an empty cache", API, 2 * bench.requests, is_cached=True)
     yield cached.formatted(floor.cpu)
     uncached = _mix(
@@ -99,12 +100,6 @@ def _lines(bench: ServerBenchmark) -> Iterator[str]:
     )
     yield uncached.formatted(floor.cpu)
     yield _database_savings(cached, uncached)
-
-
-def _floor(bench: ServerBenchmark) -> Row:
-    what = "uvicorn, bare ASGI, constant body: the floor"
-    with bench.server(*PEER, "floor") as server:
-        return bench.measure(what, server, bench.factory.signed(), count=2 * bench.requests)
 
 
 def _read_all(bench: ServerBenchmark) -> list[Answer]:
@@ -121,16 +116,38 @@ def _store_answers(bench: ServerBenchmark, answers: Sequence[Answer]) -> None:
         pipe.execute()
 
 
+def _by_turns(bench: ServerBenchmark, answers: Sequence[Answer]) -> list[Row]:
+    """The first row is the floor; the last is Fastify's, if Node.js is there."""
+    signed = bench.factory.signed()
+    conditional = bench.factory.conditional([each.etag for each in answers])
+    with ExitStack() as stack:
+        floor, limit, api, with_sentry = (
+            stack.enter_context(bench.server(*command))
+            for command in ((*PEER, "floor"), (*PEER, "raw_protocol"), API, WITH_SENTRY)
+        )
+        turns = [
+            Turn("uvicorn, bare ASGI, constant body: the floor", floor, signed),
+            Turn("httptools + MGET, bytes: the limit for Python", limit, signed),
+            Turn("WishCraft, hit, API key", api, bench.factory.by_key()),
+            Turn("WishCraft, hit, signature", api, signed),
+            Turn("WishCraft, hit, signature, with Sentry", with_sentry, signed),
+            Turn("WishCraft, not modified (304)", api, conditional, status=304),
+        ]
+        peers = [limit]
+        try:
+            peers.append(stack.enter_context(bench.server(*fastify_command(), cwd=FOLDER)))
+            turns.append(Turn("Fastify + ioredis, bytes", peers[-1], signed))
+        except NoNodeError as error:
+            print(f"Fastify + ioredis is not measured: {error}", flush=True)
+        for peer in peers:
+            check_same(read_each(peer, bench.factory.signed_paths()[:_SAMPLE]), answers[:_SAMPLE])
+        return bench.measure_by_turns(turns)
+
+
 def _wishcraft(bench: ServerBenchmark, answers: Sequence[Answer]) -> Iterator[Row]:
     with bench.server(*API) as server:
-        yield bench.measure("WishCraft, hit, API key", server, bench.factory.by_key())
-        yield bench.measure("WishCraft, hit, signature", server, bench.factory.signed())
         newly_signed = bench.factory.newly_signed(2 * bench.requests)
         yield bench.measure("WishCraft, hit, a new signature each", server, newly_signed, warm_up=bench.requests)
-        etags = [each.etag for each in answers]
-        yield bench.measure("WishCraft, not modified (304)", server, bench.factory.conditional(etags), status=304)
-    with bench.server(*WITH_SENTRY) as server:
-        yield bench.measure("WishCraft, hit, signature, with Sentry", server, bench.factory.signed())
     yield from _refusals(bench)
     with bench.server(*API) as server:
         signed, count = bench.factory.signed(), len(answers)
@@ -180,32 +197,11 @@ def _creation(bench: ServerBenchmark, server: WebServer) -> Row:
     return bench.measure("WishCraft, create", server, requests, count=count, warm_up=_SAMPLE, status=201)
 
 
-def _peers(bench: ServerBenchmark, expected: Sequence[Answer]) -> Iterator[Row | str]:
+def _peers(bench: ServerBenchmark, expected: Sequence[Answer]) -> Iterator[Row]:
     for what, name, fewer in PEERS:
-        yield _peer(bench, what, bench.server(*PEER, name), expected, bench.requests // fewer)
-    what = "Fastify + ioredis, bytes"
-    try:
-        command = fastify_command()
-    except NoNodeError as error:
-        yield f"{what:<46} not measured: {error}"
-    else:
-        # V8's JIT needs a longer warm-up: the first thousands of requests cost 50 % more.
-        yield _peer(
-            bench, what, bench.server(*command, cwd=FOLDER), expected, bench.requests, warm_up=2 * bench.requests
-        )
-
-
-def _peer(
-    bench: ServerBenchmark,
-    what: str,
-    running_server: AbstractContextManager[WebServer],
-    expected: Sequence[Answer],
-    count: int,
-    warm_up: int | None = None,
-) -> Row:
-    with running_server as server:
-        check_same(read_each(server, bench.factory.signed_paths()[:_SAMPLE]), expected[:_SAMPLE])
-        return bench.measure(what, server, bench.factory.signed(), count=count, warm_up=warm_up)
+        with bench.server(*PEER, name) as server:
+            check_same(read_each(server, bench.factory.signed_paths()[:_SAMPLE]), expected[:_SAMPLE])
+            yield bench.measure(what, server, bench.factory.signed(), count=bench.requests // fewer)
 
 
 def _mix(bench: ServerBenchmark, what: str, command: Sequence[str], count: int, *, is_cached: bool) -> Row:

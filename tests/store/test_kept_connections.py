@@ -73,7 +73,7 @@ async def test_connection_that_postgresql_has_closed_is_not_used_again(settings:
     await db.close()
 
 
-async def test_pool_with_another_login_or_option_connects_anew(settings: Settings) -> None:
+async def test_pool_with_another_login_or_option_gets_a_new_connection(settings: Settings) -> None:
     pid = await leave(settings)
     for other in (f"{settings.database_url}?options=-csearch_path%3Dpublic", str(settings.database_replica_url)):
         db = DatabaseOnKeptConnections(other.replace("postgresql:", "postgresql+psycopg:"))

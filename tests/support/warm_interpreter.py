@@ -62,13 +62,13 @@ def _next_command() -> list[str] | None:
     for line in sys.stdin:
         arguments, environment, files = json.loads(line)
         if (child := os.fork()) == 0:
-            _start_anew(environment, files)
+            _take_over(environment, files)
             return list(arguments)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)  # noqa: T201  the answer
     return None
 
 
-def _start_anew(environment: dict[str, str], files: list[str]) -> None:
+def _take_over(environment: dict[str, str], files: list[str]) -> None:
     for number, name, mode in ((0, os.devnull, os.O_RDONLY), *((n, f, os.O_WRONLY) for n, f in enumerate(files, 1))):
         descriptor = os.open(name, mode)
         os.dup2(descriptor, number)

@@ -95,49 +95,50 @@ async def test_shared_load_has_no_request_context(resources: Resources, demo: De
     assert contexts == [{}]
 
 
-async def test_load_that_hangs_is_abandoned_and_the_next_one_is_not_held_up(
-    resources: Resources, demo: Demo, shop: ShopRef, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loads, hung = 0, asyncio.Event()
+class HangingLoads:
+    """Loads of registries, of which the first hangs until it is released."""
 
-    async def hang_first(*arguments: Any) -> Any:
-        nonlocal loads
-        loads += 1
-        if loads == 1:
-            await hung.wait()
+    def __init__(self) -> None:
+        self.begun = 0
+        self.released = asyncio.Event()
+
+    async def load(self, *arguments: Any) -> Any:
+        self.begun += 1
+        if self.begun == 1:
+            await self.released.wait()
         return await load_registries(*arguments)
 
-    monkeypatch.setattr("wishcraft.services.registries.reader.load_registries", hang_first)
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> HangingLoads:
+    loads = HangingLoads()
+    monkeypatch.setattr("wishcraft.services.registries.reader.load_registries", loads.load)
+    return loads
+
+
+async def test_load_that_hangs_is_abandoned_and_the_next_one_is_not_held_up(
+    resources: Resources, demo: Demo, shop: ShopRef, loads: HangingLoads, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reader, slug = RegistryReader(resources), slug_of(demo, shop)
     with monkeypatch.context() as patch:
         patch.setattr("wishcraft.services.registries.reader.DATABASE_READ_SECONDS", 0.05)
         with pytest.raises(DatabaseUnavailable):
             await reader.read(shop.id, slug)
     assert (await reader.read(shop.id, slug)).entry.body
-    assert loads == 2
-    hung.set()
+    assert loads.begun == 2
+    loads.released.set()
     await asyncio.gather(*reader._tasks)
 
 
 async def test_reader_waits_for_the_load_of_others_only_until_its_deadline(
-    resources: Resources, demo: Demo, shop: ShopRef, monkeypatch: pytest.MonkeyPatch
+    resources: Resources, demo: Demo, shop: ShopRef, loads: HangingLoads
 ) -> None:
-    loads, hung = 0, asyncio.Event()
-
-    async def hang_first(*arguments: Any) -> Any:
-        nonlocal loads
-        loads += 1
-        if loads == 1:
-            await hung.wait()
-        return await load_registries(*arguments)
-
-    monkeypatch.setattr("wishcraft.services.registries.reader.load_registries", hang_first)
     reader, slug = RegistryReader(resources), slug_of(demo, shop)
     first = asyncio.create_task(reader._load(shop.id, slug))
-    await wait_until(lambda: loads == 1, pause=0)
+    await wait_until(lambda: loads.begun == 1, pause=0)
     reader._running[shop.id].deadline = 0
     assert await reader._load(shop.id, slug)
-    hung.set()
+    loads.released.set()
     assert await first
-    assert loads == 2
+    assert loads.begun == 2
     assert not reader._running

@@ -8,7 +8,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from sqlalchemy import select
 
-from wishcraft.domain.registries import RegistryStatus
+from wishcraft.domain.registries import ItemStatus, RegistryStatus
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts, registry_payload
 from wishcraft.resources import Resources
 from wishcraft.shopify.variants import read_variants
@@ -26,7 +26,10 @@ async def warm(resources: Resources, redis: Redis, shop: ShopRef) -> int:
         active = select(Registry).where(Registry.shop_id == shop.id, Registry.status == RegistryStatus.ACTIVE)
         registries = list(await session.scalars(active.limit(SAMPLE)))
         for registry in registries:
-            items = await session.scalars(select(RegistryItem).where(RegistryItem.registry_id == registry.id))
+            shown = RegistryItem.registry_id == registry.id, RegistryItem.status != ItemStatus.HIDDEN
+            items = await session.scalars(
+                select(RegistryItem).where(*shown).order_by(RegistryItem.display_order, RegistryItem.id)
+            )
             answer = json.dumps(_payload(row, registry, items), default=str)
             await redis.set(f"naive:{shop.id}:{registry.slug}", answer, ex=3600)
     return len(registries)

@@ -1,10 +1,11 @@
 """The demo shops' rows: seeded once, kept in memory, and put back before each test where a test has changed them."""
 
+import random
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
-from typing import Any, Final, LiteralString, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import Connection
@@ -123,8 +124,10 @@ class DemoData:
         ]
         self._set_sequences = (SQL("SELECT ") + SQL(", ").join(sequences)).as_bytes(connection)
         self._tables = {}
+        # In no order, so that what relies on the order of a query without ORDER BY fails.
+        connection.execute("SELECT setseed(%s)", [random.random()])  # noqa: S311 -- no secret
         for name, columns in connection.execute(_COLUMNS).fetchall():
-            with connection.cursor() as cursor, cursor.copy(_copy(name, columns, "TO STDOUT")) as copy:
+            with connection.cursor() as cursor, cursor.copy(_read(name, columns)) as copy:
                 self._tables[name] = _Table(columns, 0, b"".join(map(bytes, copy)), b"", 0)
         sizes = [SQL("pg_relation_size({})").format(Literal(name)) for name in self._tables]
         self._measure = (SQL("SELECT ") + SQL(", ").join(sizes)).as_bytes(connection)
@@ -150,7 +153,7 @@ class DemoData:
     def _rewrite(self, connection: Tables, name: str) -> None:
         table = self._tables[name]
         connection.execute(SQL("DELETE FROM {}").format(Identifier(name)))
-        with connection.cursor() as cursor, cursor.copy(_copy(name, table.columns, "FROM STDIN")) as copy:
+        with connection.cursor() as cursor, cursor.copy(_write(name, table.columns)) as copy:
             copy.write(table.data)
         [(transaction,)] = connection.execute("SELECT pg_current_xact_id()::xid::text::bigint").fetchall()
         count = SQL("SELECT {}, count(*), count(*) FILTER (WHERE xmin = {}::text::xid) FROM {}").format(
@@ -159,6 +162,13 @@ class DemoData:
         self._tables[name] = table._replace(counting=count.as_bytes(connection), written_by=transaction)
 
 
-def _copy(name: str, columns: Sequence[str], direction: LiteralString) -> Composed:
-    names = SQL(", ").join(map(Identifier, columns))
-    return SQL("COPY {} ({}) " + direction + " (FORMAT binary)").format(Identifier(name), names)
+def _read(name: str, columns: Sequence[str]) -> Composed:
+    return SQL("COPY (SELECT {} FROM {} ORDER BY random()) TO STDOUT (FORMAT binary)").format(
+        SQL(", ").join(map(Identifier, columns)), Identifier(name)
+    )
+
+
+def _write(name: str, columns: Sequence[str]) -> Composed:
+    return SQL("COPY {} ({}) FROM STDIN (FORMAT binary)").format(
+        Identifier(name), SQL(", ").join(map(Identifier, columns))
+    )

@@ -71,8 +71,8 @@ class Read:
     """On the clock of `time.perf_counter`."""
     limit: str
     """The value of `RateLimit`."""
-    slug: str | None
-    """None: only the route can answer."""
+    slug: str
+    """Empty if only the route can answer."""
     is_current: bool
     """Whether what Redis has is the last acknowledged change, as PostgreSQL has said just now."""
 
@@ -127,8 +127,8 @@ class FastPath:
             more = f"ratelimit: {limit}\r\nratelimit-policy: {policy.field}\r\n"
             return _refuse(sender, _problem(over_limit, reset), more)
         slug = app_state.reader.known_slug(caller, int(ref)) if ref.isdecimal() else ref
-        trust = Trust.PENDING if slug is None else app_state.permit.trust(caller.shop_id, slug)
-        usable_slug = slug if trust is _CURRENT or trust is _SILENT else None
+        trust = app_state.permit.trust(caller.shop_id, slug) if slug else Trust.PENDING
+        usable_slug = slug if slug and (trust is _CURRENT or trust is _SILENT) else ""
         return Read(caller, sender, if_none_match, arrived, limit, usable_slug, trust is _CURRENT)
 
     def finish(self, read: Read, slug: str, raw: bytes, loaded: CacheState | None) -> RawResponse | None:
@@ -247,14 +247,14 @@ class FastProtocol(LimitedProtocol):
         except Exception:  # noqa: BLE001  the route answers instead; the error is logged
             _log.exception("The fast path failed. The route answers instead.")
             return False
-        if isinstance(begun, RawResponse):
-            self._stop_head_timer()
-            self._send(begun, arrived)
-            return True
-        if begun is None or begun.slug is None:
+        if begun is None or (isinstance(begun, Read) and not begun.slug):
             self._note_for_route(begun, arrived)
             return False
-        self._stop_head_timer()
+        if self._head_timer is not None:
+            self._stop_head_timer()
+        if isinstance(begun, RawResponse):
+            self._send(begun, arrived)
+            return True
         self._request, self._read = data, begun
         key = keys.entry_key(begun.caller.shop_id, begun.slug)
         has_tag = begun.if_none_match is not None  # mostly that of the last version: the header is enough
@@ -264,7 +264,7 @@ class FastProtocol(LimitedProtocol):
     def _on_reply(self, reply: Reply) -> None:
         """Answer with what Redis had; load what it had not, and answer with that; or let the route answer."""
         request, read = self._request, self._read
-        if request is None or read is None or read.slug is None or self.transport.is_closing():
+        if request is None or read is None or self.transport.is_closing():
             self._request = None
             return
         if reply is None and read.is_current:

@@ -17,7 +17,7 @@ _MAX_KNOWN_BYTES: Final = 1_024
 """How many parsed queries and header blocks are kept, and the bytes that each may have."""
 
 _END_OF_LINE: Final = b" HTTP/1.1\r\n"
-_PATH: Final = re.compile(rb"GET /api/registries/([a-z0-9](?:[a-z0-9-]{0,198}[a-z0-9])?)")
+_PATH: Final = re.compile(rb"GET /api/registries/((?!-)[a-z0-9-]{1,200}(?<!-))")
 _QUERY: Final = re.compile(
     rb"((?:[\w.-]+=[!$'()*+,./0-9:;?@A-Z_a-z~%-]*)(?:&[\w.-]+=[!$'()*+,./0-9:;?@A-Z_a-z~%-]*)*|)"
 )

@@ -1,11 +1,17 @@
 import asyncio
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 import pytest
+import uvloop
+from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 
+from tests.support.certificate import write_certificate
 from tests.support.connections import listening
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import PATIENCE_SECONDS
@@ -150,3 +156,76 @@ async def test_connection_that_the_server_closed_before_the_first_command_fails_
         with pytest.raises(CacheUnavailable, match="the connection was lost"):
             await asyncio.wait_for(shared.execute("PING"), PATIENCE_SECONDS)
         shared.close()
+
+
+async def test_server_that_closes_after_each_reply_delays_no_caller() -> None:
+    """The next command may be sent just before the end of the connection is seen: that one alone fails."""
+
+    async def answer_once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await reader.read(100):
+            writer.write(b"$5\r\nreply\r\n")
+
+    async def make() -> SimpleNamespace:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        return SimpleNamespace(_reader=reader, _writer=writer)
+
+    async with listening(answer_once) as port:
+        shared = SharedConnection(make, 2 * PATIENCE_SECONDS)
+        outcomes = [
+            (
+                await asyncio.wait_for(
+                    asyncio.gather(shared.execute("GET", "k"), return_exceptions=True), PATIENCE_SECONDS
+                )
+            )[0]
+            for _ in range(20)
+        ]
+        shared.close()
+    assert outcomes[0] == b"reply"
+    assert {type(outcome) for outcome in outcomes} <= {bytes, CacheUnavailable}
+    assert not any(
+        isinstance(one, CacheUnavailable) and isinstance(next_one, CacheUnavailable)
+        for one, next_one in pairwise(outcomes)
+    )
+
+
+LARGE: Final = {
+    f"large:{number}": bytes([65 + number]) * size for number, size in enumerate((1, 200_000, 6_000, 3_000_000))
+}
+
+
+async def test_replies_that_are_larger_than_what_is_read_at_once_come_whole(server: Server, redis: Redis) -> None:
+    for key, value in LARGE.items():
+        await redis.set(key, value, ex=60)
+    for _ in range(3):
+        replies = await asyncio.gather(*(server.batched_reader.get(key) for key in [*LARGE, "none"]))
+        assert replies == [*LARGE.values(), None]
+
+
+@pytest.mark.parametrize("make_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_they_do_over_tls(make_loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path) -> None:
+    """asyncio reads TLS into slices of the buffer, and uvloop in another way."""
+    certificate = write_certificate(tmp_path / "certificate.pem")
+    server_side = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_side.load_cert_chain(certificate)
+    client_side = ssl.create_default_context(cafile=certificate)
+    client_side.check_hostname = False
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while command := await reader.read(100):
+            value = LARGE[command.split(b"\r\n")[4].decode()]
+            writer.write(b"$%d\r\n%b\r\n" % (len(value), value))
+            await writer.drain()
+
+    async def read_all() -> list[object]:
+        async def make() -> SimpleNamespace:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_side)
+            return SimpleNamespace(_reader=reader, _writer=writer)
+
+        async with listening(answer, tls=server_side) as port:
+            shared = SharedConnection(make, PATIENCE_SECONDS)
+            replies = [await shared.execute("GET", key) for key in LARGE]
+            shared.close()
+        return replies
+
+    with asyncio.Runner(loop_factory=make_loop) as runner:
+        assert runner.run(read_all()) == list(LARGE.values())

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from ssl import SSLContext
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def listening(handle: Handler) -> AsyncIterator[int]:
+async def listening(handle: Handler, *, tls: SSLContext | None = None) -> AsyncIterator[int]:
     """Context manager: handle each connection with `handle`, and yield the port.
 
     At the end every connection is closed: one that outlives the event loop would be reported in a later test.
@@ -24,7 +25,7 @@ async def listening(handle: Handler) -> AsyncIterator[int]:
         finally:
             writer.close()
 
-    async with await asyncio.start_server(converse, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(converse, "127.0.0.1", 0, ssl=tls) as server:
         yield int(server.sockets[0].getsockname()[1])
     for conversation in conversations:
         conversation.cancel()

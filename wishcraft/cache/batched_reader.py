@@ -36,6 +36,7 @@ class BatchedReader:
         self._connection = connection
         self._values: Waiters = {}
         self._headers: Waiters = {}
+        self._loop: asyncio.AbstractEventLoop | None = None  # to ask for it takes a system call
 
     def get(self, key: str) -> "asyncio.Future[Value]":
         """The value of the key, None if there is none. Awaiting it raises CacheUnavailable if Redis does not answer."""
@@ -49,7 +50,9 @@ class BatchedReader:
         With `only_header`, the value is cut after `HEADER_SIZE` bytes: a long one costs more.
         """
         if not self._values and not self._headers:
-            asyncio.get_running_loop().call_soon(self._send)
+            if self._loop is None:
+                self._loop = asyncio.get_running_loop()
+            self._loop.call_soon(self._send)
         waiters = self._headers if only_header else self._values
         readers = waiters.get(key)
         if readers is None:

@@ -21,6 +21,12 @@ from wishcraft.errors import CacheUnavailable
 OnReply = Callable[[Any], None]
 """Takes a reply as hiredis parses it, or the `CacheUnavailable` in its place. It must not raise: others wait, too."""
 _GRACE_SECONDS: Final = 0.001
+_BUFFER_BYTES: Final = 128 * 1024
+"""What is read from the socket at once: the replies to a turn of the event loop under load."""
+_KEPT_BYTES: Final = 4 * _BUFFER_BYTES
+"""How large the parser's buffer may stay: to allocate it for each read takes ten times as long as to parse."""
+_RECENT_SECONDS: Final = 0.01
+"""How long a server that has replied is taken to be there, which a system call each turn would find out otherwise."""
 
 
 class ErrorReply(CacheUnavailable):
@@ -71,9 +77,7 @@ class SharedConnection:
         """Send packed commands, and call the `on_reply` of each with what comes of it, perhaps at once."""
         if self._breaker and self._breaker.is_open:
             _reject(on_replies, "Redis did not answer a moment ago")
-        elif self._link and self._link.is_usable():
-            self._link.send(commands, on_replies)
-        else:
+        elif self._link is None or not self._link.send(commands, on_replies):
             self._waiting.append((commands, on_replies))
             if self._connecting is None:
                 # A context of its own: the connection outlives the request that needed it first.
@@ -98,11 +102,10 @@ class SharedConnection:
                 self._breaker.open(reason)
             self._reject_waiting(reason)
         else:
-            if not self._link.is_usable():
-                self._reject_waiting("the connection was lost")
             waiting, self._waiting = self._waiting, []
             for commands, on_replies in waiting:
-                self._link.send(commands, on_replies)
+                if not self._link.send(commands, on_replies):
+                    _reject(on_replies, "the connection was lost")
         finally:
             self._connecting = None
 
@@ -112,7 +115,7 @@ class SharedConnection:
             _reject(on_replies, reason)
 
 
-class _Link(asyncio.Protocol):
+class _Link(asyncio.BufferedProtocol):
     """An open connection, and the callers that wait for a reply on it, in the order of the commands."""
 
     def __init__(self, connection: Any, timeout: float, breaker: CircuitBreaker | None) -> None:
@@ -124,6 +127,9 @@ class _Link(asyncio.Protocol):
         self._waits_since = 0.0
         """When the oldest pending command was sent or, if later, the last reply came."""
         self._parser = hiredis.Reader()
+        self._parser.setmaxbuf(_KEPT_BYTES)
+        # A view, because asyncio's TLS writes to slices of it. Any, because hiredis's stubs lack some types.
+        self._buffer: Any = memoryview(bytearray(_BUFFER_BYTES))
         # redis-py has no way to hand over its transport. Without its writer it does not warn of an open connection.
         self._writer, connection._writer, connection._reader = connection._writer, None, None  # noqa: SLF001
         self._transport: Any = self._writer.transport
@@ -133,30 +139,36 @@ class _Link(asyncio.Protocol):
         if not self.is_lost:
             self._socket_events.register(self._writer.get_extra_info("socket").fileno(), select.POLLIN)
 
-    def is_usable(self) -> bool:
-        """Whether the server has not closed it: with nothing pending, there is nothing else to be read."""
-        if not self.is_lost and not self._pending and self._socket_events.poll(0):
-            self.is_lost = True
-            self._transport.abort()
-        return not self.is_lost
-
-    def send(self, commands: bytes, on_replies: Iterable[OnReply]) -> None:
+    def send(self, commands: bytes, on_replies: Iterable[OnReply]) -> bool:
+        """Send commands; False if the server has closed the connection, and nothing was sent."""
         if not self._pending:
-            self._waits_since = self._loop.time()
-            if self._timer is None:
-                self._timer = self._loop.call_later(self._timeout, self._check_silence)
+            now = self._loop.time()
+            # While no reply is due, only the end of the connection can be read from it.
+            if now > self._waits_since + _RECENT_SECONDS and not self.is_lost and self._socket_events.poll(0):
+                self.is_lost = True
+                self._transport.abort()
+            self._waits_since = now
+        if self.is_lost:
+            return False
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout, self._check_silence)
         self._pending.extend(on_replies)
         self._transport.write(commands)
+        return True
 
     def close(self) -> None:
         self.is_lost = True
         self._transport.abort()
         self._reject_all("the connection was closed")
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, _sizehint: int) -> Any:
+        """Where the event loop puts what it reads next; what was there is in the parser."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Parse replies, which may come in parts."""
         self._waits_since = self._loop.time()
-        self._parser.feed(data)
+        self._parser.feed(self._buffer, 0, nbytes)
         while (reply := self._parser.gets()) is not False:
             on_reply = self._pending.popleft()
             if isinstance(reply, hiredis.HiredisError):

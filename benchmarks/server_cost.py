@@ -114,7 +114,7 @@ class ServerBenchmark:
         """
         rounds = [
             [
-                self.measure(what, server, requests, count=6 * self.requests, status=status)
+                self.measure(what, server, requests, count=3 * self.requests, status=status)
                 for what, server, requests, status in turns
             ]
             for _ in range(ROUNDS + 1)

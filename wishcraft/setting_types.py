@@ -29,7 +29,7 @@ _API_VERSION: Final = re.compile(r"20[0-9]{2}-(?:01|04|07|10)|unstable")
 
 
 def _matching(is_valid: Callable[[str], object], expected: str) -> AfterValidator:
-    """A validator of a text or secret, which it leaves unchanged. An empty one is valid: Compose passes on unset ones.
+    """A validator of a text or secret, which it leaves unchanged. An empty one, the default of many, is valid.
 
     Args:
         is_valid: Whether a text that is not empty is valid; a ValueError says that it is not.
@@ -136,15 +136,9 @@ def _are_selectors(text: str) -> bool:
     return all(is_selector(name) for name in names if name)
 
 
-def _replica_url(url: str) -> str:
-    """The URL with psycopg as its driver; raises UrlError if it is wrong. An empty one is valid, as for MAIL_URL."""
-    return url and read_postgresql_url(url)
-
-
 def _mail_url(url: SecretStr) -> SecretStr:
-    """The URL unchanged; raises UrlError if it is wrong. An empty one is valid: Compose passes on unset ones."""
-    if url.get_secret_value():
-        read_mail_url(url)
+    """The URL unchanged; raises UrlError if it is wrong."""
+    read_mail_url(url)
     return url
 
 
@@ -180,7 +174,6 @@ _HTTP: Final = _matching(_is_http, "must be a URL such as https://host.example/p
 _BASE: Final = _matching(_is_base, "must be a URL such as https://registry.example, without ? and #")
 
 PostgresqlUrl = Annotated[str, AfterValidator(read_postgresql_url)]
-ReplicaUrl = Annotated[str, AfterValidator(_replica_url)]
 RedisUrl = Annotated[str, AfterValidator(read_redis_url)]
 FilesUrl = Annotated[str, AfterValidator(_files_url)]
 HttpUrl = Annotated[str, _HTTP]
@@ -211,11 +204,7 @@ DaskAddress = Annotated[str, _matching(_is_dask, "must look like tcp://dask:8786
 ProxyList = Annotated[
     str, _matching(parse_proxies, "must be addresses, networks such as 10.0.0.0/8 and shopify, comma-separated")
 ]
-HostName = Annotated[
-    str,
-    _matching(_is_host, "must be a host name or an IP address, such as 127.0.0.1 or ::"),
-    AfterValidator(lambda text: text or "127.0.0.1"),  # a server would listen on all addresses
-]
+HostName = Annotated[str, _matching(_is_host, "must be a host name or an IP address, such as 127.0.0.1 or ::")]
 Selectors = Annotated[str, _matching(_are_selectors, "must be DKIM selectors such as mail1, comma-separated")]
 RunbookUrl = Annotated[
     str, _matching(_is_runbook_url, "must be a URL such as https://docs.example/runbooks, or a path of files")

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -34,7 +34,6 @@ from wishcraft.setting_types import (
     PrefectUiUrl,
     ProxyList,
     RedisUrl,
-    ReplicaUrl,
     RunbookUrl,
     SecretHttpUrl,
     Selectors,
@@ -50,27 +49,34 @@ Kind = TypeVar("Kind", bound=BaseSettings)
 
 SECRETS: Final = Path("/run/secrets")
 """Where Docker and Kubernetes mount secrets, one file each, e.g. `mail_url`; the environment takes precedence."""
-_CONFIG: Final = SettingsConfigDict(
-    extra="ignore",
-    frozen=True,
-    secrets_dir=[SECRETS] if SECRETS.is_dir() else [],  # pydantic warns of a missing directory
-)
 
 
-class TimeSettings(BaseSettings):
+class EnvironmentSettings(BaseSettings):
+    """Settings from variables and files. An empty one counts as not set: Compose passes on unset ones as empty."""
+
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True,  # or an empty variable would hide the file
+        extra="ignore",
+        frozen=True,
+        secrets_dir=[SECRETS] if SECRETS.is_dir() else [],  # pydantic warns of a missing directory
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_empty(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in given.items() if value != ""}
+
+
+class TimeSettings(EnvironmentSettings):
     """The time zone of people."""
-
-    model_config = _CONFIG
 
     tz: TimeZoneName = Field(
         "America/New_York", description="Time zone of the daily schedules, and of the days and times in reports."
     )
 
 
-class DatabaseSettings(BaseSettings):
+class DatabaseSettings(EnvironmentSettings):
     """Settings of migrations."""
-
-    model_config = _CONFIG
 
     database_url: PostgresqlUrl = Field(description="PostgreSQL 17 or newer.")
 
@@ -78,9 +84,7 @@ class DatabaseSettings(BaseSettings):
 class AnalyticsSettings(TimeSettings):
     """Settings of an analyst's notebook or shell."""
 
-    model_config = _CONFIG
-
-    database_replica_url: ReplicaUrl | None = Field(
+    database_replica_url: PostgresqlUrl | None = Field(
         None,
         description="PostgreSQL for reports: a replica or the same server, with the login `wishcraft_analyst`. "
         "Empty: DATABASE_URL, and `ask` refuses. Guests' lists are read from it too, if it is a replica.",
@@ -89,8 +93,6 @@ class AnalyticsSettings(TimeSettings):
 
 class JobSettings(TimeSettings):
     """Settings that flows read on import, before a run begins."""
-
-    model_config = _CONFIG
 
     task_runner: Literal["threads", "dask"] = Field(
         "threads", description="Where a run executes: `threads` of its process, or a `dask` cluster (the extra `dask`)."
@@ -175,15 +177,13 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         allow_inf_nan=False,
         description="How long the API still serves, not ready, after SIGTERM. 0 loses what a proxy still sends.",
     )
-    redis_url: RedisUrl = Field(min_length=1, description="Redis 7.4+ or Valkey 9+, e.g. redis://localhost:6379/0.")
+    redis_url: RedisUrl = Field(description="Redis 7.4+ or Valkey 9+, e.g. redis://localhost:6379/0.")
     redis_password: SecretStr | None = Field(None, description="The password, if it is not in REDIS_URL.")
     encryption_keys: FernetKeys = Field(
         description="Fernet keys for access tokens at rest, comma-separated: the first encrypts, all decrypt."
     )
-    shopify_api_key: str = Field(min_length=1, description="The app's client id.")
-    shopify_api_secret: SecretStr = Field(
-        min_length=1, description="The app's client secret, for signatures and token refreshes."
-    )
+    shopify_api_key: str = Field(description="The app's client id.")
+    shopify_api_secret: SecretStr = Field(description="The app's client secret, for signatures and token refreshes.")
     shopify_api_secret_previous: SecretStr | None = Field(
         None, description="The former client secret, accepted during a rotation."
     )
@@ -310,7 +310,7 @@ def time_zone() -> ZoneInfo:
 
 
 def analysts_url() -> str:
-    """DATABASE_REPLICA_URL, or DATABASE_URL if it is empty; a report needs no other setting. Raises as `load`."""
+    """DATABASE_REPLICA_URL, or DATABASE_URL if it is not set; a report needs no other setting. Raises as `load`."""
     return load(AnalyticsSettings).database_replica_url or load(DatabaseSettings).database_url
 
 

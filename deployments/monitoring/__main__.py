@@ -9,18 +9,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from pydantic_settings import BaseSettings
-
 from deployments.monitoring.configuration import MailServer, Scrape, write_configuration
 from wishcraft.errors import ConfigurationError
 from wishcraft.setting_types import MailAddress, MailUrl, RunbookUrl, SecretHttpUrl
-from wishcraft.settings import SECRETS, JobSettings, Settings, load
+from wishcraft.settings import SECRETS, EnvironmentSettings, Settings, load
 
 
-class MonitoringSettings(BaseSettings):
+class MonitoringSettings(EnvironmentSettings):
     """The settings that the configuration needs; their meaning and defaults are those of `Settings`."""
-
-    model_config = JobSettings.model_config
 
     mail_url: MailUrl | None = None
     mail_from: MailAddress | None = None

@@ -6,8 +6,7 @@ from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
 from wishcraft.errors import ConfigurationError
-from wishcraft.settings import SECRETS, DatabaseSettings, JobSettings, Settings, settings, time_zone
-from wishcraft.store.replica import find_replica_url
+from wishcraft.settings import SECRETS, DatabaseSettings, JobSettings, Settings, load, settings, time_zone
 
 COMPLETE = {
     "DATABASE_URL": "postgres://u:p@db/wishcraft",
@@ -121,19 +120,29 @@ def test_unusual_but_valid_text_is_accepted(monkeypatch: pytest.MonkeyPatch, nam
     assert settings()
 
 
-def test_empty_host_is_not_all_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("API_HOST", "")
-    assert settings().api_host == Settings.model_fields["api_host"].default
+def test_each_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = dict(settings())
+    settings.cache_clear()
+    for name in Settings.model_fields.keys() - {name.lower() for name in COMPLETE}:
+        monkeypatch.setenv(name.upper(), "")
+    assert dict(settings()) == expected
+    assert dict(load(Settings, {"RUNBOOK_URL": "", "DATABASE_REPLICA_URL": ""})) == expected
 
 
-def test_empty_variables_count_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = ("SENTRY_DSN", "OPS_EMAIL", "BOUNCE_ADDRESS", "PUBLIC_URL", "CORS_ORIGINS", "PREFECT_API_AUTH_STRING")
-    for name in (*names, "DATABASE_REPLICA_URL", "MAIL_URL"):
-        monkeypatch.setenv(name, "")
-    read = settings()
-    assert not any((read.sentry_dsn, read.ops_email, read.bounce_address, read.public_url, read.cors_origins))
-    assert find_replica_url(read.database_url, read.database_replica_url) is None
-    assert not read.mail_url
+def test_empty_variable_hides_no_file_and_an_empty_file_counts_as_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MAIL_FROM", "")
+    (tmp_path / "mail_from").write_text("gifts@files.example")
+    (tmp_path / "shopify_api_version").write_text("\n")
+    read = Settings(_secrets_dir=tmp_path)
+    assert (read.mail_from, read.shopify_api_version) == ("gifts@files.example", "2026-10")
+
+
+def test_empty_variable_that_is_required_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "")
+    with pytest.raises(ConfigurationError, match=r"REDIS_URL: Field required \(Redis 7"):
+        settings()
 
 
 def test_the_settings_repr_shows_no_secret() -> None:
@@ -163,7 +172,7 @@ def test_secret_files_are_read_where_docker_and_kubernetes_mount_them(kind: type
     assert kind.model_config["secrets_dir"] == mounted
 
 
-@pytest.mark.parametrize("name", ["", "Europe/Nowhere", "Europe", "../etc/passwd", "New York"])
+@pytest.mark.parametrize("name", ["Europe/Nowhere", "Europe", "../etc/passwd", "New York"])
 def test_unknown_time_zone_is_named_with_its_setting(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("TZ", name)
     with pytest.raises(ConfigurationError, match=r"TZ: .*such as America/New_York"):

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from deployments.local.orphans import STACK_ID_VARIABLE
-from deployments.local.services import Ports, shopping_rate
+from deployments.local.services import OWN_SERVER, Ports, shopping_rate
 from deployments.local.workspace import Workspace
 from deployments.sandbox.mail_providers import SENDGRID_PUBLIC_KEY, TOPIC_ARN, mail_urls
 from deployments.sandbox.mailbox import DOMAIN, SELECTOR
@@ -216,5 +216,6 @@ def create_databases(server_url: str, names: tuple[str, ...]) -> None:
                 connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
     except psycopg.Error as error:
         reason = " ".join(str(error).split())
-        needed = f"; create these databases by hand if missing: {', '.join(names)}" if names else ""
-        raise ConfigurationError(f"cannot use the server of DATABASE_URL: {reason}{needed}") from error
+        by_hand = f"create these databases by hand if missing: {', '.join(names)}"
+        advice = OWN_SERVER if isinstance(error, psycopg.OperationalError) or not names else by_hand
+        raise ConfigurationError(f"cannot use the server of DATABASE_URL: {reason}; {advice}") from error

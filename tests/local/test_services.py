@@ -1,8 +1,11 @@
 """What the start of the stack does with its services."""
 
+from urllib.parse import urlsplit
+
 import pytest
 import redis
 
+from deployments.local.environment import create_databases
 from deployments.local.services import begin_era, check_redis
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
@@ -22,5 +25,14 @@ async def test_redis_of_the_environment_is_asked_before_the_stack_starts(own_val
     await check_redis(own_valkey.url, None)
     address = own_valkey.url.rpartition("@")[2]
     for url, password in ((f"redis://{address}", "wrong"), ("redis://127.0.0.1:1/0", None)):
-        with pytest.raises(ConfigurationError, match="cannot use the server of REDIS_URL: "):
+        with pytest.raises(ConfigurationError, match=r"cannot use the server of REDIS_URL: .*; correct"):
             await check_redis(url, password)
+
+
+def test_postgresql_of_the_environment_that_refuses_is_named_with_what_to_do(database_url: str) -> None:
+    address = urlsplit(database_url).netloc.rpartition("@")[2]
+    for server in ("postgresql://127.0.0.1:1/x", f"postgresql://nobody:wrong@{address}/postgres"):
+        with pytest.raises(ConfigurationError, match=r"cannot use the server of DATABASE_URL: .*; correct the URL, or"):
+            create_databases(server, ("wishcraft",))
+    with pytest.raises(ConfigurationError, match=r"permission denied to create database; create these .* by hand"):
+        create_databases(database_url.replace("+psycopg", ""), ("missing_database",))

@@ -23,7 +23,8 @@ from api.routes.start_page import require_this_machine
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 DOCS: Final = _ROOT / "docs"
-_CHANGELOG: Final = _ROOT / "CHANGELOG.md"
+_BESIDE: Final = {name: _ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING")}
+"""Pages that are not in `docs`, by the path that they have among its pages."""
 LINKED: Final = {
     "analysts.ipynb": DOCS / "analysts.ipynb",
     **{
@@ -50,14 +51,16 @@ router: Final = APIRouter(include_in_schema=False, dependencies=[Depends(require
 @router.get("/docs")
 async def list_pages() -> HTMLResponse:
     """The pages, by their titles."""
-    titles = await asyncio.to_thread(lambda: {page.stem: _title(page.read_text("utf-8")) for page in DOCS.glob("*.md")})
-    lines = [
-        Markup('<li><a href="/{}.md">{}</a></li>').format(name, title)
-        for name, title in sorted(
-            {**titles, "runbooks/README": "Runbooks", "CHANGELOG": "Changelog"}.items(), key=lambda each: each[1]
+    titles = await asyncio.to_thread(_titles)
+    decisions = [path for path in titles if path.startswith("decisions/")]
+    pages = sorted(titles.keys() - decisions, key=lambda path: titles[path])
+    lists = [
+        Markup("<ul>\n{}\n</ul>").format(
+            Markup("\n").join(Markup('<li><a href="/{}.md">{}</a></li>').format(path, titles[path]) for path in paths)
         )
+        for paths in (pages, decisions)
     ]
-    body = Markup("<h1>{}</h1>\n<ul>\n{}\n</ul>").format("All docs", Markup("\n").join(lines))
+    body = Markup("<h1>All docs</h1>\n{}\n<h2>Decisions</h2>\n{}").format(*lists)
     return HTMLResponse(_PAGE.render(title="All docs", body=body), headers=_HEADERS)
 
 
@@ -104,6 +107,14 @@ def _no_such_page() -> problems.ProblemError:
     return problems.not_found("There is no such page in the docs. /docs has all pages.")
 
 
+def _titles() -> dict[str, str]:
+    """The titles of the pages that are listed, by path; the decisions in their order."""
+    files = {page.stem: page for page in DOCS.glob("*.md")} | _BESIDE
+    decisions = {f"decisions/{page.stem}": page for page in sorted(DOCS.glob("decisions/*.md"))}
+    titles = {path: _title(file.read_text("utf-8")) for path, file in (files | decisions).items()}
+    return titles | {"runbooks/README": "Runbooks"}
+
+
 def _title(text: str) -> str:
     return text.partition("\n")[0].lstrip("# ")
 
@@ -118,7 +129,7 @@ def _with_anchors(tokens: Sequence[Token]) -> Sequence[Token]:
 
 def _read(page: str) -> str | None:
     """The text of a page; None if there is none."""
-    file = _CHANGELOG if page == "CHANGELOG" else _find(f"{page}.md")
+    file = _BESIDE.get(page) or _find(f"{page}.md")
     return file.read_text("utf-8") if file else None
 
 

@@ -48,12 +48,13 @@ from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
-pytest_plugins = ("tests.support.server_fixtures", "tests.support.api_fixtures")
+pytest_plugins = ("tests.support.server_fixtures", "tests.support.api_fixtures", "tests.support.looks")
 gc.disable()  # each collection while the test modules are imported would look through all modules: a second in all
 WITHOUT_SERVERS: Final = ("tests/domain", "tests/test_architecture.py", "tests/test_docs.py")  # `make test-unit`
 PROFILE: Final = hypothesis_profiles.PROFILE
 """Loaded before any test module makes Hypothesis settings of its own."""
 GARBAGE_THRESHOLD: Final = 10_000
+STARTED_ONCE: Final = ("prefect_server", "browser")
 WORKER: Final = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 _servers = ExitStack()
 
@@ -82,8 +83,9 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move what needs Prefect's server to the front: one worker then runs it all, and only there a server starts."""
-    items.sort(key=lambda item: "prefect_server" not in getattr(item, "fixturenames", ()))
+    """Move the modules that use a Prefect server or Chromium to the front: one worker runs them, and starts one."""
+    users = [{item.path for item in items if name in getattr(item, "fixturenames", ())} for name in STARTED_ONCE]
+    items.sort(key=lambda item: [item.path not in modules for modules in users])
 
 
 @pytest.hookimpl(tryfirst=True)

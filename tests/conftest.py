@@ -39,8 +39,7 @@ from tests.support.valkey import OwnValkey
 from wishcraft import settings as settings_module
 from wishcraft.analytics import reader
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.cache import keys
-from wishcraft.cache.client import connect as connect_cache
+from wishcraft.cache import keys, scripts
 from wishcraft.migrations import upgrade
 from wishcraft.resources import Resources, open_analysts_database, open_resources
 from wishcraft.services.registries import code_hashes
@@ -267,7 +266,7 @@ def demo_shops_data() -> DemoData:
 
 
 @pytest.fixture
-async def demo(
+def demo(
     request: pytest.FixtureRequest,
     settings: Settings,
     simulator: Simulator,
@@ -284,10 +283,9 @@ async def demo(
     """
     assert simulator.shops
     assert redis
-    server = connect_cache(settings.redis_url, timeout=5)
-    await server.learn_era()
+    key_names, args = scripts.ERA.values([{"era": keys.ERA, "new_era": secrets.token_bytes(8)}])
+    kept_redis.eval(scripts.ERA.source, len(key_names), *key_names, *args)
     kept_redis.hset(keys.ERA, "since", "0")  # an era that began long ago: the hold of a new one is over
-    await server.close()
     connection = kept_connection.open(settings.database_url.replace("+psycopg", ""))
     data = demo_shops_data if "demo_shops" in request.fixturenames else demo_data
     data.restore(connection, settings)

@@ -39,8 +39,7 @@ from tests.support.valkey import OwnValkey
 from wishcraft import settings as settings_module
 from wishcraft.analytics import reader
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.cache import keys
-from wishcraft.cache.client import connect as connect_cache
+from wishcraft.cache import keys, scripts
 from wishcraft.migrations import upgrade
 from wishcraft.resources import Resources, open_analysts_database, open_resources
 from wishcraft.services.registries import code_hashes
@@ -48,12 +47,13 @@ from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
-pytest_plugins = ("tests.support.server_fixtures", "tests.support.api_fixtures")
+pytest_plugins = ("tests.support.server_fixtures", "tests.support.api_fixtures", "tests.support.looks")
 gc.disable()  # each collection while the test modules are imported would look through all modules: a second in all
 WITHOUT_SERVERS: Final = ("tests/domain", "tests/test_architecture.py", "tests/test_docs.py")  # `make test-unit`
 PROFILE: Final = hypothesis_profiles.PROFILE
 """Loaded before any test module makes Hypothesis settings of its own."""
 GARBAGE_THRESHOLD: Final = 10_000
+STARTED_ONCE: Final = ("prefect_server", "browser")
 WORKER: Final = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 _servers = ExitStack()
 
@@ -82,8 +82,9 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move what needs Prefect's server to the front: one worker then runs it all, and only there a server starts."""
-    items.sort(key=lambda item: "prefect_server" not in getattr(item, "fixturenames", ()))
+    """Move the modules that use a Prefect server or Chromium to the front: one worker runs them, and starts one."""
+    users = [{item.path for item in items if name in getattr(item, "fixturenames", ())} for name in STARTED_ONCE]
+    items.sort(key=lambda item: [item.path not in modules for modules in users])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -265,7 +266,7 @@ def demo_shops_data() -> DemoData:
 
 
 @pytest.fixture
-async def demo(
+def demo(
     request: pytest.FixtureRequest,
     settings: Settings,
     simulator: Simulator,
@@ -282,10 +283,9 @@ async def demo(
     """
     assert simulator.shops
     assert redis
-    server = connect_cache(settings.redis_url, timeout=5)
-    await server.learn_era()
+    key_names, args = scripts.ERA.values([{"era": keys.ERA, "new_era": secrets.token_bytes(8)}])
+    kept_redis.eval(scripts.ERA.source, len(key_names), *key_names, *args)
     kept_redis.hset(keys.ERA, "since", "0")  # an era that began long ago: the hold of a new one is over
-    await server.close()
     connection = kept_connection.open(settings.database_url.replace("+psycopg", ""))
     data = demo_shops_data if "demo_shops" in request.fixturenames else demo_data
     data.restore(connection, settings)

@@ -29,10 +29,15 @@ IMPORTED = (
     "api.fast_path",
     "api.server",
     "deployments.sandbox.demo_rows",
+    "griffe",
+    "jsonschema",
+    "pendulum",
+    "websockets.asyncio.client",
     "wishcraft.services.webhooks.consume",
     "wishcraft.services.webhooks.handlers",
+    "yaml",
 )
-"""What the commands import, except Prefect, which reads the environment meanwhile: that is for each command itself."""
+"""What the commands and Prefect import. Prefect itself reads the environment meanwhile: that is for each command."""
 
 
 def environment(changes: dict[str, str]) -> dict[str, str]:

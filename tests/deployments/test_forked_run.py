@@ -64,12 +64,6 @@ def test_worker_itself_imports_no_client_of_a_database() -> None:
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)  # noqa: S603  the text above
 
 
-def test_api_imports_nothing_that_only_jobs_reports_or_ses_need() -> None:
-    unwanted = {"botocore", "matplotlib", "pandas", "prefect", "pyarrow"}
-    program = f"import sys, api.app; sys.exit(bool({unwanted} & set(sys.modules)))"
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)  # noqa: S603  the text above
-
-
 def test_fork_server_starts_under_a_long_temporary_folder(tmp_path: Path) -> None:
     folder = tmp_path / ("deep-" * 20)
     folder.mkdir()

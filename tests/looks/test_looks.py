@@ -20,10 +20,10 @@ from tests.mail.test_invitation_content import compose as compose_invitation
 from tests.mail.test_reminder_content import compose as compose_reminder
 from tests.mail.test_reminder_content import item
 from tests.rendering.test_translations import mails as translated_mails
-from tests.support.api import Shopper, public_slug
+from tests.support.api import Shopper, open_api_client, public_slug
 from tests.support.demo_reports import maintenance_reports
 from tests.support.http_server import served
-from tests.support.looks import chromium, find_faults, open_page, show
+from tests.support.looks import find_faults, open_page, show
 from wishcraft.domain.languages import Language
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.errors import ShopifyForbidden
@@ -33,31 +33,18 @@ from wishcraft.rendering.link_pages import Button, link_page
 from wishcraft.reports.html import Report, as_html
 from wishcraft.reports.markdown import link_runbooks
 from wishcraft.reports.run_summary import render_summary
+from wishcraft.settings import Settings
 
-IN_LOOP_OF_BROWSER = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 LONG = "a-word-that-is-wider-than-a-phone-" * 3
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running_browser() -> AsyncIterator[Browser]:
-    """Chromium, for all tests that need no other fixture in their event loop."""
-    async with chromium() as browser:
-        yield browser
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def browser(running_browser: Browser) -> AsyncIterator[Browser]:
-    """The same without windows: none is left by another test."""
-    yield running_browser
-    for context in running_browser.contexts:
-        await context.close()
-
-
-@pytest.fixture
-async def own_browser() -> AsyncIterator[Browser]:
-    """Chromium in the event loop of one test, beside an API."""
-    async with chromium() as browser:
-        yield browser
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(settings: Settings, demo: Connection[tuple[Any, ...]]) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of an API in the browser's event loop."""
+    assert not demo.closed
+    async with open_api_client(settings, records_minutes=False) as client:
+        yield client
 
 
 async def faults_of(browser: Browser, pages: dict[str, str]) -> dict[str, list[str]]:
@@ -72,13 +59,11 @@ async def faults_of(browser: Browser, pages: dict[str, str]) -> dict[str, list[s
     return found
 
 
-@IN_LOOP_OF_BROWSER
 async def test_reports_fit_every_window_and_are_legible(browser: Browser) -> None:
     reports = {job: as_html(report) for job, report in maintenance_reports().items()}
     assert await faults_of(browser, reports) == {}
 
 
-@IN_LOOP_OF_BROWSER
 async def test_failures_of_a_run_wrap_on_a_phone(browser: Browser) -> None:
     failed = WorkResult("maple-and-pine.myshopify.com", problem="Shopify answered 403", advice=ShopifyForbidden.advice)
     summary = link_runbooks(render_summary([failed]), "http://127.0.0.1:8000/runbooks")
@@ -88,14 +73,12 @@ async def test_failures_of_a_run_wrap_on_a_phone(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("job", ["daily-report", "monthly-report"])
-@IN_LOOP_OF_BROWSER
 async def test_no_table_of_a_report_scrolls(browser: Browser, job: str) -> None:
     page = await open_page(browser, as_html(maintenance_reports()[job]), viewport={"width": 390, "height": 844})
     wide = "all => all.filter(each => each.scrollWidth > each.clientWidth).map(each => each.innerText)"
     assert await page.locator("table").evaluate_all(wide) == []
 
 
-@IN_LOOP_OF_BROWSER
 async def test_mails_and_the_pages_behind_their_links_fit_and_are_legible(browser: Browser) -> None:
     items = [item(number, product_title=f"{LONG} {number}") for number in range(4)]
     buttons = [Button("Yes, send me mail"), Button("No", "/no")]
@@ -112,7 +95,6 @@ async def test_mails_and_the_pages_behind_their_links_fit_and_are_legible(browse
     assert await faults_of(browser, pages) == {}
 
 
-@IN_LOOP_OF_BROWSER
 async def test_mails_of_all_languages_fit_and_are_legible(browser: Browser) -> None:
     pages = {
         f"{language}-{name}": translated_mails(language)[number].html
@@ -122,7 +104,6 @@ async def test_mails_of_all_languages_fit_and_are_legible(browser: Browser) -> N
     assert await faults_of(browser, pages) == {}
 
 
-@IN_LOOP_OF_BROWSER
 async def test_mailbox_shows_a_mail_at_three_widths_and_in_the_dark(
     browser: Browser, mailbox: Mailbox, mailbox_server: tuple[str, FastAPI]
 ) -> None:
@@ -147,7 +128,6 @@ async def test_mailbox_shows_a_mail_at_three_widths_and_in_the_dark(
 
 
 @pytest.mark.parametrize(("server", "kind"), [("SMTP", "refuse"), ("Amazon SES", "bounce"), ("SendGrid", "complain")])
-@IN_LOOP_OF_BROWSER
 async def test_mailbox_page_sets_faults_of_the_mail_server_and_of_the_providers(
     browser: Browser, mailbox: Mailbox, mailbox_server: tuple[str, FastAPI], server: str, kind: str
 ) -> None:
@@ -191,7 +171,7 @@ async def through(browser: Browser, client: httpx.AsyncClient, path: str, ready:
 
 
 async def test_page_of_a_registry_fits_and_is_legible(
-    own_browser: Browser, guest: Shopper, emma: Shopper, demo: Connection[tuple[Any, ...]]
+    browser: Browser, guest: Shopper, emma: Shopper, demo: Connection[tuple[Any, ...]]
 ) -> None:
     slug = public_slug(demo)
     demo.execute(
@@ -202,11 +182,11 @@ async def test_page_of_a_registry_fits_and_is_legible(
     )
     empty = await emma.create(title=LONG)
     pages = {name: (await guest.send("GET", f"/api/r/{name}")).text for name in (slug, empty, "none-such")}
-    assert await faults_of(own_browser, pages) == {}
+    assert await faults_of(browser, pages) == {}
 
 
-async def test_documentation_fits_and_is_legible(own_browser: Browser, client: httpx.AsyncClient) -> None:
-    page = await through(own_browser, client, "/api/docs/ui", ".opblock")
+async def test_documentation_fits_and_is_legible(browser: Browser, client: httpx.AsyncClient) -> None:
+    page = await through(browser, client, "/api/docs/ui", ".opblock")
     await page.locator("details, .info details").evaluate_all("all => all.forEach(each => { each.open = true })")
     await page.locator(".opblock-summary", has_text="Create a registry").click()
     await page.locator(".opblock", has_text="Create a registry").get_by_role("button", name="Execute").wait_for()
@@ -216,9 +196,9 @@ async def test_documentation_fits_and_is_legible(own_browser: Browser, client: h
 
 
 async def test_forms_of_the_documentation_follow_the_registry_that_was_created(
-    own_browser: Browser, client: httpx.AsyncClient, key: dict[str, str]
+    browser: Browser, client: httpx.AsyncClient, key: dict[str, str]
 ) -> None:
-    page = await through(own_browser, client, "/api/docs/ui", ".opblock")
+    page = await through(browser, client, "/api/docs/ui", ".opblock")
     await page.get_by_role("button", name="Authorize").first.click()
     login = page.locator(".auth-container").first
     await login.get_by_role("textbox").fill(key["X-API-Key"])
@@ -254,7 +234,6 @@ async def test_forms_of_the_documentation_follow_the_registry_that_was_created(
     ("window", "loaded"),
     [("simulator", "#stock tr"), ("mailbox", "#faults > *"), ("monitoring", "#trouble:not([hidden])")],
 )
-@IN_LOOP_OF_BROWSER
 async def test_pages_of_the_local_stack_fit_and_are_legible(
     browser: Browser,
     window: str,

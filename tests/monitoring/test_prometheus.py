@@ -16,7 +16,7 @@ import pytest
 import yaml
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
-from playwright.sync_api import expect, sync_playwright
+from playwright.async_api import Browser, expect
 
 from deployments.local import monitoring
 from deployments.local.services import MonitoringPorts
@@ -28,7 +28,6 @@ from deployments.sandbox.monitoring.app import Addresses, create_app
 from deployments.sandbox.monitoring.dashboard import read_dashboard
 from deployments.sandbox.processes import free_port, running
 from tests.support.alert_rules import DASHBOARD, MONITORING, RULES, queries
-from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.http_server import served
 from tests.support.optional import skip_or_fail
 from tests.support.waiting import block_until
@@ -108,8 +107,8 @@ def started(folder: Path, mailbox_port: int) -> Iterator[Servers]:
             monitoring.prometheus(folder, environment, ports.prometheus),
         ):
             name = service.program.name
-            is_ready = lambda ready=service.ready: asyncio.run(ready())  # noqa: E731  one line
-            stack.enter_context(running(service.program, is_ready, folder / f"{name}.log", 120))
+            stack.enter_context(running(service.program, lambda: True, folder / f"{name}.log"))
+            block_until(lambda ready=service.ready: asyncio.run(ready()), f"{name} is not ready", pause=0.2)  # type: ignore[misc]
         urls = [f"http://127.0.0.1:{port}" for port in (ports.prometheus, ports.alertmanager)]
         page = stack.enter_context(served(create_app(Addresses(urls[0], urls[1], RUNBOOKS))))
         client = stack.enter_context(httpx.Client(base_url=page, timeout=30))
@@ -235,31 +234,27 @@ def test_the_page_says_that_prometheus_does_not_answer() -> None:
 
 
 @pytest.mark.parametrize("width", [1400, 390])
-def test_browser_draws_the_panels_of_the_dashboard(servers: Servers, width: int) -> None:
-    if CHROMIUM is None:
-        skip_or_fail("chromium", "Chromium is not installed: install the package chromium")
+@pytest.mark.asyncio(loop_scope="session")
+async def test_browser_draws_the_panels_of_the_dashboard(servers: Servers, browser: Browser, width: int) -> None:
     expect.set_options(timeout=30_000)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        errors: list[str] = []
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(str(servers.page.base_url))
-        titles = [panel.title for row in read_dashboard(MONITORING / "dashboard.json").rows for panel in row.panels]
-        expect(page.locator("h3")).to_have_count(len(titles))
-        expect(page.locator("#alerts")).to_contain_text("WebhookDeadLetters")
-        assert page.locator("#alerts a").first.get_attribute("href") == f"{RUNBOOKS}/webhooks.md"
-        expect(page.get_by_role("article", name="API processes")).to_contain_text("1")
-        expect(page.get_by_role("article", name="Prefect", exact=True)).to_contain_text("degraded")
-        page.get_by_role("button", name="15 min").click()
-        dead_letters = page.get_by_role("article", name="Dead letters of webhooks")
-        dead_letters.scroll_into_view_if_needed()
-        expect(dead_letters.get_by_role("img")).to_have_attribute(
-            "aria-label", "Dead letters of webhooks: dead letters 3"
-        )
-        assert page.evaluate("document.documentElement.scrollWidth") == width
-        assert not errors
-        browser.close()
+    page = await browser.new_page(viewport={"width": width, "height": 900})
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    await page.goto(str(servers.page.base_url))
+    titles = [panel.title for row in read_dashboard(MONITORING / "dashboard.json").rows for panel in row.panels]
+    await expect(page.locator("h3")).to_have_count(len(titles))
+    await expect(page.locator("#alerts")).to_contain_text("WebhookDeadLetters")
+    assert await page.locator("#alerts a").first.get_attribute("href") == f"{RUNBOOKS}/webhooks.md"
+    await expect(page.get_by_role("article", name="API processes")).to_contain_text("1")
+    await expect(page.get_by_role("article", name="Prefect", exact=True)).to_contain_text("degraded")
+    await page.get_by_role("button", name="15 min").click()
+    dead_letters = page.get_by_role("article", name="Dead letters of webhooks")
+    await dead_letters.scroll_into_view_if_needed()
+    await expect(dead_letters.get_by_role("img")).to_have_attribute(
+        "aria-label", "Dead letters of webhooks: dead letters 3"
+    )
+    assert await page.evaluate("document.documentElement.scrollWidth") == width
+    assert not errors
 
 
 @pytest.mark.usefixtures("programs")

@@ -13,14 +13,13 @@ from typing import Any
 import pytest
 import yaml
 from PIL import Image
+from playwright.async_api import Browser
 from psycopg import Connection
 
 from deployments.sandbox.demo import DEFAULT_REGISTRIES, DEFAULT_SEED
 from tests.support.analysts_docs import PICTURES, draw_pictures, execute_notebook
-from tests.support.chromium import CHROMIUM
 from tests.support.demo_data import DemoData
 from tests.support.notebook import NOTEBOOK, execute, outline
-from tests.support.optional import skip_or_fail
 from wishcraft.reports.titles import ANALYSTS, TITLES
 from wishcraft.resources import open_analysts_database
 from wishcraft.settings import Settings
@@ -124,11 +123,10 @@ def test_each_report_has_its_picture_on_the_page_and_they_are_small() -> None:
     assert {read(picture).width for picture in pictures} == {800}
 
 
-def test_pictures_are_drawn_anew_by_the_command(demo_url: str, tmp_path: Path) -> None:
-    if CHROMIUM is None:
-        skip_or_fail("chromium", "Chromium is not installed: install the package chromium")
+@pytest.mark.asyncio(loop_scope="session")
+async def test_pictures_are_drawn_anew_by_the_command(demo_url: str, browser: Browser, tmp_path: Path) -> None:
     with open_analysts_database(demo_url) as db:
-        draw_pictures(db, datetime.now(UTC), tmp_path)
+        await draw_pictures(browser, db, datetime.now(UTC), tmp_path)
     for committed in PICTURES.iterdir():
         drawn = read(tmp_path / committed.name)
         assert drawn.width == read(committed).width

@@ -15,7 +15,7 @@ from tests.support.waiting import wait_until
 from wishcraft.resources import Resources
 
 Demo = Connection[tuple[Any, ...]]
-ACTIONS = 400
+ACTIONS = 200
 ORDER = re.compile(r"#(\d+)")
 
 

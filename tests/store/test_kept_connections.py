@@ -81,6 +81,15 @@ async def test_pool_with_another_login_or_option_gets_a_new_connection(settings:
         await db.close()
 
 
+async def test_database_that_is_closed_twice_leaves_its_engine_to_one_other(settings: Settings) -> None:
+    db = DatabaseOnKeptConnections(settings.database_url)
+    await db.close()
+    await db.close()
+    first, second = (DatabaseOnKeptConnections(settings.database_url) for _ in range(2))
+    assert first.engine is db.engine
+    assert second.engine is not db.engine
+
+
 async def test_connection_beside_the_pool_ends_with_its_block(settings: Settings) -> None:
     db = DatabaseOnKeptConnections(settings.database_url)
     async with db.own_connection() as connection:

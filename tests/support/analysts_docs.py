@@ -3,6 +3,7 @@
 It fills a database of its own with the demo shops, and needs Chromium for the pictures.
 """
 
+import asyncio
 import io
 import os
 import subprocess
@@ -16,12 +17,12 @@ from typing import Final
 
 from cryptography.fernet import Fernet
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.async_api import Browser
 from pydantic import SecretStr
 
 from deployments.sandbox.demo import DEFAULT_REGISTRIES, DEFAULT_SEED, seed
 from deployments.sandbox.postgres import confine_analysts, create_analyst_login, postgres
-from tests.support.chromium import CHROMIUM, FLAGS
+from tests.support.looks import chromium
 from tests.support.notebook import NOTEBOOK
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
@@ -67,20 +68,16 @@ def build_pages(db: AnalystsDatabase, now: datetime) -> Mapping[str, Callable[[]
     }
 
 
-def draw_pictures(db: AnalystsDatabase, now: datetime, folder: Path) -> None:
+async def draw_pictures(browser: Browser, db: AnalystsDatabase, now: datetime, folder: Path) -> None:
     """Write a PNG of the page of each of the analysts' jobs to the folder."""
-    folder.mkdir(exist_ok=True)
     pages = {job: build() for job, build in build_pages(db, now).items()}
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        window = browser.new_page(viewport={"width": _WIDTH, "height": 100})
-        for job, title in ANALYSTS.items():
-            window.set_content(as_html(Report(title, pages[job].verdict, pages[job].body)))
-            height = min(_HEIGHT, int(window.evaluate("document.documentElement.scrollHeight")))
-            shot = window.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": _WIDTH, "height": height})
-            picture = Image.open(io.BytesIO(shot)).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
-            picture.save(folder / f"{job}.png", optimize=True)
-        browser.close()
+    window = await browser.new_page(viewport={"width": _WIDTH, "height": 100})
+    for job, title in ANALYSTS.items():
+        await window.set_content(as_html(Report(title, pages[job].verdict, pages[job].body)))
+        height = min(_HEIGHT, int(await window.evaluate("document.documentElement.scrollHeight")))
+        shot = await window.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": _WIDTH, "height": height})
+        picture = Image.open(io.BytesIO(shot)).convert("RGB").quantize(_COLOURS, dither=Image.Dither.NONE)
+        picture.save(folder / f"{job}.png", optimize=True)
 
 
 def execute_notebook(database_url: str) -> str:
@@ -112,14 +109,15 @@ def demo_database(now: datetime) -> Iterator[str]:
         yield analysts_url
 
 
-def main() -> None:
+async def main() -> None:
     """Renew the notebook and the pictures."""
     now = datetime.now(UTC) - timedelta(minutes=1)
     with demo_database(now) as url:
         NOTEBOOK.write_text(execute_notebook(url), "utf-8")
         with open_analysts_database(url) as db:
-            draw_pictures(db, now, PICTURES)
+            async with chromium() as browser:
+                await draw_pictures(browser, db, now, PICTURES)
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())

@@ -23,6 +23,8 @@ _MAX_KEPT: Final = 6
 """With the same parameters. A pool seldom opens as many."""
 _kept: Final = defaultdict[str, list[PGconn]](list)
 """Idle connections by what they were opened with: address, login, options and limits of time."""
+_engines: Final = defaultdict[tuple[str, int], list[dict[str, Any]]](list)
+"""What closed databases consist of, by what they were opened with."""
 
 
 class KeptConnection(AsyncConnection[tuple[Any, ...]]):
@@ -48,11 +50,25 @@ class KeptConnection(AsyncConnection[tuple[Any, ...]]):
 
 
 class DatabaseOnKeptConnections(Database):
-    """The application's database; those beside the pool are real ones, because locks end with their connection."""
+    """The application's database; those beside the pool are real ones, because locks end with their connection.
+
+    It leaves its engines, too, with the statements that they have compiled and what they have asked the server.
+    """
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
-        super().__init__(url, pool_size=pool_size)
-        event.listen(self.engine.sync_engine, "do_connect", _use_kept)
+        self._opened_with: Final = (url, pool_size)
+        if kept := _engines[self._opened_with]:
+            vars(self).update(kept.pop())
+        else:
+            super().__init__(url, pool_size=pool_size)
+            event.listen(self.engine.sync_engine, "do_connect", _use_kept)
+
+    async def close(self) -> None:
+        """Close every connection for its user: the engine's next one gets a new pool."""
+        await super().close()
+        engines = vars(self).copy()
+        if engines not in _engines[self._opened_with]:
+            _engines[self._opened_with].append(engines)
 
 
 def close_kept_connections() -> None:

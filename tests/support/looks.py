@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.support.chromium import CHROMIUM, FLAGS
@@ -66,6 +67,21 @@ async def chromium() -> AsyncIterator[Browser]:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         await browser.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def running_browser() -> AsyncIterator[Browser]:
+    """Chromium, for all tests that run in the session's event loop."""
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(running_browser: Browser) -> AsyncIterator[Browser]:
+    """The same without windows: none is left by another test."""
+    yield running_browser
+    for context in running_browser.contexts:
+        await context.close()
 
 
 async def open_page(browser: Browser, shown: str, ready: str = "body", **options: Any) -> Page:

@@ -21,15 +21,10 @@ from wishcraft.store.statements import Call, Rows, Statement
 _SETTINGS: Final = 13
 """The column of the shop's settings."""
 
+# The shop's values are computed once: merged into the query, they would be computed for each item.
 # The columns of `a` are the item's payload. The order of keys and half-up rounding follow `domain/registry_payload.py`.
 PAYLOADS: Final = text("""
-SELECT r.id, r.slug, r.version, r.title, r.description, r.event_type, r.event_date, r.customer_first_name,
-    r.visibility, r.status, r.customer_id, s.currency, r.co_registrants, s.settings, i.items,
-    i.wanted, i.purchased, i.fulfilled, i.wanted_amount, i.purchased_amount,
-    now() - r.updated_at AS unchanged_for, r.event_date - (now() AT TIME ZONE 'UTC')::date AS days_to_event,
-    s.domain
-FROM registries r
-JOIN (
+WITH s AS MATERIALIZED (
     SELECT id, domain, currency, settings,
         coalesce((CAST(:unusual_decimals AS jsonb) ->> currency)::int, :usual_decimals) AS decimals,
         -- As `load_valid` reads it: what is no number within the limits counts as the default.
@@ -37,7 +32,13 @@ JOIN (
                 AND settings->>'low_stock_threshold' ~ '^[0-9]{1,6}$'
             THEN (settings->>'low_stock_threshold')::int ELSE :low_stock_threshold END AS low_stock_threshold
     FROM shops WHERE id = :shop_id
-) s ON s.id = r.shop_id
+)
+SELECT r.id, r.slug, r.version, r.title, r.description, r.event_type, r.event_date, r.customer_first_name,
+    r.visibility, r.status, r.customer_id, s.currency, r.co_registrants, s.settings, i.items,
+    i.wanted, i.purchased, i.fulfilled, i.wanted_amount, i.purchased_amount,
+    now() - r.updated_at AS unchanged_for, r.event_date - (now() AT TIME ZONE 'UTC')::date AS days_to_event,
+    s.domain
+FROM registries r JOIN s ON s.id = r.shop_id
 CROSS JOIN LATERAL (
     SELECT coalesce('[' || string_agg(row_to_json(a)::text, ',' ORDER BY i.display_order, i.id) || ']', '[]') AS items,
         coalesce(sum(i.quantity_wanted), 0)::bigint AS wanted,

@@ -1,17 +1,18 @@
 import random
+import re
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import orjson
 import pytest
-from psycopg import Connection, sql
+from psycopg import ClientCursor, Connection, sql
 
 from wishcraft.domain.registries import ItemStatus, Priority
 from wishcraft.domain.registry_payload import registry_payload
 from wishcraft.resources import Resources
 from wishcraft.services.registries.reader import load_registries
-from wishcraft.store import registries
+from wishcraft.store import registries, registry_payloads
 
 Demo = Connection[tuple[Any, ...]]
 TEXTS = ("", "plain", 'a "quoted" \\ word', "tab\tand\nline\x01\x1f\x7f", "çé 日本 🎁\u2028", "</script>", "'{}[],:%s")
@@ -32,6 +33,23 @@ async def test_the_sql_payload_equals_the_domains_byte_for_byte(
     assert {registry.slug for registry, _ in facts} == set(slugs)
     for registry, items in facts:
         assert documents[registry.slug].body == orjson.dumps(registry_payload(registry, items))
+
+
+def test_kept_plan_computes_the_values_of_the_shop_once(demo: Demo) -> None:
+    plan = demo.execute(b"EXPLAIN (GENERIC_PLAN, VERBOSE) " + registry_payloads.find(1, []).statement.sql).fetchall()
+    assert "\n".join(line for (line,) in plan).count("::jsonb ->>") == 1
+
+
+def test_planner_expects_as_many_registries_for_one_slug_as_for_ten(demo: Demo) -> None:
+    """A plan for one would cost less than the kept one, so PostgreSQL would plan each query for one again."""
+    expected = set[str]()
+    for count in (1, 10):
+        find, parameters = registry_payloads.find(1, [f"slug-{number}" for number in range(count)])
+        query = re.sub(rb"\$(\d)", rb"%(p\1)s", find.sql.replace(b"%", b"%%"))
+        values = {f"p{number}": value for number, value in enumerate(parameters, 1)}
+        [(line, *_)] = ClientCursor(demo).execute(b"EXPLAIN " + query, values).fetchmany(1)
+        expected |= set(re.findall(r"rows=\d+", line))
+    assert len(expected) == 1
 
 
 async def test_unknown_slugs_are_skipped(resources: Resources) -> None:

@@ -185,9 +185,10 @@ _EVICT: Final = """
 
 # The floor refuses a load from before a commit; the lease refuses one so slow that the floor has expired meanwhile.
 # An entry begins with nine bytes of format and era, then eight of version; an entry of another era counts as missing.
-# The index and the sizes count a shop's entries and outlive them; an entry that expired or was evicted stays counted
-# until the shop needs its place. A new entry starts with one view of now. Over its quota, the shop loses its own facts
-# and entries. With a quota of -1 nothing is counted: that is a negative entry.
+# The index and the sizes count a shop's entries and outlive them, as no entry lives longer than half of their TTL; an
+# entry that expired or was evicted stays counted until the shop needs its place. A new entry starts with one view of
+# now. Over its quota, the shop loses its own facts and entries. With a quota of -1 nothing is counted: that is a
+# negative entry.
 FILL: Final = Script(
     name="fill",
     keys=("entry", "lease", "floors", "index", "sizes", "usage", "variant_index", "variant_sizes"),
@@ -227,8 +228,11 @@ FILL: Final = Script(
     local size = #packed
     redis.call('HINCRBY', sizes, '', size - tonumber(redis.call('HGET', sizes, slug) or 0))
     redis.call('HSET', sizes, slug, size)
-    redis.call('PEXPIRE', index, index_ttl_ms)
-    redis.call('PEXPIRE', sizes, index_ttl_ms)
+    for _, key in ipairs({index, sizes}) do
+        if redis.call('PTTL', key) < index_ttl_ms / 2 then
+            redis.call('PEXPIRE', key, index_ttl_ms)
+        end
+    end
     local outcome = 'filled'
 """
     + _EVICT

@@ -3,6 +3,7 @@
 `domain/registry_payload.py` defines the payload; a test compares the SQL here with it, byte for byte.
 """
 
+import json
 from collections.abc import Sequence
 from typing import Final
 
@@ -19,17 +20,14 @@ from wishcraft.store.schema.base import load_valid
 from wishcraft.store.statements import Call, Rows, Statement
 
 _SETTINGS: Final = 13
-"""The column of the shop's settings."""
+"""The column of the shop's settings, the same in each row: they come as text, which is parsed once."""
 
+# Two hints for PostgreSQL. MATERIALIZED: else a kept plan computes the shop's values for each item, the JSON twice. And
+# the slugs come from a subquery, which hides their number: else it plans each query for one slug again, for longer than
+# it then takes to run.
 # The columns of `a` are the item's payload. The order of keys and half-up rounding follow `domain/registry_payload.py`.
 PAYLOADS: Final = text("""
-SELECT r.id, r.slug, r.version, r.title, r.description, r.event_type, r.event_date, r.customer_first_name,
-    r.visibility, r.status, r.customer_id, s.currency, r.co_registrants, s.settings, i.items,
-    i.wanted, i.purchased, i.fulfilled, i.wanted_amount, i.purchased_amount,
-    now() - r.updated_at AS unchanged_for, r.event_date - (now() AT TIME ZONE 'UTC')::date AS days_to_event,
-    s.domain
-FROM registries r
-JOIN (
+WITH s AS MATERIALIZED (
     SELECT id, domain, currency, settings,
         coalesce((CAST(:unusual_decimals AS jsonb) ->> currency)::int, :usual_decimals) AS decimals,
         -- As `load_valid` reads it: what is no number within the limits counts as the default.
@@ -37,7 +35,13 @@ JOIN (
                 AND settings->>'low_stock_threshold' ~ '^[0-9]{1,6}$'
             THEN (settings->>'low_stock_threshold')::int ELSE :low_stock_threshold END AS low_stock_threshold
     FROM shops WHERE id = :shop_id
-) s ON s.id = r.shop_id
+)
+SELECT r.id, r.slug, r.version, r.title, r.description, r.event_type, r.event_date, r.customer_first_name,
+    r.visibility, r.status, r.customer_id, s.currency, r.co_registrants::text, s.settings::text, i.items,
+    i.wanted, i.purchased, i.fulfilled, i.wanted_amount, i.purchased_amount,
+    now() - r.updated_at AS unchanged_for, r.event_date - (now() AT TIME ZONE 'UTC')::date AS days_to_event,
+    s.domain
+FROM registries r JOIN s ON s.id = r.shop_id
 CROSS JOIN LATERAL (
     SELECT coalesce('[' || string_agg(row_to_json(a)::text, ',' ORDER BY i.display_order, i.id) || ']', '[]') AS items,
         coalesce(sum(i.quantity_wanted), 0)::bigint AS wanted,
@@ -57,7 +61,7 @@ CROSS JOIN LATERAL (
     ) a
     WHERE i.shop_id = r.shop_id AND i.registry_id = r.id AND i.status <> 'hidden'
 ) i
-WHERE r.shop_id = :shop_id AND r.slug = ANY(:slugs)
+WHERE r.shop_id = :shop_id AND r.slug = ANY(ARRAY(SELECT unnest(CAST(:slugs AS text[]))))
 """).bindparams(
     unusual_decimals=orjson.dumps(UNUSUAL_DECIMALS).decode(),
     usual_decimals=USUAL_DECIMALS,
@@ -78,7 +82,7 @@ def read(rows: Rows, shopify_origin: str) -> dict[str, CachedRegistry]:
     """The registries of the rows of `find`, by slug."""
     if not rows:
         return {}
-    settings = load_valid(ShopSettings, rows[0][_SETTINGS])
+    settings = load_valid(ShopSettings, json.loads(rows[0][_SETTINGS]))  # orjson refuses some numbers of PostgreSQL
     template = share_template(settings.share_url, rows[0][-1], shopify_origin)
     quota = Quota(settings.cache_quota_entries, settings.cache_quota_bytes)
     found = {}
@@ -86,7 +90,7 @@ def read(rows: Rows, shopify_origin: str) -> dict[str, CachedRegistry]:
         # The columns are the first facts, what the other facts and the body are made of, the sums, and the rest.
         facts, (co_registrants, _, items), sums = row[:12], row[12:15], row[15:20]
         unchanged_for, days_to_event, _ = row[20:]
-        first_names = [person["first_name"] for person in co_registrants]
+        first_names = [person["first_name"] for person in json.loads(co_registrants)]
         more = (first_names, settings.low_stock_threshold, template.replace("{slug}", facts[1]))
         registry = RegistryFacts._make((*facts, *more))
         found[registry.slug] = CachedRegistry(

@@ -1,3 +1,4 @@
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -7,9 +8,11 @@ from redis.asyncio import Redis
 
 from wishcraft.cache import keys
 from wishcraft.cache.coherence import now_ms
-from wishcraft.domain.cached_registry import LIFETIME_AFTER_CHANGE
+from wishcraft.domain.cached_registry import LIFETIME_AFTER_CHANGE, CachedRegistry
+from wishcraft.errors import DatabaseUnavailable
 from wishcraft.resources import Resources
-from wishcraft.services.registries.reader import RegistryReader
+from wishcraft.services.registries import reader, warm
+from wishcraft.services.registries.reader import RegistryReader, load_registries
 from wishcraft.services.registries.warm import FRESH_FOR, warm_shop
 from wishcraft.store.shops import ShopRef
 
@@ -103,6 +106,54 @@ async def test_a_warm_leaves_alone_what_a_writer_is_about_to_change(
     await resources.cache.invalidate(shop.id, {slug: 2})  # its commit has not come yet: the database is at version 1
     assert (await warm_shop(resources, shop))["skipped"] == 1
     assert await resources.cache.get(shop.id, slug) is None
+
+
+async def test_change_during_a_warm_is_not_overwritten_by_the_older_load(
+    resources: Resources, demo: Demo, shop: ShopRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = active_slugs(demo, shop)[0]
+
+    async def load_before_the_change(*args: Any) -> dict[str, CachedRegistry]:
+        loaded = await load_registries(*args)
+        if changed in loaded:
+            await resources.cache.invalidate(shop.id, {changed: 2})
+            demo.execute("UPDATE registries SET version = 2 WHERE slug = %s", [changed])
+        return loaded
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reader, "load_registries", load_before_the_change)
+        assert (await warm_shop(resources, shop))["skipped"] == 1
+    assert await resources.cache.get(shop.id, changed) is None
+    assert (await warm_shop(resources, shop))["warmed"] == 1
+    assert (await resources.cache.headers(shop.id, [changed]))[changed].version == 2
+
+
+async def test_few_batches_are_in_progress_and_a_failure_of_one_leaves_nothing_behind(
+    resources: Resources, demo: Demo, shop: ShopRef, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails, in_progress, most = active_slugs(demo, shop)[0], 0, 0
+
+    async def load(*args: Any) -> dict[str, CachedRegistry]:
+        nonlocal in_progress, most
+        in_progress += 1
+        most = max(most, in_progress)
+        try:
+            loaded = await load_registries(*args)
+        finally:
+            in_progress -= 1
+        if fails in loaded:
+            raise DatabaseUnavailable("PostgreSQL does not answer")
+        return loaded
+
+    monkeypatch.setattr(reader, "load_registries", load)
+    monkeypatch.setattr(warm, "BATCH", 1)
+    tasks = asyncio.all_tasks()
+    with pytest.raises(DatabaseUnavailable):
+        await warm_shop(resources, shop)
+    assert 0 < most <= 3
+    assert asyncio.all_tasks() == tasks
+    assert [key async for key in redis.scan_iter(f"{keys.of_shop(shop.id).lease_prefix}*")] == []
+    assert await resources.cache.get(shop.id, fails) is None
 
 
 async def test_the_most_viewed_come_first_within_the_shops_quota(

@@ -63,7 +63,7 @@ def ports_from_environment(command: str) -> tuple[int, int]:
 
 
 def _port(variable: str, default: int) -> int:
-    text = os.environ.get(variable, str(default))
+    text = os.environ.get(variable) or str(default)
     if not text.isdecimal() or not 0 < int(text) <= LAST_PORT:
         raise ConfigurationError(f"{variable} must be a port number, not {text!r}")
     return int(text)
@@ -138,7 +138,7 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "DNS_SERVER": f"127.0.0.1:{ports.dns}",
             "DATABASE_URL": stores.database_url,
             "FILES_URL": (workspace.folder / "files").absolute().as_uri(),
-            "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),  # read by people, although in a file
+            "LOG_FORMAT": os.environ.get("LOG_FORMAT") or "text",  # read by people, although in a file
             "DRAIN_SECONDS": "0",  # no load balancer in front
             "OPS_EMAIL": f"ops@{DOMAIN}",
             "PREFECT_API_AUTH_STRING": password,

@@ -158,6 +158,32 @@ async def test_connection_that_the_server_closed_before_the_first_command_fails_
         shared.close()
 
 
+@pytest.mark.parametrize("turns", [0, 1, 2])
+async def test_command_right_after_close_is_answered(turns: int) -> None:
+    """The connection that was being made ends in a later turn of the event loop, or has not begun."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(100):
+            writer.write(b"+PONG\r\n")
+
+    async def make() -> SimpleNamespace:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        return SimpleNamespace(_reader=reader, _writer=writer)
+
+    async with listening(answer) as port:
+        shared = SharedConnection(make, 2 * PATIENCE_SECONDS)
+        first = shared.execute("PING")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        shared.close()
+        with pytest.raises(CacheUnavailable, match="the connection was closed"):
+            await first
+        for _ in range(2):
+            second = shared.execute("PING")
+            assert await asyncio.wait_for(second, PATIENCE_SECONDS) == b"PONG"
+        shared.close()
+
+
 async def test_server_that_closes_after_each_reply_delays_no_caller() -> None:
     """The next command may be sent just before the end of the connection is seen: that one alone fails."""
 

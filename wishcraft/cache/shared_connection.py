@@ -87,6 +87,7 @@ class SharedConnection:
         """Close the connection; callers that still wait get CacheUnavailable."""
         if self._connecting:
             self._connecting.cancel()
+            self._connecting = None  # a later command makes a connection again
         if self._link:
             self._link.close()
         self._reject_waiting("the connection was closed")
@@ -97,17 +98,17 @@ class SharedConnection:
                 connection = await self._connect()
             self._link = _Link(connection, self._timeout, self._breaker)
         except Exception as error:  # noqa: BLE001  any failure means that Redis cannot be reached
+            self._connecting = None
             reason = f"{type(error).__name__}: {error}"
             if self._breaker:
                 self._breaker.open(reason)
             self._reject_waiting(reason)
         else:
+            self._connecting = None
             waiting, self._waiting = self._waiting, []
             for commands, on_replies in waiting:
                 if not self._link.send(commands, on_replies):
                     _reject(on_replies, "the connection was lost")
-        finally:
-            self._connecting = None
 
     def _reject_waiting(self, reason: str) -> None:
         waiting, self._waiting = self._waiting, []

@@ -14,7 +14,7 @@ from redis.asyncio.connection import AbstractConnection
 from tests.support.certificate import write_certificate
 from tests.support.connections import listening
 from tests.support.valkey import OwnValkey
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from wishcraft.cache import client
 from wishcraft.cache.client import REDIS_READ_SECONDS, Server, connect
 from wishcraft.cache.lua import Script
@@ -182,6 +182,22 @@ async def test_command_right_after_close_is_answered(turns: int) -> None:
             second = shared.execute("PING")
             assert await asyncio.wait_for(second, PATIENCE_SECONDS) == b"PONG"
         shared.close()
+
+
+async def test_no_connection_is_left_wherever_its_making_is_cancelled(own_valkey: OwnValkey) -> None:
+    async with Redis.from_url(own_valkey.url) as administrator:
+        for turns in range(1, 30):
+            server = connect(own_valkey.url, timeout=PATIENCE_SECONDS)
+            reply = server._reads.execute("GET", "k")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await server.close()
+            await asyncio.gather(reply, return_exceptions=True)
+
+        async def is_alone() -> bool:
+            return len(await administrator.client_list()) == 1
+
+        await wait_until(is_alone)
 
 
 async def test_server_that_closes_after_each_reply_delays_no_caller() -> None:

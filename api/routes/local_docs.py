@@ -6,6 +6,7 @@
 import asyncio
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -135,7 +136,9 @@ def _read(page: str) -> str | None:
 
 def _find(path: str) -> Path | None:
     """A file of `docs`; None if there is none, or none within `docs`."""
-    if "\0" in path:
+    if "\0" in path or path.startswith("/"):  # an absolute one, which a redirect would make the name of a host
         return None
-    file = (DOCS / path).resolve()
-    return file if file.is_relative_to(DOCS) and file.is_file() else None
+    with suppress(OSError):  # its name is too long
+        file = (DOCS / path).resolve()
+        return file if file.is_relative_to(DOCS) and file.is_file() else None
+    return None

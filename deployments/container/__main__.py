@@ -5,20 +5,25 @@ Prefect reads settings only from the environment; WishCraft also reads secret fi
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from wishcraft.settings import SECRETS
 
 
-def prefect_secrets(folder: Path) -> dict[str, str]:
-    """Environment variables from the secret files `prefect_*`: `prefect_api_auth_string` is PREFECT_API_AUTH_STRING."""
-    return {file.name.upper(): file.read_text().strip() for file in folder.glob("prefect_*")}
+def with_prefect_secrets(environment: Mapping[str, str], folder: Path) -> dict[str, str]:
+    """The environment with the secret files `prefect_*`: `prefect_api_auth_string` is PREFECT_API_AUTH_STRING.
+
+    As for WishCraft's settings, a variable overrides its file, and an empty one of either counts as not set.
+    """
+    secrets = {file.name.upper(): file.read_text().strip() for file in folder.glob("prefect_*")}
+    return {**environment, **{name: text for name, text in secrets.items() if text and not environment.get(name)}}
 
 
 def main() -> None:
-    """Replace this process by the program, so that it receives signals. The environment overrides the files."""
+    """Replace this process by the program, so that it receives signals."""
     program = sys.argv[1:]
-    os.execvpe(program[0], program, prefect_secrets(SECRETS) | os.environ)  # noqa: S606  the image's own commands
+    os.execvpe(program[0], program, with_prefect_secrets(os.environ, SECRETS))  # noqa: S606  the image's own commands
 
 
 if __name__ == "__main__":

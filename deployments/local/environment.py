@@ -17,6 +17,7 @@ from deployments.sandbox.mailbox import DOMAIN, SELECTOR
 from deployments.sandbox.processes import LAST_PORT, ROOT, free_port, port_is_free
 from wishcraft.errors import ConfigurationError
 from wishcraft.settings import DatabaseSettings, Settings, load
+from wishcraft.urls.postgresql import read_postgresql_url
 
 _DEFAULT_PORTS: Final = {"API_PORT": 8000, "PREFECT_PORT": 4200}
 _TRIED_PORTS: Final = 100
@@ -63,7 +64,7 @@ def ports_from_environment(command: str) -> tuple[int, int]:
 
 
 def _port(variable: str, default: int) -> int:
-    text = os.environ.get(variable, str(default))
+    text = os.environ.get(variable) or str(default)
     if not text.isdecimal() or not 0 < int(text) <= LAST_PORT:
         raise ConfigurationError(f"{variable} must be a port number, not {text!r}")
     return int(text)
@@ -138,7 +139,7 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "DNS_SERVER": f"127.0.0.1:{ports.dns}",
             "DATABASE_URL": stores.database_url,
             "FILES_URL": (workspace.folder / "files").absolute().as_uri(),
-            "LOG_FORMAT": os.environ.get("LOG_FORMAT", "text"),  # read by people, although in a file
+            "LOG_FORMAT": os.environ.get("LOG_FORMAT") or "text",  # read by people, although in a file
             "DRAIN_SECONDS": "0",  # no load balancer in front
             "OPS_EMAIL": f"ops@{DOMAIN}",
             "PREFECT_API_AUTH_STRING": password,
@@ -190,7 +191,7 @@ def prefect_database(database_url: str, environment: Mapping[str, str]) -> str:
     """
     if named := environment.get("PREFECT_API_DATABASE_CONNECTION_URL"):
         return named
-    url = urlsplit(database_url)
+    url = urlsplit(read_postgresql_url(database_url))
     options = {name: value for name, value in parse_qsl(url.query) if name not in _UNUSED_BY_PREFECT}
     if unknown := sorted(options.keys() - _ASYNCPG_OPTIONS.keys()):
         raise ConfigurationError(
@@ -207,8 +208,7 @@ def create_databases(server_url: str, names: tuple[str, ...]) -> None:
     Raises:
         ConfigurationError: The server cannot be reached or refuses.
     """
-    # libpq does not accept "postgresql+driver" schemes
-    server = urlsplit(server_url)._replace(scheme="postgresql").geturl()
+    server = read_postgresql_url(server_url).replace("+psycopg", "", 1)  # libpq knows no drivers
     try:
         with psycopg.connect(server, autocommit=True, connect_timeout=5) as connection:
             rows = connection.execute("SELECT datname FROM pg_database").fetchall()

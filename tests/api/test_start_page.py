@@ -255,6 +255,10 @@ async def test_all_docs_are_listed_and_open_by_their_path_in_the_checkout_too(lo
         "/..%2fREADME.md",
         "/a%00.md",
         "//etc/a.md",
+        f"/docs/{DOCS}/analysts.md",
+        f"/{'a' * 300}.md",
+        f"/docs/{'a' * 300}.md",
+        f"/pictures/{'a' * 300}.png",
     ],
 )
 async def test_there_are_no_pages_outside_the_docs(local: httpx.AsyncClient, path: str) -> None:

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,6 +8,8 @@ from redis.asyncio import Redis
 
 from tests.support.connections import listening
 from tests.support.valkey import OwnValkey
+from tests.support.waiting import PATIENCE_SECONDS
+from wishcraft.cache.batched_reader import BatchedReader
 from wishcraft.cache.client import Server, connect
 from wishcraft.cache.entries import HEADER_SIZE
 from wishcraft.cache.shared_connection import SharedConnection
@@ -80,6 +83,32 @@ async def test_reader_that_fails_with_the_reply_keeps_no_other_waiting(
     others = [server.batched_reader.get(name) for name in ("k", "none")]
     assert await asyncio.gather(*others) == [b"v", None]
     assert "A reader of Redis failed" in caplog.text
+
+
+async def test_reply_of_another_command_ends_the_connection_and_keeps_no_reader_waiting() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(100):
+            writer.write(b"*1\r\n$5\r\nvalue\r\n")
+
+    async def make() -> SimpleNamespace:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        made.append(writer)
+        return SimpleNamespace(_reader=reader, _writer=writer)
+
+    made: list[asyncio.StreamWriter] = []
+    reported: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(str(context["exception"])))
+    async with listening(answer) as port:
+        shared = SharedConnection(make, 2 * PATIENCE_SECONDS)
+        reader = BatchedReader(shared)
+        outcomes = await asyncio.wait_for(
+            asyncio.gather(reader.get("k"), reader.get("l"), reader.get("l"), return_exceptions=True), PATIENCE_SECONDS
+        )
+        assert [str(outcome) for outcome in outcomes] == ["the reply is that of another command"] * 3
+        assert await reader.get("k") == b"value"
+        shared.close()
+    assert len(made) == 2
+    assert "a reply to MGET has another number of values" in reported
 
 
 async def test_reply_longer_than_a_packet_is_complete(server: Server, redis: Redis) -> None:

@@ -14,7 +14,7 @@ from redis.asyncio.connection import AbstractConnection
 from tests.support.certificate import write_certificate
 from tests.support.connections import listening
 from tests.support.valkey import OwnValkey
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from wishcraft.cache import client
 from wishcraft.cache.client import REDIS_READ_SECONDS, Server, connect
 from wishcraft.cache.lua import Script
@@ -156,6 +156,48 @@ async def test_connection_that_the_server_closed_before_the_first_command_fails_
         with pytest.raises(CacheUnavailable, match="the connection was lost"):
             await asyncio.wait_for(shared.execute("PING"), PATIENCE_SECONDS)
         shared.close()
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2])
+async def test_command_right_after_close_is_answered(turns: int) -> None:
+    """The connection that was being made ends in a later turn of the event loop, or has not begun."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(100):
+            writer.write(b"+PONG\r\n")
+
+    async def make() -> SimpleNamespace:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        return SimpleNamespace(_reader=reader, _writer=writer)
+
+    async with listening(answer) as port:
+        shared = SharedConnection(make, 2 * PATIENCE_SECONDS)
+        first = shared.execute("PING")
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        shared.close()
+        with pytest.raises(CacheUnavailable, match="the connection was closed"):
+            await first
+        for _ in range(2):
+            second = shared.execute("PING")
+            assert await asyncio.wait_for(second, PATIENCE_SECONDS) == b"PONG"
+        shared.close()
+
+
+async def test_no_connection_is_left_wherever_its_making_is_cancelled(own_valkey: OwnValkey) -> None:
+    async with Redis.from_url(own_valkey.url) as administrator:
+        for turns in range(1, 30):
+            server = connect(own_valkey.url, timeout=PATIENCE_SECONDS)
+            reply = server._reads.execute("GET", "k")
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await server.close()
+            await asyncio.gather(reply, return_exceptions=True)
+
+        async def is_alone() -> bool:
+            return len(await administrator.client_list()) == 1
+
+        await wait_until(is_alone)
 
 
 async def test_server_that_closes_after_each_reply_delays_no_caller() -> None:

@@ -15,7 +15,7 @@ import yaml
 from prefect.settings.legacy import _get_valid_setting_names
 
 import deployments.webhooks
-from deployments.container.__main__ import prefect_secrets
+from deployments.container.__main__ import with_prefect_secrets
 from deployments.container.make_secrets import make_secrets
 from deployments.local.environment import PREFECT
 from deployments.sandbox.processes import ROOT
@@ -224,7 +224,12 @@ def test_stop_grace_period_is_longer_than_draining() -> None:
 def test_prefect_secrets_become_environment_variables(tmp_path: Path) -> None:
     (tmp_path / "prefect_api_auth_string").write_text("ops:secret\n")
     (tmp_path / "encryption_keys").write_text("not Prefect's")
-    assert prefect_secrets(tmp_path) == {"PREFECT_API_AUTH_STRING": "ops:secret"}
+    (tmp_path / "prefect_api_url").write_text("\n")
+    found = {"PATH": "/bin", "PREFECT_API_AUTH_STRING": "ops:secret"}
+    assert with_prefect_secrets({"PATH": "/bin"}, tmp_path) == found
+    assert with_prefect_secrets({"PATH": "/bin", "PREFECT_API_AUTH_STRING": ""}, tmp_path) == found
+    own = {"PREFECT_API_AUTH_STRING": "ops:own"}
+    assert with_prefect_secrets(own, tmp_path) == own
 
 
 def test_entrypoint_replaces_its_process_with_the_program() -> None:

@@ -31,8 +31,10 @@ async def test_redis_of_the_environment_is_asked_before_the_stack_starts(own_val
 
 def test_postgresql_of_the_environment_that_refuses_is_named_with_what_to_do(database_url: str) -> None:
     address = urlsplit(database_url).netloc.rpartition("@")[2]
-    for server in ("postgresql://127.0.0.1:1/x", f"postgresql://nobody:wrong@{address}/postgres"):
-        with pytest.raises(ConfigurationError, match=r"cannot use the server of DATABASE_URL: .*; correct the URL, or"):
+    for server in ("postgresql://127.0.0.1:1/x", f"postgresql://nobody:hu%sh/[?@{address}/postgres"):
+        refusal = r"cannot use the server of DATABASE_URL: .*; correct the URL, or"
+        with pytest.raises(ConfigurationError, match=refusal) as refused:
             create_databases(server, ("wishcraft",))
+        assert "hu" not in str(refused.value)
     with pytest.raises(ConfigurationError, match=r"permission denied to create database; create these .* by hand"):
         create_databases(database_url.replace("+psycopg", ""), ("missing_database",))

@@ -47,11 +47,21 @@ def test_unreadable_stored_port_is_chosen_again(tmp_path: Path) -> None:
     assert choose_port("The mailbox", None, file) == port
 
 
-@pytest.mark.parametrize("port", ["", "http", "-1", "0", "65536"])
+@pytest.mark.parametrize("port", [" ", "http", "-1", "0", "65536"])
 def test_invalid_port_is_refused_with_the_name_of_its_variable(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_PORT", port)
     with pytest.raises(ConfigurationError, match="PREFECT_PORT must be a port number"):
         ports_from_environment("make up")
+
+
+def test_empty_variable_of_the_stack_counts_as_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {"API_PORT": free_port(), "PREFECT_PORT": free_port()}
+    monkeypatch.setattr("deployments.local.environment._DEFAULT_PORTS", free)
+    for name in (*free, "LOG_FORMAT"):
+        monkeypatch.setenv(name, "")
+    assert ports_from_environment("make up") == tuple(free.values())
+    stores = Stores("postgresql://db/w", None, "redis://r")
+    assert child_environment(Workspace(tmp_path), "stack-id", PORTS, stores)["LOG_FORMAT"] == "text"
 
 
 def test_api_host_must_be_reached_by_the_other_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,8 +205,8 @@ def test_settings_of_the_stack_are_valid_by_default(tmp_path: Path, monkeypatch:
     ],
 )
 def test_database_of_prefect_is_on_the_same_server_with_the_options_of_asyncpg(query: str, of_prefect: str) -> None:
-    url = prefect_database(f"postgresql://user:p%40ss@db.example/wishcraft{query}", {})
-    assert url == f"postgresql+asyncpg://user:p%40ss@db.example/prefect{of_prefect}"
+    url = prefect_database(f"postgresql://user:p%40/?ss@db.example/wishcraft{query}", {})
+    assert url == f"postgresql+asyncpg://user:p%40%2F%3Fss@db.example/prefect{of_prefect}"
     dialect: Any = make_url(url).get_dialect()()
     _, options = dialect.create_connect_args(make_url(url))
     assert options.keys() <= signature(import_module("asyncpg").connect).parameters.keys()

@@ -35,6 +35,7 @@ FAULTS = [
         ("postgresql://u:hush@db/w?connect_timeout=x", "the option connect_timeout is not a whole number"),
         ("postgresql://u:hush@db/w?(hush)", "an option is unknown"),
         ("postgresql://db/w?user=u&password=hu&sh", "an option is unknown"),
+        ("postgresql://db/w?user=u&password=hu%sh", NOT_ENCODED),
         ("postgresql://u:hush@a:5432,b:5433/w", PLACES), ("postgresql://u:hush@/w?host=a:1,b:2", PLACES),
         ("postgresql://u:hush@/w?host=a,b&port=1,2,3", PLACES), ("postgresql://u:hush@/w?host=a,b&port=1", PLACES),
         ("postgresql://u:hush@/w?host=a:1&host=b:hush", PLACES), ("postgresql://u:hush@/w?host=a:1&port=2", PLACES),

@@ -68,3 +68,24 @@ def test_every_option_of_a_postgresql_url_is_one_of_libpq() -> None:
 def test_hosts_and_certificates_in_a_postgresql_url_reach_libpq(url: str) -> None:
     _, parameters = dialect().create_connect_args(make_url(read_postgresql_url(url)))  # type: ignore[no-untyped-call]
     assert psycopg.conninfo.make_conninfo(**{name: value for name, value in parameters.items() if name != "context"})
+
+
+@pytest.mark.parametrize(
+    ("login", "user", "password"),
+    [
+        ("u:a/b?c#d[e]%f", "u", "a/b?c#d[e]%f"),
+        ("u:a%2Fb%25", "u", "a/b%"),
+        ("u:a:b+c é", "u", "a:b+c é"),
+        ("u%40h", "u@h", None),
+        ("u/v:p", "u/v", "p"),
+    ],
+)
+def test_login_in_a_postgresql_url_is_the_same_for_sqlalchemy_and_libpq(
+    login: str, user: str, password: str | None
+) -> None:
+    url = read_postgresql_url(f"postgresql://{login}@h:5432/w?sslmode=require")
+    read = make_url(url)
+    assert (read.username, read.password, read.host, read.database) == (user, password, "h", "w")
+    of_libpq = psycopg.conninfo.conninfo_to_dict(url.replace("+psycopg", ""))
+    assert (of_libpq["user"], of_libpq.get("password"), of_libpq["host"]) == (user, password, "h")
+    assert read_postgresql_url(url) == url

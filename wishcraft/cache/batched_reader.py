@@ -75,6 +75,9 @@ class BatchedReader:
 
 def _deliver(waiters: Collection[list[OnReply]], reply: list[Value] | CacheUnavailable) -> None:
     values = reply if isinstance(reply, list) else [reply] * len(waiters)
+    if len(values) != len(waiters):
+        _deliver(waiters, CacheUnavailable("the reply is that of another command"))
+        raise ValueError("a reply to MGET has another number of values")  # the event loop closes the connection
     for readers, value in zip(waiters, values, strict=True):
         for on_reply in readers:
             try:

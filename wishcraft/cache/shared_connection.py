@@ -87,27 +87,33 @@ class SharedConnection:
         """Close the connection; callers that still wait get CacheUnavailable."""
         if self._connecting:
             self._connecting.cancel()
+            self._connecting = None  # a later command makes a connection again
         if self._link:
             self._link.close()
         self._reject_waiting("the connection was closed")
 
     async def _open(self) -> None:
+        link, reason = None, ""
         try:
             async with asyncio.timeout(self._connect_timeout):
-                connection = await self._connect()
-            self._link = _Link(connection, self._timeout, self._breaker)
+                link = _Link(await self._connect(), self._timeout, self._breaker)
         except Exception as error:  # noqa: BLE001  any failure means that Redis cannot be reached
             reason = f"{type(error).__name__}: {error}"
+        if self._connecting is not asyncio.current_task():  # closed: `asyncio.wait_for` may swallow a cancellation
+            if link:
+                link.close()
+            return
+        self._connecting = None
+        if link is None:
             if self._breaker:
                 self._breaker.open(reason)
             self._reject_waiting(reason)
-        else:
-            waiting, self._waiting = self._waiting, []
-            for commands, on_replies in waiting:
-                if not self._link.send(commands, on_replies):
-                    _reject(on_replies, "the connection was lost")
-        finally:
-            self._connecting = None
+            return
+        self._link = link
+        waiting, self._waiting = self._waiting, []
+        for commands, on_replies in waiting:
+            if not link.send(commands, on_replies):
+                _reject(on_replies, "the connection was lost")
 
     def _reject_waiting(self, reason: str) -> None:
         waiting, self._waiting = self._waiting, []

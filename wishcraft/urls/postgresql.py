@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, quote, unquote
 
 from wishcraft.urls.parts import (
     BAD_HOST,
@@ -23,7 +23,7 @@ from wishcraft.urls.parts import (
 _EXAMPLE: Final = "postgresql://user:password@host:5432/wishcraft"
 # As SQLAlchemy reads it: a password may have `/`, `?` and `#`.
 _URL: Final = re.compile(
-    r"postgres(?:ql)?(?:\+\w+)?://(?P<rest>(?:[^@]*@)?(?P<host>\[[^\]/?]+\]|[^:/?\[\]]*)(?::(?P<port>[^/?]*))?"
+    r"postgres(?:ql)?(?:\+\w+)?://(?:(?P<login>[^@]*)@)?(?P<place>(?P<host>\[[^\]/?]+\]|[^:/?\[\]]*)(?::(?P<port>[^/?]*))?"
     r"(?:/(?P<database>[^?]*))?(?:\?(?P<query>.*))?)",
     re.DOTALL,
 )
@@ -74,11 +74,15 @@ OPTIONS: Final[dict[str, Option]] = {
 """Those of libpq that an application may need."""
 _HOSTS: Final = frozenset({"host", "port"})
 _BAD_PLACES: Final = "its hosts and ports do not look like host=a,b&port=1,2 or host=a:1&host=b:2 among its options"
+_NOT_ENCODED: Final = re.compile("%(?![0-9A-Fa-f]{2})")
+"""What libpq refuses, with the value in its message."""
 _HOST_AND_PORT: Final = re.compile("[A-Za-z0-9.-]+:[0-9]*")
 
 
 def read_postgresql_url(url: str) -> str:
-    """The URL with psycopg 3 as its driver; accepts `postgres://`, `postgresql://` and other drivers.
+    """The URL with psycopg 3 as its driver, and its login percent-encoded, which libpq needs.
+
+    Accepts `postgres://`, `postgresql://` and other drivers.
 
     Raises:
         UrlError: It is another URL, or a part of it is wrong.
@@ -96,7 +100,7 @@ def read_postgresql_url(url: str) -> str:
     port, query = parts["port"], parts["query"] or ""
     if port is not None and not _is_port(port):
         raise UrlError(_EXAMPLE, _BAD_PLACES if "," in port else BAD_PORT)
-    if not is_printable(places):
+    if not is_printable(places) or _NOT_ENCODED.search(query):
         raise UrlError(_EXAMPLE, NOT_ENCODED)
     if "%00" in url:  # it would end what libpq gets, and so drop what follows, such as sslmode
         raise UrlError(_EXAMPLE, "it has a null character")
@@ -105,7 +109,8 @@ def read_postgresql_url(url: str) -> str:
         raise UrlError(_EXAMPLE, BAD_HOST)
     if not _has_places(query):
         raise UrlError(_EXAMPLE, _BAD_PLACES)
-    return f"postgresql+psycopg://{parts['rest']}"
+    login = "" if parts["login"] is None else f"{_encode_login(parts['login'])}@"
+    return f"postgresql+psycopg://{login}{parts['place']}"
 
 
 def with_defaults(url: str, defaults: Mapping[str, Any], options: str) -> dict[str, Any]:
@@ -120,6 +125,11 @@ def with_defaults(url: str, defaults: Mapping[str, Any], options: str) -> dict[s
     said = dict(parse_qsl(parts["query"] or "")) if parts else {}
     left = {name: value for name, value in defaults.items() if name not in said}
     return left | {"options": f"{said.get('options', '')} {options}".lstrip()}
+
+
+def _encode_login(login: str) -> str:
+    """`user:password` with the characters encoded that SQLAlchemy takes as they are: `/`, `?`, `#`, `[` and `%`."""
+    return ":".join([quote(unquote(part), safe="!$&'()*+,;=") for part in login.split(":", 1)])
 
 
 def _has_hosts(query: str) -> bool:

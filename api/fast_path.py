@@ -250,7 +250,7 @@ class FastProtocol(LimitedProtocol):
         if begun is None or (isinstance(begun, Read) and not begun.slug):
             self._note_for_route(begun, arrived)
             return False
-        if self._head_timer is not None:
+        if self._head_timer is not None:  # a call less for each request but the first
             self._stop_head_timer()
         if isinstance(begun, RawResponse):
             self._send(begun, arrived)

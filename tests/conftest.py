@@ -82,7 +82,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move the modules that use a Prefect server or Chromium to the front: one worker runs them, and starts one."""
+    """Move the modules that use a Prefect server or Chromium to the front: mostly one worker runs them all."""
     users = [{item.path for item in items if name in getattr(item, "fixturenames", ())} for name in STARTED_ONCE]
     items.sort(key=lambda item: [item.path not in modules for modules in users])
 
@@ -229,7 +229,7 @@ def base_settings(
 
 @pytest.fixture(scope="session", autouse=True)
 def _kept_connections() -> Iterator[None]:
-    """Let the pools of `open_resources` leave their connections to those of later tests."""
+    """Let the pools of `open_resources` leave their connections and engines to those of later tests."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("wishcraft.resources.Database", DatabaseOnKeptConnections)
         yield

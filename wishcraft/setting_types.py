@@ -29,7 +29,7 @@ _API_VERSION: Final = re.compile(r"20[0-9]{2}-(?:01|04|07|10)|unstable")
 
 
 def _matching(is_valid: Callable[[str], object], expected: str) -> AfterValidator:
-    """A validator of a text or secret, which it leaves unchanged. An empty one, the default of many, is valid.
+    """A validator of a text or secret, which it leaves unchanged. An empty one is valid: defaults are checked, too.
 
     Args:
         is_valid: Whether a text that is not empty is valid; a ValueError says that it is not.

@@ -52,7 +52,7 @@ SECRETS: Final = Path("/run/secrets")
 
 
 class EnvironmentSettings(BaseSettings):
-    """Settings from variables and files. An empty one counts as not set: Compose passes on unset ones as empty."""
+    """Settings from variables and files. An empty one counts as not set, as Compose passes on an unset variable."""
 
     model_config = SettingsConfigDict(
         env_ignore_empty=True,  # or an empty variable would hide the file

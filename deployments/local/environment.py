@@ -10,7 +10,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier
 
 from deployments.local.orphans import STACK_ID_VARIABLE
-from deployments.local.services import OWN_SERVER, Ports, shopping_rate
+from deployments.local.services import ADVICE_ON_URL, Ports, shopping_rate
 from deployments.local.workspace import Workspace
 from deployments.sandbox.mail_providers import SENDGRID_PUBLIC_KEY, TOPIC_ARN, mail_urls
 from deployments.sandbox.mailbox import DOMAIN, SELECTOR
@@ -209,13 +209,13 @@ def create_databases(server_url: str, names: tuple[str, ...]) -> None:
         ConfigurationError: The server cannot be reached or refuses.
     """
     server = read_postgresql_url(server_url).replace("+psycopg", "", 1)  # libpq knows no drivers
+    advice = ADVICE_ON_URL
     try:
         with psycopg.connect(server, autocommit=True, connect_timeout=5) as connection:
             rows = connection.execute("SELECT datname FROM pg_database").fetchall()
+            advice = f"create these databases by hand if missing: {', '.join(names)}"
             for name in sorted(set(names) - {row[0] for row in rows}):
                 connection.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
     except psycopg.Error as error:
         reason = " ".join(str(error).split())
-        by_hand = f"create these databases by hand if missing: {', '.join(names)}"
-        advice = OWN_SERVER if isinstance(error, psycopg.OperationalError) or not names else by_hand
         raise ConfigurationError(f"cannot use the server of DATABASE_URL: {reason}; {advice}") from error

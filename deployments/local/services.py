@@ -27,7 +27,7 @@ START_ORDER: Final = (
     *("postgres", "valkey", "prefect", "shopify", "mailbox", "api", "webhooks", "worker"),
     *("alertmanager", "prometheus", "monitoring"),
 )
-OWN_SERVER: Final = "correct the URL, or unset it: `make up` then starts a server of its own"
+ADVICE_ON_URL: Final = "correct the URL, or unset it: `make up` then starts a server of its own"
 DRAIN_SECONDS: Final = 3.0
 """Time for the worker's runs to finish their batch; the whole stack must stop within 10 s."""
 
@@ -178,7 +178,7 @@ async def check_redis(redis_url: str, password: str | None) -> None:
     try:
         await server.memory()
     except CacheUnavailable as error:
-        raise ConfigurationError(f"cannot use the server of REDIS_URL: {error}; {OWN_SERVER}") from error
+        raise ConfigurationError(f"cannot use the server of REDIS_URL: {error}; {ADVICE_ON_URL}") from error
     finally:
         await server.close()
 

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,6 +18,8 @@ from wishcraft.domain.cached_registry import LONGEST_LIFETIME, AccessLevel, Cach
 
 SHOP, OTHER = 7, 8
 PLENTY = Quota(1000, 10**9)
+LONGEST_LIFE_MS: Final = keys.KEPT_TIMES * LONGEST_LIFETIME // keys.MILLISECOND
+"""Of an entry."""
 
 
 @pytest.fixture
@@ -106,15 +109,24 @@ async def test_expired_entry_is_evicted_from_the_index_first(
     assert await cached_slugs(redis) == {"viewed", "new"}
 
 
-@pytest.mark.parametrize("left", ["none", "too little"])
-async def test_index_and_sizes_outlive_the_entries(cache: RegistryCache, redis: Redis, left: str) -> None:
-    longest_life = keys.KEPT_TIMES * LONGEST_LIFETIME // keys.MILLISECOND
+@pytest.mark.parametrize("left_ms", [None, LONGEST_LIFE_MS - 1])
+async def test_index_and_sizes_outlive_the_entries(cache: RegistryCache, redis: Redis, left_ms: int | None) -> None:
     for key in (keys.of_shop(SHOP).index, keys.of_shop(SHOP).sizes):
         await fill(cache, "a", PLENTY)
-        if left == "too little":
-            await redis.pexpire(key, longest_life - 1)
+        if left_ms is not None:
+            await redis.pexpire(key, left_ms)
             await fill(cache, "b", PLENTY)
-        assert await redis.pttl(key) > longest_life
+        assert await redis.pttl(key) > LONGEST_LIFE_MS
+
+
+async def test_fill_leaves_a_ttl_of_which_half_is_left(cache: RegistryCache, redis: Redis) -> None:
+    left_ms = LONGEST_LIFE_MS * 3 // 2
+    await fill(cache, "a", PLENTY)
+    for key in (keys.of_shop(SHOP).index, keys.of_shop(SHOP).sizes):
+        await redis.pexpire(key, left_ms)
+    await fill(cache, "b", PLENTY)
+    for key in (keys.of_shop(SHOP).index, keys.of_shop(SHOP).sizes):
+        assert await redis.pttl(key) <= left_ms
 
 
 async def test_views_without_an_entry_are_not_listed_in_the_index(usage: UsageCounters, redis: Redis) -> None:

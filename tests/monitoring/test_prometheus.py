@@ -5,7 +5,8 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,8 +108,12 @@ def started(folder: Path, mailbox_port: int) -> Iterator[Servers]:
             monitoring.prometheus(folder, environment, ports.prometheus),
         ):
             name = service.program.name
-            stack.enter_context(running(service.program, lambda: True, folder / f"{name}.log"))
-            block_until(lambda ready=service.ready: asyncio.run(ready()), f"{name} is not ready", pause=0.2)  # type: ignore[misc]
+
+            def is_ready(ready: Callable[[], Awaitable[bool]] = service.ready) -> bool:
+                time.sleep(0.2)  # each question starts an event loop
+                return asyncio.run(ready())  # type: ignore[arg-type]  # it is a coroutine
+
+            stack.enter_context(running(service.program, is_ready, folder / f"{name}.log", 120))
         urls = [f"http://127.0.0.1:{port}" for port in (ports.prometheus, ports.alertmanager)]
         page = stack.enter_context(served(create_app(Addresses(urls[0], urls[1], RUNBOOKS))))
         client = stack.enter_context(httpx.Client(base_url=page, timeout=30))
@@ -236,7 +241,6 @@ def test_the_page_says_that_prometheus_does_not_answer() -> None:
 @pytest.mark.parametrize("width", [1400, 390])
 @pytest.mark.asyncio(loop_scope="session")
 async def test_browser_draws_the_panels_of_the_dashboard(servers: Servers, browser: Browser, width: int) -> None:
-    expect.set_options(timeout=30_000)
     page = await browser.new_page(viewport={"width": width, "height": 900})
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

@@ -122,7 +122,7 @@ def healthy_day() -> dict[str, Value]:
 
 
 def difference(folder: Path, series: dict[str, Value], expected: dict[str, str], minutes: int = MINUTES) -> str:
-    """What promtool says if other alerts fire by then than those expected, by job; nothing if they are the same."""
+    """What promtool says if other alerts fire within `minutes` than expected, by job; nothing if they are the same."""
     values = {
         name: " ".join("_" if (at := value(minute)) is None else f"{at:g}" for minute in range(minutes + 1))
         for name, value in series.items()
@@ -157,7 +157,5 @@ def test_no_alert_fires_in_a_whole_day_of_a_healthy_installation(tmp_path: Path)
 def test_a_failed_and_a_crashed_run_fire_exactly_their_alerts(tmp_path: Path) -> None:
     series = healthy_day()
     series |= job_series("export-data", [200], "failed") | job_series("demand-forecast", [440], "crashed")
-    assert (
-        difference(tmp_path, series, {"export-data": "JobFailed", "demand-forecast": "JobCrashed"}, NIGHT_AND_MORNING)
-        == ""
-    )
+    expected = {"export-data": "JobFailed", "demand-forecast": "JobCrashed"}
+    assert difference(tmp_path, series, expected, NIGHT_AND_MORNING) == ""

@@ -124,7 +124,7 @@ def test_each_report_has_its_picture_on_the_page_and_they_are_small() -> None:
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_pictures_are_drawn_anew_by_the_command(demo_url: str, browser: Browser, tmp_path: Path) -> None:
+async def test_pictures_are_drawn_again_by_the_command(demo_url: str, browser: Browser, tmp_path: Path) -> None:
     with open_analysts_database(demo_url) as db:
         await draw_pictures(browser, db, datetime.now(UTC), tmp_path)
     for committed in PICTURES.iterdir():

@@ -84,8 +84,9 @@ async def test_pool_with_another_login_or_option_gets_a_new_connection(settings:
 async def test_database_that_is_closed_twice_leaves_its_engine_to_one_other(settings: Settings) -> None:
     db = DatabaseOnKeptConnections(settings.database_url)
     await db.close()
+    first = DatabaseOnKeptConnections(settings.database_url)
     await db.close()
-    first, second = (DatabaseOnKeptConnections(settings.database_url) for _ in range(2))
+    second = DatabaseOnKeptConnections(settings.database_url)
     assert first.engine is db.engine
     assert second.engine is not db.engine
 

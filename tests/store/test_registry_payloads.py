@@ -35,13 +35,13 @@ async def test_the_sql_payload_equals_the_domains_byte_for_byte(
         assert documents[registry.slug].body == orjson.dumps(registry_payload(registry, items))
 
 
-def test_kept_plan_computes_the_values_of_the_shop_once(demo: Demo) -> None:
+def test_generic_plan_computes_the_values_of_the_shop_once(demo: Demo) -> None:
     plan = demo.execute(b"EXPLAIN (GENERIC_PLAN, VERBOSE) " + registry_payloads.find(1, []).statement.sql).fetchall()
     assert "\n".join(line for (line,) in plan).count("::jsonb ->>") == 1
 
 
 def test_planner_expects_as_many_registries_for_one_slug_as_for_ten(demo: Demo) -> None:
-    """A plan for one would cost less than the kept one, so PostgreSQL would plan each query for one again."""
+    """A plan for one would cost less than the generic one, so PostgreSQL would plan each query for one again."""
     expected = set[str]()
     for count in (1, 10):
         find, parameters = registry_payloads.find(1, [f"slug-{number}" for number in range(count)])

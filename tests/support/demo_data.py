@@ -125,7 +125,7 @@ class DemoData:
         self._set_sequences = (SQL("SELECT ") + SQL(", ").join(sequences)).as_bytes(connection)
         self._tables = {}
         # In no order, so that what relies on the order of a query without ORDER BY fails.
-        connection.execute("SELECT setseed(%s)", [random.random()])  # noqa: S311 -- no secret
+        connection.execute("SELECT setseed(%s)", [random.random()])  # noqa: S311  no secret
         for name, columns in connection.execute(_COLUMNS).fetchall():
             with connection.cursor() as cursor, cursor.copy(_read(name, columns)) as copy:
                 self._tables[name] = _Table(columns, 0, b"".join(map(bytes, copy)), b"", 0)

@@ -24,7 +24,8 @@ _MAX_KEPT: Final = 6
 _kept: Final = defaultdict[str, list[PGconn]](list)
 """Idle connections by what they were opened with: address, login, options and limits of time."""
 _engines: Final = defaultdict[tuple[str, int], list[dict[str, Any]]](list)
-"""What closed databases consist of, by what they were opened with."""
+"""The engines of closed databases and what makes their sessions, by what they were opened with."""
+_PARTS: Final = ("engine", "_unpooled", "_transactions", "_repeatable_reads", "_autocommits")
 
 
 class KeptConnection(AsyncConnection[tuple[Any, ...]]):
@@ -57,6 +58,7 @@ class DatabaseOnKeptConnections(Database):
 
     def __init__(self, url: str, *, pool_size: int = 10) -> None:
         self._opened_with: Final = (url, pool_size)
+        self._is_left = False
         if kept := _engines[self._opened_with]:
             vars(self).update(kept.pop())
         else:
@@ -64,11 +66,11 @@ class DatabaseOnKeptConnections(Database):
             event.listen(self.engine.sync_engine, "do_connect", _use_kept)
 
     async def close(self) -> None:
-        """Close every connection for its user: the engine's next one gets a new pool."""
-        await super().close()
-        engines = vars(self).copy()
-        if engines not in _engines[self._opened_with]:
-            _engines[self._opened_with].append(engines)
+        """Close the pool's connections, and leave the engine, which has a new pool then, to the next database."""
+        if not self._is_left:
+            self._is_left = True
+            await super().close()
+            _engines[self._opened_with].append({name: vars(self)[name] for name in _PARTS})
 
 
 def close_kept_connections() -> None:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.optional import skip_or_fail
@@ -64,6 +64,7 @@ async def chromium() -> AsyncIterator[Browser]:
     if CHROMIUM is None:
         skip_or_fail("chromium", "Chromium is not installed: install the package chromium")
     async with async_playwright() as playwright:
+        expect.set_options(timeout=30_000)
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         await browser.close()

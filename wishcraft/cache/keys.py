@@ -31,7 +31,7 @@ KEPT_TIMES: Final = 6
 ABSENT_TTL_MS: Final = 15_000
 """TTL of a negative entry: this registry does not exist."""
 INDEX_TTL_MS: Final = 2 * KEPT_TIMES * LONGEST_LIFETIME // MILLISECOND
-"""TTL of a shop's index and sizes. A fill renews it once half is left, so they outlive the entries that they count."""
+"""TTL of a shop's index and sizes, which outlive the entries that they count: a fill renews it once half is left."""
 USAGE_TTL_SECONDS: Final = 35 * 86_400
 
 COUNTERS: Final = "wishcraft:counters"

@@ -25,8 +25,6 @@ _BUFFER_BYTES: Final = 128 * 1024
 """What is read from the socket at once: the replies to a turn of the event loop under load."""
 _KEPT_BYTES: Final = 4 * _BUFFER_BYTES
 """How large the parser's buffer may stay: to allocate it for each read takes ten times as long as to parse."""
-_RECENT_SECONDS: Final = 0.01
-"""How long a server that has replied is taken to be there, which a system call each turn would find out otherwise."""
 
 
 class ErrorReply(CacheUnavailable):
@@ -148,12 +146,12 @@ class _Link(asyncio.BufferedProtocol):
     def send(self, commands: bytes, on_replies: Iterable[OnReply]) -> bool:
         """Send commands; False if the server has closed the connection, and nothing was sent."""
         if not self._pending:
-            now = self._loop.time()
-            # While no reply is due, only the end of the connection can be read from it.
-            if now > self._waits_since + _RECENT_SECONDS and not self.is_lost and self._socket_events.poll(0):
+            # While no reply is due, there is nothing to be read but the end of the connection, or a reply to nothing,
+            # which the next command would take for its own.
+            if not self.is_lost and self._socket_events.poll(0):
                 self.is_lost = True
                 self._transport.abort()
-            self._waits_since = now
+            self._waits_since = self._loop.time()
         if self.is_lost:
             return False
         if self._timer is None:

@@ -22,13 +22,13 @@ from wishcraft.store.statements import Call, Rows, Statement
 _SETTINGS: Final = 13
 """The column of the shop's settings, the same in each row: they come as text, which is parsed once."""
 
-# Two hints for PostgreSQL. MATERIALIZED: else a kept plan computes the shop's values for each item, the JSON twice. And
-# the slugs come from a subquery, which hides their number: else it plans each query for one slug again, for longer than
-# it then takes to run.
+# Without MATERIALIZED, a generic plan computes the shop's values for each item, and `unusual_decimals` twice. The
+# subquery hides the number of slugs from the planner: a custom plan for one would look cheaper than the generic one, so
+# PostgreSQL would plan each such query, which takes longer than to run it.
 # The columns of `a` are the item's payload. The order of keys and half-up rounding follow `domain/registry_payload.py`.
 PAYLOADS: Final = text("""
 WITH s AS MATERIALIZED (
-    SELECT id, domain, currency, settings,
+    SELECT id, domain, currency, settings::text AS settings_text,
         coalesce((CAST(:unusual_decimals AS jsonb) ->> currency)::int, :usual_decimals) AS decimals,
         -- As `load_valid` reads it: what is no number within the limits counts as the default.
         CASE WHEN jsonb_typeof(settings->'low_stock_threshold') = 'number'
@@ -37,7 +37,7 @@ WITH s AS MATERIALIZED (
     FROM shops WHERE id = :shop_id
 )
 SELECT r.id, r.slug, r.version, r.title, r.description, r.event_type, r.event_date, r.customer_first_name,
-    r.visibility, r.status, r.customer_id, s.currency, r.co_registrants::text, s.settings::text, i.items,
+    r.visibility, r.status, r.customer_id, s.currency, r.co_registrants, s.settings_text, i.items,
     i.wanted, i.purchased, i.fulfilled, i.wanted_amount, i.purchased_amount,
     now() - r.updated_at AS unchanged_for, r.event_date - (now() AT TIME ZONE 'UTC')::date AS days_to_event,
     s.domain
@@ -82,7 +82,9 @@ def read(rows: Rows, shopify_origin: str) -> dict[str, CachedRegistry]:
     """The registries of the rows of `find`, by slug."""
     if not rows:
         return {}
-    settings = load_valid(ShopSettings, json.loads(rows[0][_SETTINGS]))  # orjson refuses some numbers of PostgreSQL
+    settings = load_valid(
+        ShopSettings, json.loads(rows[0][_SETTINGS])
+    )  # orjson refuses 1e400, which counts as the default
     template = share_template(settings.share_url, rows[0][-1], shopify_origin)
     quota = Quota(settings.cache_quota_entries, settings.cache_quota_bytes)
     found = {}
@@ -90,7 +92,7 @@ def read(rows: Rows, shopify_origin: str) -> dict[str, CachedRegistry]:
         # The columns are the first facts, what the other facts and the body are made of, the sums, and the rest.
         facts, (co_registrants, _, items), sums = row[:12], row[12:15], row[15:20]
         unchanged_for, days_to_event, _ = row[20:]
-        first_names = [person["first_name"] for person in json.loads(co_registrants)]
+        first_names = [person["first_name"] for person in co_registrants]
         more = (first_names, settings.low_stock_threshold, template.replace("{slug}", facts[1]))
         registry = RegistryFacts._make((*facts, *more))
         found[registry.slug] = CachedRegistry(

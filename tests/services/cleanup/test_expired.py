@@ -107,8 +107,10 @@ async def test_no_statement_deletes_more_than_a_batch(resources: Resources, demo
             deleted.append(cursor.rowcount)
 
     event.listen(resources.db.engine.sync_engine, "after_cursor_execute", note)
-    await clean_table(resources, kind, MONTH_AGO, Bounds(10, FOREVER))
-    event.remove(resources.db.engine.sync_engine, "after_cursor_execute", note)
+    try:
+        await clean_table(resources, kind, MONTH_AGO, Bounds(10, FOREVER))
+    finally:
+        event.remove(resources.db.engine.sync_engine, "after_cursor_execute", note)
     assert deleted == [10, 10, 5, 0]
 
 

@@ -2,7 +2,7 @@
 
 Revision: 0019, after 0018
 
-The new column of `registry_items` has a random value in each row, so the table is written anew, under a lock.
+The new column of `registry_items` has a random value in each row, so the table is rewritten, under a lock.
 """
 
 import sqlalchemy as sa

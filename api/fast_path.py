@@ -126,9 +126,9 @@ class FastPath:
         if remaining < 0:
             more = f"ratelimit: {limit}\r\nratelimit-policy: {policy.field}\r\n"
             return _refuse(sender, _problem(over_limit, reset), more)
-        slug = app_state.reader.known_slug(caller, int(ref)) if ref.isdecimal() else ref
+        slug = (app_state.reader.known_slug(caller, int(ref)) or "") if ref.isdecimal() else ref
         trust = app_state.permit.trust(caller.shop_id, slug) if slug else Trust.PENDING
-        usable_slug = slug if slug and (trust is _CURRENT or trust is _SILENT) else ""
+        usable_slug = slug if trust is _CURRENT or trust is _SILENT else ""
         return Read(caller, sender, if_none_match, arrived, limit, usable_slug, trust is _CURRENT)
 
     def finish(self, read: Read, slug: str, raw: bytes, loaded: CacheState | None) -> RawResponse | None:

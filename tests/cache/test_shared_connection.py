@@ -1,6 +1,6 @@
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +24,16 @@ from wishcraft.errors import CacheUnavailable
 
 ECHO = Script("echo", (), ("word",), "return word")
 REFUSE = Script("refuse", (), (), "return redis.error_reply('WRONG no')")
+
+
+def connector(port: int, tls: ssl.SSLContext | None = None) -> Callable[[], Awaitable[SimpleNamespace]]:
+    """What makes connections, as redis-py has them, to a server that a test writes."""
+
+    async def make() -> SimpleNamespace:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+        return SimpleNamespace(_reader=reader, _writer=writer)
+
+    return make
 
 
 async def test_concurrent_scripts_each_get_their_own_reply(server: Server) -> None:
@@ -77,11 +87,7 @@ async def slow() -> AsyncIterator[int]:
 
 
 async def test_limit_of_time_counts_from_the_last_reply(slow: int) -> None:
-    async def make() -> SimpleNamespace:
-        reader, writer = await asyncio.open_connection("127.0.0.1", slow)
-        return SimpleNamespace(_reader=reader, _writer=writer)
-
-    shared = SharedConnection(make, 0.3)
+    shared = SharedConnection(connector(slow), 0.3)
     replies = [shared.execute("PING") for _ in range(7)]
     assert await asyncio.gather(*replies[:6]) == [b"OK"] * 6
     with pytest.raises(CacheUnavailable, match=r"no reply for 0\.3 s"):
@@ -167,12 +173,8 @@ async def test_command_right_after_close_is_answered(turns: int) -> None:
         while await reader.read(100):
             writer.write(b"+PONG\r\n")
 
-    async def make() -> SimpleNamespace:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        return SimpleNamespace(_reader=reader, _writer=writer)
-
     async with listening(answer) as port:
-        shared = SharedConnection(make, 2 * PATIENCE_SECONDS)
+        shared = SharedConnection(connector(port), 2 * PATIENCE_SECONDS)
         first = shared.execute("PING")
         for _ in range(turns):
             await asyncio.sleep(0)
@@ -208,10 +210,6 @@ async def test_server_that_closes_after_each_reply_delays_no_caller() -> None:
         if await reader.read(100):
             writer.write(b"$5\r\nreply\r\n")
 
-    async def make() -> SimpleNamespace:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        return SimpleNamespace(_reader=reader, _writer=writer)
-
     async def ask() -> bytes | None:
         try:
             return await asyncio.wait_for(shared.execute("GET", "k"), PATIENCE_SECONDS)
@@ -219,7 +217,7 @@ async def test_server_that_closes_after_each_reply_delays_no_caller() -> None:
             return None
 
     async with listening(answer_once) as port:
-        shared = SharedConnection(make, 2 * PATIENCE_SECONDS)
+        shared = SharedConnection(connector(port), 2 * PATIENCE_SECONDS)
         replies = [await ask() for _ in range(20)]
         shared.close()
     assert set(replies) <= {b"reply", None}
@@ -238,14 +236,10 @@ def test_reply_to_nothing_is_not_taken_for_that_of_the_next_command(
             writer.write(b"$5\r\nextra\r\n")
 
     async def read_all() -> set[bool]:
-        async def make() -> SimpleNamespace:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            return SimpleNamespace(_reader=reader, _writer=writer)
-
         right = set[bool]()
         asyncio.get_running_loop().set_exception_handler(lambda *_: None)  # of a reply that comes while none is due
         async with listening(answer_more) as port:
-            shared = SharedConnection(make, PATIENCE_SECONDS)
+            shared = SharedConnection(connector(port), PATIENCE_SECONDS)
             for number in range(200):
                 with suppress(CacheUnavailable):
                     right.add(await shared.execute("GET", f"k{number}") == b"k%d" % number)
@@ -285,12 +279,8 @@ def test_large_replies_come_whole_over_tls(make_loop: Callable[[], asyncio.Abstr
             await writer.drain()
 
     async def read_all() -> list[object]:
-        async def make() -> SimpleNamespace:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client_side)
-            return SimpleNamespace(_reader=reader, _writer=writer)
-
         async with listening(answer, tls=server_side) as port:
-            shared = SharedConnection(make, PATIENCE_SECONDS)
+            shared = SharedConnection(connector(port, client_side), PATIENCE_SECONDS)
             replies = [await shared.execute("GET", key) for key in LARGE]
             shared.close()
         return replies

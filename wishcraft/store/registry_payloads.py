@@ -20,7 +20,7 @@ from wishcraft.store.schema.base import load_valid
 from wishcraft.store.statements import Call, Rows, Statement
 
 _SETTINGS: Final = 13
-"""The column of the shop's settings, the same in each row: they come as text, which is parsed once."""
+"""The column of the shop's settings: the same text in each row, so it is parsed once."""
 
 # Without MATERIALIZED, a generic plan computes the shop's values for each item, and `unusual_decimals` twice. The
 # subquery hides the number of slugs from the planner: a custom plan for one would look cheaper than the generic one, so
@@ -82,9 +82,8 @@ def read(rows: Rows, shopify_origin: str) -> dict[str, CachedRegistry]:
     """The registries of the rows of `find`, by slug."""
     if not rows:
         return {}
-    settings = load_valid(
-        ShopSettings, json.loads(rows[0][_SETTINGS])
-    )  # orjson refuses 1e400, which counts as the default
+    # Not orjson, which refuses 1e400: `load_valid` takes the default for it.
+    settings = load_valid(ShopSettings, json.loads(rows[0][_SETTINGS]))
     template = share_template(settings.share_url, rows[0][-1], shopify_origin)
     quota = Quota(settings.cache_quota_entries, settings.cache_quota_bytes)
     found = {}

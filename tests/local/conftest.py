@@ -29,6 +29,7 @@ from deployments.sandbox.processes import ROOT, choose_port, running
 from tests.support.prefect_calls import (
     WAIT_SECONDS,
     create_run,
+    end_unfinished_runs,
     post,
     read_state,
     set_state,
@@ -131,7 +132,9 @@ def job_environment(environment: dict[str, str], settings: Settings) -> dict[str
 
 @pytest.fixture
 def http(environment: dict[str, str]) -> Iterator[httpx.Client]:
+    """Client of the server, on which no run of an earlier test is unfinished."""
     with authenticated_client(environment) as http:
+        end_unfinished_runs(http)
         yield http
 
 

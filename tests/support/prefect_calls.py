@@ -40,6 +40,13 @@ def set_state(http: httpx.Client, run: str, state: str, message: str = "", name:
     assert post(http, f"/flow_runs/{run}/set_state", body)["status"] == "ACCEPT"
 
 
+def end_unfinished_runs(http: httpx.Client) -> None:
+    """Cancel all runs that have not ended, which frees their concurrency slots; no alert follows."""
+    unfinished = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
+    for run in post(http, "/flow_runs/filter", {"flow_runs": {"state": {"type": {"any_": unfinished}}}}):
+        post(http, f"/flow_runs/{run['id']}/set_state", {"state": {"type": "CANCELLED"}, "force": True})
+
+
 def read_state(http: httpx.Client, run: str) -> dict[str, Any]:
     state: dict[str, Any] = http.get(f"/flow_runs/{run}").raise_for_status().json()["state"]
     return state

@@ -7,7 +7,7 @@ requested.
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -69,11 +69,12 @@ class BatchedReader:
             commands = "".join(
                 [f"{_GETRANGE}{len(key if key.isascii() else key.encode())}\r\n{key}{_OF_HEADER}" for key in headers]
             )
-            on_reply = partial(_deliver_next, iter(headers.values()))
-            self._connection.send(commands.encode(), *[on_reply] * len(headers))
+            replies: list[Value | CacheUnavailable] = []
+            on_last = partial(_deliver_headers, headers.values(), replies)
+            self._connection.send(commands.encode(), *[replies.append] * (len(headers) - 1), on_last)
 
 
-def _deliver(waiters: Collection[list[OnReply]], reply: list[Value] | CacheUnavailable) -> None:
+def _deliver(waiters: Collection[list[OnReply]], reply: Sequence[Value | CacheUnavailable] | CacheUnavailable) -> None:
     values = reply if isinstance(reply, list) else [reply] * len(waiters)
     if len(values) != len(waiters):
         _deliver(waiters, CacheUnavailable("the reply is that of another command"))
@@ -86,6 +87,8 @@ def _deliver(waiters: Collection[list[OnReply]], reply: list[Value] | CacheUnava
                 _log.exception("A reader of Redis failed with the reply")
 
 
-def _deliver_next(waiters: Iterator[list[OnReply]], reply: Value | CacheUnavailable) -> None:
-    values: Any = [reply or None]  # GETRANGE gives an empty string if there is no value
-    _deliver((next(waiters),), values)
+def _deliver_headers(
+    waiters: Collection[list[OnReply]], replies: list[Value | CacheUnavailable], last: Value | CacheUnavailable
+) -> None:
+    """Deliver the headers of a turn once the last one has come: to keep a reply costs less than to deliver it alone."""
+    _deliver(waiters, [reply or None for reply in (*replies, last)])  # GETRANGE gives an empty string if there is none

@@ -20,6 +20,7 @@ from wishcraft.errors import CacheUnavailable
 
 OnReply = Callable[[Any], None]
 """Takes a reply as hiredis parses it, or the `CacheUnavailable` in its place. It must not raise: others wait, too."""
+_ERROR: Final = hiredis.HiredisError
 _GRACE_SECONDS: Final = 0.001
 _BUFFER_BYTES: Final = 128 * 1024
 """What is read from the socket at once: the replies to a turn of the event loop under load."""
@@ -173,9 +174,10 @@ class _Link(asyncio.BufferedProtocol):
         """Parse replies, which may come in parts."""
         self._waits_since = self._loop.time()
         self._parser.feed(self._buffer, 0, nbytes)
-        while (reply := self._parser.gets()) is not False:
-            on_reply = self._pending.popleft()
-            if isinstance(reply, hiredis.HiredisError):
+        next_reply, pending = self._parser.gets, self._pending
+        while (reply := next_reply()) is not False:
+            on_reply = pending.popleft()
+            if isinstance(reply, _ERROR):
                 if str(reply).startswith("LOADING"):
                     self._open_breaker(str(reply))
                 reply = ErrorReply(str(reply))

@@ -23,7 +23,7 @@ _QUERY: Final = re.compile(
 )
 """What two servers might read differently is left out, such as an encoded name."""
 _FIELD: Final = re.compile(rb"([A-Za-z0-9-]+): ([!-~](?:[ -~]*[!-~])?)\r\n")
-_VALUE: Final = re.compile(rb"[!-~](?:[ -~]*[!-~])?")
+_VALUE: Final = re.compile(rb"(?! )[ -~]+(?<! )")
 _IF_NONE_MATCH: Final = (b"If-None-Match: ", b"if-none-match: ")
 _BLOCK: Final = re.compile(rb"(?:[A-Za-z0-9-]+: [!-~](?:[ -~]*[!-~])?\r\n){1,64}\r\n")
 """The header block, with the empty line that ends it and nothing after."""
@@ -94,12 +94,13 @@ class HeadParser:
     def parse_block(
         self, block: bytes, client: tuple[str, int] | None, last: HeaderBlock | None = None
     ) -> HeaderBlock | None:
-        """What a header block says; None if uvicorn must parse it. `last` is the block before, of the same client."""
+        """What a header block says; None if uvicorn must parse it. `last`, the block before of the same client, is reused."""
         # Most blocks of a connection differ from the last one in the value of `If-None-Match` alone.
         if last is not None and last.after and block.startswith(last.before) and block.endswith(last.after):
             value = block[len(last.before) : -len(last.after)]
             if _VALUE.fullmatch(value):
-                return HeaderBlock(last.sender, value.decode("latin-1"), last.before, last.after)
+                last.if_none_match = value.decode()
+                return last
         address, if_none_match, start, end = client[0] if client else "", None, b"", b""
         for name in _IF_NONE_MATCH:  # apart from the rest, as each registry has another ETag
             before, found, after = block.rpartition(name)

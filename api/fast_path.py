@@ -120,7 +120,7 @@ class FastPath:
         caller = self._identify(app_state.authenticator, query, sender)
         if not isinstance(caller, Caller) or _READ not in caller.scopes:
             return caller if isinstance(caller, RawResponse) else None
-        policy = app_state.policy(caller)
+        policy = app_state.server_policy if sender.has_key else app_state.person_policy
         remaining, reset = self._limiter.count(policy, caller.name)
         limit = policy.limit_field(remaining, reset)
         if remaining < 0:

@@ -15,7 +15,6 @@ from wishcraft.cache import entries
 from wishcraft.cache.read_permit import RENEW_SECONDS, ReadPermit
 from wishcraft.cache.registries import CacheState
 from wishcraft.cache.webhook_queue import WebhookQueue
-from wishcraft.domain.callers import Caller
 from wishcraft.domain.rate_limits import SERVER_FACTOR, Policy
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, RunStopped
 from wishcraft.mail.events.sns import SnsVerifier
@@ -79,8 +78,8 @@ class AppState:
         self.sli_recorder = SliRecorder(resources, self.health_monitor)
         self.authenticator = Authenticator(resources, settings, self.traffic_recorder, self._start_first_runs)
         # The names are in the RateLimit fields. An administrator in Shopify's admin counts as a visitor, too.
-        self._person_policy = Policy("visitor", settings.rate_limit_per_minute, _MINUTE)
-        self._server_policy = Policy("key", SERVER_FACTOR * settings.rate_limit_per_minute, _MINUTE)
+        self.person_policy = Policy("visitor", settings.rate_limit_per_minute, _MINUTE)
+        self.server_policy = Policy("key", SERVER_FACTOR * settings.rate_limit_per_minute, _MINUTE)
         self._revalidated: dict[tuple[int, str], float] = {}
         self.permit = ReadPermit(partial(find_pending, resources))
         resources.cache.permit = self.permit
@@ -91,10 +90,6 @@ class AppState:
     async def _find_settings(self, shop_id: int) -> ShopSettings:
         async with self.resources.db.autocommit() as session:
             return await shops.find_settings(session, shop_id)
-
-    def policy(self, caller: Caller) -> Policy:
-        """The rate limit policy of the caller."""
-        return self._server_policy if caller.is_server else self._person_policy
 
     def start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` in the background, without the context of a request; `stop` waits for its end."""

@@ -139,7 +139,7 @@ async def _authenticate(request: Request, key: str | None, signature: str | None
         reason = ""
     if caller is None:
         raise invalid_credentials(authenticator, request.scope, reason, headers)
-    policy = app_state.policy(caller)
+    policy = app_state.server_policy if caller.is_server else app_state.person_policy
     remaining, reset = app_state.resources.limiter.count(policy, caller.name)
     request.scope[ADDED_HEADERS] = [(b"ratelimit", policy.limit_field(remaining, reset).encode())]
     if remaining < 0:

@@ -68,7 +68,7 @@ class Read:
     sender: Sender
     if_none_match: str | None
     arrived: float
-    """On the clock of `time.perf_counter`."""
+    """On the monotonic clock: it is read once for a request, except for how long the answer took."""
     limit: str
     """The value of `RateLimit`."""
     slug: str
@@ -117,7 +117,7 @@ class FastPath:
     ) -> Read | RawResponse | None:
         """Find the caller and count the request: what to read, or a refusal. None, or no slug: only the route can."""
         app_state = self.app_state
-        caller = self._identify(app_state.authenticator, query, sender)
+        caller = self._identify(app_state.authenticator, query, sender, arrived)
         if not isinstance(caller, Caller) or _READ not in caller.scopes:
             return caller if isinstance(caller, RawResponse) else None
         policy = app_state.server_policy if sender.has_key else app_state.person_policy
@@ -127,7 +127,7 @@ class FastPath:
             more = f"ratelimit: {limit}\r\nratelimit-policy: {policy.field}\r\n"
             return _refuse(sender, _problem(over_limit, reset), more)
         slug = (app_state.reader.known_slug(caller, int(ref)) or "") if ref.isdecimal() else ref
-        trust = app_state.permit.trust(caller.shop_id, slug) if slug else Trust.PENDING
+        trust = app_state.permit.trust(caller.shop_id, slug, arrived=arrived) if slug else Trust.PENDING
         usable_slug = slug if trust is _CURRENT or trust is _SILENT else ""
         return Read(caller, sender, if_none_match, arrived, limit, usable_slug, trust is _CURRENT)
 
@@ -159,22 +159,24 @@ class FastPath:
             head = f"{text[0]}{len(body)}{text[1]}{etag}{text[2]}{read.limit}{text[3]}"
         app_state.traffic_recorder.count_read(caller.shop_id, slug, cache_state, len(body))
         if self._trace_rate and random() < self._trace_rate:  # noqa: S311  no secret
-            seconds = time.perf_counter() - read.arrived
+            seconds = time.monotonic() - read.arrived
             record_trace("http.server", "GET /api/registries/{ref}", self._trace_rate, seconds, caller)
         return RawResponse(status, head, body)
 
-    def _identify(self, authenticator: Authenticator, query: Query, sender: Sender) -> Caller | RawResponse | None:
+    def _identify(
+        self, authenticator: Authenticator, query: Query, sender: Sender, now: float
+    ) -> Caller | RawResponse | None:
         """The caller, or a refusal, as far as it takes no I/O to find; None: only the route can."""
         if not sender.has_key:  # a key takes precedence over a signature
-            return self._identify_signed(authenticator, query, sender)
+            return self._identify_signed(authenticator, query, sender, now)
         if sender.fingerprint is None:
             return _refuse_invalid(authenticator, sender, UNKNOWN_KEY)
         return authenticator.cached_by_fingerprint(sender.fingerprint, sender.scope)
 
     def _identify_signed(
-        self, authenticator: Authenticator, query: Query, sender: Sender
+        self, authenticator: Authenticator, query: Query, sender: Sender, now: float
     ) -> Caller | RawResponse | None:
-        now, verified = time.monotonic(), query.verified
+        verified = query.verified
         if verified is None or verified.expires < now:
             if not query.text:
                 return _refuse(sender, _problem(problems.unauthorized, NO_CREDENTIALS))
@@ -231,7 +233,7 @@ class FastProtocol(LimitedProtocol):
 
     def _answer(self, data: bytes) -> bool:
         """Answer the request, at once or later; False if only uvicorn's protocol can read it."""
-        arrived = time.perf_counter()
+        arrived = time.monotonic()
         parsed = self._fast.parser.parse_line(data) if len(data) <= _MAX_HEAD_BYTES else None
         if parsed is None:
             return False
@@ -318,7 +320,7 @@ class FastProtocol(LimitedProtocol):
         start = self._fast.start_of(response.status, self.server_state.default_headers)
         end = f"{_CLOSE_LINE}\r\n" if is_last else "\r\n"
         self._corked.write_now(f"{start}{response.head}{end}".encode("latin-1"), response.body)
-        self._answered_at = now = time.perf_counter()
+        self._answered_at = now = time.monotonic()
         FAST_PATH_SECONDS.observe(response.status, now - arrived)
         if is_last:
             self.transport.close()
@@ -339,7 +341,7 @@ class FastProtocol(LimitedProtocol):
 
     def timeout_keep_alive_handler(self) -> None:
         """Close the connection, unless the fast path has answered since the timer was set."""
-        idle = 0.0 if self._request is not None else time.perf_counter() - self._answered_at
+        idle = 0.0 if self._request is not None else time.monotonic() - self._answered_at
         if self._request is None and idle >= self.timeout_keep_alive:
             super().timeout_keep_alive_handler()
         else:

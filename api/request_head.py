@@ -94,7 +94,10 @@ class HeadParser:
     def parse_block(
         self, block: bytes, client: tuple[str, int] | None, last: HeaderBlock | None = None
     ) -> HeaderBlock | None:
-        """What a header block says; None if uvicorn must parse it. `last`, the block before of the same client, is reused."""
+        """What a header block says; None if uvicorn must parse it.
+
+        `last` is the block before, of the same client. It is changed and returned if it differs in the tag alone.
+        """
         # Most blocks of a connection differ from the last one in the value of `If-None-Match` alone.
         if last is not None and last.after and block.startswith(last.before) and block.endswith(last.after):
             value = block[len(last.before) : -len(last.after)]

@@ -40,7 +40,7 @@ MAX_SECONDS: Final = 10.0
 MAX_FILE_SECONDS: Final = 600.0
 """That of a file, which may be large."""
 ARRIVED: Final = "wishcraft.arrived"
-"""Where a scope has the time of `time.perf_counter` at which the fast path got the request."""
+"""Where a scope has the time of `time.monotonic` at which the fast path got the request."""
 FAILED: Final = "wishcraft.failed"
 """Key of the error with which the fast path could not load a registry: the route does not try again."""
 ADDED_HEADERS: Final = "wishcraft.headers"
@@ -136,7 +136,7 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         # The fast path may have waited for Redis before it passed the request on.
-        started = scope.get(ARRIVED) or time.perf_counter()
+        started = scope.get(ARRIVED) or time.monotonic()
         method = scope["method"] if scope["method"] in _METHODS else "other"
         if method == "HEAD":  # the server's own scope keeps the method
             scope = {**scope, "method": "GET"}
@@ -162,7 +162,7 @@ class RequestMiddleware:
                 await self._respond(scope, int(length) if length.isdecimal() else 0, body, response)
             finally:
                 route = problems.route_of(scope)
-                seconds = time.perf_counter() - started
+                seconds = time.monotonic() - started
                 REQUEST_SECONDS.labels(method, route, str(response.status), "route").observe(seconds)
 
     async def _respond(self, scope: Scope, length: int, body: LimitedReceive, response: ResponseSender) -> None:

@@ -76,13 +76,14 @@ class ReadPermit:
         """Whether any invalidation was pending at the last answer."""
         return self._pending is None or bool(self._pending)
 
-    def trust(self, shop_id: int, slug: str, *, arrived: float = inf) -> Trust:
-        """Whether this registry's entry in Redis may be used now.
+    def trust(self, shop_id: int, slug: str, *, arrived: float | None = None) -> Trust:
+        """Whether this registry's entry in Redis may be used by a reader who arrives now, or has at `arrived`.
 
-        The answer to a question holds for a reader who had `arrived`, on the permit's clock, before it was asked,
-        however late it comes: each change since then is concurrent with this read.
+        `arrived` is on the permit's clock. The answer to a question holds for readers who arrive before its permit
+        ends, however late it comes: a change that it does not list is committed after that, and so is concurrent with
+        their reads.
         """
-        is_valid = self._clock() < self._asked_at + PERMIT_SECONDS or arrived <= self._asked_at
+        is_valid = (self._clock() if arrived is None else arrived) < self._asked_at + PERMIT_SECONDS
         if not is_valid and not self._is_silent:
             return Trust.EXPIRED
         pending = self._pending

@@ -1,6 +1,7 @@
 """The format of a cache entry: a small binary header, then the bytes of the answer. No I/O."""
 
 import struct
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
@@ -14,7 +15,8 @@ HEADER_SIZE: Final = _LAYOUT.size
 _ACCESS_LEVELS: Final = {int(access_level): access_level for access_level in AccessLevel}
 
 
-class Header(NamedTuple):
+@dataclass(slots=True)  # each read looks at four fields, and those of a named tuple take five times as long
+class Header:
     """What the API must know of an entry before it sends the body."""
 
     era: bytes
@@ -52,13 +54,22 @@ def make_entry(registry: CachedRegistry | None, era: bytes, now_ms: int) -> Entr
 def with_body(entry: Entry, body: bytes, version: int) -> Entry:
     """The entry with another body, for an answer that Redis does not hold, at this version of the registry."""
     digest = blake2b(body, digest_size=8).hexdigest()
-    return Entry(entry.header._replace(version=version, digest=digest), body)
+    return Entry(replace(entry.header, version=version, digest=digest), body)
 
 
 def pack(entry: Entry) -> bytes:
     """The bytes to store."""
-    era, version, digest, soft_expiry_ms, access_level, owner = entry.header
-    return _LAYOUT.pack(_FORMAT, era, version, bytes.fromhex(digest), soft_expiry_ms, access_level, owner) + entry.body
+    header = entry.header
+    packed = _LAYOUT.pack(
+        _FORMAT,
+        header.era,
+        header.version,
+        bytes.fromhex(header.digest),
+        header.soft_expiry_ms,
+        header.access_level,
+        header.owner,
+    )
+    return packed + entry.body
 
 
 def unpack_header(raw: bytes) -> Header | None:

@@ -33,13 +33,11 @@ class Corked:
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
-        self.is_closing = transport.is_closing
+        # Each attribute by its name: with `__getattr__`, the interpreter would look for all of them in a dictionary.
+        self.get_extra_info, self.is_closing = transport.get_extra_info, transport.is_closing
+        self.pause_reading, self.resume_reading = transport.pause_reading, transport.resume_reading
         self._loop = asyncio.get_running_loop()
         self._parts: list[bytes] = []
-
-    def __getattr__(self, name: str) -> Any:
-        """Every other attribute is the transport's."""
-        return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
         """Buffer the data; it is sent in the next event loop iteration."""
@@ -60,6 +58,10 @@ class Corked:
         """Send the buffer, then close."""
         self._flush()
         self._transport.close()
+
+    def abort(self) -> None:
+        """Close without the buffer."""
+        self._transport.abort()
 
     def _flush(self) -> None:
         parts, self._parts = self._parts, []

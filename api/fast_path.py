@@ -77,16 +77,9 @@ class Read:
     """Whether what Redis has is the last acknowledged change, as PostgreSQL has said just now."""
 
 
-@dataclass(slots=True)
-class RawResponse:
-    """A response. Its head is without the status line, the date, and the empty line."""
-
-    status: int
-    head: str
-    body: bytes | memoryview
-
-
-NEEDS_BODY: Final = RawResponse(0, "", b"")
+RawResponse = tuple[int, str, bytes | memoryview]  # made and read in a quarter of the time of a dataclass
+"""A response: its status; its head without the status line, the date, and the empty line; and its body."""
+NEEDS_BODY: Final[RawResponse] = (0, "", b"")
 """No response: only the entry's header was read, and the client has another version of the registry."""
 
 
@@ -119,7 +112,7 @@ class FastPath:
         app_state = self.app_state
         caller = self._identify(app_state.authenticator, query, sender, arrived)
         if not isinstance(caller, Caller) or _READ not in caller.scopes:
-            return caller if isinstance(caller, RawResponse) else None
+            return caller if isinstance(caller, tuple) else None
         policy = app_state.server_policy if sender.has_key else app_state.person_policy
         remaining, reset = self._limiter.count(policy, caller.name)
         limit = policy.limit_field(remaining, reset)
@@ -161,7 +154,7 @@ class FastPath:
         if self._trace_rate and random() < self._trace_rate:  # noqa: S311  no secret
             seconds = time.monotonic() - read.arrived
             record_trace("http.server", "GET /api/registries/{ref}", self._trace_rate, seconds, caller)
-        return RawResponse(status, head, body)
+        return status, head, body
 
     def _identify(
         self, authenticator: Authenticator, query: Query, sender: Sender, now: float
@@ -254,7 +247,7 @@ class FastProtocol(LimitedProtocol):
             return False
         if self._head_timer is not None:  # a call less for each request but the first
             self._stop_head_timer()
-        if isinstance(begun, RawResponse):
+        if isinstance(begun, tuple):
             self._send(begun, arrived)
             return True
         self._request, self._read = data, begun
@@ -317,11 +310,12 @@ class FastProtocol(LimitedProtocol):
     def _send(self, response: RawResponse, arrived: float) -> None:
         """Write the response, and close the connection if the process drains or ends."""
         is_last = self._must_close or self._fast.app_state.draining
-        start = self._fast.start_of(response.status, self.server_state.default_headers)
+        status, head, body = response
+        start = self._fast.start_of(status, self.server_state.default_headers)
         end = f"{_CLOSE_LINE}\r\n" if is_last else "\r\n"
-        self._corked.write_now(f"{start}{response.head}{end}".encode("latin-1"), response.body)
+        self._corked.write_now(f"{start}{head}{end}".encode("latin-1"), body)
         self._answered_at = now = time.monotonic()
-        FAST_PATH_SECONDS.observe(response.status, now - arrived)
+        FAST_PATH_SECONDS.observe(status, now - arrived)
         if is_last:
             self.transport.close()
         elif self.timeout_keep_alive_task is None:
@@ -364,20 +358,19 @@ def _refuse_invalid(authenticator: Authenticator, sender: Sender, reason: str) -
 
 def _refuse(sender: Sender, problem: RawResponse, more: str = "") -> RawResponse:
     """The problem as the route and its middleware answer it, with more header lines."""
-    request_id = sender.request_id or make_request_id()
-    head = f"{problem.head}{more}{_COMMON_LINES}x-request-id: {request_id}\r\n"
-    return RawResponse(problem.status, head, problem.body)
+    status, head, body = problem
+    return status, f"{head}{more}{_COMMON_LINES}x-request-id: {sender.request_id or make_request_id()}\r\n", body
 
 
 @lru_cache(_MAX_KNOWN_HEADERS)
 def _read_header(raw: bytes) -> tuple[Header, str] | None:
     """The header of a cache entry, and the ETag; None if its format is another."""
     header = entries.unpack_header(raw)
-    return header and (header, make_etag(header.version, header.digest))
+    return None if header is None else (header, make_etag(header.version, header.digest))
 
 
 @lru_cache(1024)
 def _problem(make: Callable[..., ProblemError], *arguments: object) -> RawResponse:
     error = make(*arguments)
     answer = problems.answer(error.kind, str(error), error.headers)
-    return RawResponse(answer.status_code, header_lines(answer.raw_headers), bytes(answer.body))
+    return answer.status_code, header_lines(answer.raw_headers), bytes(answer.body)

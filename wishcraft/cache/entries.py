@@ -86,4 +86,4 @@ def unpack_header(raw: bytes) -> Header | None:
 def unpack(raw: bytes) -> Entry | None:
     """The stored entry, or None if the format is another."""
     header = unpack_header(raw)
-    return header and Entry(header, raw[HEADER_SIZE:])
+    return None if header is None else Entry(header, raw[HEADER_SIZE:])

@@ -31,7 +31,7 @@ class Policy:
 
         Of a refused request, `remaining` is -1, and the field says 0.
         """
-        return f'"{self.name}";r={remaining if remaining > 0 else 0};t={reset}'
+        return f'"{self.name}";r={max(0, remaining)};t={reset}'
 
 
 @dataclass(slots=True)

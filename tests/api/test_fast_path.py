@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -354,7 +355,7 @@ async def grow_stale(redis: Redis, shop_id: int, slug: str) -> None:
     key = keys.entry_key(shop_id, slug)
     entry = entries.unpack(await redis.get(key) or b"")  # type: ignore[arg-type]  # responses are not decoded
     assert entry
-    await redis.set(key, entries.pack(entry._replace(header=entry.header._replace(soft_expiry_ms=1))), keepttl=True)
+    await redis.set(key, entries.pack(entry._replace(header=replace(entry.header, soft_expiry_ms=1))), keepttl=True)
 
 
 @pytest.fixture

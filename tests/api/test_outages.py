@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -187,7 +188,7 @@ async def test_without_postgresql_hits_and_stale_entries_are_served_others_503(
         entry = entries.unpack(await redis.get(name) or b"")  # type: ignore[arg-type]  # responses are not decoded
         assert entry
         await redis.set(
-            name, entries.pack(entry._replace(header=entry.header._replace(soft_expiry_ms=1))), keepttl=True
+            name, entries.pack(entry._replace(header=replace(entry.header, soft_expiry_ms=1))), keepttl=True
         )
         emma = Shopper(client, signed, 7_100_000_000_001)
         assert (await emma.send("GET", "/api/my-registries")).status_code == 200

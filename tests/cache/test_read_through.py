@@ -2,6 +2,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from redis.asyncio import Redis
@@ -72,7 +73,7 @@ async def as_stale(redis: Redis) -> bytes:
     """The entry in Redis, past its soft expiry."""
     entry = entries.unpack(await redis.get(keys.entry_key(SHOP, "smith")) or b"")  # type: ignore[arg-type]
     assert entry
-    return entries.pack(entry._replace(header=entry.header._replace(soft_expiry_ms=0)))
+    return entries.pack(entry._replace(header=replace(entry.header, soft_expiry_ms=0)))
 
 
 async def test_first_read_is_a_miss_and_the_second_a_hit(cache: RegistryCache) -> None:

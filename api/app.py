@@ -70,6 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_url=documentation.OPENAPI_PATH,
         docs_url=None,
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # Sentry and Prometheus have them
     )
     app.state.settings = settings
     problems.register(app)

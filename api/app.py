@@ -22,14 +22,12 @@ from api.routes import (
     invitations,
     item_lists,
     items,
-    local_docs,
     mail_events,
     metrics,
     products,
     registries,
     registry_changes,
     registry_page,
-    start_page,
     unsubscribe,
     webhooks,
 )
@@ -70,11 +68,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         openapi_url=documentation.OPENAPI_PATH,
         docs_url=None,
         redoc_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # Sentry and Prometheus have them
     )
     app.state.settings = settings
     problems.register(app)
     documentation.register(app)
-    modules = (
+    modules = [
         registries,
         webhooks,  # hundreds a second, and a route costs those before it
         registry_changes,
@@ -91,8 +90,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         files,
         health,
         metrics,
-        *([start_page, local_docs] if settings.start_page else []),
-    )
+    ]
+    if settings.start_page:  # the local stack alone needs what renders Markdown
+        from api.routes import local_docs, start_page
+
+        modules += [start_page, local_docs]
     for module in modules:
         # Not included: FastAPI would look for the route twice, and each time in a context of its own.
         app.router.routes += module.router.routes

@@ -119,7 +119,7 @@ class ServerBenchmark:
             ]
             for _ in range(ROUNDS + 1)
         ]
-        return [_median(rows) for rows in zip(*rounds[1:], strict=True)]
+        return [median_row(rows) for rows in zip(*rounds[1:], strict=True)]
 
     def drop_cache_entries(self) -> None:
         """Delete all cache entries. The era stays, so the cache accepts entries at once."""
@@ -133,7 +133,8 @@ class ServerBenchmark:
         return drive(plan, self.servers.environment(), module)
 
 
-def _median(rows: Sequence[Row]) -> Row:
+def median_row(rows: Sequence[Row]) -> Row:
+    """The medians of measurements of the same; what has no median here is that of the last one."""
     results = [row.result for row in rows]
     medians = {name: median(getattr(each, name) for each in results) for name in ("seconds", "p50", "p95", "p99")}
     return replace(rows[-1], cpu=median(row.cpu for row in rows), result=replace(results[-1], **medians))

@@ -27,13 +27,13 @@ from benchmarks.server_cost import (
     ServerBenchmark,
     Turn,
     check_same,
+    median_row,
     read_anything,
     read_each,
     server_benchmark,
     wait_for_fills,
 )
 from benchmarks.servers import running_servers
-from benchmarks.web import WebServer
 
 REGISTRIES: Final = 1_400
 """About a thousand of them are public."""
@@ -46,10 +46,11 @@ PEERS: Final = (
     ("FastAPI + cashews, on the route", "by_cashews", 5),
     ("FastAPI + cashews, bytes", "by_cashews_bytes", 5),
     ("FastAPI + fastapi-cache2, on the route", "by_fastapi_cache", 5),
-    ("FastAPI + PostgreSQL, no cache", "uncached", 5),
 )
 """Title, module, and the divisor of the number of requests: slow peers need fewer."""
+_UNCACHED: Final = "FastAPI + PostgreSQL, no cache"
 _SAMPLE: Final = 100
+_CREATION_ROUNDS: Final = 5
 _REFUSED: Final = 61
 """So many invalid credentials of one address a minute are answered with 401, and one more."""
 _ROW_SECONDS: Final = 30
@@ -67,7 +68,8 @@ queries   PostgreSQL statements per response, without BEGIN, COMMIT and SET, wit
 us DB     PostgreSQL's execution time per response, without planning; for hits it is the view counter
 hits      share of responses with `X-Cache: hit` or `stale`
 MiB       memory of the process at the end
-The first rows, up to Fastify's, are medians of {ROUNDS} measurements by turns. All rows read about a thousand
+The first rows, up to Fastify's, are medians of {ROUNDS} measurements by turns; so are creations and the peer without a
+cache, of {_CREATION_ROUNDS}. All rows read about a thousand
 registries, with {KEYS} keys and {SIGNED} signatures of three shops. Peers check the signature too and return the same
 responses (verified). The mix has 99 % reads and 1 % writes; popularity follows Zipf's law;
 statements of the writes are included."""
@@ -91,13 +93,12 @@ def _lines(bench: ServerBenchmark) -> Iterator[str]:
     expected = _read_all(bench)
     _store_answers(bench, expected)
     floor, *others = _by_turns(bench, expected)
-    for row in chain([floor], others, _wishcraft(bench, expected), _peers(bench, expected)):
+    rows = chain([floor], others, _wishcraft(bench, expected), _creations(bench, expected), _peers(bench, expected))
+    for row in rows:
         yield row.formatted(floor.cpu)
     cached = _mix(bench, "WishCraft, mix, from an empty cache", API, 2 * bench.requests, is_cached=True)
     yield cached.formatted(floor.cpu)
-    uncached = _mix(
-        bench, "FastAPI + PostgreSQL, no cache, mix", (*PEER, "uncached"), bench.requests // 5, is_cached=False
-    )
+    uncached = _mix(bench, f"{_UNCACHED}, mix", (*PEER, "uncached"), bench.requests // 5, is_cached=False)
     yield uncached.formatted(floor.cpu)
     yield _database_savings(cached, uncached)
 
@@ -157,7 +158,6 @@ def _wishcraft(bench: ServerBenchmark, answers: Sequence[Answer]) -> Iterator[Ro
         yield bench.measure(
             "WishCraft, list of 20", server, bench.factory.lists(), count=bench.requests // 5, warm_up=_SAMPLE
         )
-        yield _creation(bench, server)
 
 
 def _refusals(bench: ServerBenchmark) -> Iterator[Row]:
@@ -190,11 +190,24 @@ def _wait_for_window() -> None:
         time.sleep(left)
 
 
-def _creation(bench: ServerBenchmark, server: WebServer) -> Row:
-    """The created registries stay in the database, so measure lists before."""
-    count = bench.requests // 20
-    requests = bench.factory.creations(count + _SAMPLE)
-    return bench.measure("WishCraft, create", server, requests, count=count, warm_up=_SAMPLE, status=201)
+def _creations(bench: ServerBenchmark, expected: Sequence[Answer]) -> list[Row]:
+    """Creations, and the peer whose cost is their bar, by turns: what else the machine does changes both by a third.
+
+    The created registries stay in the database, so measure lists before.
+    """
+    signed, creations, reads = bench.factory.signed(), bench.requests // 80, bench.requests // 25
+    with bench.server(*API) as api, bench.server(*PEER, "uncached") as peer:
+        check_same(read_each(peer, bench.factory.signed_paths()[:_SAMPLE]), expected[:_SAMPLE])
+
+        def turn() -> list[Row]:
+            new = bench.factory.creations(creations + _SAMPLE)  # with new keys: none repeats an earlier one
+            return [
+                bench.measure("WishCraft, create", api, new, count=creations, warm_up=_SAMPLE, status=201),
+                bench.measure(_UNCACHED, peer, signed, count=reads, warm_up=_SAMPLE),
+            ]
+
+        rounds = [turn() for _ in range(_CREATION_ROUNDS)]
+    return [median_row(rows) for rows in zip(*rounds, strict=True)]
 
 
 def _peers(bench: ServerBenchmark, expected: Sequence[Answer]) -> Iterator[Row]:

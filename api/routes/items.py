@@ -42,7 +42,7 @@ async def add(
 
     They are older only while Shopify does not answer; the inventory sync then corrects them.
     """
-    key = make_key(idempotency_key, registry_request.caller, registry_request.request, body.model_dump_json().encode())
+    key = make_key(idempotency_key, registry_request.caller, registry_request.request, body.model_dump_json())
     item = registry_items.NewItem(body.variant_id, body.quantity, body.priority, body.notes)
     lines = registry_request.request.headers.getlist("if-match")
     item_change = registry_request.as_change("item.added", ", ".join(lines) if lines else None)

@@ -1,6 +1,5 @@
 """Routes that create, change and delete registries, on behalf of their registrants."""
 
-import hmac
 from http import HTTPStatus
 from typing import Annotated, Any, Final, NamedTuple
 
@@ -18,6 +17,7 @@ from wishcraft.cache.registries import CacheResult, CacheState
 from wishcraft.domain.callers import Caller
 from wishcraft.services.registries.lifecycle import Draft, create_registry, delete_registry, update_registry
 from wishcraft.services.registries.write import ChangeRequest
+from wishcraft.shopify.signatures import sign
 from wishcraft.store.idempotency import IdempotencyKey
 
 router: Final = APIRouter(tags=["registries"], route_class=AuthenticatedRoute)
@@ -112,13 +112,13 @@ async def get_registry_request(request: Request, caller: Reader, ref: Ref) -> Re
 RegistryRequestDep = Annotated[RegistryRequest, Depends(get_registry_request)]
 
 
-def make_key(key: str | None, caller: Caller, request: Request, body: bytes) -> IdempotencyKey | None:
+def make_key(key: str | None, caller: Caller, request: Request, body: str) -> IdempotencyKey | None:
     """The idempotency key of a creation, scoped by caller and bound to the request's path and body."""
     if key is None:
         return None
     # HMAC, not a plain hash: a reader of the table could otherwise guess access codes, which argon2 protects elsewhere.
-    secret = request.app.state.settings.shopify_api_secret.get_secret_value().encode()
-    request_hash = hmac.digest(secret, request.scope["path"].encode() + b"\n" + body, "sha256")
+    secret = request.app.state.settings.shopify_api_secret.get_secret_value()
+    request_hash = bytes.fromhex(sign(f"{request.scope['path']}\n{body}", secret))
     return IdempotencyKey(caller.shop_id, f"{caller.name}:{caller.customer_id}", key, request_hash)
 
 
@@ -142,7 +142,7 @@ async def create(
     """
     app_state: AppState = request.app.state.app_state
     values = body.model_dump(exclude={"registrant", "access_code"}) | _columns(body.registrant)
-    key = make_key(idempotency_key, caller, request, body.model_dump_json().encode())
+    key = make_key(idempotency_key, caller, request, body.model_dump_json())
     draft = Draft(values, body.access_code)
     origin = find_origin(request, app_state, is_signed=caller.is_from_storefront)
     slug, entry = await create_registry(app_state.resources, caller, draft, key=key, origin=origin)

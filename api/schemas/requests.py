@@ -59,6 +59,8 @@ _INVISIBLE: Final = re.compile(
 
 
 def _printable(text: str) -> str:
+    if text.isascii() and text.isprintable():  # most are, and the searches below take longer than all other checks
+        return text
     if any(character < " " and character not in "\n\t" for character in text) or re.search("[\x7f-\x9f]", text):
         raise ValueError("contains control characters")
     if _INVISIBLE.search(text):

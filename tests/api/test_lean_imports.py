@@ -21,7 +21,7 @@ settings = Settings(
 )
 assert create_app(settings).openapi()["paths"]
 of_jobs_reports_and_ses = {"botocore", "matplotlib", "pandas", "prefect", "pyarrow"}
-unused = {"h2", "hpack", "pydantic.v1", "pygments", "rich"} | of_jobs_reports_and_ses
+unused = {"h2", "hpack", "markdown_it", "pydantic.v1", "pygments", "rich"} | of_jobs_reports_and_ses
 loaded = [name for name in unused if sys.modules.get(name)]
 assert not loaded, loaded
 """

@@ -33,7 +33,8 @@ def normalise(address: str) -> str | None:
     ascii_domain = _ascii_domain(unicodedata.normalize("NFC", domain))
     if ascii_domain is None or len(local.encode(errors="replace")) > _MAX_LOCAL_BYTES or not _LOCAL.fullmatch(local):
         return None
-    if any(unicodedata.category(character) in {"Cf", "Cc", "Cs", "Zl", "Zp"} for character in local):  # invisible
+    invisible = {"Cf", "Cc", "Cs", "Zl", "Zp"}
+    if not local.isascii() and any(unicodedata.category(character) in invisible for character in local):
         return None
     normalised = f"{unicodedata.normalize('NFC', local)}@{ascii_domain}"
     return normalised if len(normalised) <= _MAX_LENGTH else None

@@ -46,7 +46,7 @@ class ProxyIdentity(NamedTuple):
 
 
 def sign(message: str, secret: str) -> str:
-    """The hex HMAC-SHA256 that Shopify puts in `signature`."""
+    """The hex HMAC-SHA256 of the message, which Shopify puts in `signature`."""
     mac = _mac(secret).copy()  # costs half of what OpenSSL takes to find the algorithm and read the key
     mac.update(message.encode())
     return mac.hexdigest()

@@ -1,6 +1,5 @@
 """The connection pool of PostgreSQL, its timeouts, and the units of work; translates database errors."""
 
-import select
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -198,10 +197,8 @@ def _refuse_closed(connection: Any, record: ConnectionPoolEntry, _proxy: object)
 
     A new connection is used in any case: SQLAlchemy would take a second refusal for a bug.
     """
-    if _DRIVER not in record.info:
+    driver: Driver | None = record.info.get(_DRIVER)
+    if driver is None:
         record.info[_DRIVER] = Driver(connection.driver_connection)
-        return
-    poll = select.poll()
-    poll.register(connection.driver_connection.fileno(), select.POLLIN)
-    if poll.poll(0):
+    elif driver.socket_events.poll(0):
         raise DisconnectionError

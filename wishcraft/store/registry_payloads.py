@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -21,6 +22,8 @@ from wishcraft.store.statements import Call, Rows, Statement
 
 _SETTINGS: Final = 13
 """The column of the shop's settings: the same text in each row, so it is parsed once."""
+_MOST_SETTINGS: Final = 256
+"""How many shops' settings stay in memory, of which those of an active shop are read many times a second."""
 
 # Without MATERIALIZED, a generic plan computes the shop's values for each item, and `unusual_decimals` twice. The
 # subquery hides the number of slugs from the planner: a custom plan for one would look cheaper than the generic one, so
@@ -82,8 +85,7 @@ def read(rows: Rows, shopify_origin: str) -> dict[str, CachedRegistry]:
     """The registries of the rows of `find`, by slug."""
     if not rows:
         return {}
-    # Not orjson, which refuses 1e400: `load_valid` takes the default for it.
-    settings = load_valid(ShopSettings, json.loads(rows[0][_SETTINGS]))
+    settings = _load_settings(rows[0][_SETTINGS])
     template = share_template(settings.share_url, rows[0][-1], shopify_origin)
     quota = Quota(settings.cache_quota_entries, settings.cache_quota_bytes)
     found = {}
@@ -103,3 +105,8 @@ def read(rows: Rows, shopify_origin: str) -> dict[str, CachedRegistry]:
             soft_lifetime=soft_lifetime(unchanged_for, days_to_event),
         )
     return found
+
+
+@lru_cache(_MOST_SETTINGS)
+def _load_settings(stored: str) -> ShopSettings:
+    return load_valid(ShopSettings, json.loads(stored))  # not orjson, which refuses 1e400: it counts as the default

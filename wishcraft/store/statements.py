@@ -3,6 +3,7 @@
 For the paths that a storefront waits for: SQLAlchemy's session costs several times what PostgreSQL's answer does.
 """
 
+import select
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
@@ -48,16 +49,13 @@ class Statement:
         assert isinstance(compiled, SQLCompiler)  # noqa: S101  DDL has no parameters
         self.sql: Final = compiled.string.encode()
         self.prepare: Final = prepare
-        self._names: Final = tuple(compiled.positiontup or ())
-        self._binds: Final = {
-            name: bound.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) for name, bound in compiled.binds.items()
-        }
-        """What converts a parameter's values, if anything does."""
-        self._known: Final = {
-            name: bind(bound.effective_value) if (bind := self._binds[name]) else bound.effective_value
-            for name, bound in compiled.binds.items()
-            if not bound.required
-        }
+        binds = compiled.binds
+        self._parameters: Final = [
+            (name, binds[name].type.dialect_impl(_DIALECT).bind_processor(_DIALECT))
+            for name in compiled.positiontup or ()
+        ]
+        """Their names in order, each with what converts its values, if anything does."""
+        self._known: Final = {name: bound.effective_value for name, bound in binds.items() if not bound.required}
         columns = getattr(query, "exported_columns", ())
         converters = [column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) for column in columns]
         self.converters: Final = converters if any(converters) else []
@@ -69,14 +67,8 @@ class Statement:
         Raises:
             KeyError: A parameter has no value.
         """
-        parameters = []
-        for name in self._names:
-            bind = self._binds[name]
-            if name not in values:
-                parameters.append(self._known[name])
-            else:
-                parameters.append(bind(values[name]) if bind else values[name])
-        return Call(self, parameters)
+        given = self._known | values if self._known else values
+        return Call(self, [bind(given[name]) if bind else given[name] for name, bind in self._parameters])
 
 
 _COMMIT: Final = Statement(text("COMMIT"))
@@ -97,6 +89,9 @@ class Driver:
         self._prepared: dict[bytes, bytes] = {}
         """The names of the prepared statements, by SQL."""
         self._numbers = count()
+        self.socket_events: Final = select.poll()
+        """Has an event if there is something to read, or the connection was closed."""
+        self.socket_events.register(connection.fileno(), select.POLLIN)
 
     async def run(self, calls: Sequence[Call]) -> list[Rows]:
         """Run the statements, none of which commits, in their order and one round trip; the rows of each.

@@ -153,7 +153,7 @@ def start_worker(job_environment: dict[str, str], tmp_path: Path) -> Iterator[Ca
     """Starts workers, and kills those left by a failed test."""
     workers: list[Worker] = []
 
-    def start_worker(patience: float = 20) -> Worker:
+    def start_worker(patience: float = WAIT_SECONDS / 2) -> Worker:
         workers.append(Worker(job_environment, tmp_path / "worker.log", patience))
         return workers[-1]
 

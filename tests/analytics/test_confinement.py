@@ -58,12 +58,12 @@ for question in sys.argv[2:]:
 print(json.dumps([peak() - before, refusals]))
 """
 LARGE_VALUES = {
-    "SELECT repeat('x', 200000000)": f"a row is larger than {MAX_ROW_MB} MB: select shorter texts",
-    "SELECT array_agg(repeat('x', 1000000)) FROM generate_series(1, 200)": "a row is larger than",
+    "SELECT repeat('x', 50000000)": f"a row is larger than {MAX_ROW_MB} MB: select shorter texts",
+    "SELECT array_agg(repeat('x', 1000000)) FROM generate_series(1, 50)": "a row is larger than",
     # An error quotes the value: when the query is planned, and when it runs.
-    "SELECT repeat('x', 200000000)::int": 'invalid input syntax for type integer: "xxx',
-    "SELECT repeat('x', 200000000 + n)::int FROM generate_series(1, 1) AS n": "invalid input syntax for type",
-    "SELECT n, CASE WHEN n > 50 THEN repeat('x', 200000000)::date END FROM generate_series(1, 99) n": "invalid",
+    "SELECT repeat('x', 50000000)::int": 'invalid input syntax for type integer: "xxx',
+    "SELECT repeat('x', 50000000 + n)::int FROM generate_series(1, 1) AS n": "invalid input syntax for type",
+    "SELECT n, CASE WHEN n > 50 THEN repeat('x', 50000000)::date END FROM generate_series(1, 99) n": "invalid",
 }
 """Questions whose answer or error has one, and how their refusal begins."""
 

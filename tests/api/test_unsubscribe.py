@@ -26,7 +26,7 @@ def link(settings: Settings) -> str:
 
 
 def suppressed(demo: Demo) -> list[tuple[Any, ...]]:
-    return demo.execute("SELECT shop_id, address_hash, reason FROM email_suppressions").fetchall()
+    return demo.execute("SELECT shop_id, address_hash, reason FROM email_suppressions ORDER BY 1, 2").fetchall()
 
 
 async def test_one_click_unsubscribes(client: httpx.AsyncClient, demo: Demo, link: str) -> None:

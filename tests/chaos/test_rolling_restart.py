@@ -16,11 +16,12 @@ from deployments.sandbox.demo import add_key
 from deployments.sandbox.http_probe import responds
 from deployments.sandbox.processes import free_port
 from tests.support.job_processes import environment
-from tests.support.waiting import block_until
+from tests.support.waiting import PATIENCE_SECONDS, block_until
 from wishcraft.settings import Settings
 
 Demo = Connection[tuple[Any, ...]]
-DRAIN_SECONDS = 1.5
+DRAIN_SECONDS = 3
+"""Enough for the proxy to ask twice, also on a busy machine."""
 pytestmark = pytest.mark.chaos
 
 
@@ -48,7 +49,7 @@ class Process:
 
 
 def is_ready(url: str) -> bool:
-    return responds(f"{url}/health/readiness", timeout=5)
+    return responds(f"{url}/health/readiness", timeout=PATIENCE_SECONDS)
 
 
 class Proxy:
@@ -77,7 +78,7 @@ class Proxy:
             self._ready = [url for url in self._urls if is_ready(url)]
 
     def _send(self, number: int) -> None:
-        with httpx.Client(headers=self._headers) as client:
+        with httpx.Client(headers=self._headers, timeout=PATIENCE_SECONDS) as client:
             while not self._ended.is_set():
                 number += 1
                 ready = self._ready

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,27 +21,42 @@ Demo = Connection[tuple[Any, ...]]
 COMMAND = [sys.executable, "-m", "deployments.webhooks"]
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_consumer_handles_webhooks_touches_its_heartbeat_and_ends_on_a_signal(
-    settings: Settings, demo: Demo, tmp_path: Path, ending: signal.Signals
-) -> None:
+@pytest.fixture
+def heartbeat(tmp_path: Path) -> Path:
+    """The file that the consumer touches."""
+    return tmp_path / "heartbeat"
+
+
+@pytest.fixture
+def consumer(settings: Settings, demo: Demo, heartbeat: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A consumer that has begun."""
     demo.execute("TRUNCATE webhook_events")
-    heartbeat = tmp_path / "heartbeat"
     with subprocess.Popen([*COMMAND, "--heartbeat", str(heartbeat)], cwd=ROOT, env=environment(settings)) as process:  # noqa: S603  ours
         try:
             block_until(heartbeat.exists)
-            demo.execute(
-                "INSERT INTO webhook_events (shop_domain, webhook_id, topic, payload) VALUES (%s, '1', %s, %s)",
-                ["maple-and-pine.myshopify.com", "orders/create", orjson.dumps(order([]))],
-            )
-            query = "SELECT count(*) FROM webhook_events WHERE outcome = 'applied'"
-            block_until(lambda: demo.execute(query).fetchone() == (1,))
-            heartbeat.unlink()
-            block_until(heartbeat.exists)
-            process.send_signal(ending)
-            assert process.wait(PATIENCE_SECONDS) == 0
+            yield process
         finally:
             process.kill()
+
+
+def test_consumer_handles_webhooks_touches_its_heartbeat_and_ends_on_sigterm(
+    consumer: "subprocess.Popen[bytes]", demo: Demo, heartbeat: Path
+) -> None:
+    demo.execute(
+        "INSERT INTO webhook_events (shop_domain, webhook_id, topic, payload) VALUES (%s, '1', %s, %s)",
+        ["maple-and-pine.myshopify.com", "orders/create", orjson.dumps(order([]))],
+    )
+    query = "SELECT count(*) FROM webhook_events WHERE outcome = 'applied'"
+    block_until(lambda: demo.execute(query).fetchone() == (1,))
+    heartbeat.unlink()
+    block_until(heartbeat.exists)
+    consumer.send_signal(signal.SIGTERM)
+    assert consumer.wait(PATIENCE_SECONDS) == 0
+
+
+def test_interrupted_consumer_ends(consumer: "subprocess.Popen[bytes]") -> None:
+    consumer.send_signal(signal.SIGINT)
+    assert consumer.wait(PATIENCE_SECONDS) == 0
 
 
 def test_consumer_with_a_wrong_setting_says_so_and_ends(settings: Settings) -> None:

@@ -1,4 +1,5 @@
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,14 @@ COMPLETE = {
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a complete environment holds, and nothing else of ours."""
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a complete environment holds, and nothing else of ours; no later test gets settings that were read here."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     for name, value in COMPLETE.items():
         monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    yield
     settings.cache_clear()
 
 

@@ -18,7 +18,7 @@ from tests.support.optional import skip_or_fail
 
 STACK_INFO = ROOT / ".wishcraft/board.json"
 MAKE = shutil.which("make") or "make"
-READY_SECONDS = 300
+READY_SECONDS = 600
 DESKTOP: ViewportSize = {"width": 1400, "height": 1000}
 
 
@@ -40,7 +40,7 @@ def stack() -> Iterator[dict[str, Any]]:
         yield json.loads(STACK_INFO.read_text())
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(120)
+        process.wait(300)
 
 
 @pytest.fixture(scope="session")

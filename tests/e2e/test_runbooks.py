@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 
 from deployments.sandbox.processes import ROOT
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]  # the first test may have to start the stack
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]  # the first test may have to start the stack
 RUNBOOKS = sorted(set((ROOT / "docs/runbooks").glob("*.md")) - {ROOT / "docs/runbooks/README.md"})
 
 
@@ -29,7 +29,7 @@ def run_in_shell(blocks: list[str]) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
     )
     assert ended.returncode == 0, ended.stdout

@@ -5,9 +5,7 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +16,7 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier
 
+from deployments.automations import MAX_DURATION
 from deployments.local import services
 from deployments.local.environment import Stores, child_environment
 from deployments.local.prefect_api import PrefectApi
@@ -26,15 +25,12 @@ from deployments.local.workspace import Workspace
 from deployments.sandbox.environment import settings_environment
 from deployments.sandbox.http_probe import responds
 from deployments.sandbox.processes import ROOT, choose_port, running
+from tests.support.prefect_automations import set_trigger_seconds, shortened_trigger
 from tests.support.prefect_calls import (
     WAIT_SECONDS,
-    create_run,
+    delete_other_deployments,
     end_unfinished_runs,
     post,
-    read_state,
-    set_state,
-    set_trigger_seconds,
-    shortened_trigger,
 )
 from tests.support.prefect_worker import Worker
 from wishcraft.settings import Settings
@@ -132,17 +128,17 @@ def job_environment(environment: dict[str, str], settings: Settings) -> dict[str
 
 @pytest.fixture
 def http(environment: dict[str, str]) -> Iterator[httpx.Client]:
-    """Client of the server, on which no run of an earlier test is unfinished."""
+    """Client of the server, on which no run of an earlier test is unfinished, and no schedule makes one."""
     with authenticated_client(environment) as http:
         end_unfinished_runs(http)
+        delete_other_deployments(http, MAX_DURATION)
         yield http
 
 
 @pytest.fixture
 def alerts(alert_server: tuple[str, list[str]], http: httpx.Client) -> list[str]:
-    """The alerts received since the start of the test; it grows. None is held back for those of other tests."""
-    for name in ("Alert: a job failed", "Alert: a job does not start"):
-        set_trigger_seconds(http, name, 0)
+    """The alerts since the start of the test, and late ones of others; it grows. None is held back for another."""
+    set_trigger_seconds(http, dict.fromkeys(("Alert: a job failed", "Alert: a job does not start"), 0))
     alert_server[1].clear()
     return alert_server[1]
 
@@ -157,7 +153,7 @@ def start_worker(job_environment: dict[str, str], tmp_path: Path) -> Iterator[Ca
     """Starts workers, and kills those left by a failed test."""
     workers: list[Worker] = []
 
-    def start_worker(patience: float = 20) -> Worker:
+    def start_worker(patience: float = WAIT_SECONDS / 2) -> Worker:
         workers.append(Worker(job_environment, tmp_path / "worker.log", patience))
         return workers[-1]
 
@@ -170,25 +166,9 @@ def start_worker(job_environment: dict[str, str], tmp_path: Path) -> Iterator[Ca
 
 @pytest.fixture(scope="module")
 def short_silence(environment: dict[str, str]) -> Iterator[None]:
-    """Runs without a sign of life are ended after seconds; live runs too, as heartbeats come each half minute.
-
-    Prefect's server loses events while it loads a changed automation, so this waits until the last one works.
-    """
+    """Runs without a sign of life are ended after seconds; live runs too, as heartbeats come each half minute."""
     names = ("Mark runs whose process died", "Mark runs whose cancellation has no end", "Mark runs that never started")
-    with ExitStack() as stack:
-        http = stack.enter_context(authenticated_client(environment))
-        for name in names:
-            stack.enter_context(shortened_trigger(http, name))
-        deployment = deploy(http, "probe", "flows.cache_warm.cache_warm", concurrency_limit=None)
-        probes = list[str]()
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not any(read_state(http, run)["type"] == "CRASHED" for run in probes):
-            assert time.monotonic() < deadline
-            probes.append(create_run(http, deployment))
-            set_state(http, probes[-1], "PENDING")
-            time.sleep(2)
-        for run in probes:
-            http.delete(f"/flow_runs/{run}").raise_for_status()
+    with authenticated_client(environment) as http, shortened_trigger(http, *names):
         yield
 
 

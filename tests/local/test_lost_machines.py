@@ -6,11 +6,10 @@ import httpx
 import pytest
 
 from tests.local.conftest import deploy
-from tests.support.prefect_calls import create_run, post, read_state, set_state, shortened_trigger, wait_for
+from tests.support.prefect_automations import wait_for_end_without_a_sign_of_life
+from tests.support.prefect_calls import create_run, post, read_state, set_state, wait_for
 from tests.support.prefect_worker import Worker
 
-STARTING_SECONDS = 45
-"""More than a run needs from Submitting to Running, also on a loaded machine; otherwise it is crashed too early."""
 pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
 
 
@@ -22,19 +21,18 @@ pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
     ],
 )
 async def test_run_lost_before_its_first_heartbeat_is_crashed_and_frees_its_slot(
-    http: httpx.Client, start_worker: Callable[..., Worker], entrypoint: str, last_state: str
+    http: httpx.Client, prefect_database: str, start_worker: Callable[..., Worker], entrypoint: str, last_state: str
 ) -> None:
     deployment = deploy(http, f"lost-{last_state}", entrypoint)
-    with shortened_trigger(http, "Mark runs that never started", STARTING_SECONDS):
-        worker = start_worker()
-        run = create_run(http, deployment)
-        await wait_for(lambda: worker.process.poll() is not None)
-        assert read_state(http, run)["type"] == last_state
-        await wait_for(lambda: read_state(http, run)["type"] == "CRASHED")
-    assert "died at its start" in read_state(http, run)["message"]
+    worker = start_worker()
+    run = create_run(http, deployment)
+    await wait_for(lambda: worker.process.poll() is not None)
+    assert read_state(http, run)["type"] == last_state
+    state = wait_for_end_without_a_sign_of_life(http, prefect_database, run)
+    assert state["type"] == "CRASHED"
+    assert "died at its start" in state["message"]
     again = create_run(http, deployment)
     set_state(http, again, "PENDING")  # accepted only with a free slot
-    set_state(http, again, "CANCELLED")
 
 
 async def test_heartbeat_of_a_run_names_its_deployment_as_the_automations_require(

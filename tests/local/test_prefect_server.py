@@ -13,9 +13,14 @@ from websockets.sync.client import connect
 
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable, now
 from deployments.sandbox.processes import ROOT
+from tests.local.conftest import deploy
 from tests.support.prefect_calls import create_run, patch, post, read_state, set_state, wait_for
 
 pytestmark = pytest.mark.chaos
+NOTHING = "flows.nothing"
+"""The entry point of a deployment whose runs no worker takes."""
+DAILY = {"active": True, "schedule": {"interval": 86_400}}
+"""A schedule whose next turn is a day away, also while the test waits."""
 
 
 def test_repeated_setup_keeps_the_queue_priorities(http: httpx.Client) -> None:
@@ -24,7 +29,7 @@ def test_repeated_setup_keeps_the_queue_priorities(http: httpx.Client) -> None:
 
 
 async def test_crashed_run_frees_its_concurrency_slot_at_once(http: httpx.Client, environment: dict[str, str]) -> None:
-    deployment = _deploy(http, "slotted", concurrency_limit=1, work_pool_name="wishcraft")
+    deployment = deploy(http, "slotted", NOTHING)
     first, second = create_run(http, deployment), create_run(http, deployment)
     assert _propose(http, first, "PENDING") == "ACCEPT"
     assert _propose(http, first, "RUNNING") == "ACCEPT"
@@ -40,21 +45,22 @@ async def test_all_unfinished_runs_are_crashed_however_many_pages_they_fill(
     http: httpx.Client, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wishcraft.services.operations.prefect_api.PAGE", 2)
-    deployment = _deploy(http, "many", work_pool_name="wishcraft")
+    deployment = deploy(http, "many", NOTHING, concurrency_limit=None)
+    [name] = [each["name"] for each in post(http, "/deployments/filter", {}) if each["id"] == deployment]
     runs = [create_run(http, deployment) for _ in range(5)]
     for run in runs:
         set_state(http, run, "PENDING")
     api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
     assert await api.crash_unfinished_runs("The worker died.", now(), pool_only=True) == len(runs)
     assert {read_state(http, run)["type"] for run in runs} == {"CRASHED"}
-    assert {"many", "cache-warm"} <= set(await api.list_due_jobs())
+    assert {name, "cache-warm"} <= set(await api.list_due_jobs())
     await api.aclose()
 
 
 async def test_run_outside_the_pool_is_not_crashed_while_the_stack_runs(
     http: httpx.Client, environment: dict[str, str]
 ) -> None:
-    run = create_run(http, _deploy(http, "in-a-notebook"))
+    run = create_run(http, deploy(http, "in-a-notebook", NOTHING, work_pool_name=None))
     assert _propose(http, run, "RUNNING") == "ACCEPT"
     api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
     await api.crash_unfinished_runs("The worker died.", now(), pool_only=True)
@@ -68,7 +74,7 @@ async def test_run_that_began_after_the_start_of_the_stack_is_not_crashed_by_it(
     http: httpx.Client, environment: dict[str, str]
 ) -> None:
     began = now()
-    run = create_run(http, _deploy(http, "just-begun", work_pool_name="wishcraft"))
+    run = create_run(http, deploy(http, "just-begun", NOTHING))
     assert _propose(http, run, "RUNNING") == "ACCEPT"
     api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
     await api.crash_unfinished_runs("The stack was killed.", began, pool_only=False)
@@ -79,8 +85,7 @@ async def test_run_that_began_after_the_start_of_the_stack_is_not_crashed_by_it(
 
 
 async def test_scheduled_runs_are_created(http: httpx.Client) -> None:
-    schedule = {"active": True, "schedule": {"cron": "0 * * * *", "timezone": "UTC"}}
-    deployment = _deploy(http, "hourly", schedules=[schedule])
+    deployment = deploy(http, "daily", NOTHING, schedules=[DAILY], work_pool_name=None)
     query = {"deployments": {"id": {"any_": [deployment]}}}
     await wait_for(lambda: any(run["auto_scheduled"] for run in post(http, "/flow_runs/filter", query)))
 
@@ -89,24 +94,25 @@ async def test_start_runs_the_jobs_that_have_not_run_since_their_last_turn(
     http: httpx.Client, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api = PrefectApi(environment["PREFECT_API_URL"], environment["PREFECT_API_AUTH_STRING"])
+    deployment = deploy(http, "daily", NOTHING, schedules=[DAILY], work_pool_name=None)
 
-    async def due() -> set[str]:
-        return {"hourly-job", "cache-warm"} & set(await api.list_due_jobs())
+    async def is_due() -> bool:
+        due = await api.list_due_jobs()
+        assert "cache-warm" in due
+        return deployment in due.values()
 
-    schedule = {"active": True, "schedule": {"cron": "0 * * * *", "timezone": "UTC"}}
-    deployment = _deploy(http, "hourly-job", schedules=[schedule])
-    assert await due() == {"hourly-job", "cache-warm"}
-    await wait_for(lambda: len(post(http, "/flow_runs/filter", {"deployments": {"id": {"any_": [deployment]}}})) > 1)
-    for state, expected in (("FAILED", {"hourly-job", "cache-warm"}), ("COMPLETED", {"cache-warm"})):
+    assert await is_due()
+    await wait_for(lambda: len(post(http, "/flow_runs/filter", {"deployments": {"id": {"any_": [deployment]}}})) > 2)
+    for state, expected in (("FAILED", True), ("COMPLETED", False)):
         run = create_run(http, deployment)
         for each in ("PENDING", "RUNNING", state):
             set_state(http, run, each)
-        assert await due() == expected, state
-    later = datetime.now(UTC) + timedelta(minutes=61)
+        assert await is_due() is expected, state
+    later = datetime.now(UTC) + timedelta(hours=25)
     monkeypatch.setattr("deployments.local.prefect_api.now", lambda: later)
-    assert await due() == {"hourly-job", "cache-warm"}
+    assert await is_due()
     patch(http, f"/deployments/{deployment}", {"paused": True})
-    assert await due() == {"cache-warm"}  # an operator does not want it
+    assert not await is_due()  # an operator does not want it
     await api.aclose()
 
 
@@ -140,12 +146,6 @@ def test_ui_requires_the_password(environment: dict[str, str]) -> None:
         httpx.get(f"{environment['PREFECT_SERVER_CORS_ALLOWED_ORIGINS']}/ui-settings", trust_env=False).json()["auth"]
         == "BASIC"
     )
-
-
-def _deploy(http: httpx.Client, name: str, **options: object) -> str:
-    flow = post(http, "/flows/", {"name": name})
-    body = {"name": name, "flow_id": flow["id"], "entrypoint": "flows.nothing", "enforce_parameter_schema": False}
-    return str(post(http, "/deployments/", body | options)["id"])
 
 
 def _propose(http: httpx.Client, run: str, state: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.prefect_automations import wait_for_end_without_a_sign_of_life
 from tests.support.prefect_calls import (
     create_run,
     deployment_id,
@@ -15,7 +16,6 @@ from tests.support.prefect_calls import (
     read_state,
     running_shop_tasks,
     set_state,
-    shortened_trigger,
     wait_for,
 )
 from tests.support.prefect_worker import Worker
@@ -85,15 +85,14 @@ async def test_run_that_does_not_stop_in_time_is_cancelled_with_its_worker(
 
 
 async def test_run_killed_with_its_worker_is_crashed_and_the_next_run_completes(
-    http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str
+    http: httpx.Client, prefect_database: str, start_worker: Callable[..., Worker], slow_job: str
 ) -> None:
     worker = start_worker()
-    with shortened_trigger(http, "Mark runs whose process died"):
-        run = create_run(http, slow_job, batches=1, seconds=600)
-        await wait_for(lambda: bool(running_shop_tasks(http, run)))
-        worker.kill()
-        assert read_state(http, run)["type"] == "RUNNING"
-        await wait_for(lambda: read_state(http, run)["type"] == "CRASHED")
+    run = create_run(http, slow_job, batches=1, seconds=600)
+    await wait_for(lambda: bool(running_shop_tasks(http, run)))
+    worker.kill()
+    assert read_state(http, run)["type"] == "RUNNING"
+    assert wait_for_end_without_a_sign_of_life(http, prefect_database, run)["type"] == "CRASHED"
     worker = start_worker()
     again = create_run(http, slow_job, batches=1, seconds=0)
     await wait_for(lambda: read_state(http, again)["type"] == "COMPLETED")

@@ -15,6 +15,7 @@ from tests.support.prefect_calls import (
     post,
     read_state,
     running_shop_tasks,
+    send_heartbeat,
     set_state,
     start_run,
     wait_for,
@@ -98,6 +99,7 @@ async def test_run_that_waits_for_its_turn_is_logged_once(
     second = create_run(http, deployment_id(http, "cache-warm"))
 
     def tries() -> int:
+        send_heartbeat(http, first)  # however long this takes, it lives
         states = http.get("/flow_run_states/", params={"flow_run_id": second}).raise_for_status().json()
         return len([each for each in states if each["name"] == "AwaitingConcurrencySlot"])
 

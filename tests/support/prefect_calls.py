@@ -2,15 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Container
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
 import httpx
 
-SHORTEST_TRIGGER_SECONDS: Final = 10  # the minimum of a proactive trigger
 WAIT_SECONDS: Final = 240  # generous, for a loaded machine
 
 
@@ -40,6 +38,13 @@ def set_state(http: httpx.Client, run: str, state: str, message: str = "", name:
     assert post(http, f"/flow_runs/{run}/set_state", body)["status"] == "ACCEPT"
 
 
+def delete_other_deployments(http: httpx.Client, kept: Container[str]) -> None:
+    """Delete the deployments with other names, with what their schedules would start."""
+    for deployment in post(http, "/deployments/filter", {}):
+        if deployment["name"] not in kept:
+            http.delete(f"/deployments/{deployment['id']}").raise_for_status()
+
+
 def end_unfinished_runs(http: httpx.Client) -> None:
     """Cancel all runs that have not ended, which frees their concurrency slots; no alert follows."""
     unfinished = ["SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING"]
@@ -56,28 +61,6 @@ def running_shop_tasks(http: httpx.Client, run: str) -> list[str]:
     """Names of the running tasks that work on shops."""
     query = {"flow_runs": {"id": {"any_": [run]}}, "task_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
     return [each["name"] for each in post(http, "/task_runs/filter", query) if not each["name"].startswith("find")]
-
-
-@contextmanager
-def shortened_trigger(http: httpx.Client, name: str, seconds: int = SHORTEST_TRIGGER_SECONDS) -> Iterator[None]:
-    """Context manager: shorten the time of an automation's trigger."""
-    before = set_trigger_seconds(http, name, seconds)
-    yield
-    set_trigger_seconds(http, name, before)
-
-
-def set_trigger_seconds(http: httpx.Client, name: str, seconds: float) -> float:
-    """Change the time of an automation's trigger; returns the one that it had.
-
-    Prefect's server may lose events while it loads a changed automation, so one that has this time is left alone.
-    """
-    [automation] = [each for each in post(http, "/automations/filter", {}) if each["name"] == name]
-    body = {key: automation[key] for key in ("name", "description", "enabled", "trigger", "actions")}
-    before = float(body["trigger"]["within"])
-    if before != seconds:
-        body["trigger"] |= {"within": seconds}
-        http.put(f"/automations/{automation['id']}", json=body).raise_for_status()
-    return before
 
 
 async def wait_for(condition: Callable[[], bool]) -> None:
@@ -107,16 +90,21 @@ def go_through(http: httpx.Client, run: str, states: list[str]) -> None:
 
 
 def send_heartbeat(http: httpx.Client, run: str) -> None:
-    heartbeat = {
+    send_event(http, run, "prefect.flow-run.heartbeat")
+
+
+def send_event(http: httpx.Client, run: str, name: str) -> None:
+    event = {
         "id": str(uuid4()),
         "occurred": datetime.now(UTC).isoformat(),
-        "event": "prefect.flow-run.heartbeat",
+        "event": name,
         "resource": {"prefect.resource.id": f"prefect.flow-run.{run}"},
         "related": [{"prefect.resource.id": "prefect.deployment.any", "prefect.resource.role": "deployment"}],
     }
-    http.post("/events", json=[heartbeat]).raise_for_status()
+    http.post("/events", json=[event]).raise_for_status()
 
 
-async def wait_for_alert(alerts: list[str], text: str) -> None:
-    """Wait until one of the alerts contains the text."""
-    await wait_for(lambda: any(text in alert for alert in alerts))
+async def wait_for_alert(alerts: list[str], run: str) -> str:
+    """The first alert that links to the run; those of other tests may come late."""
+    await wait_for(lambda: any(run in alert for alert in alerts))
+    return next(alert for alert in alerts if run in alert)

@@ -41,7 +41,7 @@ def version(demo: Demo, registry_id: int) -> int:
 
 def pending(demo: Demo) -> list[tuple[Any, ...]]:
     """Slug and version of each pending invalidation."""
-    return demo.execute("SELECT slug, version FROM pending_invalidations").fetchall()
+    return demo.execute("SELECT slug, version FROM pending_invalidations ORDER BY slug").fetchall()
 
 
 def spying(resources: Resources, calls: list[Mapping[str, int]]) -> Resources:

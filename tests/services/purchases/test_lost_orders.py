@@ -42,7 +42,8 @@ def buy(sold: SimulatedShop, item: WishedItem, terms: Terms = Terms()) -> Order:
 
 
 def counted(demo: Demo) -> list[tuple[Any, ...]]:
-    return demo.execute("SELECT id, quantity_purchased FROM registry_items WHERE quantity_purchased > 0").fetchall()
+    query = "SELECT id, quantity_purchased FROM registry_items WHERE quantity_purchased > 0 ORDER BY id"
+    return demo.execute(query).fetchall()
 
 
 async def test_deleted_order_gives_back_everything_in_whatever_order_its_webhooks_come(

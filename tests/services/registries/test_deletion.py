@@ -73,7 +73,7 @@ def protect(demo: Demo, slug: str) -> None:
 
 
 def pending(demo: Demo) -> list[tuple[Any, ...]]:
-    return demo.execute("SELECT slug, grants FROM pending_invalidations").fetchall()
+    return demo.execute("SELECT slug, grants FROM pending_invalidations ORDER BY slug").fetchall()
 
 
 async def test_deletion_while_redis_is_silent_leaves_no_trace_once_it_answers(

@@ -47,7 +47,7 @@ from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
-pytest_plugins = ("tests.support.server_fixtures", "tests.support.api_fixtures", "tests.support.looks")
+pytest_plugins = ("tests.support.server_fixtures", "tests.support.api_fixtures", "tests.support.layouts")
 gc.disable()  # each collection while the test modules are imported would look through all modules: a second in all
 WITHOUT_SERVERS: Final = ("tests/domain", "tests/test_architecture.py", "tests/test_docs.py")  # `make test-unit`
 PROFILE: Final = hypothesis_profiles.PROFILE

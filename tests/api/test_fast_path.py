@@ -117,13 +117,13 @@ async def test_fast_path_and_route_answer_alike_for_all_registries_and_callers(
 async def test_fast_path_and_route_refuse_alike(settings: Settings, demo: Demo, signed: Query) -> None:
     slug = public_slug(demo)
     other = signed(customer_id=6)
-    made_up, forged = {"X-API-Key": "wc_made-up"}, signed(customer_id=5).replace("signature=", "signature=0")[:-1]
+    unknown, forged = {"X-API-Key": "wc_made-up"}, signed(customer_id=5).replace("signature=", "signature=0")[:-1]
     async with open_clients(settings.model_copy(update={"rate_limit_per_minute": 3})) as clients:
         assert (await clients.route.get(f"/api/registries/none?{other}")).status_code == 404
         for status, query, headers, path in (
             (401, "", {}, slug),
             (401, "", {"X-Request-ID": "one-of-ours"}, slug),
-            (401, "", made_up, slug),
+            (401, "", unknown, slug),
             (401, forged, {}, slug),
             (401, signed(customer_id=5, at=time.time() - 1_000), {}, slug),
             (404, other, {}, "none"),
@@ -134,8 +134,8 @@ async def test_fast_path_and_route_refuse_alike(settings: Settings, demo: Demo, 
             assert [answer.status_code for answer in both] == [status] * 2, url
             assert shown(both[0]) == shown(both[1]), url
         for _ in range(60):
-            await clients.fast_path.get(f"/api/registries/{slug}", headers=made_up)
-        both = [await client.get(url, headers=made_up) for client in (clients.fast_path, clients.route)]
+            await clients.fast_path.get(f"/api/registries/{slug}", headers=unknown)
+        both = [await client.get(url, headers=unknown) for client in (clients.fast_path, clients.route)]
         assert [answer.status_code for answer in both] == [429, 429]
         assert shown(both[0]) == shown(both[1])
 

@@ -51,13 +51,13 @@ async def look(client: httpx.AsyncClient) -> dict[str, tuple[str, str]]:
 
     async def agree() -> bool:
         checks.update((await client.get("/health")).json()["checks"])
-        return await tell(client) == {part: VALUES[check["status"]] for part, check in checks.items()}
+        return await health_in_metrics(client) == {part: VALUES[check["status"]] for part, check in checks.items()}
 
     await wait_until(agree, "the metrics show another health", pause=0)
     return {part: (each["status"], each["detail"]) for part, each in checks.items() if each["status"] != "healthy"}
 
 
-async def tell(client: httpx.AsyncClient) -> dict[str, float]:
+async def health_in_metrics(client: httpx.AsyncClient) -> dict[str, float]:
     """The health of each part in the metrics."""
     families = {each.name: each for each in text_string_to_metric_families((await client.get("/metrics")).text)}
     return {sample.labels["part"]: sample.value for sample in families["wishcraft_part_health"].samples}

@@ -32,7 +32,7 @@ Opened = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 @pytest.fixture
-def reporting(settings: Settings, sentry: SentryListener) -> Settings:
+def settings_with_sentry(settings: Settings, sentry: SentryListener) -> Settings:
     """Settings with a Sentry, and this process as an API that reports to it."""
     with_sentry = settings.model_copy(
         update={"sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 1.0, "release": "abc1234"}
@@ -43,10 +43,10 @@ def reporting(settings: Settings, sentry: SentryListener) -> Settings:
 
 
 @pytest.fixture
-async def client(reporting: Settings, demo: Demo) -> AsyncIterator[httpx.AsyncClient]:
+async def client(settings_with_sentry: Settings, demo: Demo) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API with a route that raises."""
     assert not demo.closed
-    app = create_app(reporting)
+    app = create_app(settings_with_sentry)
     break_on_request(app)
     async with app.router.lifespan_context(app), open_client(app) as client:
         yield client
@@ -77,8 +77,8 @@ async def test_unhandled_error_is_one_event_with_stack_route_release_and_request
     assert (event["release"], event["environment"]) == ("abc1234", "development")
 
 
-def test_no_record_is_made_of_messages_that_the_sdk_hides(reporting: Settings) -> None:
-    assert reporting.sentry_dsn
+def test_no_record_is_made_of_messages_that_the_sdk_hides(settings_with_sentry: Settings) -> None:
+    assert settings_with_sentry.sentry_dsn
     assert not logging.getLogger("sentry_sdk.errors").isEnabledFor(logging.ERROR)
 
 
@@ -215,7 +215,7 @@ def test_a_pseudonym_is_the_same_in_all_processes_with_the_same_secret(
 
 @pytest.mark.parametrize(("seconds", "reports_of_each_route"), [(60.0, [1, 1]), (0.0, [3, 2])])
 async def test_database_errors_are_all_logged_but_reported_once_a_second_per_route(
-    reporting: Settings,
+    settings_with_sentry: Settings,
     sentry: SentryListener,
     open_client: Opened,
     key: dict[str, str],
@@ -225,7 +225,9 @@ async def test_database_errors_are_all_logged_but_reported_once_a_second_per_rou
     reports_of_each_route: list[int],
 ) -> None:
     monkeypatch.setattr("api.problems.REPORT_AGAIN_SECONDS", seconds)
-    away = reporting.model_copy(update={"database_url": "postgresql+psycopg://u:hunter22secret@127.0.0.1:1/x"})
+    away = settings_with_sentry.model_copy(
+        update={"database_url": "postgresql+psycopg://u:hunter22secret@127.0.0.1:1/x"}
+    )
     async with open_client(away) as client:
         paths = ["/api/registries"] * 3 + ["/api/my-registries"] * 2
         answers = [await client.get(path, headers=key | {"X-Customer-Id": "1"}) for path in paths]
@@ -318,9 +320,11 @@ async def test_stripped_text_is_redacted_too(client: httpx.AsyncClient, sentry: 
     assert "sunflower" not in sentry.raw.decode()
 
 
-async def test_cut_off_response_is_reported_once(reporting: Settings, sentry: SentryListener, demo: Demo) -> None:
+async def test_cut_off_response_is_reported_once(
+    settings_with_sentry: Settings, sentry: SentryListener, demo: Demo
+) -> None:
     assert not demo.closed
-    app = create_app(reporting)
+    app = create_app(settings_with_sentry)
 
     async def parts() -> AsyncIterator[bytes]:
         yield b"a"

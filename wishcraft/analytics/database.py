@@ -17,10 +17,10 @@ from psycopg import Connection
 from psycopg.sql import SQL, Composed, Literal
 from sqlalchemy import create_engine
 
-from wishcraft.analytics.answer import make_frame, register_loaders
 from wishcraft.analytics.confinement import ROLE, require_confinement
 from wishcraft.analytics.filters import TableName
-from wishcraft.analytics.question import parse_question
+from wishcraft.analytics.query_result import make_frame, register_loaders
+from wishcraft.analytics.select_text import parse_select
 from wishcraft.analytics.tables import TABLES, read_table
 from wishcraft.database_errors import translate_database_errors
 from wishcraft.domain.storable_text import is_storable
@@ -216,7 +216,7 @@ _HELP: Final[dict[type[psycopg.Error], str]] = {
 
 
 def _run_select(connection: Connection[tuple[Any, ...]], sql: str, max_rows: int) -> pd.DataFrame:
-    select = parse_question(sql)
+    select = parse_select(sql)
     with connection.cursor() as cursor:
         try:
             # A query that is complete by itself, as one statement, cannot leave its subquery by parentheses. It is only

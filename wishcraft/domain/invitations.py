@@ -25,7 +25,7 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{48}", re.ASCII)
 _CHECKSUM_BYTES: Final = 4
 
 
-class Answer(StrEnum):
+class InvitationAnswer(StrEnum):
     """What the owner of an address answered, once and for all."""
 
     CONFIRMED = "confirmed"

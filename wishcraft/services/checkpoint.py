@@ -22,7 +22,7 @@ class Changes(Counter[str]):
         super().__init__()
         self.examples: dict[str, dict[str, None]] = {}
 
-    def note(self, kind: str, example: str) -> None:
+    def add_example(self, kind: str, example: str) -> None:
         """Keep an example of a kind of change, such as a product's name: one more than `MAX_EXAMPLES` distinct ones."""
         known = self.examples.setdefault(kind, {})
         if len(known) <= MAX_EXAMPLES:

@@ -49,7 +49,7 @@ class PlannedEvent(NamedTuple):
 def plan_events(mail: AcceptedMail, faults: ProviderFaults) -> list[PlannedEvent]:
     """What becomes of the mail, in the order in which the events are sent."""
     kinds = ProviderFaultKind
-    events = [PlannedEvent(Happening.SEND), *_ending(mail, faults)]
+    events = [PlannedEvent(Happening.SEND), *_outcome_events(mail, faults)]
     if faults.use(mail.recipient, kinds.REORDER):
         events.reverse()
     if faults.use(mail.recipient, kinds.DUPLICATE):
@@ -59,7 +59,7 @@ def plan_events(mail: AcceptedMail, faults: ProviderFaults) -> list[PlannedEvent
     return events
 
 
-def _ending(mail: AcceptedMail, faults: ProviderFaults) -> Iterator[PlannedEvent]:
+def _outcome_events(mail: AcceptedMail, faults: ProviderFaults) -> Iterator[PlannedEvent]:
     kinds = ProviderFaultKind
     if fault := faults.use(mail.recipient, kinds.BOUNCE, kinds.SOFT_BOUNCE):
         is_hard = fault.kind is kinds.BOUNCE

@@ -27,7 +27,7 @@ class FaultKind(DescribedEnum):
     HANG = "hang", "The server reads the content and never replies."
     DROP = "drop", "The server stores the message and closes the connection without a reply."
     BOUNCE = "bounce", "The message is accepted; then a bounce says that there is no such mailbox."
-    COMPLAIN = "complain", "The message is accepted; then a report says that its reader complained."
+    COMPLAIN = "complain", "The message is accepted; then a notification says that its reader complained."
 
 
 @dataclass

@@ -62,7 +62,7 @@ class GuestAction:
     at: float
     shop: str
     what: str
-    about: str
+    description: str
 
 
 @dataclass(slots=True)
@@ -137,17 +137,17 @@ class Shopping:
         try:
             if not guests.seen or action == "view":
                 action = "view"
-                about = await self._view(guests)
+                description = await self._view(guests)
             elif action == "cart":
-                about = await self._put_into_cart(guests)
+                description = await self._put_into_cart(guests)
             elif action == "order" or (order := self._open_order(guests, unpaid=action == "payment")) is None:
                 action = "order"
-                about = self._order(guests)
+                description = self._order(guests)
             else:
-                about = self._change(guests.shop, order, action)
+                description = self._change(guests.shop, order, action)
         except (AppAwayError, OrderRefused) as error:
-            about = f"failed: {error}"
-        self.recent.appendleft(GuestAction(time.time(), guests.shop.demo.domain, action, about))
+            description = f"failed: {error}"
+        self.recent.appendleft(GuestAction(time.time(), guests.shop.demo.domain, action, description))
 
     async def _view(self, guests: Guests) -> str:
         if not guests.slugs or guests.reads >= _READS_PER_LIST:

@@ -171,7 +171,7 @@ async def _send_one(run: MailRun, claimed: ClaimedMail, mail: Mail, changes: Cha
         await _hand_over(run.resources, mail)
     except (MailPostponed, MailRefused, MailAcceptanceUnknown) as error:
         result = await _record_failure(run, claimed, error)
-        changes.note(_REASONS[result], str(error))
+        changes.add_example(_REASONS[result], str(error))
         return result
     except (MailUnavailable, SenderRefused, ConfigurationError) as error:
         await _requeue(run, claimed, error)

@@ -106,7 +106,7 @@ class Erasure:
         erased = await asyncio.to_thread(self._erased, batch, is_theirs)
         async with db.transaction() as session:
             await webhook_payloads.erase_payloads(session, erased)
-            await webhook_payloads.note_searched(session, self._webhooks, last)
+            await webhook_payloads.record_searched(session, self._webhooks, last)
         return last
 
     def _erased(self, stored: Sequence[StoredPayload], is_theirs: Callable[[bytes], bool]) -> dict[int, bytes | None]:

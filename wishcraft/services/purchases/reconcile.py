@@ -145,7 +145,7 @@ async def _apply(
     ]
     done["missed"] += len(missed)
     for order_id in () if dry_run else missed:
-        done.note("orders that no webhook brought", str(order_id))
+        done.add_example("orders that no webhook brought", str(order_id))
     return len(refused)
 
 
@@ -183,7 +183,7 @@ async def _apply_deletions(resources: Resources, shop: ShopRef, started: datetim
         }
         await _write(resources, shop, {order_id: OrderUpdate(each) for order_id, each in snapshots.items()})
         async with resources.db.transaction() as session:
-            await orders.note_asked(session, shop.id, asked)
+            await orders.record_asked(session, shop.id, asked)
     return len(deleted)
 
 

@@ -19,7 +19,7 @@ from wishcraft.store.shops import ShopRef
 
 SHOPIFY_SECONDS: Final = 15.0
 """How long a handler waits for Shopify."""
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 class Message(NamedTuple):
@@ -63,7 +63,7 @@ Handler = Callable[[Resources, ShopRef, Sequence[Message]], Awaitable[Effect]]
 """Raises PayloadInvalid or DecisionNeeded for what no later try can handle, and TransientError if it can none now."""
 
 
-async def wait_for_shopify(answer: Awaitable[Answer]) -> Answer:
+async def wait_for_shopify(answer: Awaitable[T]) -> T:
     """Wait for an answer of Shopify, not for longer than a webhook may take.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Chromium that looks at a page in wide, middling and narrow windows, light and dark, and says what cannot be read."""
+"""Chromium shows a page in wide, medium and narrow windows, light and dark, and finds what cannot be read."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -23,7 +23,7 @@ from tests.rendering.test_translations import mails as translated_mails
 from tests.support.api import Shopper, open_api_client, public_slug
 from tests.support.demo_reports import maintenance_reports
 from tests.support.http_server import served
-from tests.support.looks import find_faults, open_page, show
+from tests.support.layouts import find_faults, open_page, show
 from wishcraft.domain.languages import Language
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.errors import ShopifyForbidden

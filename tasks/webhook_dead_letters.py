@@ -13,7 +13,7 @@ from wishcraft.services.webhooks.consume import enqueue_due
 from wishcraft.services.webhooks.dead_letters import Decision, decide, decide_all, find_dead_letters, inspect
 from wishcraft.settings import time_zone
 
-MOST: Final = 500
+MAX_LISTED: Final = 500
 
 
 @task("find dead letters")
@@ -24,7 +24,7 @@ async def list_dead_letters(shop: str | None) -> Page:
         QueryRefused: There is no such shop.
     """
     async with open_resources(redis_timeout=5) as resources:
-        letters, total = await find_dead_letters(resources, shop, MOST)
+        letters, total = await find_dead_letters(resources, shop, MAX_LISTED)
     return dead_letters_page(letters, total, time_zone())
 
 

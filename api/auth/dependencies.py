@@ -22,7 +22,7 @@ from api.problems import ProblemError, forbidden, not_installed, too_many, unaut
 from api.schemas.demo import DEMO_CUSTOMER
 from api.state import AppState
 from wishcraft.domain.callers import Caller, Scope
-from wishcraft.domain.networks import UNKNOWN, household
+from wishcraft.domain.networks import UNKNOWN, network_of
 from wishcraft.errors import UnknownShop
 from wishcraft.observability.context import bind
 from wishcraft.observability.sentry import set_user
@@ -210,7 +210,7 @@ async def find_senders(request: Request, app_state: AppStateDep, caller: CallerD
     """
     if not caller.is_from_storefront:
         return [caller.name]
-    address = household(app_state.authenticator.address(request.scope, is_signed=True))
+    address = network_of(app_state.authenticator.address(request.scope, is_signed=True))
     query = sha256(request.query_params["signature"].encode()).hexdigest()
     return [f"address:{address}", f"query:{query}"]
 

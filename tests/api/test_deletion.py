@@ -13,7 +13,7 @@ from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.api import SHOP, Shopper, app_state_of, problem
 from tests.support.invitations import confirm_everyone
-from tests.support.traces import traces_in_postgresql, traces_in_redis
+from tests.support.residual_data import traces_in_postgresql, traces_in_redis
 from tests.support.waiting import wait_until
 from wishcraft.resources import Resources
 from wishcraft.services.inventory.sync import sync_shop

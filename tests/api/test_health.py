@@ -17,7 +17,7 @@ from sqlalchemy import make_url, text
 from tests.api.test_service_pages import away
 from tests.support.api import app_state_of
 from tests.support.failing_proxy import FailingProxy
-from tests.support.prefect_stand_in import PrefectStandIn
+from tests.support.fake_prefect import FakePrefect
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
 from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
@@ -106,7 +106,7 @@ async def test_plain_http_to_shopify_is_not_ready_in_production(all_well: Settin
 
 
 async def test_five_hundred_probes_cost_one_health_check(
-    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
+    all_well: Settings, open_client: OpenClient, prefect: FakePrefect
 ) -> None:
     async with open_client(all_well) as client:
         monitor = app_state_of(client).health_monitor
@@ -119,7 +119,7 @@ async def test_five_hundred_probes_cost_one_health_check(
 
 
 async def test_health_shows_redis_down_or_hanging_and_its_recovery(
-    api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: PrefectStandIn
+    api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: FakePrefect
 ) -> None:
     assert prefect.upcoming
     await until(api, {})
@@ -134,7 +134,7 @@ async def test_health_shows_redis_down_or_hanging_and_its_recovery(
 
 
 async def test_health_shows_an_open_circuit_breaker_while_redis_answers(
-    api: httpx.AsyncClient, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+    api: httpx.AsyncClient, prefect: FakePrefect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert prefect.upcoming
     breaker = app_state_of(api).resources.redis.breaker
@@ -151,7 +151,7 @@ async def test_health_shows_an_open_circuit_breaker_while_redis_answers(
 
 
 async def test_health_shows_redis_close_to_maxmemory(
-    api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: PrefectStandIn
+    api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: FakePrefect
 ) -> None:
     assert prefect.upcoming
     async with Redis.from_url(own_valkey.url) as redis:
@@ -162,9 +162,7 @@ async def test_health_shows_redis_close_to_maxmemory(
     assert detail.endswith("close to maxmemory")
 
 
-async def test_health_shows_postgresql_down(
-    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
-) -> None:
+async def test_health_shows_postgresql_down(all_well: Settings, open_client: OpenClient, prefect: FakePrefect) -> None:
     assert prefect.upcoming
     async with open_client(away(all_well, "database_url")) as client:
         assert await look(client) == {"database": ("unhealthy", "does not answer, or refuses the connection")}
@@ -178,7 +176,7 @@ async def test_health_shows_postgresql_down(
     ],
 )
 async def test_health_says_why_the_stores_refuse_a_connection(
-    all_well: Settings, open_client: OpenClient, own_valkey: OwnValkey, prefect: PrefectStandIn,
+    all_well: Settings, open_client: OpenClient, own_valkey: OwnValkey, prefect: FakePrefect,
     of_database: dict[str, Any], of_redis: dict[str, Any], why: str,
 ) -> None:  # fmt: skip
     assert prefect.upcoming
@@ -192,7 +190,7 @@ async def test_hanging_postgresql_does_not_hide_the_other_parts(
     through_proxy: Settings,
     prefect_settings: dict[str, object],
     open_client: OpenClient,
-    prefect: PrefectStandIn,
+    prefect: FakePrefect,
     postgresql: FailingProxy,
 ) -> None:
     assert prefect.upcoming
@@ -207,7 +205,7 @@ async def test_hanging_postgresql_does_not_hide_the_other_parts(
 
 
 async def test_exhausted_pool_is_distinguished_from_postgresql_down(
-    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
+    all_well: Settings, open_client: OpenClient, prefect: FakePrefect
 ) -> None:
     assert prefect.upcoming
     async with open_client(all_well) as client, AsyncExitStack() as taken:
@@ -224,7 +222,7 @@ async def test_exhausted_pool_is_distinguished_from_postgresql_down(
 
 
 async def test_job_that_failed_a_moment_ago_is_named(
-    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+    all_well: Settings, open_client: OpenClient, prefect: FakePrefect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefect, "runs", [("cache-warm", "FAILED"), ("cache-warm", "CRASHED"), ("ask", "COMPLETED")])
     async with open_client(all_well) as client:
@@ -233,7 +231,7 @@ async def test_job_that_failed_a_moment_ago_is_named(
     assert scheduler["detail"] == "runs are scheduled, none is overdue; failed within an hour: cache-warm (2)"
 
 
-async def test_overdue_job_is_named(all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn) -> None:
+async def test_overdue_job_is_named(all_well: Settings, open_client: OpenClient, prefect: FakePrefect) -> None:
     prefect.overdue = 2
     async with open_client(all_well) as client:
         detail = "runs over 5 minutes overdue: send-reminders (2)"
@@ -244,7 +242,7 @@ async def test_overdue_job_is_named(all_well: Settings, open_client: OpenClient,
 
 
 async def test_health_shows_that_no_run_is_scheduled(
-    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
+    all_well: Settings, open_client: OpenClient, prefect: FakePrefect
 ) -> None:
     prefect.upcoming = 0
     async with open_client(all_well) as client:
@@ -262,7 +260,7 @@ async def test_health_shows_prefect_down_or_refusing_the_credentials(
 
 
 async def test_late_webhooks_and_dead_letters_are_shown_with_what_is_missing(
-    api: httpx.AsyncClient, prefect: PrefectStandIn, demo: Demo, monkeypatch: pytest.MonkeyPatch
+    api: httpx.AsyncClient, prefect: FakePrefect, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert prefect.upcoming
     app_state = app_state_of(api)

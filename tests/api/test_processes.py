@@ -34,7 +34,7 @@ class Process:
         environment = settings_environment(settings.model_copy(update={"api_port": port, "drain_seconds": 0}))
         environment["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.patient_api"], env=os.environ | environment
+            [sys.executable, "-m", "tests.support.long_timeouts"], env=os.environ | environment
         )
         self.pid = self._process.pid
 

@@ -18,8 +18,8 @@ from starlette.responses import JSONResponse
 from api.routes.local_docs import DOCS
 from api.routes.start_page import read_stack
 from tests.support.api import app_state_of, called_from
+from tests.support.fake_prefect import FakePrefect
 from tests.support.http_server import served
-from tests.support.prefect_stand_in import PrefectStandIn
 from wishcraft.services.health.upstreams import Growth
 from wishcraft.settings import Settings
 
@@ -55,7 +55,7 @@ async def local(
     settings: Settings,
     file: Path,
     demo: Connection[tuple[Any, ...]],
-    prefect: PrefectStandIn,
+    prefect: FakePrefect,
     prefect_settings: dict[str, object],
     open_client: Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]],
 ) -> AsyncIterator[httpx.AsyncClient]:
@@ -121,7 +121,7 @@ async def test_pictures_of_the_docs_are_shown_and_no_other_files(local: httpx.As
         assert (await local.get(path)).status_code == 404
 
 
-async def test_start_page_shows_runs_and_health_in_words(local: httpx.AsyncClient, prefect: PrefectStandIn) -> None:
+async def test_start_page_shows_runs_and_health_in_words(local: httpx.AsyncClient, prefect: FakePrefect) -> None:
     prefect.runs = [("cache-warm", "RUNNING"), ("send-reminders", "FAILED")]
     text = (await local.get("/start/live")).text
     assert "Everything answers. Some of the last runs failed." in text
@@ -178,7 +178,7 @@ async def test_start_page_links_each_trouble_with_shopify_to_its_own_runbook(
         (await local.get(f"/runbooks/{page}.md")).raise_for_status()
 
 
-async def test_start_page_says_that_prefect_does_not_answer(local: httpx.AsyncClient, prefect: PrefectStandIn) -> None:
+async def test_start_page_says_that_prefect_does_not_answer(local: httpx.AsyncClient, prefect: FakePrefect) -> None:
     prefect.failing = True
     text = (await local.get("/")).text
     assert "Prefect does not answer: its jobs are not known." in text

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.prefect_stand_in import PrefectStandIn
+from tests.support.fake_prefect import FakePrefect
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import PATIENCE_SECONDS
 from tests.support.watched_api import Demo, Watched, watching
@@ -27,7 +27,7 @@ def healthy_settings(
 
 
 @pytest.fixture
-async def watched(healthy_settings: Settings, demo: Demo, prefect: PrefectStandIn) -> AsyncIterator[Watched]:
+async def watched(healthy_settings: Settings, demo: Demo, prefect: FakePrefect) -> AsyncIterator[Watched]:
     """The API after a first scrape without alerts."""
     assert prefect.upcoming
     async with watching(healthy_settings, demo) as watched:

@@ -19,7 +19,7 @@ from sqlalchemy import make_url
 from deployments.sandbox.demo import add_key
 from tests.support.api import SHOP, Shopper, app_state_of, open_api_client
 from tests.support.failing_proxy import FailingProxy
-from tests.support.patient_api import raise_limits, raise_limits_of_redis
+from tests.support.long_timeouts import raise_limits, raise_limits_of_redis
 from tests.support.valkey import OwnValkey
 from wishcraft.observability.metrics import REQUEST_SECONDS
 from wishcraft.settings import Settings

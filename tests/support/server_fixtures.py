@@ -14,8 +14,8 @@ from deployments.sandbox.mailbox.app import create_app as create_mailbox
 from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.shopify.app import create_app as create_simulator
 from deployments.sandbox.shopify.simulator import Options, Simulator
+from tests.support.fake_prefect import PASSWORD, USER, FakePrefect
 from tests.support.http_server import served
-from tests.support.prefect_stand_in import PASSWORD, USER, PrefectStandIn
 from tests.support.sentry_listener import SentryListener
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.observability import context
@@ -24,24 +24,24 @@ from wishcraft.settings import Settings
 
 
 @pytest.fixture(scope="session")
-def prefect_address() -> Iterator[tuple[str, PrefectStandIn]]:
+def prefect_address() -> Iterator[tuple[str, FakePrefect]]:
     """A server in Prefect's place for the whole session: its address, and itself."""
-    stand_in = PrefectStandIn()
-    with served(stand_in.app) as address:
-        yield address, stand_in
+    fake_prefect = FakePrefect()
+    with served(fake_prefect.app) as address:
+        yield address, fake_prefect
 
 
 @pytest.fixture
-def prefect(prefect_address: tuple[str, PrefectStandIn]) -> PrefectStandIn:
+def prefect(prefect_address: tuple[str, FakePrefect]) -> FakePrefect:
     """The same, with runs to come, none overdue and no others."""
-    stand_in = prefect_address[1]
-    stand_in.overdue, stand_in.upcoming, stand_in.queries, stand_in.failing = 0, 12, 0, False
-    stand_in.started, stand_in.runs = {}, []
-    return stand_in
+    fake_prefect = prefect_address[1]
+    fake_prefect.overdue, fake_prefect.upcoming, fake_prefect.queries, fake_prefect.failing = 0, 12, 0, False
+    fake_prefect.started, fake_prefect.runs = {}, []
+    return fake_prefect
 
 
 @pytest.fixture
-def prefect_settings(prefect_address: tuple[str, PrefectStandIn]) -> dict[str, object]:
+def prefect_settings(prefect_address: tuple[str, FakePrefect]) -> dict[str, object]:
     """The settings that name that server: `settings.model_copy(update=prefect_settings)`."""
     return {"prefect_api_url": prefect_address[0], "prefect_api_auth_string": SecretStr(f"{USER}:{PASSWORD}")}
 

@@ -43,7 +43,7 @@ class Slowdown(NamedTuple):
     """The pause before each try."""
 
 
-def weakness(code: str, names: Iterable[str] = (), day: date | None = None) -> str | None:
+def find_weakness(code: str, names: Iterable[str] = (), day: date | None = None) -> str | None:
     """Why this access code is too easy to guess, as a sentence; None if it is not.
 
     Args:

@@ -42,7 +42,7 @@ class Rights(NamedTuple):
     expires_at: datetime | None
 
 
-def excess(new: Rights, granting: Rights) -> str | None:
+def find_excess(new: Rights, granting: Rights) -> str | None:
     """What a new key would permit that the key which creates it does not, as a sentence; None if nothing."""
     held = {Scope(scope) for scope in granting.scopes}
     if Scope.WRITE in held:

@@ -84,8 +84,8 @@ def require_whole_shop(payload: Object, shop_domain: str) -> None:
         raise PayloadInvalid("customer does not belong to shop/redact: the topic, which is not signed, is another.")
 
 
-def nameless(topic: str, content: Any, words: Collection[str] = ()) -> bytes | None:
-    """What a handler needs of a payload without the people in it; None if it needs nothing but them.
+def without_people(topic: str, content: Any, words: Collection[str] = ()) -> bytes | None:
+    """The payload without its people, for a handler; None if the handler needs nothing but them.
 
     A merge of customers has nothing else: its effect is part of the erasure of those whom it names.
 

@@ -71,7 +71,7 @@ async def delete_shop(session: AsyncSession, shop_id: int) -> None:
     await session.execute(delete(Shop).where(Shop.id == shop_id, Shop.status == ShopStatus.UNINSTALLED))
 
 
-async def is_back(session: AsyncSession, shop_id: int, moment: datetime) -> bool:
+async def was_reinstalled(session: AsyncSession, shop_id: int, moment: datetime) -> bool:
     """Whether the shop was added after this moment, or has the app, and installed it after this moment."""
     has_installed = and_(Shop.status == ShopStatus.ACTIVE, Shop.installed_at > moment)
     query = select(Shop.id).where(Shop.id == shop_id, or_(Shop.created_at > moment, has_installed))

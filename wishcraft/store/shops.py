@@ -49,7 +49,7 @@ class Contact(NamedTuple):
     email: str
 
 
-class Sender(NamedTuple):
+class MailSender(NamedTuple):
     """The shop's values that its mails show."""
 
     name: str
@@ -238,11 +238,11 @@ async def describe(session: AsyncSession, shop_id: int) -> ShopProfile:
     return ShopProfile(*(await session.execute(select(*columns).where(Shop.id == shop_id))).one())
 
 
-async def find_sender(session: AsyncSession, shop_id: int) -> Sender | None:
+async def find_sender(session: AsyncSession, shop_id: int) -> MailSender | None:
     """The shop as its mails show it, active or not; None if it does not exist."""
     query = select(Shop.name, Shop.timezone, Shop.settings, Shop.verified_mail_domain).where(Shop.id == shop_id)
     row = (await session.execute(query)).one_or_none()
-    return Sender(*row) if row else None
+    return MailSender(*row) if row else None
 
 
 async def set_verified_mail_domain(session: AsyncSession, shop_id: int, domain: str | None) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from deployments.sandbox.mail_providers.faults import ProviderFaultKind, ProviderFaults
 
 
-class Happening(StrEnum):
+class EventKind(StrEnum):
     """What becomes of a mail."""
 
     SEND = "send"
@@ -37,7 +37,7 @@ class AcceptedMail:
 class PlannedEvent(NamedTuple):
     """An event of a mail."""
 
-    happening: Happening
+    kind: EventKind
     seconds: float = 0
     """After the event before it."""
     copies: int = 1
@@ -49,13 +49,13 @@ class PlannedEvent(NamedTuple):
 def plan_events(mail: AcceptedMail, faults: ProviderFaults) -> list[PlannedEvent]:
     """What becomes of the mail, in the order in which the events are sent."""
     kinds = ProviderFaultKind
-    events = [PlannedEvent(Happening.SEND), *_outcome_events(mail, faults)]
+    events = [PlannedEvent(EventKind.SEND), *_outcome_events(mail, faults)]
     if faults.use(mail.recipient, kinds.REORDER):
         events.reverse()
     if faults.use(mail.recipient, kinds.DUPLICATE):
         events = [event._replace(copies=2) for event in events]
     if faults.use(mail.recipient, kinds.FORGE):
-        events.insert(0, PlannedEvent(Happening.HARD_BOUNCE, forged=True))
+        events.insert(0, PlannedEvent(EventKind.HARD_BOUNCE, forged=True))
     return events
 
 
@@ -63,8 +63,8 @@ def _outcome_events(mail: AcceptedMail, faults: ProviderFaults) -> Iterator[Plan
     kinds = ProviderFaultKind
     if fault := faults.use(mail.recipient, kinds.BOUNCE, kinds.SOFT_BOUNCE):
         is_hard = fault.kind is kinds.BOUNCE
-        yield PlannedEvent(Happening.HARD_BOUNCE if is_hard else Happening.SOFT_BOUNCE, fault.seconds)
+        yield PlannedEvent(EventKind.HARD_BOUNCE if is_hard else EventKind.SOFT_BOUNCE, fault.seconds)
         return
-    yield PlannedEvent(Happening.DELIVERY)
+    yield PlannedEvent(EventKind.DELIVERY)
     if fault := faults.use(mail.recipient, kinds.COMPLAIN):
-        yield PlannedEvent(Happening.COMPLAINT, fault.seconds)
+        yield PlannedEvent(EventKind.COMPLAINT, fault.seconds)

@@ -188,7 +188,7 @@ class SimulatedSendGrid:
         if self._has_events:
 
             async def publish(event: PlannedEvent) -> None:
-                content = [sendgrid_event(event.happening, mail, now())] * event.copies
+                content = [sendgrid_event(event.kind, mail, now())] * event.copies
                 await self._webhook.send(content, forged=event.forged)
 
             start_events(mail, self.faults, self.sender, publish)

@@ -13,7 +13,7 @@ from psycopg import Connection
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.api import SHOP
 from tests.support.erased_person import CUSTOMER, EMAIL, GUEST_ORDER, NAMES, REDACT, REGISTRANT, handle, receive, redact
-from tests.support.traces import traces_in_postgresql
+from tests.support.residual_data import traces_in_postgresql
 from tests.support.waiting import wait_until
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.webhooks import DATA_REQUEST

@@ -16,7 +16,7 @@ from tests.support.api import SHOP
 from tests.support.dump import dump, restore
 from tests.support.erased_person import CUSTOMER, EMAIL, NAMES, REDACT, SHOP_REDACT, receive, redact
 from tests.support.prefect_artifacts import table_of
-from tests.support.traces import traces_in_postgresql
+from tests.support.residual_data import traces_in_postgresql
 from wishcraft.errors import ConfigurationError
 from wishcraft.files import FileStore
 from wishcraft.resources import Resources

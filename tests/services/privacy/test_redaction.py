@@ -26,7 +26,7 @@ from tests.support.erased_person import (
     receive,
     redact,
 )
-from tests.support.traces import traces_in_postgresql, traces_in_redis
+from tests.support.residual_data import traces_in_postgresql, traces_in_redis
 from tests.support.webhooks import apply
 from wishcraft.domain.addresses import address_hash
 from wishcraft.errors import CacheUnavailable, ShopifyForbidden, ShopifyUnavailable

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from deployments.sandbox.postgres import _binary
 from tests.support.erased_person import CUSTOMER, GUEST_ORDER, NAMES, REDACT, handle, redact
-from tests.support.traces import patterns_of, traces_in_redis
+from tests.support.residual_data import patterns_of, traces_in_redis
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.tables import TABLES

@@ -150,7 +150,7 @@ async def test_each_run_asks_about_those_orders_that_were_asked_about_longest_ag
     resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], sold: SimulatedShop,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(reconcile, "ASKED", 2)
+    monkeypatch.setattr(reconcile, "ORDERS_PER_QUERY", 2)
     monkeypatch.setattr(sold.orders, "_clock", (datetime.now(UTC) - timedelta(hours=2)).timestamp)
     made = [buy(sold, items[0]) for _ in range(5)]
     await reconcile_shop(resources, shop)

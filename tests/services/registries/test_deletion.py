@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from deployments.sandbox.demo_rows import ACCESS_CODE
 from tests.support.invitations import confirm_everyone, invite
-from tests.support.traces import traces_in_redis
+from tests.support.residual_data import traces_in_redis
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from wishcraft.analytics.database import AnalystsDatabase

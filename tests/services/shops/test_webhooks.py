@@ -17,7 +17,7 @@ from wishcraft.errors import PayloadInvalid, ShopifyForbidden, ShopifyUnauthoriz
 from wishcraft.resources import Resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.registries.warm import warm_shop
-from wishcraft.services.shops.webhooks import DOUBT, handle_shop_update, handle_uninstalled
+from wishcraft.services.shops.webhooks import TOKEN_REVOCATION_DELAY, handle_shop_update, handle_uninstalled
 from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
@@ -110,7 +110,7 @@ async def test_an_uninstallation_older_than_the_installation_changes_nothing(
 async def test_another_webhooks_body_sent_as_an_uninstallation_changes_nothing(
     resources: Resources, shop: ShopRef, demo: Demo, caplog: pytest.LogCaptureFixture
 ) -> None:
-    row_id = receive(demo, UNINSTALLED, facts(1).payload, received_at=datetime.now(UTC) - DOUBT)
+    row_id = receive(demo, UNINSTALLED, facts(1).payload, received_at=datetime.now(UTC) - TOKEN_REVOCATION_DELAY)
     assert await process(resources, HANDLERS, shop.domain, [row_id]) == {IGNORED: 1}
     assert await resources.shopify.query(shop.domain, "query Name { shop { name } }", {})
     found = demo.execute("SELECT status, uninstalled_at FROM shops WHERE id = 1").fetchone()

@@ -114,7 +114,7 @@ async def replay(resources: Resources, entry: JournalEntry, *, dry_run: bool) ->
 
 async def _replay_shop(resources: Resources, shop: ShopRef, entry: JournalEntry, *, dry_run: bool) -> dict[str, int]:
     async with resources.db.autocommit() as session:
-        if await shop_erasure.is_back(session, shop.id, entry.at):
+        if await shop_erasure.was_reinstalled(session, shop.id, entry.at):
             return {}
     if not dry_run:
         async with resources.db.transaction() as session:

@@ -106,5 +106,5 @@ async def _name_kept_customers(session: WriteSession, shop_id: int, rows: Rows) 
 async def _drop_unknown_claims(session: WriteSession, shop_id: int, rows: Rows) -> None:
     """Keep of the claims only attributions and slugs that registries have: others may name a person who was erased."""
     slugs = {row.claim for row in rows.unmatched if find_attribution(row.claim) is None}
-    known = await registries.hold_named(session, shop_id, slugs)
+    known = await registries.lock_for_share(session, shop_id, slugs)
     rows.unmatched = [row._replace(claim="") if row.claim in slugs - known else row for row in rows.unmatched]

@@ -1,4 +1,4 @@
-"""What the stores still have of something, by its names and ids."""
+"""Residual data: what the stores still have of a person or shop, by names and ids."""
 
 import json
 from collections.abc import AsyncIterator, Mapping

@@ -13,7 +13,7 @@ class ProblemKind(NamedTuple):
     status: HTTPStatus
     meaning: str
     advice: str
-    """What the client should do."""
+    """Advice for the client."""
 
 
 KINDS: Final = {

@@ -124,7 +124,7 @@ _DETAILS: Final = {
     HTTPStatus.NOT_FOUND: "There is no such path. /api/docs has all paths.",
     HTTPStatus.METHOD_NOT_ALLOWED: "The path has no such method. The header Allow has those that it has.",
 }
-"""What to do about an error of the router, whose own text is the phrase of the status."""
+"""The `detail` of an error of the router, whose own text is the phrase of the status."""
 COMMON: Final = (
     "unauthorized",
     "shop-not-installed",
@@ -192,7 +192,7 @@ def route_of(scope: Scope) -> str:
 
 
 def find_route(routes: Iterable[Route], scope: Scope) -> str:
-    """What `route_of` returns once the request has been routed."""
+    """The path template of the route that matches: what `route_of` returns once the request has been routed."""
     matches = [(route.matches(scope)[0], route.path) for route in routes]
     return next(
         (path for wanted in (Match.FULL, Match.PARTIAL) for match, path in matches if match is wanted), _UNMATCHED

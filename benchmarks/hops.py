@@ -51,7 +51,7 @@ class Walk:
     functions: dict[str, int] = field(default_factory=dict)
     """`file:function`, in the order of first entry, with the number of the project's functions that it called."""
     in_handler: set[str] = field(default_factory=set)
-    """Those that were entered from the call of the route's handler to the first byte of the response."""
+    """The functions that were entered from the call of the route's handler to the first byte of the response."""
 
     @property
     def files(self) -> int:

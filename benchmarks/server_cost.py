@@ -59,7 +59,7 @@ class Row:
 
 
 class Turn(NamedTuple):
-    """What `measure_by_turns` measures again and again."""
+    """A case that `measure_by_turns` measures repeatedly."""
 
     what: str
     server: WebServer

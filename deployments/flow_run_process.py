@@ -97,7 +97,7 @@ class FlowRunConfiguration(ProcessJobConfiguration):
 
 
 def _compare_names(parameters: Mapping[str, Any], schema: Mapping[str, Any]) -> str | None:
-    """What is unknown or missing among the parameters; None if nothing is, or if the deployment has no schema.
+    """The unknown and missing parameters, as a sentence; None without any, or if the deployment has no schema.
 
     Prefect's engine crashes on it before the flow begins. The flow itself checks the values.
     """

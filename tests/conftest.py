@@ -199,7 +199,7 @@ def own_valkey(tmp_path: Path) -> Iterator[OwnValkey]:
 
 @pytest.fixture
 def settings(base_settings: Settings) -> Settings:
-    """What all other fixtures use; a file that needs more overrides it, for instance by `settings_with_mail`."""
+    """The settings of all other fixtures; a file that needs more overrides it, for instance by `settings_with_mail`."""
     return base_settings
 
 
@@ -238,7 +238,7 @@ def _kept_connections() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def product_hasher() -> Iterator[PasswordHasher]:
-    """What hashes access codes outside the tests, where a hash takes 20 ms: some hundred of them would take seconds."""
+    """The product's hasher of access codes, whose hashes take 20 ms each: some hundred of them would take seconds."""
     hasher = code_hashes._HASHER
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(code_hashes, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))

@@ -96,7 +96,7 @@ STEPS_OF_A_WRITE = {
     "SQL": SQL_QUERIES,
     "ORM": QUERIES,
 }
-"""What `registry_write` does for every writer, and the only modules that may contain each."""
+"""The steps of `registry_write`, and the only modules that may contain each."""
 
 
 def steps_in(source: str) -> set[str]:  # noqa: C901  one case for each way to write

@@ -72,7 +72,7 @@ class _Table(NamedTuple):
 
 
 class DemoData:
-    """What `seed` writes for so many registries, without reminders unless `reminders`."""
+    """The rows that `seed` writes for so many registries, without reminders unless `reminders`."""
 
     def __init__(self, registries: int, *, reminders: bool, random_seed: int = SEED, today: date = TODAY) -> None:
         self._registries = registries

@@ -18,7 +18,7 @@ GUEST_ORDER: Final = 880_011_223_344
 EMAIL: Final = "zyxwina.quorblatt@bücher.example"
 PHONE: Final = "+49 (30) 5550-199887"
 NAMES: Final = ("zyxwina", "quorblatt", "5550-199887", CUSTOMER)
-"""What names the person, in any spelling."""
+"""Names of the person, in any spelling."""
 REGISTRANT: Final = {"first_name": "Zyxwina", "last_name": "Quorblatt", "email": EMAIL}
 REDACT: Final = {
     "shop_id": 1,

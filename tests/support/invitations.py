@@ -1,4 +1,4 @@
-"""What tests of reminders and invitations share."""
+"""Helpers of the tests of reminders and invitations."""
 
 import re
 from typing import Any

@@ -102,7 +102,7 @@ async def show(page: Page, shown: str, ready: str = "body") -> None:
 
 
 async def find_faults(page: Page) -> list[str]:
-    """What cannot be read of the page at each width, light and dark."""
+    """Faults of the page at each width, light and dark."""
     found = []
     for width in WIDTHS:
         for scheme in ("light", "dark"):

@@ -171,7 +171,7 @@ VIEWS: Final = ("events", "items", "mails", "purchases", "registries", "reminder
 _TOO_LARGE: Final = "54WC1"
 """The SQLSTATE of a row or a result that is too large."""
 _BYTES_PER_VALUE: Final = 4
-"""What each value adds to the size of its row, whose text has nothing for NULL."""
+"""The bytes that each value adds to its row, whose text has nothing for NULL."""
 _PREPARE: Final = "PREPARE question AS "
 # A materialised CTE: each row is computed once, in the block below. A query may lack its closing quote or parenthesis.
 _BEFORE: Final = "WITH answer AS MATERIALIZED (SELECT * FROM (\n"

@@ -140,7 +140,7 @@ def limit_key(policy: str, window: int, caller: str) -> str:
 
 
 def session_key(name: SessionName) -> str:
-    """What the session grants; the key expires with the session."""
+    """The key of a session: the slug that it opens. It expires with the session."""
     return f"wishcraft:{{{name.shop_id}}}:session:{name.session_id}"
 
 

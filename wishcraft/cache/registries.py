@@ -57,11 +57,11 @@ class CacheResult(NamedTuple):
 
 
 class RefillResult(NamedTuple):
-    """What became of one slug of a refill."""
+    """Result of the refill of one slug."""
 
     outcome: FillOutcome
     entry: Entry | None = None
-    """What was loaded; None if another reader holds the lease, or the server gives none."""
+    """The loaded registry; None if another reader holds the lease, or the server gives none."""
 
 
 class RegistryCache(CoherenceCommands):

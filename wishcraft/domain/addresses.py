@@ -58,7 +58,7 @@ def mask(address: str) -> str:
 
 
 def mailbox_key(address: str) -> str:
-    """What the normalised addresses that surely reach one mailbox have in common, for counting.
+    """The key under which normalised addresses are counted: the same for those that surely reach one mailbox.
 
     Many servers ignore what follows a `+`, and Gmail the dots and which of its two domains is written.
     """

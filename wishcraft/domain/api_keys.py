@@ -34,7 +34,7 @@ class NewKey(NamedTuple):
 
 
 class Rights(NamedTuple):
-    """What a key permits."""
+    """Rights of a key."""
 
     scopes: Sequence[str]
     ip_allow_list: Sequence[str]
@@ -43,7 +43,7 @@ class Rights(NamedTuple):
 
 
 def find_excess(new: Rights, granting: Rights) -> str | None:
-    """What a new key would permit that the key which creates it does not, as a sentence; None if nothing."""
+    """The right of a new key that the key which creates it lacks, as a sentence; None without one."""
     held = {Scope(scope) for scope in granting.scopes}
     if Scope.WRITE in held:
         held.add(Scope.READ)

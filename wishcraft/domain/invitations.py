@@ -26,7 +26,7 @@ _CHECKSUM_BYTES: Final = 4
 
 
 class InvitationAnswer(StrEnum):
-    """What the owner of an address answered, once and for all."""
+    """Answer of the owner of an address; it is final."""
 
     CONFIRMED = "confirmed"
     DECLINED = "declined"

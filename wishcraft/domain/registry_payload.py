@@ -86,7 +86,7 @@ class Summary(NamedTuple):
     event_date: date | None
     share_url: str
     image: str | None
-    """That of the first shown item that has one."""
+    """The image of the first shown item that has one."""
     sums: Sums
     """Without amounts."""
 

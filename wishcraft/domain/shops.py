@@ -1,4 +1,4 @@
-"""What the app knows of a shop from Shopify. Pure."""
+"""Facts about a shop that Shopify provides. Pure."""
 
 import re
 from typing import Final, NamedTuple
@@ -25,7 +25,7 @@ class ShopFacts(NamedTuple):
 
 
 def usable_facts(name: object, email: object, currency: object, timezone: object) -> tuple[dict[str, str], list[str]]:
-    """Those of the four that can be used, by their names in `ShopFacts`, and what is wrong with the others.
+    """The valid facts, by their names in `ShopFacts`, and the faults of the others.
 
     The problems name what it is, and have no value.
     """

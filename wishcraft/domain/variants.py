@@ -28,7 +28,7 @@ LONG_AGO: Final = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 class VariantFacts(NamedTuple):
-    """What is known of a variant; each part has the time just before Shopify was asked for it."""
+    """Variant facts: each part with the time just before Shopify was asked for it."""
 
     reading: VariantReading | None
     """None: Shopify has no such variant."""

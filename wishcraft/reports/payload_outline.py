@@ -1,4 +1,4 @@
-"""What may be shown of a payload of Shopify: names of its fields, and values that are no personal data. Pure."""
+"""Outline of a Shopify payload: names of its fields, and values that are not personal data. Pure."""
 
 import re
 from collections.abc import Iterator

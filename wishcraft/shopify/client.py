@@ -32,7 +32,7 @@ from wishcraft.shopify.tokens import AccessTokens, TokenStore
 MAX_WAIT_SECONDS: Final = 60.0
 """How long one query may wait for points: a queue of eight full batches on the smallest plan."""
 SCOPES: Final = frozenset({"read_customer_merge", "read_inventory", "read_orders", "read_products", "write_app_proxy"})
-"""What the app needs of a shop, as in `shopify.app.toml`."""
+"""Access scopes that the app needs, as in `shopify.app.toml`."""
 _LOGGED_WAIT_SECONDS: Final = 5.0
 """A shorter wait is usual."""
 _LONGEST_LIFETIME: Final = 366 * 86_400

@@ -94,7 +94,7 @@ def read_level(payload: Mapping[str, Any]) -> LevelSnapshot:
 
 
 def read_inventory_item(payload: Mapping[str, Any]) -> InventoryItemSnapshot:
-    """What an `inventory_items/update` webhook has.
+    """Read the payload of an `inventory_items/update` webhook.
 
     Raises:
         PayloadInvalid: A field is missing or unusable.

@@ -37,14 +37,14 @@ class ShopUpdate(NamedTuple):
     """A shop's facts since a time."""
 
     facts: dict[str, str]
-    """Those that can be used, by their names in `ShopFacts`."""
+    """The valid facts, by their names in `ShopFacts`."""
     problems: list[str]
-    """What is wrong with the others, without their values."""
+    """The faults of the others, without their values."""
     since: datetime
 
 
 def read_shop_update(payload: Mapping[str, Any]) -> ShopUpdate:
-    """What a `shop/update` webhook says. A shop without an e-mail address has an empty one.
+    """Read the facts in a `shop/update` webhook. A shop without an e-mail address has an empty one.
 
     Raises:
         PayloadInvalid: It says no time.

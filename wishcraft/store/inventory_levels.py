@@ -41,7 +41,7 @@ class Tracking(NamedTuple):
 
 
 class ItemState(NamedTuple):
-    """What is known of an inventory item."""
+    """State of an inventory item."""
 
     tracked: bool | None = None
     """As the newest webhook said; None if there was none."""
@@ -139,7 +139,7 @@ WHERE i.shop_id = :shop_id AND i.inventory_item_id = w.inventory_item_id
 
 
 async def find_items(session: AsyncSession, shop_id: int, ids: Iterable[int]) -> dict[int, ItemState]:
-    """What is known of these inventory items, by id; those without a webhook are left out."""
+    """State of these inventory items, by id; those without a webhook are left out."""
     return _states(await session.execute(_FIND, {"shop_id": shop_id, "ids": list(ids)}))
 
 

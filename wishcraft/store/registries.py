@@ -70,7 +70,7 @@ class LockedRegistry(NamedTuple):
 
 
 class CustomerFacts(NamedTuple):
-    """What a creation needs to know."""
+    """Row read by `lock_customer`, for a creation."""
 
     next_id: int
     """An id for the registry."""
@@ -81,7 +81,7 @@ class CustomerFacts(NamedTuple):
 
 
 class NamedRegistry(NamedTuple):
-    """What never changes of a registry with a known id; the owner may be redacted."""
+    """The immutable columns of a registry with a known id; the owner may be redacted."""
 
     slug: str
     owner: int | None
@@ -234,7 +234,7 @@ async def find_named(db: Database, shop_id: int, registry_id: int) -> NamedRegis
 
 
 async def find_access(session: AsyncSession, shop_id: int, slug: str, *, lock: bool = False) -> AccessFacts | None:
-    """Who may read the shop's registry with this slug; `lock` holds a share lock on its row until the commit."""
+    """The access rule of the shop's registry with this slug; `lock` holds a share lock on its row until the commit."""
     query = select(Registry.visibility, Registry.status, Registry.access_code_hash).where(
         Registry.shop_id == shop_id, Registry.slug == slug
     )
@@ -285,7 +285,7 @@ def lock_customer(shop_id: int, customer_id: int) -> list[Call]:
 
 
 def read_customer(rows: Rows) -> CustomerFacts:
-    """What the last statement of `lock_customer` has found."""
+    """The row of the last statement of `lock_customer`."""
     return CustomerFacts._make(rows[0])
 
 

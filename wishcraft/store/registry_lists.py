@@ -72,7 +72,7 @@ _SHOP: Final = [
     select(column).where(Shop.id == bindparam("shop_id")).scalar_subquery().label(column.key)
     for column in (Shop.domain, Shop.settings)
 ]
-"""What the share links of a list are made of."""
+"""Parts of the share links of a list."""
 _SUMMARY: Final[dict[str, ColumnElement[Any]]] = {
     "id": Registry.id.expression,
     "slug": Registry.slug.expression,
@@ -135,7 +135,7 @@ class ListPage(NamedTuple, Generic[Listed]):
 
 
 class _Shape(NamedTuple):
-    """What of a list decides its SQL; the rest are parameters."""
+    """Properties of a list that decide its SQL; the rest are parameters."""
 
     whose: Literal["public", "own"]
     sort: ListSort
@@ -267,6 +267,6 @@ def _summary(row: tuple[Any, ...], template: str) -> Summary:
 
 
 def _own(row: tuple[Any, ...]) -> tuple[Visibility, RegistryStatus, PrivateFields]:
-    """What only the registrant's list has."""
+    """Columns of the registrant's own list alone."""
     visibility, status, *private = [row[place] for place in _OWN_PLACES]
     return visibility, status, PrivateFields._make(private)

@@ -279,7 +279,7 @@ async def update_settings(
 
 
 async def find_outdated_stock(session: AsyncSession, shop_id: int) -> OutdatedStock | None:
-    """What `update_settings` has added and `clear_outdated_stock` has not removed; None if there is nothing."""
+    """The quantities that `update_settings` has added and `clear_outdated_stock` has not removed; None without any."""
     query = select(Shop.outdated_stock, Shop.settings_version).where(
         Shop.id == shop_id, Shop.outdated_stock.is_not(None)
     )
@@ -299,7 +299,7 @@ async def record_sync(session: AsyncSession, shop_id: int, started_at: datetime)
 
 
 class OrderReading(NamedTuple):
-    """What decides which orders of a shop are to be read."""
+    """State that decides which orders of a shop are to be read."""
 
     installed_at: datetime
     read_until: datetime | None

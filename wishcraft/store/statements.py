@@ -52,7 +52,7 @@ class Statement:
         self._binds: Final = {
             name: bound.type.dialect_impl(_DIALECT).bind_processor(_DIALECT) for name, bound in compiled.binds.items()
         }
-        """What converts a parameter's values, if anything does."""
+        """Converter of a parameter's values, if there is one."""
         self._known: Final = {
             name: bind(bound.effective_value) if (bind := self._binds[name]) else bound.effective_value
             for name, bound in compiled.binds.items()
@@ -61,7 +61,7 @@ class Statement:
         columns = getattr(query, "exported_columns", ())
         converters = [column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) for column in columns]
         self.converters: Final = converters if any(converters) else []
-        """What converts the values that psycopg has read, or None, for each column; empty if nothing is converted."""
+        """Converters of the values that psycopg has read, one or None for each column; empty if no column has one."""
 
     def __call__(self, **values: Any) -> Call:
         """The statement with these values.

@@ -190,7 +190,7 @@ async def find_due_fairly(session: AsyncSession, most: int, of_a_shop: int) -> l
 async def find_waiting(
     session: AsyncSession, shop_domain: str, ids: Sequence[int], most_bytes: int
 ) -> list[StoredWebhook]:
-    """Those of these webhooks of the shop that are not handled, in the order of their receipt.
+    """Find the unhandled ones of these webhooks of the shop, in the order of their receipt.
 
     The payloads have `most_bytes` at most, or there is one; further webhooks are left out.
     """

@@ -10,7 +10,7 @@ from deployments.sandbox.mail_providers.faults import ProviderFaultKind, Provide
 
 
 class EventKind(StrEnum):
-    """What becomes of a mail."""
+    """Kind of event of a mail."""
 
     SEND = "send"
     DELIVERY = "delivery"
@@ -47,7 +47,7 @@ class PlannedEvent(NamedTuple):
 
 
 def plan_events(mail: AcceptedMail, faults: ProviderFaults) -> list[PlannedEvent]:
-    """What becomes of the mail, in the order in which the events are sent."""
+    """The events of the mail, in the order in which they are sent."""
     kinds = ProviderFaultKind
     events = [PlannedEvent(EventKind.SEND), *_outcome_events(mail, faults)]
     if faults.use(mail.recipient, kinds.REORDER):

@@ -102,7 +102,7 @@ class SimulatedSes:
 
         @router.get("")
         async def describe(request: Request) -> dict[str, str]:
-            """What a client needs."""
+            """MAIL_URL for a client."""
             return {"mail_url": mail_urls(str(request.base_url).rstrip("/"))["ses"]}
 
         @router.post("/v2/email/outbound-emails")

@@ -33,7 +33,7 @@ _OPEN: Final = 500
 _LIST_PAGE: Final = 50
 _READS_PER_LIST: Final = 20
 _ACTIONS: Final = {"view": 45, "cart": 18, "order": 24, "edit": 4, "cancel": 3, "return": 4, "payment": 2}
-"""What guests do, and the shop's staff about their orders, by weight."""
+"""Actions of guests, and of the shop's staff on their orders, by weight."""
 _STATUSES: Final = {"paid": 94, "pending": 4, "authorized": 2}
 _CLAIMS: Final = {"line": 80, "note": 8, "cart": 6, "none": 6}
 """Where an order says what it is for, by weight: themes differ, and some guests just buy."""
@@ -57,7 +57,7 @@ class SeenItem:
 
 @dataclass(slots=True)
 class GuestAction:
-    """What a guest did, for people."""
+    """An action of a guest, for people."""
 
     at: float
     shop: str

@@ -43,7 +43,7 @@ _MOST_KEPT: Final = 16
 
 
 class _Known(NamedTuple):
-    """What is known of a certificate; times are on the monotonic clock."""
+    """State of a certificate; times are on the monotonic clock."""
 
     key: RSAPublicKey | None
     """None if it could not be read."""
@@ -133,7 +133,7 @@ class SnsVerifier:
 
     @staticmethod
     def _renewed(before: _Known | None, fetched: RSAPublicKey | None) -> _Known:
-        """What is known after a request; a key that was good a day ago is used while SNS does not answer."""
+        """The state after a request; a key that was good a day ago is used while SNS does not answer."""
         now = time.monotonic()
         if fetched is not None:
             return _Known(fetched, now + _KEPT_SECONDS, now + _GOOD_SECONDS)

@@ -21,7 +21,7 @@ _CAUSES: Final = {
         "server does not support SSL|certificate verify failed|SSL error|SSLError": TLS,
     }.items()
 }
-"""What drivers and servers say, and what it means."""
+"""Messages of drivers and servers, with their meaning."""
 _REFUSED: Final = {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
 
 

@@ -34,7 +34,7 @@ Update = TypeVar("Update", StockAtLocation, Tracking)
 
 @dataclass(slots=True)
 class StockUpdates:
-    """What a batch says of inventory items: the newest of each level and item, each with the message's id."""
+    """Newest stock levels and tracking of a batch, each with the message's id."""
 
     levels: dict[tuple[int, int], tuple[StockAtLocation, int]] = field(default_factory=dict)
     """By inventory item and location."""

@@ -1,4 +1,4 @@
-"""What sending reminders and sending invitations share: letterhead, batches and hand-over.
+"""Sending of reminders and invitations: letterhead, batches and hand-over.
 
 The result of each hand-over is recorded at once; at the end of a run `judge_refusals` decides which refused addresses
 are suppressed.

@@ -62,7 +62,7 @@ async def remove(files: FileStore, names: Iterable[str]) -> None:
 
 
 async def find_person(files: FileStore, name: str) -> Person | None:
-    """Who was erased, as the entry of this name says; None if there is none.
+    """The erased person of the entry with this name; None without one.
 
     Raises:
         ConfigurationError: The file is no entry, or cannot be read.

@@ -36,7 +36,7 @@ async def handle_orders(resources: Resources, shop: ShopRef, messages: Sequence[
 
 
 async def find_effect(resources: Resources, shop: ShopRef, updates: Mapping[int, OrderUpdate]) -> Effect:
-    """What the updates change, by order id; messages that bring nothing new are `IGNORED`."""
+    """The effect of the updates, by order id; messages that bring nothing new are `IGNORED`."""
     async with resources.db.autocommit() as session:
         found = await _find_items(session, shop.id, updates)
         stored = await purchases.find_lines(session, shop.id, list(updates))

@@ -71,7 +71,7 @@ async def decide(
 async def decide_all(
     resources: Resources, shop: str | None, decision: Decision, details: Mapping[str, Any]
 ) -> list[DeadLetter]:
-    """As `decide`, for the oldest `MAX_DECIDED` dead letters of the shop or of all; those without a payload are not replayed.
+    """As `decide`, for the oldest `MAX_DECIDED` dead letters of the shop or of all; those without a payload stay.
 
     It works in batches: what was decided before it fails stays decided.
     """

@@ -119,7 +119,7 @@ async def _process(
 
 
 def _parts(batch: Sequence[Message]) -> Iterator[list[Message]]:
-    """What is handled together, one part after the other.
+    """Divide the batch into parts that are handled one after the other.
 
     Mail events come first: addresses are suppressed within seconds, while others may wait for Shopify. Erasures find
     what the others write. Data requests are handled one by one: one that fails holds up no other.
@@ -247,7 +247,7 @@ class _Run:
         return effects, failed
 
     def _failure(self, message: Message, error: Exception) -> Failure:
-        """What is recorded of a failed try: only our own errors' texts are known to have no personal data."""
+        """The reason of a failed try, as recorded: only our own errors' texts are known to have no personal data."""
         if isinstance(error, PayloadInvalid | DecisionNeeded):
             return Failure(message.id, str(error), None)
         now = datetime.now(UTC)

@@ -36,7 +36,7 @@ class OutboxMail(Timestamps):
     provider: Mapped[str | None]
     """The mail provider that last said whether it accepts the mail: `smtp`, `ses` or `sendgrid`."""
     outcome: Mapped[MailOutcome | None] = mapped_column(choice(MailOutcome))
-    """What became of it after it was sent, as the mail provider reports; NULL before it does."""
+    """Outcome after it was sent, as the mail provider reports; NULL before it does."""
     outcome_at: Mapped[datetime | None]
     """When that happened, by the provider's clock."""
 

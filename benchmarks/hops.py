@@ -79,7 +79,7 @@ def record_walk() -> Iterator[Walk]:
     walk, calls = Walk(), set[tuple[str, str]]()
     others = asyncio.all_tasks() - {asyncio.current_task()}
 
-    def note(frame: FrameType, event: str, _: object) -> None:
+    def record(frame: FrameType, event: str, _: object) -> None:
         name = _name(frame.f_code) if event == "call" else None
         if not name or asyncio.current_task() in others:
             return
@@ -94,7 +94,7 @@ def record_walk() -> Iterator[Walk]:
             calls.add(call)
             walk.functions[call[0]] += 1
 
-    sys.setprofile(note)
+    sys.setprofile(record)
     try:
         yield walk
     finally:

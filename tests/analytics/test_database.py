@@ -272,10 +272,10 @@ def test_reports_read_as_the_analyst_role_with_any_login(settings: Settings, dem
 
 def test_missing_server_is_unavailable_and_missing_views_are_misconfigured() -> None:
     with (
-        closing(AnalystsDatabase("postgresql+psycopg://none@127.0.0.1:1/none")) as away,
+        closing(AnalystsDatabase("postgresql+psycopg://none@127.0.0.1:1/none")) as unreachable,
         pytest.raises(DatabaseUnavailable),
     ):
-        away.find_shops()
+        unreachable.find_shops()
     bare = urlsplit(os.environ["TEST_REPLICA_URL"])._replace(scheme="postgresql+psycopg", path="/postgres").geturl()
     with closing(AnalystsDatabase(bare)) as empty, pytest.raises(ConfigurationError, match="schema up to date"):
         empty.find_shops()

@@ -35,7 +35,7 @@ WEAK = {
 
 @pytest.fixture(autouse=True)
 def in_the_middle_of_all_windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A limiter whose clock stands still, so that no window ends during a test."""
+    """A limiter whose clock is stopped, so that no window ends during a test."""
     now = (time.time() // 1200 + 1) * 1200 + 300
     monkeypatch.setattr(rate_limiter, "time", SimpleNamespace(time=lambda: now))
     return iter([None])
@@ -236,7 +236,7 @@ async def test_the_tries_at_all_processes_count_together(
     assert [answer.status_code for answer in answers] == [403] * 10 + [429] * 2
 
 
-async def test_tries_are_limited_while_redis_is_away(
+async def test_tries_are_limited_while_redis_does_not_answer(
     client_on_own_valkey: httpx.AsyncClient, signed: Signed, own_valkey: OwnValkey
 ) -> None:
     slug = await Shopper(client_on_own_valkey, signed, 7_100_000_000_001).create(

@@ -1,4 +1,4 @@
-"""The requests in docs/api.md get the answers that stand below them."""
+"""The requests in docs/api.md get the answers that are written below them."""
 
 from http import HTTPStatus
 from typing import Final

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from api.exposition import metric_help
-from tests.api.test_service_pages import away
+from tests.api.test_service_pages import unreachable
 from tests.support.api import SHOP, app_state_of, public_slug
 from tests.support.outages import postgresql_unavailable
 from tests.support.valkey import OwnValkey
@@ -197,7 +197,7 @@ async def test_metrics_are_exposed_whichever_store_is_down(
     settings: Settings, open_client: OpenClient, demo: Demo, gone: tuple[str, ...]
 ) -> None:
     assert not demo.closed
-    async with open_client(away(settings, *gone)) as client:
+    async with open_client(unreachable(settings, *gone)) as client:
         samples = await scrape(client)
     assert samples[named("wishcraft_redis_up")] == ("redis_url" not in gone)
     assert samples[named("wishcraft_part_health", part="database")] == ("database_url" not in gone)

@@ -315,8 +315,8 @@ async def test_last_use_of_a_key_is_recorded(client: httpx.AsyncClient, demo: De
     used, unused = add_key(demo, 1), add_key(demo, 1)
     assert (await client.get(PATH, headers={"X-API-Key": used.key})).status_code == 200
     await app_state_of(client).traffic_recorder.flush()
-    noted = demo.execute("SELECT prefix, last_used_at > now() - interval '1 minute' FROM api_keys").fetchall()
-    assert dict(noted) == {used.prefix: True, unused.prefix: None}
+    recorded = demo.execute("SELECT prefix, last_used_at > now() - interval '1 minute' FROM api_keys").fetchall()
+    assert dict(recorded) == {used.prefix: True, unused.prefix: None}
 
 
 async def test_server_key_is_not_limited_to_one_guests_unlock_tries(

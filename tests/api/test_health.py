@@ -14,7 +14,7 @@ from psycopg import Connection
 from redis.asyncio import Redis
 from sqlalchemy import make_url, text
 
-from tests.api.test_service_pages import away
+from tests.api.test_service_pages import unreachable
 from tests.support.api import app_state_of
 from tests.support.failing_proxy import FailingProxy
 from tests.support.fake_prefect import FakePrefect
@@ -45,7 +45,7 @@ async def api(all_well: Settings, open_client: OpenClient, own_valkey: OwnValkey
         yield client
 
 
-async def look(client: httpx.AsyncClient) -> dict[str, tuple[str, str]]:
+async def unhealthy_parts(client: httpx.AsyncClient) -> dict[str, tuple[str, str]]:
     """Status and detail of unhealthy parts, once the metrics agree: they may be a second older."""
     checks: dict[str, dict[str, str]] = {}
 
@@ -70,7 +70,7 @@ async def until(client: httpx.AsyncClient, found: dict[str, tuple[str, str]]) ->
 
     async def is_found() -> bool:
         nonlocal last
-        last = await look(client)
+        last = await unhealthy_parts(client)
         return last == found
 
     await wait_until(is_found, lambda: f"/health never showed {found}, but at last {last}")
@@ -157,15 +157,17 @@ async def test_health_shows_redis_close_to_maxmemory(
     async with Redis.from_url(own_valkey.url) as redis:
         await redis.config_set("maxmemory-policy", "volatile-lfu")
         await redis.config_set("maxmemory", int(1.05 * (await redis.info("memory"))["used_memory"]))
-    [(part, (status, detail))] = (await look(api)).items()
+    [(part, (status, detail))] = (await unhealthy_parts(api)).items()
     assert (part, status) == ("redis", "degraded")
     assert detail.endswith("close to maxmemory")
 
 
 async def test_health_shows_postgresql_down(all_well: Settings, open_client: OpenClient, prefect: FakePrefect) -> None:
     assert prefect.upcoming
-    async with open_client(away(all_well, "database_url")) as client:
-        assert await look(client) == {"database": ("unhealthy", "does not answer, or refuses the connection")}
+    async with open_client(unreachable(all_well, "database_url")) as client:
+        assert await unhealthy_parts(client) == {
+            "database": ("unhealthy", "does not answer, or refuses the connection")
+        }
 
 
 @pytest.mark.parametrize(
@@ -213,7 +215,7 @@ async def test_exhausted_pool_is_distinguished_from_postgresql_down(
         for _ in range(10):
             session = await taken.enter_async_context(db.autocommit())
             await session.execute(text("SELECT 1"))
-        [(part, (status, detail))] = (await look(client)).items()
+        [(part, (status, detail))] = (await unhealthy_parts(client)).items()
         assert (part, status) == ("database", "degraded")
         assert detail.endswith("all 10 connections are in use")
         shown = (await client.get("/metrics")).text
@@ -235,7 +237,7 @@ async def test_overdue_job_is_named(all_well: Settings, open_client: OpenClient,
     prefect.overdue = 2
     async with open_client(all_well) as client:
         detail = "runs over 5 minutes overdue: send-reminders (2)"
-        assert await look(client) == {"scheduler": ("degraded", detail)}
+        assert await unhealthy_parts(client) == {"scheduler": ("degraded", detail)}
         shown = (await client.get("/metrics")).text
     assert 'wishcraft_overdue_runs{job="send-reminders"} 2.0' in shown
     assert 'wishcraft_overdue_runs{job="cache-warm"} 0.0' in shown
@@ -246,7 +248,7 @@ async def test_health_shows_that_no_run_is_scheduled(
 ) -> None:
     prefect.upcoming = 0
     async with open_client(all_well) as client:
-        assert await look(client) == {"scheduler": ("degraded", "no run is scheduled")}
+        assert await unhealthy_parts(client) == {"scheduler": ("degraded", "no run is scheduled")}
 
 
 async def test_health_shows_prefect_down_or_refusing_the_credentials(
@@ -254,9 +256,9 @@ async def test_health_shows_prefect_down_or_refusing_the_credentials(
 ) -> None:
     async with open_client(all_well.model_copy(update={"prefect_api_url": "http://127.0.0.1:1"})) as client:
         unreachable = ("unhealthy", "does not answer, or refuses the connection")
-        assert await look(client) == {"prefect": unreachable, "scheduler": unreachable}
+        assert await unhealthy_parts(client) == {"prefect": unreachable, "scheduler": unreachable}
     async with open_client(all_well.model_copy(update={"prefect_api_auth_string": None})) as client:
-        assert await look(client) == {"scheduler": ("unhealthy", LOGIN)}
+        assert await unhealthy_parts(client) == {"scheduler": ("unhealthy", LOGIN)}
 
 
 async def test_late_webhooks_and_dead_letters_are_shown_with_what_is_missing(
@@ -267,7 +269,7 @@ async def test_late_webhooks_and_dead_letters_are_shown_with_what_is_missing(
     monkeypatch.setattr(app_state.health_monitor._inbox, "_ttl", 0)
 
     async def shown(part: str) -> bool:
-        found = (await look(api)).get("webhooks", ("healthy", ""))
+        found = (await unhealthy_parts(api)).get("webhooks", ("healthy", ""))
         return found[0] == "degraded" and part in found[1]
 
     receive = """INSERT INTO webhook_events (shop_domain, webhook_id, topic, due_at)

@@ -24,7 +24,7 @@ from wishcraft.store.shops import ShopRef
 Demo = Connection[tuple[Any, ...]]
 Send = Callable[[], Any]
 HUGO = "hugo.laurent@example.com"
-NOBODY: list[dict[str, str]] = []
+NO_CO_REGISTRANTS: list[dict[str, str]] = []
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ async def test_person_who_declines_is_never_asked_again(
     assert "You have declined" in (await client.post(f"{link}/decline")).text
     assert "You have declined" in (await client.post(link)).text
     [slug] = demo.execute("SELECT slug FROM registries ORDER BY id DESC LIMIT 1").fetchone() or []
-    for named in (NOBODY, WEDDING["co_registrants"]) * 2:
+    for named in (NO_CO_REGISTRANTS, WEDDING["co_registrants"]) * 2:
         answer = await emma.send("PATCH", f"/api/registries/{slug}", {"co_registrants": named}, if_match="*")
         assert answer.status_code == 200
     demo.execute("UPDATE invitations SET expires_at = expires_at - interval '1 year'")
@@ -315,12 +315,12 @@ async def test_a_customer_cannot_mail_own_text_to_strangers(
 async def test_made_up_links_cost_a_query_each_only_until_their_sender_is_refused(
     client: httpx.AsyncClient, link: str, queries: list[str]
 ) -> None:
-    made_up = [f"/api/invitations/{make_token(number, derive_key('another'))}" for number in range(70)]
-    answers = [await client.get(path) for path in made_up]
+    unknown = [f"/api/invitations/{make_token(number, derive_key('another'))}" for number in range(70)]
+    answers = [await client.get(path) for path in unknown]
     assert {answer.status_code for answer in answers[:60]} == {404}
     assert {answer.status_code for answer in answers[-5:]} == {429}
     queries.clear()
-    assert (await client.post(made_up[0])).status_code == 429
+    assert (await client.post(unknown[0])).status_code == 429
     assert not [query for query in queries if "invitations" in query]
     async with called_from(client, "203.0.113.9") as other:
         assert (await other.get(link)).status_code == 200

@@ -303,19 +303,24 @@ async def test_behind_a_trusted_proxy_the_forwarded_address_counts(
 
 
 @pytest.mark.parametrize(
-    ("forwarded", "noted"),
+    ("forwarded", "recorded"),
     [("203.0.113.9", "203.0.113.9"), ("2001:db8::7", "2001:db8::7"), ("203.0.113.9:1234", "203.0.113.9"),
      ("fe80::1%eth0", None), ("not.an.address", None), ("", None)],
 )  # fmt: skip
 async def test_audit_log_records_only_valid_addresses(
-    settings: Settings, open_client: OpenClient, merchant: dict[str, str], demo: Demo, forwarded: str, noted: str | None
+    settings: Settings,
+    open_client: OpenClient,
+    merchant: dict[str, str],
+    demo: Demo,
+    forwarded: str,
+    recorded: str | None,
 ) -> None:
     async with (
         open_client(settings.model_copy(update={"trusted_proxies": "10.0.0.0/8"})) as client,
         called_from(client, "10.1.2.3") as other,
     ):
         await create(other, {**merchant, "X-Forwarded-For": forwarded})
-    assert demo.execute("SELECT host(ip) FROM audit_logs WHERE resource = 'api_key'").fetchall() == [(noted,)]
+    assert demo.execute("SELECT host(ip) FROM audit_logs WHERE resource = 'api_key'").fetchall() == [(recorded,)]
 
 
 async def test_usage_shows_the_shops_counters(

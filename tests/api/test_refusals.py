@@ -39,7 +39,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, module: Any, query: str) -> Iterato
         yield calls
 
 
-def made_up() -> dict[str, str]:
+def unknown_key() -> dict[str, str]:
     """The headers of a key of the right form, with a right checksum."""
     return {"X-API-Key": make_key(secrets.token_bytes(38)).key}
 
@@ -62,13 +62,13 @@ async def test_made_up_keys_are_limited_by_address_and_then_cost_no_query(
 ) -> None:
     async with called_from(client, "203.0.113.9") as server, called_from(client, "203.0.113.10") as elsewhere:
         with counted(monkeypatch, api_keys, "find_holder") as calls:
-            answers = [await server.get(LIST, headers=made_up()) for _ in range(LIMIT + 5)]
+            answers = [await server.get(LIST, headers=unknown_key()) for _ in range(LIMIT + 5)]
             assert [answer.status_code for answer in answers] == [401] * LIMIT + [429] * 5
             assert problem(answers[-1]) == (429, "too-many-requests")
             assert 0 < int(answers[-1].headers["retry-after"]) <= LIMIT
             assert len(calls) == LIMIT
         assert (await elsewhere.get(LIST, headers=key)).status_code == 200
-        assert (await elsewhere.get(LIST, headers=made_up())).status_code == 401
+        assert (await elsewhere.get(LIST, headers=unknown_key())).status_code == 401
 
 
 async def test_made_up_keys_do_not_lock_out_a_key_that_was_used_before(
@@ -76,7 +76,7 @@ async def test_made_up_keys_do_not_lock_out_a_key_that_was_used_before(
 ) -> None:
     assert (await client.get(LIST, headers=key)).status_code == 200
     for _ in range(LIMIT + 1):
-        answer = await client.get(LIST, headers=made_up())
+        answer = await client.get(LIST, headers=unknown_key())
     assert answer.status_code == 429
     keys = app_state_of(client).authenticator._keys
     for name, (_, value) in keys._entries.items():
@@ -122,9 +122,9 @@ async def test_refusals_count_by_the_forwarded_address_of_a_trusted_proxy(
     async with open_client(settings.model_copy(update={"trusted_proxies": "127.0.0.1"})) as client:
         for number in range(LIMIT + 1):
             forwarded = {"X-Forwarded-For": f"6.6.6.{number}, 203.0.113.9"}
-            answer = await client.get(LIST, headers=made_up() | forwarded)
+            answer = await client.get(LIST, headers=unknown_key() | forwarded)
         assert answer.status_code == 429
-        assert (await client.get(LIST, headers=made_up() | {"X-Forwarded-For": "203.0.113.10"})).status_code == 401
+        assert (await client.get(LIST, headers=unknown_key() | {"X-Forwarded-For": "203.0.113.10"})).status_code == 401
         for _ in range(LIMIT + 1):
             assert (await client.get(LIST)).status_code == 401  # without credentials nothing is verified
 

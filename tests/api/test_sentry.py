@@ -225,10 +225,10 @@ async def test_database_errors_are_all_logged_but_reported_once_a_second_per_rou
     reports_of_each_route: list[int],
 ) -> None:
     monkeypatch.setattr("api.problems.REPORT_AGAIN_SECONDS", seconds)
-    away = settings_with_sentry.model_copy(
+    unreachable = settings_with_sentry.model_copy(
         update={"database_url": "postgresql+psycopg://u:hunter22secret@127.0.0.1:1/x"}
     )
-    async with open_client(away) as client:
+    async with open_client(unreachable) as client:
         paths = ["/api/registries"] * 3 + ["/api/my-registries"] * 2
         answers = [await client.get(path, headers=key | {"X-Customer-Id": "1"}) for path in paths]
     sentry_reports.flush()

@@ -239,11 +239,11 @@ async def test_each_order_and_filter_has_its_index(
     demo.execute("ANALYZE registries")
     calls: list[Call] = []
 
-    async def note(_db: Database, noted: list[Call]) -> Any:
-        calls.extend(noted)
+    async def record(_db: Database, recorded: list[Call]) -> Any:
+        calls.extend(recorded)
         return [[], [(0, None, None)]]
 
-    monkeypatch.setattr(Database, "fetch_each", note)
+    monkeypatch.setattr(Database, "fetch_each", record)
     for request, search, index in (
         (PageRequest(20, ListSort.EVENT_DATE), Search(), "ix_registries_list_by_event"),
         (PageRequest(20, ListSort.EVENT_DATE, Position("2027-02-01", 5)), Search(), "ix_registries_list_by_event"),

@@ -2,7 +2,7 @@
 
 A job is a Prefect flow: a function that Prefect runs, retries and records. Here each is called as a function; in
 production its schedule in `prefect.yaml` starts it. Each takes the shops it is to work on. A Shopify simulator and a
-mail server stand in for the real ones, and a Prefect server of the test session records the runs.
+mail server replace the real ones, and a Prefect server of the test session records the runs.
 """
 
 from datetime import UTC, datetime, timedelta

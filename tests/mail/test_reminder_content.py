@@ -56,16 +56,16 @@ class Page(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.words, self.tags, self.links, self._hidden = "", set[str](), list[str | None](), False
+        self.words, self.tags, self.links, self._is_invisible = "", set[str](), list[str | None](), False
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
-        self._hidden = tag in {"style", "title"}
+        self._is_invisible = tag in {"style", "title"}
         self.links += [value for name, value in attrs if tag == "a" and name == "href"]
 
     def handle_data(self, data: str) -> None:
-        self.words += "" if self._hidden else f"{' '.join(data.split())} "
+        self.words += "" if self._is_invisible else f"{' '.join(data.split())} "
 
 
 @pytest.mark.parametrize("form", ["text", "html"])

@@ -66,7 +66,7 @@ class Api:
             return PlainTextResponse(EXPOSITION)
 
         @app.middleware("http")
-        async def note(request: Any, call_next: Any) -> Any:
+        async def record_token(request: Any, call_next: Any) -> Any:
             self.tokens.add(request.headers.get("authorization", ""))
             return await call_next(request)
 

@@ -112,7 +112,7 @@ async def test_payloads_of_an_order_are_read_as_what_happened_to_it() -> None:
     assert states[-1].refunds == frozenset((refund["id"], rest["id"]))
     assert (states[-1].status, states[-1].updated_at.timestamp()) == (PurchaseStatus.CANCELLED, SECOND)
     times = [each.triggered_at for each in reversed(living.simulator.webhooks.recent)]
-    assert times == sorted(set(times))  # later events have later times, although the clock stands still
+    assert times == sorted(set(times))  # later events have later times, although the clock is stopped
 
 
 @pytest.mark.parametrize(

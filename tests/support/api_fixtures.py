@@ -57,7 +57,7 @@ def generous_limits_of_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limiter's clock stands still, so that no window ends during the test."""
+    """The limiter's clock is stopped, so that no window ends during the test."""
     monkeypatch.setattr("wishcraft.cache.rate_limiter.time", SimpleNamespace(time=lambda: 3e9))
 
 

@@ -24,7 +24,7 @@ _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 
 
 def normalise(address: str) -> str | None:
-    """The one spelling of the address that stands for all that reach its mailbox; None if it is not valid.
+    """The one spelling of the address for all that reach its mailbox; None if it is not valid.
 
     Without surrounding spaces, in lower case, with its domain as DNS has it (IDNA 2008): `jo@xn--bcher-kva.example`.
     RFC 5321 lets a server distinguish capitals in the local part; in practice none does.

@@ -62,7 +62,7 @@ def is_fresh(facts: VariantFacts, now: datetime, *, any_image: bool = False) -> 
 
 
 def is_complete(facts: VariantFacts) -> bool:
-    """Whether the facts can stand in for an answer of Shopify, however old they are."""
+    """Whether the facts can replace an answer of Shopify, however old they are."""
     return facts.sold is not None and facts.image is not None
 
 

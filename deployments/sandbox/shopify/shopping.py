@@ -17,7 +17,7 @@ import httpx
 import orjson
 
 from deployments.sandbox.catalogue import CURRENCIES
-from deployments.sandbox.shopify.app_proxy import AppAwayError, AppProxy, ProxiedRequest
+from deployments.sandbox.shopify.app_proxy import AppProxy, AppUnreachableError, ProxiedRequest
 from deployments.sandbox.shopify.order import Customer, Order, Terms
 from deployments.sandbox.shopify.orders import UNPAID, OrderRefused, WantedLine
 from deployments.sandbox.shopify.shop import SimulatedShop
@@ -145,7 +145,7 @@ class Shopping:
                 description = self._order(guests)
             else:
                 description = self._change(guests.shop, order, action)
-        except (AppAwayError, OrderRefused) as error:
+        except (AppUnreachableError, OrderRefused) as error:
             description = f"failed: {error}"
         self.recent.appendleft(GuestAction(time.time(), guests.shop.demo.domain, action, description))
 
@@ -239,17 +239,17 @@ class Shopping:
         try:
             value = orjson.loads(answer.content)
         except orjson.JSONDecodeError:
-            raise AppAwayError("the app's answer is no JSON") from None
+            raise AppUnreachableError("the app's answer is not JSON") from None
         return value if isinstance(value, dict) else {}
 
     async def _ask(self, guests: Guests, request: ProxiedRequest) -> httpx.Response:
         """The app's answer to a guest.
 
         Raises:
-            AppAwayError: None, or one that the guest cannot use.
+            AppUnreachableError: None, or one that the guest cannot use.
         """
         address = f"198.51.100.{self._random.randint(1, 254)}"
         answer = await self._proxy.forward(guests.shop.demo.domain, request._replace(address=address))
         if not answer.is_success:
-            raise AppAwayError(f"the app answered {answer.status_code} {HTTPStatus(answer.status_code).phrase}")
+            raise AppUnreachableError(f"the app answered {answer.status_code} {HTTPStatus(answer.status_code).phrase}")
         return answer

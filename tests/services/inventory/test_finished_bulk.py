@@ -39,13 +39,13 @@ async def test_webhook_wakes_the_sync_that_waits(
         await wait_until(released.is_set)
         await run(self, operation, root_value)
 
-    async def noted(operation_id: str, seconds: float) -> None:
+    async def record_wait(operation_id: str, seconds: float) -> None:
         waits.append(operation_id)
         await resources.bulk_signals.wait(operation_id, seconds)
 
     monkeypatch.setattr(BulkQuery, "run", run_once_released)
     monkeypatch.setattr(bulk, "_FIRST_PAUSE_SECONDS", 50 * PATIENCE_SECONDS)
-    monkeypatch.setattr(resources.shopify, "wait_for_bulk", noted)
+    monkeypatch.setattr(resources.shopify, "wait_for_bulk", record_wait)
     reading = asyncio.create_task(read_all(resources))
     await wait_until(lambda: waits)
     released.set()

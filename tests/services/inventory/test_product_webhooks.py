@@ -333,8 +333,8 @@ async def test_unusable_webhooks_become_dead_letters_and_the_others_of_their_bat
 async def test_webhooks_are_applied_without_redis(
     resources: Resources, settings: Settings, shop: ShopRef, wished: Wished
 ) -> None:
-    async with open_resources(settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})) as away:
-        await apply(away, shop, handle_products, [message(UPDATE, updated(wished))])
+    async with open_resources(settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})) as unreachable:
+        await apply(unreachable, shop, handle_products, [message(UPDATE, updated(wished))])
     assert wished.row("price") == (Decimal(77),)
     assert resources
 

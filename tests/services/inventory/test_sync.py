@@ -196,8 +196,8 @@ async def test_a_sync_without_redis_writes_nothing(
 ) -> None:
     item.variant.price += 1
     before = contents(demo), versions(demo)
-    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
-    async with open_resources(away) as resources:
+    unreachable = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    async with open_resources(unreachable) as resources:
         with pytest.raises(CacheUnavailable):
             await sync_shop(resources, shop)
     assert (contents(demo), versions(demo)) == before

@@ -258,10 +258,10 @@ async def test_invitations_wait_while_the_mail_server_does_not_answer(
     settings: Settings, demo: Demo, shop: ShopRef
 ) -> None:
     invite(demo, HUGO)
-    away = settings.model_copy(update={"mail_url": type(settings.encryption_keys)("smtp://127.0.0.1:1")})
-    async with open_resources(away) as resources:
+    unreachable = settings.model_copy(update={"mail_url": type(settings.encryption_keys)("smtp://127.0.0.1:1")})
+    async with open_resources(unreachable) as resources:
         with pytest.raises(MailUnavailable):
-            await invite_shop(resources, away, shop, now=NOW)
+            await invite_shop(resources, unreachable, shop, now=NOW)
     assert states(demo)[HUGO][:2] == ("pending", 0)
 
 

@@ -352,8 +352,8 @@ async def test_a_shop_without_active_registries_need_not_be_synced(
 async def test_a_check_without_redis_raises_cache_unavailable(settings: Settings, demo: Demo, shop: ShopRef) -> None:
     item, *_ = an_item(demo, shop)
     miscount(demo, item)
-    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
-    async with open_resources(away) as resources:
+    unreachable = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    async with open_resources(unreachable) as resources:
         with pytest.raises(CacheUnavailable):
             await check(resources, shop)
     assert counted(demo, item) == WRONG

@@ -133,11 +133,11 @@ async def test_shop_that_installs_the_app_while_it_is_asked_for_is_later_than_th
     demo.execute("UPDATE shops SET status = 'uninstalled', installed_at = now() - interval '1 year' WHERE id = 1")
     add, added = journal.add, list[journal.JournalEntry]()
 
-    async def note(files: FileStore, new: Iterable[journal.JournalEntry]) -> None:
+    async def record(files: FileStore, new: Iterable[journal.JournalEntry]) -> None:
         added.extend(new)
         await add(files, added)
 
-    monkeypatch.setattr(journal, "add", note)
+    monkeypatch.setattr(journal, "add", record)
     await redact(demo, resources, SHOP_REDACT, "shop/redact")
     row = demo.execute("SELECT installed_at FROM shops WHERE id = 1").fetchone()
     assert row

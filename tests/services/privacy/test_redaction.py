@@ -337,7 +337,7 @@ async def test_while_shopify_does_not_say_so_no_shop_is_erased(
     expected: tuple[str | None, int],
 ) -> None:
     async def query(*_: object) -> None:
-        raise error("away")
+        raise error("no answer")
 
     monkeypatch.setattr(resources.shopify, "query", query)
     row_id = await redact(demo, resources, SHOP_REDACT, "shop/redact")

@@ -94,8 +94,8 @@ async def test_item_that_is_removed_meanwhile_takes_no_line_item(
 async def test_without_redis_nothing_is_matched(
     settings: Settings, demo: Demo, shop: ShopRef, item: int, unmatched: int
 ) -> None:
-    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})
-    async with open_resources(away, redis_timeout=1) as resources:
+    unreachable = settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})
+    async with open_resources(unreachable, redis_timeout=1) as resources:
         with pytest.raises(CacheUnavailable):
             await match(resources, shop, unmatched, item, {})
     assert counted(demo, item) == (0, 0)

@@ -52,10 +52,10 @@ class Store:
     def __init__(self, simulator: Simulator) -> None:
         self.shop: SimulatedShop = next(iter(simulator.shops.values()))
         self.sent: list[Message] = []
-        self.shop.orders._publish = self._note
+        self.shop.orders._publish = self._record
         self._events = 0
 
-    def _note(self, topic: str, payload: dict[str, Any], _about: str) -> None:
+    def _record(self, topic: str, payload: dict[str, Any], _description: str) -> None:
         self._events += 1
         now = datetime.now(UTC)
         self.sent.append(Message(self._events, topic, now, now, payload))

@@ -257,10 +257,10 @@ async def test_all_reminders_stay_due_while_the_mail_server_does_not_answer(
     settings: Settings, demo: Demo, shop: ShopRef, registry: int
 ) -> None:
     assert registry
-    away = settings.model_copy(update={"mail_url": type(settings.encryption_keys)("smtp://127.0.0.1:1")})
-    async with open_resources(away) as resources:
+    unreachable = settings.model_copy(update={"mail_url": type(settings.encryption_keys)("smtp://127.0.0.1:1")})
+    async with open_resources(unreachable) as resources:
         with pytest.raises(MailUnavailable):
-            await remind_shop(resources, away, shop, now=NOW)
+            await remind_shop(resources, unreachable, shop, now=NOW)
     assert [row[3] for row in rows(demo)] == ["pending"]
 
 

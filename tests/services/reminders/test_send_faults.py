@@ -232,10 +232,10 @@ async def test_a_held_reminder_is_given_up_after_its_event(
 async def test_a_mail_server_lost_mid_run_leaves_the_rest_for_the_next_run(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef
 ) -> None:
-    away = settings.model_copy(update={"mail_url": SecretStr("smtp://127.0.0.1:1")})
-    async with open_resources(away) as unable:
+    unreachable = settings.model_copy(update={"mail_url": SecretStr("smtp://127.0.0.1:1")})
+    async with open_resources(unreachable) as unable:
         with pytest.raises(MailUnavailable):
-            await remind_shop(unable, away, shop, now=NOW)
+            await remind_shop(unable, unreachable, shop, now=NOW)
     assert {state for state, *_ in states(demo).values()} == {"pending"}
     assert (await remind_shop(resources, settings, shop, now=NOW))["sent"] == 2
 

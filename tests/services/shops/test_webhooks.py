@@ -136,11 +136,11 @@ async def test_while_shopify_does_not_say_so_no_shop_is_uninstalled(
     expected: str | None,
 ) -> None:  # fmt: skip
     async def query(*_: object) -> None:
-        raise error("away")
+        raise error("no answer")
 
     row_id = receive(demo, UNINSTALLED, OURS)
-    with monkeypatch.context() as away:
-        away.setattr(resources.shopify, "query", query)
+    with monkeypatch.context() as patched:
+        patched.setattr(resources.shopify, "query", query)
         await process(resources, HANDLERS, shop.domain, [row_id])
     assert demo.execute("SELECT outcome FROM webhook_events WHERE id = %s", [row_id]).fetchone() == (expected,)
     assert demo.execute("SELECT status FROM shops WHERE id = 1").fetchone() == ("active",)

@@ -199,7 +199,7 @@ async def test_draft_is_asked_for_again_after_a_minute(
 
 
 @pytest.mark.parametrize("kind", [FaultKind.UNAVAILABLE, FaultKind.FORBIDDEN])
-async def test_facts_stand_in_while_shopify_does_not_answer_if_all_are_known(
+async def test_facts_replace_the_answer_while_shopify_does_not_answer_if_all_are_known(
     products: VariantReader,
     caller: Caller,
     variants: list[Variant],

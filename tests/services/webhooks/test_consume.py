@@ -118,8 +118,8 @@ async def test_queue_that_redis_lost_is_filled_from_the_inbox(resources: Resourc
 
 async def test_webhooks_are_handled_without_redis(settings: Settings, demo: Demo) -> None:
     ids = receive(demo, 3)
-    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})
-    async with open_resources(away, redis_timeout=1) as resources:
+    unreachable = settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})
+    async with open_resources(unreachable, redis_timeout=1) as resources:
         assert await handle(Consumer(resources, COUNTING, "a")) == 3
     assert applied(demo) == ids
 
@@ -380,13 +380,13 @@ async def test_erasures_come_after_what_they_erase_and_requests_for_data_last_an
 ) -> None:
     order_of_topics: list[list[str]] = []
 
-    async def note(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
+    async def record(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
         order_of_topics.append([each.topic for each in messages])
         return await count_effects(resources, shop, messages)
 
     request, erasure, order = "customers/data_request", "customers/redact", "orders/create"
     topics = (erasure, order, request, order, erasure, request)
     ids = [row_id for topic in topics for row_id in receive(demo, topic=topic)]
-    await process(resources, dict.fromkeys(topics, note), MAPLE, ids)
+    await process(resources, dict.fromkeys(topics, record), MAPLE, ids)
     assert order_of_topics == [[order] * 2, [erasure] * 2, [request], [request]]
     assert applied(demo) == ids

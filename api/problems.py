@@ -228,7 +228,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
         headers["Allow"] = ", ".join(_methods_of(request)) or headers.get("Allow", "GET, HEAD")
     status, errors = HTTPStatus(error.status_code), list[InvalidValue]()
     detail = _DETAILS.get(status, str(error.detail))
-    if status is HTTPStatus.BAD_REQUEST:  # FastAPI's status for a body that is no text; 422 if it is no JSON
+    if status is HTTPStatus.BAD_REQUEST:  # FastAPI's status for a body that is not text; 422 if it is not JSON
         status = HTTPStatus.UNPROCESSABLE_ENTITY
         errors.append(InvalidValue(str(error.detail), pointer="#"))
     return answer(USUAL[status], detail, headers, errors)

@@ -78,7 +78,7 @@ def registry_page(registry: Mapping[str, Any], style: Style) -> str:
 
 
 def notice_page(notice: Notice, style: Style) -> str:
-    """The page of a notice."""
+    """Render a notice, such as that of an unknown registry, in the shop's style and language."""
     title, text = (translate(style.language, each) for each in notice[:2])
     return _render("registry_notice.html", style, title=title, text=text, asks_code=notice.asks_code)
 

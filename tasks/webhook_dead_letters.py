@@ -33,7 +33,7 @@ async def inspect_dead_letters(shop: str | None, ids: Sequence[int]) -> Page:
     """The page of these dead letters, with their failures and what may be shown of their payloads.
 
     Raises:
-        QueryRefused: One is no dead letter of the shop, or of any.
+        QueryRefused: One is not a dead letter of the shop, or of any.
     """
     async with open_resources(redis_timeout=5) as resources:
         return inspected_page(await inspect(resources, shop, ids), time_zone())
@@ -44,7 +44,7 @@ async def decide_dead_letters(shop: str | None, ids: Sequence[int] | None, decis
     """Replay or discard these dead letters, or without ids all of the shop or of all; the page of those that were.
 
     Raises:
-        QueryRefused: One is no dead letter of the shop, or of any; or cannot be replayed.
+        QueryRefused: One is not a dead letter of the shop, or of any; or cannot be replayed.
     """
     details = {"run": str(flow_run.id)}
     async with open_resources(redis_timeout=5) as resources:

@@ -122,7 +122,7 @@ def confine_to_one_database(redis_url: str) -> None:
 
 
 def create_application_login(server_url: str) -> str:
-    """Create the application's role, which is no superuser, as in containers and on managed servers; its URL."""
+    """Create the application's role, which is not a superuser, as in containers and on managed servers; its URL."""
     role, password = "wishcraft_tested", secrets.token_urlsafe(24)
     with psycopg.connect(server_url, autocommit=True) as connection:
         if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:

@@ -152,7 +152,7 @@ class AuthenticatedRoute(APIRoute):
     """A route that authenticates the caller before the request body is read and parsed."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler of a request."""
+        """Build the handler: it authenticates, parses the request, and calls the route's function."""
         handle = super().get_route_handler()
         if not _has_identify(self.dependant):
             return handle
@@ -182,7 +182,7 @@ def find_origin(request: Request, app_state: AppState, *, is_signed: bool = Fals
 
 
 async def get_origin(request: Request, app_state: AppStateDep, caller: CallerDep) -> Origin:
-    """As `find_origin`."""
+    """Address and user agent for the audit log, of an authenticated request."""
     return find_origin(request, app_state, is_signed=caller.is_from_storefront)
 
 

@@ -85,7 +85,7 @@ router: Final = APIRouter(include_in_schema=False, dependencies=[Depends(require
 
 @router.get("/")
 async def show(app_state: AppStateDep) -> HTMLResponse:
-    """The page."""
+    """Render the start page."""
     return await _render("start_page.html", app_state)
 
 

@@ -273,7 +273,7 @@ async def test_key_is_accepted_from_its_allowed_networks_only(
     issued = await create(client, merchant, ip_allow_list=ALLOWED)
     slug = await emma.create()
     async with called_from(client, peer) as other:
-        for forwarded in ({}, {"X-Forwarded-For": "203.0.113.9"}):  # ignored: the peer is no trusted proxy
+        for forwarded in ({}, {"X-Forwarded-For": "203.0.113.9"}):  # ignored: the peer is not a trusted proxy
             assert await status(other, issued.key, **forwarded) == answer
     async with called_from(client, "203.0.113.9") as friend:
         for _ in range(2):

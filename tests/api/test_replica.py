@@ -234,7 +234,7 @@ async def test_lost_replica_costs_no_answer(
 
 async def test_another_server_is_no_replica(settings: Settings, replica_server: Standby) -> None:
     primary = Database(settings.database_url)
-    for url, expected in ((settings.database_url, "is no streaming replica"), (replica_server.url, "")):
+    for url, expected in ((settings.database_url, "is not a streaming replica"), (replica_server.url, "")):
         name = urlsplit(settings.database_url).path
         other = urlsplit(url)._replace(scheme="postgresql+psycopg", path=name).geturl()
         replica = Replica(other, primary, 5)

@@ -40,7 +40,7 @@ def add_dead(demo: Demo, shop: str = SHOP, payload: bytes | None = b'{"id": "Ada
                failures)
            VALUES (%s, gen_random_uuid()::text, 'orders/create', %s, 'dead', now(), now() - interval '1 hour', 10,
                '[{"at": "2026-03-14T12:00:00+00:00", "reason": "ShopifyUnavailable"},
-                 {"at": "2026-03-14T12:30:00+00:00", "reason": "id is no id."}]')
+                 {"at": "2026-03-14T12:30:00+00:00", "reason": "id is not an id."}]')
            RETURNING id""",
         [shop, payload],
     ).fetchall()
@@ -73,7 +73,7 @@ async def test_dead_letters_are_listed_with_the_reason_of_their_last_failure(dem
     assert state.message == "3 dead letters."
     rows = await table_of(state)
     assert [(row["id"], row["shop"], row["reason"]) for row in rows] == [
-        (row_id, shop, "id is no id.") for row_id, shop in zip(ids, (SHOP, OTHER, GONE), strict=True)
+        (row_id, shop, "id is not an id.") for row_id, shop in zip(ids, (SHOP, OTHER, GONE), strict=True)
     ]
     await require_no_personal_data(state)
     one = await webhook_dead_letters(shop=f" {OTHER.upper()}", return_state=True)
@@ -92,7 +92,7 @@ async def test_inspection_shows_failures_and_the_payload_without_personal_data(d
     assert state.message == "2 dead letters inspected."
     tables = {each.key: orjson.loads(str(each.data)) for each in await artifacts_of(state, "table")}
     assert [each["reason"] for each in tables["webhook-dead-letters-failures"]] == [
-        "ShopifyUnavailable", "id is no id.",
+        "ShopifyUnavailable", "id is not an id.",
     ] * 2  # fmt: skip
     fields = {(each["id"], each["field"]): each["value"] for each in tables["webhook-dead-letters-payloads"]}
     assert fields[row_id, "line_items[0].quantity"] == "2"

@@ -173,7 +173,7 @@ async def test_shopping_goes_on_while_the_app_does_not_answer(answer: httpx.Resp
         description = "failed: the app does not answer: connect error"
         assert {action.description for action in shopping.recent} <= {
             description,
-            "failed: the app's answer is no JSON",
+            "failed: the app's answer is not JSON",
         }
 
 

@@ -239,7 +239,7 @@ def _run_select(connection: Connection[tuple[Any, ...]], sql: str, max_rows: int
 
 
 def _count_columns(connection: Connection[tuple[Any, ...]]) -> int:
-    """The number of columns of the prepared question; none if it is no SELECT."""
+    """The number of columns of the prepared question; none if it is not a SELECT."""
     query = "SELECT coalesce(cardinality(result_types), 0) FROM pg_prepared_statements WHERE name = 'question'"
     [(columns,)] = connection.execute(query).fetchall()
     return int(columns)

@@ -74,7 +74,7 @@ def mailbox_hash(shop_id: int, address: str) -> bytes:
 
 @lru_cache(4_096)
 def _ascii_domain(domain: str) -> str | None:
-    """The domain as DNS has it; None if it is no host name with a top-level domain.
+    """The domain as DNS has it; None if it is not a host name with a top-level domain.
 
     Or if it is only mapped to one, as with full-width letters: people do not write them, and attackers do.
     """

@@ -91,7 +91,7 @@ def contains(outer: Sequence[Network], inner: Sequence[Network]) -> bool:
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], proxies: Proxies, *, is_signed: bool = False) -> str:
-    """The nearest address that is no trusted proxy, in its usual form; `unknown` if a proxy names none.
+    """The nearest address that is not a trusted proxy, in its usual form; `unknown` if a proxy names none.
 
     Each proxy appends its peer's address to `X-Forwarded-For`. So an entry is reliable if all proxies further right are
     trusted, beginning with the peer; what is left of the first other address may be forged.

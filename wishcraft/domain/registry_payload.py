@@ -133,7 +133,7 @@ def summary_payload(summary: Summary) -> dict[str, Any]:
 
 
 def page_payload(registries: Sequence[Mapping[str, Any]], total: Total, next_cursor: str | None) -> dict[str, Any]:
-    """The payload of a page of a list."""
+    """Compose one page of a list of registries, with the total and the cursor of the next page."""
     return {
         "registries": registries,
         "total": total.value,

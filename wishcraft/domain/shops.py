@@ -33,15 +33,15 @@ def usable_facts(name: object, email: object, currency: object, timezone: object
     if isinstance(name, str) and (clean := one_line(storable(name))[:_MAX_NAME].strip()):
         facts["name"] = clean
     else:
-        problems.append("the name is no text")
+        problems.append("the name is not text")
     if isinstance(email, str) and len(email) <= _MAX_EMAIL:
         facts["email"] = storable(email).strip()
     else:
-        problems.append("the e-mail address is no text, or too long")
+        problems.append("the e-mail address is not text, or too long")
     if isinstance(currency, str) and _CURRENCY.fullmatch(currency):
         facts["currency"] = currency
     else:
-        problems.append("the currency is no code of ISO 4217")
+        problems.append("the currency is not a code of ISO 4217")
     if isinstance(timezone, str) and _is_zone(timezone):
         facts["timezone"] = timezone
     else:

@@ -53,7 +53,7 @@ def read_shop_update(payload: Mapping[str, Any]) -> ShopUpdate:
         since = datetime.fromisoformat(str(payload.get("updated_at")))
         since = since.astimezone(UTC) if since.tzinfo else since.replace(tzinfo=UTC)
     except (ValueError, OverflowError):  # its text has the value
-        raise PayloadInvalid("updated_at is no time.") from None
+        raise PayloadInvalid("updated_at is not a time.") from None
     name, email, currency, timezone = (payload.get(each) for each in ("name", "email", "currency", "iana_timezone"))
     facts, problems = usable_facts(name, "" if email is None else email, currency, timezone)
     if "email" not in payload:  # a person was erased, to whom it belonged

@@ -39,7 +39,7 @@ class ReplicaFault(StrEnum):
 
     PRIMARY_SILENT = "cannot be checked while DATABASE_URL does not answer"
     SILENT = "does not answer"
-    NO_REPLICA = "is no streaming replica"
+    NO_REPLICA = "is not a streaming replica"
     OTHER_SYSTEM = "is a replica of another system than DATABASE_URL"
 
 
@@ -85,7 +85,7 @@ class Replica:
         """Find out how far the replica lags; returns the lag in seconds.
 
         Raises:
-            DatabaseUnavailable: One of the two did not answer, or the other is no replica of the primary.
+            DatabaseUnavailable: One of the two did not answer, or the other is not a replica of the primary.
         """
         asked_at = self._clock()
         with self._failing_as(ReplicaFault.PRIMARY_SILENT):

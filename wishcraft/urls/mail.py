@@ -130,7 +130,7 @@ def parse_ses(url: SecretStr) -> SesAccount:
     region = parts.hostname or ""
     host = find_host("email", region)
     if host is None:
-        raise UrlError(_EXAMPLE, "its host is no region of AWS")
+        raise UrlError(_EXAMPLE, "its host is not a region of AWS")
     _refuse_half_a_login(parts)
     if parts.username and not _KEY.fullmatch(unquote(parts.username)):
         raise UrlError(_EXAMPLE, "its key has a space, a control character or one that is not ASCII")

@@ -63,7 +63,7 @@ class ReceivedMessage:
 
     @property
     def parsed(self) -> EmailMessage:
-        """The content, parsed."""
+        """The mail, parsed from its bytes."""
         return message_from_bytes(self.content, policy=default)
 
     def summary(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ ANSWERS: Final = {
     ("primary", "other", "expected"),
     [
         ("here", "nowhere", "does not answer"),
-        ("here", "here", "is no streaming replica"),
+        ("here", "here", "is not a streaming replica"),
         ("here", "another system", "is a replica of another system than DATABASE_URL"),
         ("here", "nothing replayed", "lags by a time that is not known yet"),
         ("nowhere", "here", "cannot be checked while DATABASE_URL does not answer"),

@@ -40,7 +40,7 @@ async def inspect(resources: Resources, shop: str | None, ids: Sequence[int]) ->
     """These dead letters with their payloads, None for one that was redacted.
 
     Raises:
-        QueryRefused: One is no dead letter, or of another shop.
+        QueryRefused: One is not a dead letter, or of another shop.
     """
     async with resources.db.repeatable_read() as session:
         found = await webhook_dead_letters.find_dead_with_payloads(session, ids, shop)
@@ -56,7 +56,7 @@ async def decide(
     Each decision about a shop that is known is in its audit log, with the details.
 
     Raises:
-        QueryRefused: One is no dead letter, or of another shop, or is to be handled again without a payload.
+        QueryRefused: One is not a dead letter, or of another shop, or is to be handled again without a payload.
     """
     async with resources.db.transaction() as session:
         letters = _require(ids, await webhook_dead_letters.lock_dead(session, ids, shop))

@@ -135,14 +135,14 @@ def _read(stored: StoredWebhook) -> Message:
     """The message, with its payload as an object.
 
     Raises:
-        PayloadInvalid: The payload is no JSON object.
+        PayloadInvalid: The payload is not a JSON object.
     """
     try:
         payload = orjson.loads(stored.payload or b"")
     except orjson.JSONDecodeError:
-        raise PayloadInvalid("The payload is no JSON.") from None
+        raise PayloadInvalid("The payload is not JSON.") from None
     if not isinstance(payload, dict):
-        raise PayloadInvalid("The payload is no JSON object.")
+        raise PayloadInvalid("The payload is not a JSON object.")
     return Message(stored.id, stored.topic, stored.triggered_at, stored.received_at, payload)
 
 

@@ -195,7 +195,7 @@ class Authenticator:
         return self._limiter.take(_REFUSALS, self._sender(scope))
 
     def address(self, scope: Connection, *, is_signed: bool = False) -> str:
-        """The client's address: from the peer and the `X-Forwarded-For` chain, the nearest that is not a trusted proxy."""
+        """The client's address: the nearest in peer and `X-Forwarded-For` chain that is not a trusted proxy."""
         found: str | None = scope.get(_ADDRESSES[is_signed])
         if found is None:
             peer = scope["client"][0] if scope.get("client") else ""

@@ -261,7 +261,7 @@ async def test_first_request_with_a_signature_never_reaches_fastapi(
     assert route_calls == []
 
 
-async def test_shop_that_has_uninstalled_the_app_is_refused_after_its_lifetime_in_the_cache(
+async def test_shop_that_has_uninstalled_the_app_is_refused_once_its_cached_row_expires(
     clients: Clients, demo: Demo, signed: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slug, query = public_slug(demo), signed()

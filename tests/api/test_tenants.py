@@ -147,6 +147,31 @@ def checksums(demo: Demo, redis: Redis) -> dict[str, object]:
     return sums
 
 
+async def unlock_others(
+    client: httpx.AsyncClient, signed: Callable[..., str], demo: Demo, variants: dict[str, list[str]], customer: int
+) -> list[str]:
+    """Use the API in the other shops, so that Redis has their marked data; the grants of their registries."""
+    grants = []
+    for domain in OTHERS:
+        guest = Shopper(client, signed, shop=domain)
+        shop_id = OTHERS.index(domain) + 2
+        slug = column(demo, f"SELECT slug FROM registries WHERE shop_id = {shop_id} AND visibility = 'password'")[0]  # noqa: S608  ours
+        unlocked = await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": ACCESS_CODE})
+        grants.append(unlocked.json()["grant"])
+        assert MARKER in (await guest.read(slug, x_registry_grant=grants[-1])).text  # its own shop shows the marker
+        other = Shopper(client, signed, customer, shop=domain)
+        await other.send("POST", "/api/registries", WEDDING | {"title": MARKER}, idempotency_key="taken")
+        assert MARKER in (await other.send("GET", f"/api/products?ids={','.join(variants[domain])}")).text
+    return grants
+
+
+async def create_own(client: httpx.AsyncClient, shopper: Shopper) -> str:
+    """Create a registry of the first shop; its slug."""
+    own = await shopper.create()
+    await app_state_of(client).traffic_recorder.flush()
+    return own
+
+
 @pytest.fixture
 def world(
     runner: asyncio.Runner,
@@ -177,23 +202,8 @@ def world(
 
         return send
 
-    async def prepare() -> tuple[list[str], str]:
-        grants = []
-        for domain in OTHERS:
-            guest = Shopper(client, signed, shop=domain)
-            shop_id = OTHERS.index(domain) + 2
-            slug = column(demo, f"SELECT slug FROM registries WHERE shop_id = {shop_id} AND visibility = 'password'")[0]  # noqa: S608  ours
-            unlocked = await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": ACCESS_CODE})
-            grants.append(unlocked.json()["grant"])
-            assert MARKER in (await guest.read(slug, x_registry_grant=grants[-1])).text  # its own shop shows the marker
-            other = Shopper(client, signed, int(customers[0]), shop=domain)
-            await other.send("POST", "/api/registries", WEDDING | {"title": MARKER}, idempotency_key="taken")
-            assert MARKER in (await other.send("GET", f"/api/products?ids={','.join(variants[domain])}")).text
-        own = await shopper.create()
-        await app_state_of(client).traffic_recorder.flush()
-        return grants, own
-
-    grants, own = runner.run(prepare())
+    grants = runner.run(unlock_others(client, signed, demo, variants, int(customers[0])))
+    own = runner.run(create_own(client, shopper))
     ids = [int(each) for each in column(demo, "SELECT id FROM registries ORDER BY id")]
     yield World(
         callers={

@@ -87,7 +87,7 @@ async def test_unsubscribing_and_undoing_leave_an_address_whose_owner_complained
         assert suppressed(demo) == [(1, HASH, "complaint")]
 
 
-async def test_an_address_that_mail_came_back_from_gets_mail_again_by_the_link_of_an_earlier_one(
+async def test_link_of_an_earlier_mail_lifts_the_suppression_of_an_address_that_bounced(
     client: httpx.AsyncClient, demo: Demo, link: str
 ) -> None:
     demo.execute("INSERT INTO email_suppressions VALUES (1, %s, 'bounce')", [HASH])

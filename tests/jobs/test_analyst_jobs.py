@@ -232,7 +232,7 @@ def test_every_job_with_days_or_shops_can_be_backfilled() -> None:
     assert set(JOBS) == by - {"export-data", "backfill"}
 
 
-def test_backfill_has_a_typed_field_with_the_same_default_for_each_parameter_of_its_jobs() -> None:
+def test_backfill_has_the_parameters_of_its_jobs_with_their_types_and_defaults() -> None:
     fields = backfill.parameters.properties
     for job in JOBS.values():
         for name, field in job.parameters.properties.items():

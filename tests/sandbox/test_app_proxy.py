@@ -112,7 +112,7 @@ async def test_guest_reads_and_customer_writes_through_the_proxy(
         assert (await living.http.post(f"{PATH}/registries", json=WEDDING, headers=mine)).status_code == 201
 
 
-async def test_links_and_the_form_of_a_registry_lead_to_a_page_that_says_what_the_theme_gets() -> None:
+async def test_links_and_the_form_of_a_registry_lead_to_a_page_with_the_themes_parameters() -> None:
     async with living_shop(App().transport) as living:
         product = await living.http.get("/products/blanket?variant=5&_registry_item=%3Cb%3E")
         cart = await living.http.post("/cart/add", data={"id": "5", "properties[_registry_item]": "abc"})

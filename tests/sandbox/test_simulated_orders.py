@@ -151,7 +151,7 @@ async def test_cancelled_order_cannot_be_changed() -> None:
             assert answer.status_code == 409, action
 
 
-def test_ids_and_numbers_of_a_restarted_simulator_are_new_and_old_orders_are_forgotten(few_orders: None) -> None:
+def test_restarted_simulator_uses_new_ids_and_numbers_and_forgets_old_orders(few_orders: None) -> None:
     assert few_orders is None
     made = []
     for started in (SECOND, SECOND + 5):

@@ -155,7 +155,7 @@ async def test_connection_left_within_a_transaction_is_rolled_back(db: Database,
     assert await db.fetch(Statement(text("SHOW timezone"))()) == [("UTC",)]
 
 
-async def test_error_of_a_commit_without_begin_is_that_of_postgresql_and_costs_no_connection(
+async def test_error_of_a_commit_without_begin_is_postgresqls_and_costs_no_connection(
     db: Database, demo: Connection[tuple[Any, ...]]
 ) -> None:
     demo.execute("CREATE TABLE deferred (number int UNIQUE DEFERRABLE INITIALLY DEFERRED)")

@@ -128,7 +128,7 @@ async def test_deleted_product_is_discontinued_for_good_and_keeps_title_and_pric
     assert wished.row("inventory_quantity")[0] in {0, wished.variant.quantity}
 
 
-async def test_variants_that_payloads_lack_are_read_together_and_deleted_ones_are_discontinued(
+async def test_missing_variants_are_read_together_and_deleted_ones_are_discontinued(
     resources: Resources, simulator: Simulator, shop: ShopRef, wishes: list[Wished]
 ) -> None:
     gone, hundredth = wishes[:2]
@@ -303,7 +303,7 @@ async def test_event_without_any_time_is_refused(resources: Resources, shop: Sho
             await apply(resources, shop, handler, [each._replace(triggered_at=None)])
 
 
-async def test_unusable_webhooks_become_dead_letters_and_the_others_of_their_batch_are_applied(
+async def test_unusable_webhooks_become_dead_letters_and_the_rest_of_the_batch_is_applied(
     resources: Resources, demo: Demo, shop: ShopRef, wished: Wished
 ) -> None:
     await resources.redis.learn_era()

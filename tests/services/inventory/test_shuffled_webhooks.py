@@ -204,7 +204,7 @@ class Clock(datetime):
 
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("kind", ["plain", "with tracking", "with losses", "deleted"])
-def test_any_order_and_repetition_of_webhooks_and_syncs_ends_in_the_state_of_the_shop(
+def test_webhooks_and_syncs_in_any_order_and_number_end_in_the_state_of_the_shop(
     runner: asyncio.Runner,
     settings: Settings,
     demo: Demo,

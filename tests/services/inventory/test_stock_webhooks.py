@@ -243,7 +243,7 @@ async def test_item_that_is_not_counted_is_available_and_levels_are_read_when_it
     assert shopify.counters.requests == 1
 
 
-async def test_stock_is_left_to_the_sync_if_the_shop_refuses_and_tried_again_if_it_is_unavailable(
+async def test_stock_is_left_to_the_sync_if_refused_and_retried_if_shopify_is_unavailable(
     resources: Resources, shop: ShopRef, shopify: SimulatedShop, wishes: list[Wished]
 ) -> None:
     wished, known = wishes[:2]

@@ -153,7 +153,7 @@ async def test_webhook_that_waits_for_shopify_becomes_no_dead_letter_for_a_day(
     assert await process(resources, COUNTING, MAPLE, [row_id]) == {WebhookOutcome.DEAD: 1}
 
 
-async def test_failure_is_tried_again_later_and_at_last_becomes_a_dead_letter_that_can_be_replayed(
+async def test_failure_is_retried_later_and_ends_as_a_dead_letter_that_can_be_replayed(
     resources: Resources, demo: Demo
 ) -> None:
     [failing] = receive(demo, fails="bug")

@@ -12,14 +12,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI
-from psycopg import Connection
 from psycopg.sql import SQL, Identifier, Literal
 from pydantic import SecretStr
 from redis import Redis as SyncRedis
@@ -30,6 +29,7 @@ from deployments.sandbox.postgres import ANALYST_ROLE, confine_analysts, create_
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Simulator
 from deployments.sandbox.valkey import valkey
 from tests.support import hypothesis_profiles
+from tests.support.aliases import Demo
 from tests.support.certificate import write_certificate
 from tests.support.demo_data import DemoData, KeptConnection
 from tests.support.kept_connections import DatabaseOnKeptConnections, close_kept_connections
@@ -275,14 +275,12 @@ def demo(
     demo_data: DemoData,
     demo_shops_data: DemoData,
     kept_connection: KeptConnection,
-) -> Connection[tuple[Any, ...]]:
+) -> Demo:
     """The demo shops with four registries each, a simulator with the same variants, and a Redis that takes fills.
 
     With `demo_shops`, the shops have its registries at once. It is a connection in autocommit mode, for queries and
     manual changes.
     """
-    assert simulator.shops
-    assert redis
     key_names, args = scripts.ERA.values([{"era": keys.ERA, "new_era": secrets.token_bytes(8)}])
     kept_redis.eval(scripts.ERA.source, len(key_names), *key_names, *args)
     kept_redis.hset(keys.ERA, "since", "0")  # an era that began long ago: the hold of a new one is over
@@ -293,9 +291,8 @@ def demo(
 
 
 @pytest.fixture
-async def resources(settings: Settings, demo: Connection[tuple[Any, ...]]) -> AsyncIterator[Resources]:
+async def resources(settings: Settings, demo: Demo) -> AsyncIterator[Resources]:
     """Resources over the demo shops."""
-    assert not demo.closed
     async with open_resources(settings, redis_timeout=5) as opened:
         yield opened
 
@@ -310,7 +307,6 @@ async def shop(resources: Resources) -> ShopRef:
 @pytest.fixture
 def queries(resources: Resources) -> Iterator[list[str]]:
     """Every statement that goes to PostgreSQL from here on, in order."""
-    assert resources
     with recorded_statements() as statements:
         yield statements
 

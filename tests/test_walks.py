@@ -1,12 +1,12 @@
 """The walks of docs/architecture.md: how many of our functions and files one request enters."""
 
 import re
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from psycopg import Connection
 
 from benchmarks.hops import Walk, count_files, measure_walks
+from tests.support.aliases import Demo
 from tests.test_docs import section
 from wishcraft.settings import Settings
 
@@ -19,11 +19,8 @@ CEILINGS: Final = {"hit": (28, 14), "miss": (70, 31), "write": (124, 50)}
 
 
 @pytest.fixture
-async def walks(
-    request: pytest.FixtureRequest, settings: Settings, demo: Connection[tuple[Any, ...]]
-) -> dict[str, Walk]:
+async def walks(request: pytest.FixtureRequest, settings: Settings, demo: Demo) -> dict[str, Walk]:
     """The walks of an API over the demo shops."""
-    assert not demo.closed
     request.getfixturevalue("generous_limits")
     return await measure_walks(settings)
 

@@ -4,16 +4,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace
-from typing import Any
 
 import httpx
 import pytest
 from argon2 import PasswordHasher
-from psycopg import Connection
 
 from deployments.sandbox.demo_rows import ACCESS_CODE
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import Shopper, app_state_of, called_from, problem
 from tests.support.prefect_calls import wait_for
 from tests.support.valkey import OwnValkey
@@ -23,8 +21,6 @@ from wishcraft.services.registries import code_hashes, code_tries
 from wishcraft.services.registries.code_tries import SERVER_TRIES, name_for_tries
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 Signed = Callable[..., str]
 PATH = "/api/registries"
 WEAK = {

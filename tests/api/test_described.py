@@ -7,17 +7,16 @@ from typing import Any, Final
 import httpx
 import jsonschema_rs
 import pytest
-from psycopg import Connection
 
 from api.app import create_app
 from api.schemas.demo import DEMO_CUSTOMER, DEMO_ITEM, DEMO_REF, DEMO_VARIANTS
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import DEFAULT_SEED
 from deployments.sandbox.demo_rows import ShopRowGenerator
+from tests.support.aliases import Demo
 from wishcraft.settings import Settings
 
 Schema = dict[str, Any]
-Demo = Connection[tuple[Any, ...]]
 USES_CUSTOMER: Final = {
     "GET /api/my-registries", "POST /api/registries", "GET /api/registries/{ref}", "PATCH /api/registries/{ref}",
     "DELETE /api/registries/{ref}", "GET /api/registries/{ref}/items", "POST /api/registries/{ref}/items",

@@ -1,18 +1,14 @@
 """/metrics: requests by route, cache, all processes, and a store that is down."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
-
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from psycopg import Connection
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from api.exposition import metric_help
 from tests.api.test_service_pages import unreachable
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import SHOP, app_state_of, public_slug
 from tests.support.outages import postgresql_unavailable
 from tests.support.valkey import OwnValkey
@@ -23,8 +19,6 @@ from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import TopicPriority
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
 
@@ -196,7 +190,6 @@ async def webhook_gauges(client: httpx.AsyncClient) -> dict[str, float]:
 async def test_metrics_are_exposed_whichever_store_is_down(
     settings: Settings, open_client: OpenClient, demo: Demo, gone: tuple[str, ...]
 ) -> None:
-    assert not demo.closed
     async with open_client(unreachable(settings, *gone)) as client:
         samples = await scrape(client)
     assert samples[named("wishcraft_redis_up")] == ("redis_url" not in gone)
@@ -222,7 +215,6 @@ async def test_shop_metrics_keep_their_domains_while_postgresql_is_down(
 async def test_empty_metrics_token_opens_nothing_in_production(
     settings: Settings, open_client: OpenClient, demo: Demo
 ) -> None:
-    assert not demo.closed
     config = settings.model_copy(update={"metrics_token": SecretStr(""), "environment": "production"})
     async with open_client(config) as client:
         assert (await client.get("/metrics")).status_code == 404

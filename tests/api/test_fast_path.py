@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from psycopg import Connection
 from redis.asyncio import Redis
 
 from api.app import create_app
@@ -20,12 +19,12 @@ from api.middleware.request import RequestMiddleware
 from benchmarks.web import open_client
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import add_key
+from tests.support.aliases import Demo
 from tests.support.api import public_slug
 from tests.support.recorded_statements import recorded_statements
 from wishcraft.cache import entries, keys
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 Query = Callable[..., str]
 VOLATILE = {"x-cache", "ratelimit", "x-request-id", "date"}
 
@@ -51,7 +50,6 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
 
 @pytest.fixture
 async def clients(settings: Settings, demo: Demo) -> AsyncIterator[Clients]:
-    assert not demo.closed
     async with open_clients(settings) as clients:
         yield clients
 
@@ -360,6 +358,5 @@ async def grow_stale(redis: Redis, shop_id: int, slug: str) -> None:
 
 @pytest.fixture
 def queries(clients: Clients) -> Iterator[list[str]]:
-    assert clients
     with recorded_statements() as statements:
         yield statements

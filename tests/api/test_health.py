@@ -1,8 +1,8 @@
 """`/health` and the metrics show the same failures, and probes cost the stores next to nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -10,11 +10,11 @@ import httpx
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from psycopg import Connection
 from redis.asyncio import Redis
 from sqlalchemy import make_url, text
 
 from tests.api.test_service_pages import unreachable
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import app_state_of
 from tests.support.failing_proxy import FailingProxy
 from tests.support.fake_prefect import FakePrefect
@@ -26,15 +26,12 @@ from wishcraft.services.health.unreachable import DATABASE, LOGIN
 from wishcraft.settings import Settings
 from wishcraft.store.connections import count_connections
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 VALUES = {"healthy": 1.0, "degraded": 0.5, "unhealthy": 0.0}
 
 
 @pytest.fixture
 def all_well(settings: Settings, demo: Demo, prefect_settings: dict[str, object]) -> Settings:
     """Settings with which everything is healthy."""
-    assert not demo.closed
     return settings.model_copy(update=prefect_settings)
 
 
@@ -121,7 +118,6 @@ async def test_five_hundred_probes_cost_one_health_check(
 async def test_health_shows_redis_down_or_hanging_and_its_recovery(
     api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: FakePrefect
 ) -> None:
-    assert prefect.upcoming
     await until(api, {})
     own_valkey.pause()
     await until(api, {"redis": ("unhealthy", "does not answer, or refuses the connection")})
@@ -136,7 +132,6 @@ async def test_health_shows_redis_down_or_hanging_and_its_recovery(
 async def test_health_shows_an_open_circuit_breaker_while_redis_answers(
     api: httpx.AsyncClient, prefect: FakePrefect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert prefect.upcoming
     breaker = app_state_of(api).resources.redis.breaker
     assert breaker
     done = asyncio.Event()
@@ -153,7 +148,6 @@ async def test_health_shows_an_open_circuit_breaker_while_redis_answers(
 async def test_health_shows_redis_close_to_maxmemory(
     api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: FakePrefect
 ) -> None:
-    assert prefect.upcoming
     async with Redis.from_url(own_valkey.url) as redis:
         await redis.config_set("maxmemory-policy", "volatile-lfu")
         await redis.config_set("maxmemory", int(1.05 * (await redis.info("memory"))["used_memory"]))
@@ -163,7 +157,6 @@ async def test_health_shows_redis_close_to_maxmemory(
 
 
 async def test_health_shows_postgresql_down(all_well: Settings, open_client: OpenClient, prefect: FakePrefect) -> None:
-    assert prefect.upcoming
     async with open_client(unreachable(all_well, "database_url")) as client:
         assert await unhealthy_parts(client) == {
             "database": ("unhealthy", "does not answer, or refuses the connection")
@@ -181,7 +174,6 @@ async def test_health_says_why_the_stores_refuse_a_connection(
     all_well: Settings, open_client: OpenClient, own_valkey: OwnValkey, prefect: FakePrefect,
     of_database: dict[str, Any], of_redis: dict[str, Any], why: str,
 ) -> None:  # fmt: skip
-    assert prefect.upcoming
     database = make_url(all_well.database_url).set(**of_database).render_as_string(hide_password=False)
     redis = make_url(own_valkey.url).set(**of_redis).render_as_string(hide_password=False)
     async with open_client(all_well.model_copy(update={"database_url": database, "redis_url": redis})) as client:
@@ -195,7 +187,6 @@ async def test_hanging_postgresql_does_not_hide_the_other_parts(
     prefect: FakePrefect,
     postgresql: FailingProxy,
 ) -> None:
-    assert prefect.upcoming
     async with open_client(through_proxy.model_copy(update=prefect_settings)) as client:
         await until(client, {})
         with postgresql.stalled():
@@ -209,7 +200,6 @@ async def test_hanging_postgresql_does_not_hide_the_other_parts(
 async def test_exhausted_pool_is_distinguished_from_postgresql_down(
     all_well: Settings, open_client: OpenClient, prefect: FakePrefect
 ) -> None:
-    assert prefect.upcoming
     async with open_client(all_well) as client, AsyncExitStack() as taken:
         db = app_state_of(client).resources.db
         for _ in range(10):
@@ -264,7 +254,6 @@ async def test_health_shows_prefect_down_or_refusing_the_credentials(
 async def test_late_webhooks_and_dead_letters_are_shown_with_what_is_missing(
     api: httpx.AsyncClient, prefect: FakePrefect, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert prefect.upcoming
     app_state = app_state_of(api)
     monkeypatch.setattr(app_state.health_monitor._inbox, "_ttl", 0)
 

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.catalogue import NEW_SHOP
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.api import SHOP, Shopper, app_state_of, open_api_client, problem, public_slug
 from tests.support.fake_prefect import FakePrefect
 from tests.support.waiting import wait_until
@@ -24,7 +24,6 @@ from wishcraft.settings import Settings
 from wishcraft.shopify.id_tokens import AdminIdentity, verify_id_token
 from wishcraft.store import shops
 
-Demo = Connection[tuple[Any, ...]]
 NEW: Final = NEW_SHOP.domain
 INSTALL: Final = "/api/admin/installation"
 
@@ -76,8 +75,6 @@ async def merchant(
     settings: Settings, demo: Demo, prefect: FakePrefect, prefect_settings: dict[str, object]
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API that can start jobs."""
-    assert not prefect.started
-    assert not demo.closed
     async with open_api_client(settings.model_copy(update=prefect_settings)) as client:
         yield client
 

@@ -9,9 +9,9 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from tests.support.aliases import Demo
 from tests.support.api import WEDDING, Shopper, called_from
 from tests.support.invitations import link_in
 from wishcraft.domain.addresses import address_hash
@@ -21,7 +21,6 @@ from wishcraft.services.invitations.send import invite_shop
 from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 Send = Callable[[], Any]
 HUGO = "hugo.laurent@example.com"
 NO_CO_REGISTRANTS: list[dict[str, str]] = []
@@ -162,7 +161,6 @@ async def test_expired_link_says_so_and_changes_nothing(
 async def test_made_up_link_does_nothing(
     client: httpx.AsyncClient, demo: Demo, link: str, queries: list[str], wrong: str, path: str
 ) -> None:
-    assert link
     [(hugo,)] = demo.execute("SELECT id FROM invitations WHERE recipient = %s", [HUGO]).fetchall()
     token = make_token(hugo, derive_key("another")) if wrong == "another key's" else wrong
     answer = await client.post(f"/api/invitations/{token}{path}")
@@ -217,7 +215,6 @@ async def test_a_server_vouches_for_the_registrant_and_not_for_co_registrants(
 async def test_a_server_vouches_for_no_address_that_it_does_not_send(
     client: httpx.AsyncClient, key: dict[str, str], emma: Shopper, demo: Demo, link: str
 ) -> None:
-    assert link
     [slug] = demo.execute("SELECT slug FROM registries ORDER BY id DESC LIMIT 1").fetchone() or []
     headers = key | {"X-Customer-Id": str(emma.customer_id), "If-Match": "*"}
     for body, answer in (({"co_registrants": []}, None), ({"registrant": WEDDING["registrant"]}, "confirmed")):
@@ -226,7 +223,6 @@ async def test_a_server_vouches_for_no_address_that_it_does_not_send(
 
 
 async def test_guests_see_no_status(emma: Shopper, guest: Shopper, link: str) -> None:
-    assert link
     [own] = (await emma.send("GET", "/api/my-registries")).json()["registries"]
     seen = (await guest.read(own["slug"])).text
     assert 'status":"invited' not in seen

@@ -1,28 +1,18 @@
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 from pydantic import SecretStr
 
 from api.schemas.admin import KeyIssued, KeyList, UsageAnswer
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import SHOP, Shopper, app_state_of, called_from, problem
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 KEYS = "/api/admin/keys"
 LIST = "/api/registries"
 NEW = {"name": "our web shop", "scopes": ["read"]}
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """A secret as long as Shopify's: PyJWT warns of the sandbox's."""
-    return settings.model_copy(update={"shopify_api_secret": SecretStr("s" * 32)})
 
 
 @pytest.fixture
@@ -98,7 +88,6 @@ async def test_only_a_current_id_token_for_this_app_opens_the_admin(
 async def test_id_token_signed_with_the_previous_secret_is_accepted(
     settings: Settings, open_client: OpenClient, demo: Demo, token: Callable[..., dict[str, str]]
 ) -> None:
-    assert not demo.closed
     old, new = settings.shopify_api_secret.get_secret_value(), "n" * 32
     rotating = {"shopify_api_secret": SecretStr(new), "shopify_api_secret_previous": SecretStr(old)}
     async with open_client(settings.model_copy(update=rotating)) as client:
@@ -285,7 +274,6 @@ async def test_key_is_accepted_from_its_allowed_networks_only(
 async def test_behind_a_trusted_proxy_the_forwarded_address_counts(
     settings: Settings, open_client: OpenClient, merchant: dict[str, str], demo: Demo
 ) -> None:
-    assert not demo.closed
     async with open_client(settings.model_copy(update={"trusted_proxies": "10.0.0.0/8, fd00::/8"})) as client:
         issued = await create(client, merchant, ip_allow_list=ALLOWED)
         for peer, forwarded, answer in (

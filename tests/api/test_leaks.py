@@ -10,13 +10,13 @@ import httpx
 import pytest
 import sentry_sdk
 from fastapi import FastAPI, Request
-from psycopg import Connection
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from api.app import create_app
 from benchmarks.web import open_client
+from tests.support.aliases import Demo
 from tests.support.sentry_listener import SentryListener
 from wishcraft.domain.invitations import make_token
 from wishcraft.observability import sentry as sentry_reports
@@ -24,7 +24,6 @@ from wishcraft.observability.logs import JsonFormatter, TextFormatter, install_r
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 log = logging.getLogger("wishcraft.planted")
 
 
@@ -88,7 +87,6 @@ async def client(
     settings: Settings, sentry: SentryListener, demo: Demo, planted: Planted
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API with a route that logs planted values and then raises."""
-    assert not demo.closed
     code = planted.words("a setting that is a secret")
     config = settings.model_copy(
         update={

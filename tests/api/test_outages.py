@@ -2,17 +2,15 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import httpx
 import psycopg
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import SHOP, Shopper, app_state_of, open_api_client, problem, public_slug
 from tests.support.failing_proxy import FailingProxy
 from tests.support.outages import postgresql_unavailable, recovered
@@ -22,8 +20,6 @@ from wishcraft.cache import entries, keys
 from wishcraft.errors import CacheUnavailable
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 AT_ONCE = 20
 
 

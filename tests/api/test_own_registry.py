@@ -7,17 +7,16 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from api.schemas.requests import ChangedItem, ChangedRegistry
 from api.schemas.responses import OwnRegistryAnswer, OwnRegistryList, RegistryAnswer
+from tests.support.aliases import Demo
 from tests.support.api import WAYS, WEDDING, Shopper, app_state_of
 from tests.support.waiting import wait_until
 from wishcraft.cache.read_permit import Trust
 from wishcraft.errors import DatabaseUnavailable
 from wishcraft.store import private_fields
 
-Demo = Connection[tuple[Any, ...]]
 PATH: Final = "/api/registries"
 PRIVATE: Final = ("orangery", "example.com", "reed", "laurent", "has_access_code", "invited", "event_location")
 """What must not be in an answer to a guest."""

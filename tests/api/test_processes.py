@@ -6,20 +6,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.environment import settings_environment
 from tests.api.test_exposition import Sample, named, requests, samples
+from tests.support.aliases import Demo
 from tests.support.api import public_slug
 from tests.support.waiting import PATIENCE_SECONDS, block_until
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 TEMPLATE = "/api/registries/{ref}"
 
 
@@ -57,7 +55,6 @@ class Process:
 
 @pytest.fixture
 def processes(settings: Settings, demo: Demo, tmp_path: Path) -> Iterator[list[Process]]:
-    assert not demo.closed
     both = [Process(settings, tmp_path), Process(settings, tmp_path)]
     try:
         for each in both:

@@ -2,23 +2,21 @@
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import Request
-from psycopg import Connection
 
 from api.app import create_app
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import app_state_of, called_from, problem, public_slug
 from wishcraft.domain.api_keys import make_key
 from wishcraft.domain.rate_limits import Policy
 from wishcraft.settings import Settings
 from wishcraft.store import api_keys, shops
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 Signed = Callable[..., str]
 LIST = "/api/registries"
 LIMIT = 60
@@ -118,7 +116,6 @@ async def test_requests_to_a_shop_without_the_app_do_not_limit_other_shops(
 async def test_refusals_count_by_the_forwarded_address_of_a_trusted_proxy(
     settings: Settings, open_client: OpenClient, demo: Demo
 ) -> None:
-    assert not demo.closed
     async with open_client(settings.model_copy(update={"trusted_proxies": "127.0.0.1"})) as client:
         for number in range(LIMIT + 1):
             forwarded = {"X-Forwarded-For": f"6.6.6.{number}, 203.0.113.9"}

@@ -1,15 +1,12 @@
 import re
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
+from tests.support.aliases import OpenClient
 from wishcraft.services.health.monitor import Status, overall
 from wishcraft.settings import Settings
-
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 async def test_health_checks_every_part(client: httpx.AsyncClient) -> None:

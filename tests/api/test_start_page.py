@@ -12,11 +12,11 @@ from urllib.parse import urljoin
 
 import httpx
 import pytest
-from psycopg import Connection
 from starlette.responses import JSONResponse
 
 from api.routes.local_docs import DOCS
 from api.routes.start_page import read_stack
+from tests.support.aliases import Demo
 from tests.support.api import app_state_of, called_from
 from tests.support.fake_prefect import FakePrefect
 from tests.support.http_server import served
@@ -54,14 +54,12 @@ def file(tmp_path: Path) -> Path:
 async def local(
     settings: Settings,
     file: Path,
-    demo: Connection[tuple[Any, ...]],
+    demo: Demo,
     prefect: FakePrefect,
     prefect_settings: dict[str, object],
     open_client: Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]],
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the local stack's API, by a name of this machine."""
-    assert not demo.closed
-    assert prefect.upcoming
     async with open_client(settings.model_copy(update=prefect_settings | {"start_page": file})) as client:
         client.headers["Host"] = "localhost:8000"
         yield client

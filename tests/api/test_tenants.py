@@ -4,7 +4,6 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -12,15 +11,14 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from psycopg import Connection
 from psycopg.sql import SQL, Identifier
-from pydantic import SecretStr
 from redis import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
 from deployments.sandbox.shopify.inventory import Inventory
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import JSON, SHOP, WEDDING, Shopper, app_state_of
 from tests.support.hypothesis_profiles import examples
 from wishcraft.domain.registry_lists import ListSort, Position, encode_cursor
@@ -28,8 +26,6 @@ from wishcraft.settings import Settings
 from wishcraft.store.registry_lists import Search
 from wishcraft.store.schema import Base
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 MARKER: Final = "qx7otherstenantqx7"
 OTHERS: Final = ("lumiere-maison.myshopify.com", "sakura-living.myshopify.com")
 ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
@@ -88,8 +84,8 @@ class World(NamedTuple):
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """No rate limit, and a secret as long as Shopify's: PyJWT warns of the sandbox's."""
-    return settings.model_copy(update={"shopify_api_secret": SecretStr("s" * 32), "rate_limit_per_minute": 10**9})
+    """No rate limit."""
+    return settings.model_copy(update={"rate_limit_per_minute": 10**9})
 
 
 def plant(demo: Demo) -> None:

@@ -4,9 +4,9 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from api.routes.unsubscribe import UNDOINGS
+from tests.support.aliases import Demo
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.domain.unsubscribe import Subscription, make_token
@@ -15,7 +15,6 @@ from wishcraft.services.mail.unsubscribe import unsubscribe_keys, unsubscribe_li
 from wishcraft.settings import Settings
 from wishcraft.store.suppressions import suppress
 
-Demo = Connection[tuple[Any, ...]]
 HASH = address_hash(1, "emma@example.com")
 
 

@@ -9,18 +9,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import httpx
 import orjson
 import psycopg
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.demo import add_key, seed
 from deployments.sandbox.http_probe import responds
 from deployments.sandbox.postgres import confine_analysts, prepare_postgres
 from deployments.sandbox.processes import ROOT, Program, free_port
+from tests.support.aliases import Demo
 from tests.support.job_processes import environment
 from tests.support.killable_process import Process
 from tests.support.valkey import OwnValkey
@@ -34,7 +34,6 @@ from wishcraft.settings import Settings
 from wishcraft.store import shops
 
 pytestmark = pytest.mark.chaos
-Demo = Connection[tuple[Any, ...]]
 SHOP = "maple-and-pine.myshopify.com"
 MESSAGES: Final = int(os.environ.get("WISHCRAFT_CHAOS_WEBHOOKS", "2000"))
 """How many are sent, a third of them repetitions."""

@@ -10,7 +10,6 @@ import pytest
 import yaml
 from prefect import State, get_client
 from prefect.client.schemas.filters import FlowRunFilter
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.shopify.faults import Fault, FaultKind
@@ -22,6 +21,7 @@ from flows.demand_forecast import demand_forecast
 from flows.export_data import export_data
 from flows.registry_report import registry_report
 from tasks.runtime.ui_links import run_form
+from tests.support.aliases import Demo
 from tests.support.invitations import confirm_everyone
 from tests.support.prefect_artifacts import artifacts_of, summary_of
 from wishcraft.domain.registries import EventType
@@ -33,7 +33,6 @@ from wishcraft.settings import Settings, time_zone
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
 Exports = Callable[[], list[Path]]
-Demo = Connection[tuple[Any, ...]]
 PUBLIC_URL = "https://registry.example"
 MAPLE, SAKURA = "maple-and-pine.myshopify.com", "sakura-living.myshopify.com"
 

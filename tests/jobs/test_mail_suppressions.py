@@ -7,15 +7,14 @@ from typing import Any, Final
 
 import pytest
 from prefect import State
-from psycopg import Connection
 
 from flows.mail_suppressions import mail_suppressions
+from tests.support.aliases import Demo
 from tests.support.prefect_artifacts import summary_of, table_of
 from wishcraft.domain.addresses import address_hash
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
-Demo = Connection[tuple[Any, ...]]
 SHOP: Final = "maple-and-pine.myshopify.com"
 
 

@@ -7,11 +7,11 @@ from uuid import uuid4
 import orjson
 import pytest
 from prefect import State
-from psycopg import Connection
 
 from flows.match_purchases import match_purchases
 from flows.webhook_dead_letters import webhook_dead_letters
 from flows.webhook_sweep import webhook_sweep
+from tests.support.aliases import Demo
 from tests.support.prefect_artifacts import artifacts_of, summary_of, table_of
 from tests.support.webhooks import line, order
 from wishcraft.cache.webhook_queue import WebhookQueue
@@ -20,7 +20,6 @@ from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.services.webhooks.process import process
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
-Demo = Connection[tuple[Any, ...]]
 SHOP, OTHER, GONE = "maple-and-pine.myshopify.com", "sakura-living.myshopify.com", "gone.myshopify.com"
 PRIVATE = ("gast@example.com", "Ada", "Byron", "Grandma", "All the best", "emma-and-hugo")
 

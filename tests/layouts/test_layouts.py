@@ -4,14 +4,12 @@ import re
 from collections.abc import AsyncIterator
 from datetime import date
 from email.message import EmailMessage
-from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 from playwright.async_api import Browser, Locator, Page, Route, expect
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.monitoring.app import Addresses
@@ -20,6 +18,7 @@ from tests.mail.test_invitation_content import compose as compose_invitation
 from tests.mail.test_reminder_content import compose as compose_reminder
 from tests.mail.test_reminder_content import item
 from tests.rendering.test_translations import mails as translated_mails
+from tests.support.aliases import Demo
 from tests.support.api import Shopper, open_api_client, public_slug
 from tests.support.demo_reports import maintenance_reports
 from tests.support.http_server import served
@@ -40,9 +39,8 @@ LONG = "a-word-that-is-wider-than-a-phone-" * 3
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def client(settings: Settings, demo: Connection[tuple[Any, ...]]) -> AsyncIterator[httpx.AsyncClient]:
+async def client(settings: Settings, demo: Demo) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API in the browser's event loop."""
-    assert not demo.closed
     async with open_api_client(settings, records_minutes=False) as client:
         yield client
 
@@ -171,7 +169,7 @@ async def through(browser: Browser, client: httpx.AsyncClient, path: str, ready:
 
 
 async def test_page_of_a_registry_fits_and_is_legible(
-    browser: Browser, guest: Shopper, emma: Shopper, demo: Connection[tuple[Any, ...]]
+    browser: Browser, guest: Shopper, emma: Shopper, demo: Demo
 ) -> None:
     slug = public_slug(demo)
     demo.execute(

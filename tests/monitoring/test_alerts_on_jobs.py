@@ -13,13 +13,14 @@ from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.shopify import faults
 from deployments.sandbox.shopify.simulator import Options, Simulator
 from tests.support.alert_rules import ROOT, firing, queries
+from tests.support.aliases import Demo
 from tests.support.fake_prefect import FakePrefect
 from tests.support.metric_samples import Samples
 from tests.support.outages import recovered
 from tests.support.promql import evaluate
 from tests.support.shopify_world import FakeClock
 from tests.support.valkey import OwnValkey
-from tests.support.watched_api import Demo, Watched, watching
+from tests.support.watched_api import Watched, watching
 from wishcraft.errors import ShopifyForbidden
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.reminders.send import remind_shop

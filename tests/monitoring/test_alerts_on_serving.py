@@ -9,11 +9,12 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
+from tests.support.aliases import Demo
 from tests.support.fake_prefect import FakePrefect
 from tests.support.outages import postgresql_unavailable
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
-from tests.support.watched_api import Demo, Watched
+from tests.support.watched_api import Watched
 from wishcraft.services.health import monitor
 from wishcraft.settings import Settings
 

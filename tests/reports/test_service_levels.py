@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from wishcraft.domain.service_levels import LENGTHS, Assessment, Count, Period, ServiceLevel, assess
 from wishcraft.observability.metrics import LATENCY_BOUNDS
 from wishcraft.reports.service_levels import draw_days, overview, tally_days, verdict
 from wishcraft.resources import Resources
 
-Demo = Connection[tuple[Any, ...]]
 END = datetime(2026, 3, 14, 10, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)

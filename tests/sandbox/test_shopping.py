@@ -1,20 +1,18 @@
 """The simulated day of shopping."""
 
 import re
-from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.shopping import MAX_FLOOD
 from deployments.sandbox.shopify.simulator import Options
+from tests.support.aliases import Demo
 from tests.support.api import SHOP
 from tests.support.living_shop import PROMPT, LivingShop, consume, living_shop
 from tests.support.waiting import wait_until
 from wishcraft.resources import Resources
 
-Demo = Connection[tuple[Any, ...]]
 ACTIONS = 200
 ORDER = re.compile(r"#(\d+)")
 

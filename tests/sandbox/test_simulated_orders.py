@@ -5,11 +5,11 @@ from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.order import Customer
 from deployments.sandbox.shopify.orders import WantedLine
 from deployments.sandbox.shopify.simulator import Options, Simulator
+from tests.support.aliases import Demo
 from tests.support.api import SHOP, Shopper, public_slug
 from tests.support.living_shop import PROMPT, App, consume, living_shop
 from tests.support.waiting import wait_until
@@ -17,7 +17,6 @@ from wishcraft.domain.registries import PurchaseStatus
 from wishcraft.resources import Resources
 from wishcraft.shopify.order_payloads import read_edit, read_order, read_refund
 
-Demo = Connection[tuple[Any, ...]]
 SECOND = 1_790_000_000
 
 

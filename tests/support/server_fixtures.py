@@ -86,7 +86,6 @@ def mailbox(mailbox_server: tuple[str, FastAPI]) -> Mailbox:
 @pytest.fixture
 def mail_settings(mailbox_server: tuple[str, FastAPI], mailbox: Mailbox) -> dict[str, object]:
     """The settings that send mail to that server: `settings.model_copy(update=mail_settings)`."""
-    assert not mailbox.faults  # of another test
     return {
         "mail_url": SecretStr(f"smtp://127.0.0.1:{mailbox_server[1].state.smtp_port}"),
         "mail_from": "registry@wishcraft.example",
@@ -98,7 +97,6 @@ def mail_settings(mailbox_server: tuple[str, FastAPI], mailbox: Mailbox) -> dict
 def mail_urls(mailbox_server: tuple[str, FastAPI], mailbox: Mailbox) -> dict[str, SecretStr]:
     """MAIL_URL of each provider: the mail server, and the simulated ones beside it, without faults."""
     address, app = mailbox_server
-    assert not mailbox.faults
     urls = {"smtp": f"smtp://127.0.0.1:{app.state.smtp_port}", **mail_providers.mail_urls(address)}
     return {name: SecretStr(url) for name, url in urls.items()}
 
@@ -106,7 +104,6 @@ def mail_urls(mailbox_server: tuple[str, FastAPI], mailbox: Mailbox) -> dict[str
 @pytest.fixture
 def settings_with_mail(base_settings: Settings, mail_settings: dict[str, object], mailbox: Mailbox) -> Settings:
     """Settings that send mail to the mail server, whose mailbox is empty."""
-    assert not mailbox.messages
     return base_settings.model_copy(update=mail_settings)
 
 

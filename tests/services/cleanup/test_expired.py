@@ -4,16 +4,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from psycopg import Connection
 from sqlalchemy import CursorResult, event
 
+from tests.support.aliases import Demo
 from wishcraft.domain.retention import Bounds, DataKind, is_compliance
 from wishcraft.errors import RunStopped
 from wishcraft.resources import Resources
 from wishcraft.services.cleanup import expired
 from wishcraft.services.cleanup.expired import clean_table
 
-Demo = Connection[tuple[Any, ...]]
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 MONTH_AGO = NOW - timedelta(days=30)
 FOREVER = datetime.max.replace(tzinfo=UTC)

@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.inventory import Variant
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from wishcraft.store.shops import ShopRef
-
-Demo = Connection[tuple[Any, ...]]
 
 
 @dataclass(frozen=True, slots=True)

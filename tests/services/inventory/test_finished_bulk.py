@@ -5,10 +5,10 @@ import threading
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.bulk import BulkOperation, BulkQuery
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.api import SHOP
 from tests.support.erased_person import receive
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
@@ -21,8 +21,6 @@ from wishcraft.services.webhooks.process import process
 from wishcraft.shopify import bulk
 from wishcraft.shopify.variants import bulk_read_variants
 from wishcraft.store.shops import ShopRef
-
-Demo = Connection[tuple[Any, ...]]
 
 
 async def read_all(resources: Resources) -> int:

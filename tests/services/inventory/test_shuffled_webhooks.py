@@ -10,11 +10,11 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from psycopg import Connection
 
 from deployments.sandbox.shopify.inventory import LOCATION, ProductStatus, Variant, VariantChange
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.hypothesis_profiles import examples
 from tests.support.webhooks import NOON, apply, inventory_item, level, message, product, variant
 from wishcraft.resources import Resources, open_resources
@@ -26,7 +26,6 @@ from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 ELSEWHERE: Final = 71
 SHOWN: Final = "tracked, inventory_quantity, available, status, product_active"
 """What of a deleted variant does not depend on what came before its deletion: it keeps the price that is known then."""

@@ -5,13 +5,13 @@ from typing import Any
 
 import orjson
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import LOCATION
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.services.inventory.conftest import Wished, versions
+from tests.support.aliases import Demo
 from tests.support.webhooks import NOON, apply, inventory_item, level, message
 from wishcraft.cache import keys
 from wishcraft.domain.callers import Caller
@@ -30,7 +30,6 @@ from wishcraft.store import shops
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 LEVELS, ITEM = "inventory_levels/update", "inventory_items/update"
 STOCK = "inventory_quantity, available, status"
 ELSEWHERE = 71

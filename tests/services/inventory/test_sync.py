@@ -5,10 +5,10 @@ from typing import Any
 
 import orjson
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.services.inventory.conftest import versions
+from tests.support.aliases import Demo
 from tests.support.job_processes import command, environment
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
@@ -20,8 +20,6 @@ from wishcraft.services.registries.warm import warm_shop
 from wishcraft.settings import Settings
 from wishcraft.store import locks
 from wishcraft.store.shops import ShopRef
-
-Demo = Connection[tuple[Any, ...]]
 
 
 class SyncedItem:

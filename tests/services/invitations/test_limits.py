@@ -4,11 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from tests.support.invitations import invite
 from wishcraft.domain.invitations import Limits, derive_key, hash_token
 from wishcraft.mail.messages.content import Letterhead
@@ -18,7 +17,6 @@ from wishcraft.settings import Settings
 from wishcraft.store import invitations
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 TODAY = datetime.now(UTC).date()
 WAITS_FOR_A_LOCK = """
     SELECT count(*) FROM pg_stat_activity

@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from tests.support.aliases import Demo
 from tests.support.invitations import invite, link_in
 from tests.support.mail import recipients_of
 from wishcraft.domain.addresses import address_hash
@@ -26,7 +26,6 @@ from wishcraft.store import shops
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 NOW = datetime.now(UTC)
 HUGO = "hugo@example.com"
 
@@ -34,7 +33,6 @@ HUGO = "hugo@example.com"
 @pytest.fixture(autouse=True)
 def _no_invitations(demo: Demo, settings: Settings) -> None:
     """The shop's registries are active, their events far ahead, and there is no invitation yet."""
-    assert settings.mail_from
     demo.execute("DELETE FROM invitations")
     demo.execute("UPDATE registries SET status = 'active', event_date = %s", [NOW.date() + timedelta(60)])
 

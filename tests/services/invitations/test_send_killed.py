@@ -1,12 +1,10 @@
 """Invitations of a run that is killed (SIGKILL) at different moments, and the next run."""
 
-from typing import Any
-
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Mailbox
 from tests.services.reminders.test_send_killed import gate, ids, kill_when
+from tests.support.aliases import Demo
 from tests.support.invitations import invite, link_in
 from tests.support.reminders import NOW
 from wishcraft.resources import Resources
@@ -15,7 +13,6 @@ from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
 
 pytestmark = pytest.mark.chaos
-Demo = Connection[tuple[Any, ...]]
 
 
 @pytest.fixture(autouse=True)

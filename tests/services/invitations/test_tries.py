@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.processes import ROOT
+from tests.support.aliases import Demo
 from tests.support.invitations import invite
 from wishcraft.domain.invitations import TRIED_FOR, TRIES, InvitationAnswer
 from wishcraft.domain.mail_references import MailKind
@@ -21,7 +21,6 @@ from wishcraft.settings import Settings
 from wishcraft.store import invitations
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 NOW = datetime.now(UTC)
 HUGO, EMMA = "hugo@example.com", "emma@example.com"
 

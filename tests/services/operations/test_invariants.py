@@ -2,12 +2,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 from sqlalchemy import text
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.invitations import invite
 from tests.support.waiting import wait_until
 from wishcraft.cache import keys
@@ -24,7 +24,6 @@ from wishcraft.store import locks, registries
 from wishcraft.store.registries import WriteSession
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 WRONG = 77
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from prefect import get_client
-from psycopg import Connection
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from flows.replay_erasures import replay_erasures
+from tests.support.aliases import Demo
 from tests.support.api import SHOP
 from tests.support.dump import dump, restore
 from tests.support.erased_person import CUSTOMER, EMAIL, NAMES, REDACT, SHOP_REDACT, receive, redact
@@ -26,7 +26,6 @@ from wishcraft.services.webhooks.process import process
 from wishcraft.store import shop_erasure
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment")
-Demo = Connection[tuple[Any, ...]]
 
 
 def entries(folder: Path) -> list[dict[str, Any]]:

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.api import SHOP
 from tests.support.erased_person import CUSTOMER, EMAIL, NAMES, REDACT, SHOP_REDACT, handle, ordered, receive
 from tests.support.residual_data import traces_in_postgresql
@@ -22,7 +22,6 @@ from wishcraft.store import shop_erasure, webhook_dead_letters, webhook_payloads
 from wishcraft.store.schema import Base
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 ABOUT_NO_PERSON = {"products", "inventory_levels", "inventory_items", "bulk_operations", "mail-events"}
 """Topics whose payloads `webhook_payloads.find_payloads` leaves out."""
 ABOUT_PEOPLE_ALONE = {"customers/merge", "customers/data_request", "customers/redact", "shop/redact"}

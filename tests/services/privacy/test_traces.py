@@ -2,14 +2,14 @@
 
 import subprocess
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 from redis.asyncio import Redis
 
 from deployments.sandbox.postgres import _binary
+from tests.support.aliases import Demo
 from tests.support.erased_person import CUSTOMER, GUEST_ORDER, NAMES, REDACT, handle, redact
 from tests.support.residual_data import patterns_of, traces_in_redis
 from wishcraft.analytics.database import AnalystsDatabase
@@ -21,7 +21,6 @@ from wishcraft.reports.export import export_table
 from wishcraft.resources import Resources
 
 pytestmark = pytest.mark.usefixtures("worker_environment")
-Demo = Connection[tuple[Any, ...]]
 PERSONAL: Final = {
     "audit_logs": "actor metadata user_agent",
     "counted_invitations": "customer_id",

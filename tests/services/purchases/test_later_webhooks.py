@@ -4,11 +4,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.order import Customer
 from deployments.sandbox.shopify.orders import WantedLine
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.webhooks import NOON, WishedItem, apply, find_items, line, message, order
 from wishcraft.resources import Resources
 from wishcraft.services.purchases.match import dismiss, match
@@ -16,7 +16,6 @@ from wishcraft.services.purchases.reconcile import reconcile_shop
 from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 SOCKS = 777
 
 

@@ -5,12 +5,12 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.order import Customer, Order, Terms
 from deployments.sandbox.shopify.orders import WantedLine
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.webhooks import NOON, WishedItem, apply, find_items, line, message, order, refund
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import PayloadInvalid
@@ -21,7 +21,6 @@ from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 STATUSES = "SELECT status FROM purchases UNION ALL SELECT status FROM unmatched_lines"
 
 
@@ -85,7 +84,6 @@ async def test_deletion_without_a_sensible_time_counts_from_its_receipt(
 async def test_what_names_no_order_or_describes_one_is_no_deletion(
     resources: Resources, shop: ShopRef, items: list[WishedItem], payload: dict[str, Any]
 ) -> None:
-    assert items
     with pytest.raises(PayloadInvalid):
         await apply(resources, shop, handle_orders, [message("orders/delete", payload)])
 

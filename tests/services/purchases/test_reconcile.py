@@ -8,13 +8,13 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from psycopg import Connection
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.order import Customer, Order
 from deployments.sandbox.shopify.orders import OrderRefused, WantedLine
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.hypothesis_profiles import examples
 from tests.support.webhooks import WishedItem, apply, find_items
 from wishcraft.errors import RunStopped
@@ -30,7 +30,6 @@ from wishcraft.shopify.orders import read_changed_orders
 from wishcraft.store import locks, shops
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 ADA = Customer(1, "Ada", "Byron", "ada@example.com")
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 

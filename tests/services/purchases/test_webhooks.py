@@ -8,8 +8,8 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from tests.support.hypothesis_profiles import examples
 from tests.support.webhooks import (
     WishedItem,
@@ -32,8 +32,6 @@ from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
-
-Demo = Connection[tuple[Any, ...]]
 
 
 @pytest.fixture

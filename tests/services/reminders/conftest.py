@@ -4,8 +4,9 @@ from datetime import timedelta
 
 import pytest
 
+from tests.support.aliases import Demo
 from tests.support.invitations import confirm_everyone
-from tests.support.reminders import TODAY, WEEK, Demo
+from tests.support.reminders import TODAY, WEEK
 from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
 

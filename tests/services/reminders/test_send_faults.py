@@ -10,9 +10,10 @@ from pydantic import SecretStr
 
 from deployments.sandbox.mail_providers.faults import ProviderFault, ProviderFaultKind
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from tests.support.aliases import Demo
 from tests.support.invitations import confirm_everyone
 from tests.support.mail import recipients_of
-from tests.support.reminders import NOW, Demo
+from tests.support.reminders import NOW
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_references import MailKind, MailReference, read_token
 from wishcraft.errors import EveryMailRefused, MailUnavailable, TooManyAddressesRefused

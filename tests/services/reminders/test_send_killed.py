@@ -10,9 +10,10 @@ import pytest
 from pydantic import SecretStr
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from tests.support.aliases import Demo
 from tests.support.invitations import confirm_everyone
 from tests.support.job_processes import command, environment
-from tests.support.reminders import NOW, Demo
+from tests.support.reminders import NOW
 from tests.support.waiting import wait_until
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.reminders.send import remind_shop

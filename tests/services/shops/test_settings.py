@@ -7,9 +7,9 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from psycopg import Connection
 
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.hypothesis_profiles import examples
 from wishcraft.domain.cached_registry import CachedRegistry, Quota
 from wishcraft.domain.callers import Caller
@@ -35,7 +35,6 @@ from wishcraft.store.registry_items import NewItem
 from wishcraft.store.schema import ShopSettings
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 SHOP, STOCK = "maple-and-pine.myshopify.com", 8
 
 

@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.api import SHOP
 from tests.support.erased_person import receive
 from tests.support.webhooks import NOON, apply, message
@@ -24,7 +24,6 @@ from wishcraft.services.webhooks.process import process
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 UNINSTALLED, UPDATED = "app/uninstalled", "shop/update"
 OURS = {"myshopify_domain": SHOP}
 APPLIED, IGNORED = WebhookOutcome.APPLIED, WebhookOutcome.IGNORED

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from psycopg import Connection
 from sqlalchemy import text
 
+from tests.support.aliases import Demo
 from tests.support.counted_webhooks import (
     COUNTING,
     MAPLE,
@@ -38,7 +38,6 @@ from wishcraft.settings import Settings
 from wishcraft.store import webhook_dead_letters, webhook_inbox
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 pytestmark = pytest.mark.usefixtures("effects")
 
 

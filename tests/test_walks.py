@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.hops import Walk, count_files, measure_walks
 from tests.support.aliases import Demo
-from tests.test_docs import section
+from tests.support.docs import section
 from wishcraft.settings import Settings
 
 NUMBERS: Final = re.compile(

@@ -2,15 +2,14 @@
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from api.exposition import metric_help
-from tests.api.test_service_pages import unreachable
 from tests.support.aliases import Demo, OpenClient
 from tests.support.api import SHOP, app_state_of, public_slug
-from tests.support.outages import postgresql_unavailable
+from tests.support.exposition import Sample, named, requests, samples
+from tests.support.outages import postgresql_unavailable, unreachable
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
 from wishcraft.cache.client import REDIS_READ_SECONDS
@@ -19,31 +18,10 @@ from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import TopicPriority
 from wishcraft.settings import Settings
 
-Sample = tuple[str, frozenset[tuple[str, str]]]
-
-
-def samples(text: str) -> dict[Sample, float]:
-    """Every sample of an exposition, without duplicates."""
-    samples: dict[Sample, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            name = (sample.name, frozenset(sample.labels.items()))
-            assert name not in samples
-            samples[name] = sample.value
-    return samples
-
 
 async def scrape(client: httpx.AsyncClient) -> dict[Sample, float]:
     await app_state_of(client).traffic_recorder.flush()  # as it does every second
     return samples((await client.get("/metrics")).text)
-
-
-def named(name: str, **labels: str) -> Sample:
-    return name, frozenset(labels.items())
-
-
-def requests(route: str, status: int, by: str = "route", method: str = "GET") -> Sample:
-    return named("wishcraft_request_seconds_count", method=method, route=route, status=str(status), by=by)
 
 
 async def test_every_metric_is_exposed_with_its_help(client: httpx.AsyncClient) -> None:

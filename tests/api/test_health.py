@@ -13,11 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 from sqlalchemy import make_url, text
 
-from tests.api.test_service_pages import unreachable
 from tests.support.aliases import Demo, OpenClient
 from tests.support.api import app_state_of
 from tests.support.failing_proxy import FailingProxy
 from tests.support.fake_prefect import FakePrefect
+from tests.support.outages import unreachable
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
 from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue

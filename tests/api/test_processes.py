@@ -12,9 +12,9 @@ import pytest
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.environment import settings_environment
-from tests.api.test_exposition import Sample, named, requests, samples
 from tests.support.aliases import Demo
 from tests.support.api import public_slug
+from tests.support.exposition import Sample, named, requests, samples
 from tests.support.waiting import PATIENCE_SECONDS, block_until
 from wishcraft.settings import Settings
 

@@ -5,6 +5,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.support.aliases import OpenClient
+from tests.support.outages import unreachable
 from wishcraft.services.health.monitor import Status, overall
 from wishcraft.settings import Settings
 
@@ -201,9 +202,3 @@ async def test_every_response_has_nosniff_and_pages_forbid_framing(client: httpx
 async def test_admin_jobs_redirects_to_prefect(client: httpx.AsyncClient, settings: Settings) -> None:
     answer = await client.get("/admin/jobs")
     assert (answer.status_code, answer.headers["location"]) == (307, f"{settings.prefect_ui_url}/v2/deployments")
-
-
-def unreachable(settings: Settings, *stores: str) -> Settings:
-    """The settings with these stores at closed ports, and no replica."""
-    nowhere = {"database_url": "postgresql+psycopg://nobody@127.0.0.1:1/none", "redis_url": "redis://127.0.0.1:1/0"}
-    return settings.model_copy(update={"database_replica_url": None, **{store: nowhere[store] for store in stores}})

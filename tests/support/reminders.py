@@ -10,6 +10,7 @@ from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
 NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
+EMMA, HUGO = "emma@example.com", "hugo@example.com"
 TODAY = NOW.date()  # also in the shop's time zone, New York
 WEEK, DAY = TODAY + timedelta(7), TODAY + timedelta(1)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.domain.test_settings import COMPLETE
+from tests.support.settings_environment import COMPLETE
 from wishcraft.errors import ConfigurationError
 from wishcraft.settings import Settings, load
 

@@ -11,10 +11,10 @@ import pytest
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.services.inventory.conftest import Wished, versions
 from tests.support.aliases import Demo
 from tests.support.variants import reading
 from tests.support.webhooks import NOON, apply, inventory_item, level, message, product, variant
+from tests.support.wished_variants import Wished, versions
 from wishcraft.domain.inventory import InventoryPolicy, is_available, item_status
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import PayloadInvalid, ShopifyUnavailable

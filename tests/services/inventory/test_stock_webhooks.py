@@ -10,9 +10,9 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import LOCATION
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.services.inventory.conftest import Wished, versions
 from tests.support.aliases import Demo
 from tests.support.webhooks import NOON, apply, inventory_item, level, message
+from tests.support.wished_variants import Wished, versions
 from wishcraft.cache import keys
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.shops import ShopFacts

@@ -7,11 +7,11 @@ import orjson
 import pytest
 
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.services.inventory.conftest import versions
 from tests.support.aliases import Demo
 from tests.support.job_processes import command, environment
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
+from tests.support.wished_variants import versions
 from wishcraft.errors import CacheUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop

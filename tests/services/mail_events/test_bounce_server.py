@@ -10,8 +10,8 @@ import pytest
 
 from deployments.sandbox.mailbox.app import create_app as create_mailbox
 from deployments.sandbox.mailbox.messages import Fault, FaultKind
-from tests.mail.test_dsn import dsn
 from tests.support.aliases import Demo
+from tests.support.dsn import dsn
 from tests.support.http_server import served
 from tests.support.outages import postgresql_unavailable
 from tests.support.waiting import wait_until

@@ -13,7 +13,7 @@ from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.aliases import Demo
 from tests.support.invitations import confirm_everyone
 from tests.support.mail import recipients_of
-from tests.support.reminders import NOW
+from tests.support.reminders import EMMA, HUGO, NOW
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_references import MailKind, MailReference, read_token
 from wishcraft.errors import EveryMailRefused, MailUnavailable, TooManyAddressesRefused
@@ -26,20 +26,7 @@ from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
-EMMA, HUGO = "emma@example.com", "hugo@example.com"
-
-
-@pytest.fixture(autouse=True)
-def _two_to_remind(demo: Demo, shop: ShopRef) -> None:
-    """Two due reminders: Emma's and Hugo's, a week before their event."""
-    demo.execute("UPDATE registries SET event_date = %s", [NOW.date() + timedelta(60)])
-    demo.execute(
-        """UPDATE registries SET event_date = %s, status = 'active', customer_email = %s,
-               co_registrants = jsonb_build_array(jsonb_build_object('first_name', 'Hugo', 'email', %s::text))
-           WHERE id = (SELECT min(id) FROM registries WHERE shop_id = %s)""",
-        [NOW.date() + timedelta(7), EMMA, HUGO, shop.id],
-    )
-    confirm_everyone(demo)
+pytestmark = pytest.mark.usefixtures("two_to_remind")
 
 
 def states(demo: Demo) -> dict[str, tuple[Any, ...]]:

@@ -190,6 +190,20 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture
+def resources_of_runner(runner: asyncio.Runner, settings: Settings, demo: Demo) -> Iterator[Resources]:
+    """Resources over the demo shops for a test that is not a coroutine; use them with `runner`."""
+    context = open_resources(settings, redis_timeout=5)
+    yield runner.run(context.__aenter__())
+    runner.run(context.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def shop_of_runner(runner: asyncio.Runner, resources_of_runner: Resources) -> ShopRef:
+    """As `shop`, for a test that is not a coroutine."""
+    return runner.run(find_demo_shop(resources_of_runner))
+
+
+@pytest.fixture
 def own_valkey(tmp_path: Path) -> Iterator[OwnValkey]:
     """A Redis that the test can stop."""
     valkey = OwnValkey(tmp_path)
@@ -300,6 +314,10 @@ async def resources(settings: Settings, demo: Demo) -> AsyncIterator[Resources]:
 @pytest.fixture
 async def shop(resources: Resources) -> ShopRef:
     """One of the demo shops."""
+    return await find_demo_shop(resources)
+
+
+async def find_demo_shop(resources: Resources) -> ShopRef:
     async with resources.db.repeatable_read() as session:
         return (await shops.find_active(session, ["maple-and-pine.myshopify.com"]))[0]
 

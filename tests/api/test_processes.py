@@ -21,7 +21,7 @@ from wishcraft.settings import Settings
 TEMPLATE = "/api/registries/{ref}"
 
 
-class Process:
+class ApiProcess:
     """An API process on a port of its own, with its metrics in the folder."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
@@ -54,8 +54,8 @@ class Process:
 
 
 @pytest.fixture
-def processes(settings: Settings, demo: Demo, tmp_path: Path) -> Iterator[list[Process]]:
-    both = [Process(settings, tmp_path), Process(settings, tmp_path)]
+def processes(settings: Settings, demo: Demo, tmp_path: Path) -> Iterator[list[ApiProcess]]:
+    both = [ApiProcess(settings, tmp_path), ApiProcess(settings, tmp_path)]
     try:
         for each in both:
             each.wait_until_ready()
@@ -66,7 +66,7 @@ def processes(settings: Settings, demo: Demo, tmp_path: Path) -> Iterator[list[P
 
 
 def test_each_process_exposes_the_counts_of_both_without_a_killed_ones_gauges(
-    processes: list[Process], demo: Demo, tmp_path: Path
+    processes: list[ApiProcess], demo: Demo, tmp_path: Path
 ) -> None:
     key, slug = {"X-API-Key": add_key(demo, 1).key}, public_slug(demo)
     for process, times in zip(processes, (4, 7), strict=True):

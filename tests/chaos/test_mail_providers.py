@@ -23,7 +23,7 @@ from deployments.sandbox.processes import ROOT, Program, free_port
 from tests.support.aliases import Demo
 from tests.support.http_server import served
 from tests.support.job_processes import command, environment
-from tests.support.killable_process import Process
+from tests.support.killable_process import KillableProcess
 from tests.support.waiting import block_until, wait_until
 from wishcraft.domain.addresses import address_hash
 from wishcraft.services.mail.send import SENDS_AT_ONCE
@@ -86,9 +86,9 @@ def stack(request: pytest.FixtureRequest, tmp_path: Path, base_settings: Setting
             }
         )
 
-        def module(name: str) -> Process:
+        def module(name: str) -> KillableProcess:
             program = Program("", (sys.executable, "-m", name), cwd=ROOT, env=environment(settings))
-            return Process(program, tmp_path / f"{name}.log")
+            return KillableProcess(program, tmp_path / f"{name}.log")
 
         processes = [module("api"), module("deployments.webhooks")]
         try:

@@ -22,7 +22,7 @@ from deployments.sandbox.postgres import confine_analysts, prepare_postgres
 from deployments.sandbox.processes import ROOT, Program, free_port
 from tests.support.aliases import Demo
 from tests.support.job_processes import environment
-from tests.support.killable_process import Process
+from tests.support.killable_process import KillableProcess
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import block_until, wait_until
 from tests.support.webhooks import WishedItem, apply, find_items, life_of_an_order, order_state, signed_headers
@@ -50,7 +50,7 @@ class Killable(Protocol):
     def start(self) -> None: ...
 
 
-class OwnPostgres(Process):
+class OwnPostgres(KillableProcess):
     """A PostgreSQL of its own. A killed one keeps what it has committed."""
 
     def __init__(self, folder: Path) -> None:
@@ -72,8 +72,8 @@ class Stack(NamedTuple):
     settings: Settings
     postgres: OwnPostgres
     valkey: OwnValkey
-    api: Process
-    consumers: Sequence[Process]
+    api: KillableProcess
+    consumers: Sequence[KillableProcess]
 
     @property
     def url(self) -> str:
@@ -105,9 +105,9 @@ def stack(tmp_path: Path, base_settings: Settings, own_valkey: OwnValkey) -> Ite
     with connected(f"{postgres.url.rpartition('/')[0]}/template1") as connection:
         connection.execute(f"CREATE DATABASE {SERIAL} TEMPLATE postgres".encode())
 
-    def module(*arguments: str) -> Process:
+    def module(*arguments: str) -> KillableProcess:
         program = Program("", (sys.executable, "-m", *arguments), cwd=ROOT, env=environment(settings))
-        return Process(program, tmp_path / f"{arguments[0]}.log")
+        return KillableProcess(program, tmp_path / f"{arguments[0]}.log")
 
     stack = Stack(settings, postgres, own_valkey, module("api"), [module("deployments.webhooks") for _ in range(2)])
     try:

@@ -106,8 +106,8 @@ def test_user_texts_are_escaped_in_html() -> None:
 
 def test_texts_of_people_are_one_line_without_links() -> None:
     hostile = "Emma's\r\nBcc: x@y.example https://evil.example/a"
-    content = reminder_content([item(1, product_title=hostile, variant_title=hostile)], title=hostile, first_name=hostile,
-                      co_registrants=[hostile])  # fmt: skip
+    items = [item(1, product_title=hostile, variant_title=hostile)]
+    content = reminder_content(items, title=hostile, first_name=hostile, co_registrants=[hostile])
     assert content.subject == "Tomorrow: Emma's Bcc: x @ y. example https: evil. example/a"
     for body in (content.text, content.html):
         assert "@y" not in body

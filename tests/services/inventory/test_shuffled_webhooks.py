@@ -17,13 +17,11 @@ from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.aliases import Demo
 from tests.support.hypothesis_profiles import examples
 from tests.support.webhooks import NOON, apply, inventory_item, level, message, product, variant
-from wishcraft.resources import Resources, open_resources
+from wishcraft.resources import Resources
 from wishcraft.services.inventory import sync
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.services.webhooks.handlers import HANDLERS
-from wishcraft.settings import Settings
-from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
 ELSEWHERE: Final = 71
@@ -205,21 +203,15 @@ class Clock(datetime):
 @pytest.mark.parametrize("kind", ["plain", "with tracking", "with losses", "deleted"])
 def test_webhooks_and_syncs_in_any_order_and_number_end_in_the_state_of_the_shop(
     runner: asyncio.Runner,
-    settings: Settings,
+    resources_of_runner: Resources,
+    shop_of_runner: ShopRef,
     demo: Demo,
     simulator: Simulator,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
 ) -> None:
     monkeypatch.setattr(sync, "datetime", Clock)
-    context = open_resources(settings, redis_timeout=5)
-    resources = runner.run(context.__aenter__())
-
-    async def find_shop() -> ShopRef:
-        async with resources.db.repeatable_read() as session:
-            return await shops.find_one(session, 1)
-
-    shop = runner.run(find_shop())
+    resources, shop = resources_of_runner, shop_of_runner
     query = """SELECT i.variant_id, r.id FROM registry_items i JOIN registries r ON r.id = i.registry_id
                WHERE r.shop_id = 1 AND r.status = 'active' AND i.inventory_policy = 'deny' AND i.status <> 'hidden'
                    AND r.id = (SELECT max(id) FROM registries WHERE shop_id = 1 AND status = 'active')
@@ -252,4 +244,3 @@ def test_webhooks_and_syncs_in_any_order_and_number_end_in_the_state_of_the_shop
         assert runner.run(deliveries.deliver(batches)) == serial
 
     shuffle()
-    runner.run(context.__aexit__(None, None, None))

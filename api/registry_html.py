@@ -28,7 +28,7 @@ def _as_entities(value: object) -> Markup:
 
 
 class Style(NamedTuple):
-    """How a shop's pages look: their language and colour (`#rrggbb`)."""
+    """Style of a shop's pages: their language and colour (`#rrggbb`)."""
 
     language: Language
     colour: str

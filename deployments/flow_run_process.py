@@ -35,7 +35,7 @@ _SERVER_PREFIXES: Final = ("PREFECT_SERVER_", "PREFECT_API_DATABASE_")
 
 
 class FlowRunConfiguration(ProcessJobConfiguration):
-    """How a run's process starts: as every other one, with the flow that its deployment names."""
+    """Start of a run's process: as every other one, with the flow that its deployment names."""
 
     _entrypoint: str = PrivateAttr(default="")
     _refusal: str | None = PrivateAttr(default=None)

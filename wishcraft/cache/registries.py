@@ -35,7 +35,7 @@ LoadMany = Callable[[Sequence[str]], Awaitable[Mapping[str, CachedRegistry]]]
 
 
 class CacheState(StrEnum):
-    """How the cache answered a read."""
+    """State of a read, as `X-Cache` says it."""
 
     __hash__ = str.__hash__  # Enum's is written in Python, and each read looks several things up by its state
 

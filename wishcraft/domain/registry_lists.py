@@ -28,7 +28,7 @@ class ListSort(StrEnum):
 
 
 class Position(NamedTuple):
-    """Where a page ends: the last registry's sort key and id."""
+    """Position in a list, where a page ends: the last registry's sort key and id."""
 
     key: str | None
     """The folded title, or the event date in ISO 8601; None if there is none, or the id alone is the key."""

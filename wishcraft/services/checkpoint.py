@@ -1,4 +1,4 @@
-"""How a service that works in batches reports progress and changes, and learns that it must stop."""
+"""Checkpoints of services that work in batches: they report progress, and stop the run. Counts of changes."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable

@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class ReplicaFault(StrEnum):
-    """Why a check found out no lag, or a read failed: what is said of the replica, without addresses."""
+    """Fault of a replica, found by a check or a failed read, without addresses."""
 
     PRIMARY_SILENT = "cannot be checked while DATABASE_URL does not answer"
     SILENT = "does not answer"

@@ -121,7 +121,7 @@ class Failure(NamedTuple):
 
 
 class InboxState(NamedTuple):
-    """How much waits in the inbox."""
+    """Backlog of the inbox."""
 
     waiting: int
     """Webhooks that are not handled, those that are tried again later included; at most `MAX_COUNTED`."""
@@ -251,6 +251,6 @@ async def record_failures(session: AsyncSession, failures: Sequence[Failure]) ->
 
 
 async def find_state(session: AsyncSession) -> InboxState:
-    """How much waits. The cost does not grow beyond `MAX_COUNTED` rows."""
+    """Count the backlog. The cost does not grow beyond `MAX_COUNTED` rows."""
     waiting, lag, dead = (await session.execute(_STATE, {"most": MAX_COUNTED})).one()
     return InboxState(waiting, float(lag), dead)

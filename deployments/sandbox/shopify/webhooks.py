@@ -35,7 +35,7 @@ SHOWN: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """How webhooks arrive."""
+    """Delivery habits of webhooks."""
 
     delayed: float = 0.3
     """Share of the webhooks that are delayed, so that later ones overtake them."""

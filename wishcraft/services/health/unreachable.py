@@ -1,4 +1,4 @@
-"""Why a store or Prefect cannot be used, in words for /health: without hosts, users and secrets. Pure."""
+"""Reasons why a store or Prefect cannot be used, in words for /health: without hosts, users and secrets. Pure."""
 
 import re
 from typing import Final

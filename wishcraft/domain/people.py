@@ -62,7 +62,7 @@ def make_person(
 
 
 def spellings(address: str) -> set[str]:
-    """Spellings in which the address may be stored: as it is typed but for capitals, normalised, and with its domain in letters."""
+    """Spellings of an address in stored data: as typed but for capitals, normalised, and with its domain in letters."""
     typed = unicodedata.normalize("NFC", address.strip().lower())
     if typed.isascii() and "xn--" not in typed:  # the one spelling
         return {typed}

@@ -124,7 +124,7 @@ async def test_made_up_addresses_count_as_the_sender_who_is_no_trusted_proxy(
     assert [answer.status_code for answer in answers] == [403] * 10 + [429] * 2
 
 
-async def test_the_addresses_of_an_ipv6_household_have_ten_tries_together(
+async def test_the_addresses_of_an_ipv6_network_have_ten_tries_together(
     client: httpx.AsyncClient, signed: Signed, slug: str
 ) -> None:
     answers = []

@@ -102,7 +102,7 @@ def test_cost_of_a_forwarded_address_does_not_grow_with_the_header(entry: str, m
         ("unknown", "unknown"),
     ],
 )
-def test_the_addresses_of_an_ipv6_household_count_as_one(address: str, counted: str) -> None:
+def test_the_addresses_of_an_ipv6_network_count_as_one(address: str, counted: str) -> None:
     assert network_of(address) == counted
 
 

@@ -23,7 +23,7 @@ from wishcraft.store.shops import ShopRef
 PATH: Final = "/api/registries"
 CODE: Final = "tulip-canoe-amber"
 NAMES: Final = ("zephyrine", "quillon", "orsolina")
-"""What names the registry, its registrants and its buyer, in any spelling."""
+"""Names of the registry, its registrants and its buyer, in any spelling."""
 PROTECTED: Final = {
     "title": "Zephyrine & Quillon",
     "description": "Orsolina knows",

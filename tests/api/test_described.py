@@ -46,7 +46,7 @@ def resolve(document: Schema, schema: Schema) -> Schema:
 
 
 def errors(document: Schema, schema: Schema, value: object) -> list[str]:
-    """What of the value does not fit the schema."""
+    """The parts of the value that do not fit the schema."""
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "components": document["components"]}
     return [error.message for error in jsonschema_rs.validator_for(whole | schema).iter_errors(value)]
 

@@ -32,7 +32,7 @@ SPECIAL: Final = (
     *(b"Upgrade: websocket\r\n", b"Expect: 100-continue\r\n", b"Origin: https://a.example\r\n", b"X-API-Key: a\r\n"),
     *(b"X-Forwarded-For: 1.2.3.4\r\n", b"If-None-Match: *\r\n", b"X-Customer-Id: 1\r\n"),
 )
-"""What mutations insert."""
+"""Bytes that mutations insert."""
 
 
 class Wire:

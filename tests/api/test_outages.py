@@ -246,7 +246,7 @@ async def test_readiness_is_503_and_connections_close_while_draining(
 
 
 async def change_in_another_process(client: httpx.AsyncClient, demo: Demo, slug: str) -> None:
-    """What a process does that cannot invalidate: announce the change, wait for all permits to expire, and commit."""
+    """Act as a process that cannot invalidate: announce the change, wait for all permits to expire, and commit."""
     demo.execute(
         """INSERT INTO pending_invalidations (shop_id, slug, version)
            SELECT shop_id, slug, version + 1 FROM registries WHERE slug = %s""",

@@ -1,4 +1,4 @@
-"""What a registrant reads of an own registry, and what guests do not."""
+"""An own registry, as its registrant reads it, with the fields that guests do not get."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from wishcraft.store import private_fields
 
 PATH: Final = "/api/registries"
 PRIVATE: Final = ("orangery", "example.com", "reed", "laurent", "has_access_code", "invited", "event_location")
-"""What must not be in an answer to a guest."""
+"""Private values, which must not be in an answer to a guest."""
 
 
 @pytest.fixture(autouse=True)

@@ -42,12 +42,12 @@ class Expected(NamedTuple):
 
     @property
     def never(self) -> set[str]:
-        """Whose mail the provider refuses for good."""
+        """Recipients whose mail the provider refuses for good."""
         return {*self.of["refuse"], *self.of["reject"]}
 
     @property
     def unknown(self) -> set[str]:
-        """Whose mail is accepted without a reply."""
+        """Recipients whose mail is accepted without a reply."""
         return {recipient for name in ("fail", "drop") for recipient in self.of.get(name, [])}
 
 

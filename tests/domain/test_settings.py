@@ -12,7 +12,7 @@ from wishcraft.settings import SECRETS, DatabaseSettings, JobSettings, Settings,
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a complete environment holds, and nothing else of ours."""
+    """A complete environment, and nothing else of ours."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     for name, value in COMPLETE.items():

@@ -33,7 +33,7 @@ def examples() -> str:
 
 @pytest.fixture(scope="module")
 def docs_data() -> DemoData:
-    """What fills the database of `make analysts-docs`, to be put back before each test."""
+    """The data of `make analysts-docs`, to be put back before each test."""
     return DemoData(DEFAULT_REGISTRIES, reminders=True, random_seed=DEFAULT_SEED, today=datetime.now(UTC).date())
 
 

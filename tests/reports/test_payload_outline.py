@@ -1,4 +1,4 @@
-"""What is shown of a payload has the shape that explains a failure, and no personal data."""
+"""The outline of a payload has the shape that explains a failure, and no personal data."""
 
 from typing import Any
 

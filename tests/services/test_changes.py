@@ -1,4 +1,4 @@
-"""What a job has changed before it fails or stops is counted."""
+"""Counts of what a job has changed before it fails or stops."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What stays of a payload when a person is erased: all that its handler needs, and no text of people."""
+"""Payloads without an erased person: all that the handler needs, and no text of people."""
 
 import json
 from typing import Any

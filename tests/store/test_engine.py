@@ -35,7 +35,7 @@ async def db(settings: Settings) -> AsyncIterator[Database]:
 
 
 def driver_error(error: pytest.ExceptionInfo[Exception]) -> BaseException | None:
-    """What psycopg raised."""
+    """The error that psycopg raised."""
     cause: BaseException | None = getattr(error.value.__cause__, "orig", None)
     return cause
 

@@ -1,4 +1,4 @@
-"""What is wrong with the URL of a setting is said in one line, and shows no password."""
+"""Faults of a setting's URL are said in one line, without the password."""
 
 import pytest
 

@@ -19,7 +19,7 @@ ANSWERS: Final = {
     "another system": text("SELECT 0::bigint, 1::bigint"),
     "nothing replayed": text("SELECT 0::bigint, system_identifier FROM pg_control_system()"),
 }
-"""What a replica would say, by the server of the tests, which is none."""
+"""Answers of a replica, given by the server of the tests, which is not one."""
 
 
 @pytest.mark.parametrize(

@@ -26,13 +26,13 @@ from wishcraft.store.shops import ShopRef
 
 ELSEWHERE: Final = 71
 SHOWN: Final = "tracked, inventory_quantity, available, status, product_active"
-"""What of a deleted variant does not depend on what came before its deletion: it keeps the price that is known then."""
+"""Columns of a deleted variant that do not depend on what came before; it keeps the price that was known."""
 ITEMS: Final = f"{SHOWN}, price, product_title"
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What Shopify has of a variant at some time."""
+    """The state of a variant in Shopify at some time."""
 
     price: str = "5.00"
     title: str = "Vase"

@@ -1,4 +1,4 @@
-"""What follows from what became of mails: outcomes, and suppressed addresses."""
+"""Effects of mail events: outcomes, and suppressed addresses."""
 
 import asyncio
 from collections.abc import Callable

@@ -44,7 +44,7 @@ from wishcraft.store.shops import ShopRef
 
 
 def others(demo: Demo) -> list[tuple[Any, ...]]:
-    """What the tables have of other people."""
+    """The rows of other people."""
     return demo.execute(
         """SELECT 'r', id, title, customer_email, 0 FROM registries
                WHERE customer_id <> %(id)s AND title <> 'Hugo'

@@ -92,7 +92,7 @@ def columns_with(demo: Demo, *names: object) -> set[tuple[str, str]]:
 
 
 def dump(database_url: str) -> str:
-    """What `pg_dump` writes of all data, in small letters."""
+    """The dump of all data by `pg_dump`, in small letters."""
     command = (_binary("pg_dump"), "--data-only", "--dbname", database_url.replace("+psycopg", ""))
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.lower()  # noqa: S603  ours
 

@@ -1,4 +1,4 @@
-"""What later webhooks and readings of an order must not change: what people decided, and ordinary shopping."""
+"""Later webhooks and readings of an order change neither what people decided nor ordinary shopping."""
 
 from datetime import timedelta
 from typing import Any

@@ -69,7 +69,7 @@ def store(simulator: Simulator) -> Store:
 
 
 def state(demo: Demo) -> list[list[tuple[Any, ...]]]:
-    """What orders change, apart from times."""
+    """The rows that orders change, apart from times."""
     queries = (
         "SELECT line_item_id, item_id, quantity, status, unit_price, purchaser_name FROM purchases ORDER BY 1",
         "SELECT line_item_id, quantity, status, claim, reason FROM unmatched_lines ORDER BY 1",

@@ -196,7 +196,7 @@ JUNK = st.sampled_from(
 
 
 async def use(resources: Resources, settings: Settings, slug: str, unlisted: int) -> None:
-    """What jobs and readers do with a shop's settings."""
+    """Use a shop's settings, as jobs and readers do."""
     async with resources.db.repeatable_read() as session:
         [shop] = await shops.find_active(session, [SHOP])
     counts = await warm_shop(resources, shop)

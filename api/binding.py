@@ -80,7 +80,7 @@ class _InvalidError(Exception):
 
 
 def _in_call_order(dependant: Dependant, seen: set[Callable[..., Any] | None]) -> Iterator[Dependant]:
-    """What the dependant depends on, then itself: each once, in FastAPI's order."""
+    """The dependencies of the dependant, then itself: each once, in FastAPI's order."""
     for each in dependant.dependencies:
         yield from _in_call_order(each, seen)
     if dependant.call not in seen and not isinstance(dependant.call, SecurityBase):

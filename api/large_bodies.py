@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 
 from api.middleware.request import LARGEST_BODY
 from api.problems import PAUSE, ProblemError
-from wishcraft.domain.networks import household
+from wishcraft.domain.networks import network_of
 
 if TYPE_CHECKING:
     from api.state import AppState
@@ -34,7 +34,7 @@ class LargeBodies:
         self._taken = Counter[str]()
 
     @contextmanager
-    def place(self, sender: str) -> Iterator[None]:
+    def slot(self, sender: str) -> Iterator[None]:
         """Keep a slot of the sender, an address or its network.
 
         Raises:
@@ -65,11 +65,11 @@ async def read_body(request: Request, app_state: "AppState", count_refused: Call
     size = 0
     try:
         async with asyncio.timeout(None) as deadline:
-            with ExitStack() as place:
+            with ExitStack() as slot:
                 async for part in request.stream():
                     if size <= LARGEST_BODY < size + len(part):
-                        sender = household(app_state.authenticator.address(request.scope))
-                        place.enter_context(app_state.large_bodies.place(sender))
+                        sender = network_of(app_state.authenticator.address(request.scope))
+                        slot.enter_context(app_state.large_bodies.slot(sender))
                         deadline.reschedule(asyncio.get_running_loop().time() + SECONDS)
                     parts.append(part)
                     size += len(part)

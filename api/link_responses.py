@@ -35,7 +35,7 @@ LINK_RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
 
 
 def page_response(page: str, status: HTTPStatus = HTTPStatus.OK) -> HTMLResponse:
-    """The response with this page."""
+    """HTML response with the headers of all pages behind links in mails."""
     return HTMLResponse(page, status, headers=_HEADERS)
 
 

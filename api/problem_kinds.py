@@ -13,12 +13,12 @@ class ProblemKind(NamedTuple):
     status: HTTPStatus
     meaning: str
     advice: str
-    """What the client should do."""
+    """Advice for the client."""
 
 
 KINDS: Final = {
     "bad-request": ProblemKind(
-        HTTPStatus.BAD_REQUEST, "the request is no HTTP, or a webhook is incomplete", "Correct the client."
+        HTTPStatus.BAD_REQUEST, "the request is not valid HTTP, or a webhook is incomplete", "Correct the client."
     ),
     "unauthorized": ProblemKind(
         HTTPStatus.UNAUTHORIZED, "there are no valid credentials", "Send a valid API key, signed query or ID token."

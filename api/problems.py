@@ -124,7 +124,7 @@ _DETAILS: Final = {
     HTTPStatus.NOT_FOUND: "There is no such path. /api/docs has all paths.",
     HTTPStatus.METHOD_NOT_ALLOWED: "The path has no such method. The header Allow has those that it has.",
 }
-"""What to do about an error of the router, whose own text is the phrase of the status."""
+"""The `detail` of an error of the router, whose own text is the phrase of the status."""
 COMMON: Final = (
     "unauthorized",
     "shop-not-installed",
@@ -192,7 +192,7 @@ def route_of(scope: Scope) -> str:
 
 
 def find_route(routes: Iterable[Route], scope: Scope) -> str:
-    """What `route_of` returns once the request has been routed."""
+    """The path template of the route that matches: what `route_of` returns once the request has been routed."""
     matches = [(route.matches(scope)[0], route.path) for route in routes]
     return next(
         (path for wanted in (Match.FULL, Match.PARTIAL) for match, path in matches if match is wanted), _UNMATCHED
@@ -228,7 +228,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
         headers["Allow"] = ", ".join(_methods_of(request)) or headers.get("Allow", "GET, HEAD")
     status, errors = HTTPStatus(error.status_code), list[InvalidValue]()
     detail = _DETAILS.get(status, str(error.detail))
-    if status is HTTPStatus.BAD_REQUEST:  # FastAPI's status for a body that is no text; 422 if it is no JSON
+    if status is HTTPStatus.BAD_REQUEST:  # FastAPI's status for a body that is not text; 422 if it is not JSON
         status = HTTPStatus.UNPROCESSABLE_ENTITY
         errors.append(InvalidValue(str(error.detail), pointer="#"))
     return answer(USUAL[status], detail, headers, errors)

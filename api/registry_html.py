@@ -28,7 +28,7 @@ def _as_entities(value: object) -> Markup:
 
 
 class Style(NamedTuple):
-    """How a shop's pages look: their language and colour (`#rrggbb`)."""
+    """Style of a shop's pages: their language and colour (`#rrggbb`)."""
 
     language: Language
     colour: str
@@ -78,7 +78,7 @@ def registry_page(registry: Mapping[str, Any], style: Style) -> str:
 
 
 def notice_page(notice: Notice, style: Style) -> str:
-    """The page of a notice."""
+    """Render a notice, such as that of an unknown registry, in the shop's style and language."""
     title, text = (translate(style.language, each) for each in notice[:2])
     return _render("registry_notice.html", style, title=title, text=text, asks_code=notice.asks_code)
 

@@ -31,4 +31,4 @@ NOT_MODIFIED_HEAD: Final = {state: header_lines(lines).split("%s") for state, li
 OK_HEAD: Final = {
     state: header_lines([(b"content-length", b"%s"), JSON, *lines]).split("%s") for state, lines in _LINES.items()
 }
-"""Those of a 200, as the texts around the length of its body, the ETag and the value of `RateLimit`."""
+"""The headers of a 200, as the texts around the length of its body, the ETag and the value of `RateLimit`."""

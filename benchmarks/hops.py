@@ -51,7 +51,7 @@ class Walk:
     functions: dict[str, int] = field(default_factory=dict)
     """`file:function`, in the order of first entry, with the number of the project's functions that it called."""
     in_handler: set[str] = field(default_factory=set)
-    """Those that were entered from the call of the route's handler to the first byte of the response."""
+    """The functions that were entered from the call of the route's handler to the first byte of the response."""
 
     @property
     def files(self) -> int:
@@ -79,7 +79,7 @@ def record_walk() -> Iterator[Walk]:
     walk, calls = Walk(), set[tuple[str, str]]()
     others = asyncio.all_tasks() - {asyncio.current_task()}
 
-    def note(frame: FrameType, event: str, _: object) -> None:
+    def record(frame: FrameType, event: str, _: object) -> None:
         name = _name(frame.f_code) if event == "call" else None
         if not name or asyncio.current_task() in others:
             return
@@ -94,7 +94,7 @@ def record_walk() -> Iterator[Walk]:
             calls.add(call)
             walk.functions[call[0]] += 1
 
-    sys.setprofile(note)
+    sys.setprofile(record)
     try:
         yield walk
     finally:

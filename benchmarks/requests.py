@@ -94,8 +94,8 @@ class RequestFactory:
 
     def made_up_keys(self) -> list[str]:
         """Reads with made-up keys, each another one, whose checksum is wrong."""
-        made_up = (f"wc_{secrets.token_hex(6)}_{secrets.token_hex(36)}" for _ in self.targets)
-        return [request("GET", each.path, {"X-API-Key": key}) for each, key in zip(self.targets, made_up, strict=True)]
+        unknown = (f"wc_{secrets.token_hex(6)}_{secrets.token_hex(36)}" for _ in self.targets)
+        return [request("GET", each.path, {"X-API-Key": key}) for each, key in zip(self.targets, unknown, strict=True)]
 
     def lists(self) -> list[str]:
         """First page of a shop's registries."""

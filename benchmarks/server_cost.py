@@ -28,7 +28,7 @@ _NO_LIMITS: Final = {"RATE_LIMIT_PER_MINUTE": "1000000", "DRAIN_SECONDS": "0"}
 """The rate limiter counts but refuses nothing; servers stop without draining."""
 
 
-class Answer(NamedTuple):
+class StoredResponse(NamedTuple):
     """A response: its ETag (empty if missing) and its body."""
 
     etag: str
@@ -59,7 +59,7 @@ class Row:
 
 
 class Turn(NamedTuple):
-    """What `measure_by_turns` measures again and again."""
+    """A case that `measure_by_turns` measures repeatedly."""
 
     what: str
     server: WebServer
@@ -155,18 +155,18 @@ async def wait_for_fills(settings: Settings) -> None:
         await resources.cache.ready_to_fill()
 
 
-def read_each(server: WebServer, paths: Sequence[str]) -> list[Answer]:
+def read_each(server: WebServer, paths: Sequence[str]) -> list[StoredResponse]:
     """Read the paths one after the other.
 
     Raises:
         LoadError: A status is not 200.
     """
     http = HTTPConnection("127.0.0.1", server.port, timeout=30)
-    answers: list[Answer] = []
+    answers: list[StoredResponse] = []
     for path in paths:
         http.request("GET", path)
         response = http.getresponse()
-        answers.append(Answer(response.getheader("ETag", ""), response.read()))
+        answers.append(StoredResponse(response.getheader("ETag", ""), response.read()))
         if response.status != 200:  # noqa: PLR2004  OK
             raise LoadError(f"{path} returned {response.status}: {answers[-1].body.decode()}")
     http.close()
@@ -182,7 +182,7 @@ def read_anything(server: WebServer, request: str) -> None:
     http.close()
 
 
-def check_same(answers: Sequence[Answer], expected: Sequence[Answer]) -> None:
+def check_same(answers: Sequence[StoredResponse], expected: Sequence[StoredResponse]) -> None:
     """Check that a peer's responses equal the API's.
 
     Raises:

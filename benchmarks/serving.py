@@ -22,9 +22,9 @@ from benchmarks.peers.stored_answers import stored_key, stored_value
 from benchmarks.requests import KEYS, SIGNED
 from benchmarks.server_cost import (
     ROUNDS,
-    Answer,
     Row,
     ServerBenchmark,
+    StoredResponse,
     Turn,
     check_same,
     median_row,
@@ -103,13 +103,13 @@ def _lines(bench: ServerBenchmark) -> Iterator[str]:
     yield _database_savings(cached, uncached)
 
 
-def _read_all(bench: ServerBenchmark) -> list[Answer]:
+def _read_all(bench: ServerBenchmark) -> list[StoredResponse]:
     """The API's responses, against which peers are checked."""
     with bench.server(*API) as server:
         return read_each(server, bench.factory.signed_paths())
 
 
-def _store_answers(bench: ServerBenchmark, answers: Sequence[Answer]) -> None:
+def _store_answers(bench: ServerBenchmark, answers: Sequence[StoredResponse]) -> None:
     """Store the responses in Redis for the peers that only forward bytes."""
     with Redis.from_url(bench.servers.settings.redis_url) as redis, redis.pipeline(transaction=False) as pipe:
         for target, answer in zip(bench.factory.targets, answers, strict=True):
@@ -117,7 +117,7 @@ def _store_answers(bench: ServerBenchmark, answers: Sequence[Answer]) -> None:
         pipe.execute()
 
 
-def _by_turns(bench: ServerBenchmark, answers: Sequence[Answer]) -> list[Row]:
+def _by_turns(bench: ServerBenchmark, answers: Sequence[StoredResponse]) -> list[Row]:
     """The first row is the floor; the last is Fastify's, if Node.js is there."""
     signed = bench.factory.signed()
     conditional = bench.factory.conditional([each.etag for each in answers])
@@ -145,7 +145,7 @@ def _by_turns(bench: ServerBenchmark, answers: Sequence[Answer]) -> list[Row]:
         return bench.measure_by_turns(turns)
 
 
-def _wishcraft(bench: ServerBenchmark, answers: Sequence[Answer]) -> Iterator[Row]:
+def _wishcraft(bench: ServerBenchmark, answers: Sequence[StoredResponse]) -> Iterator[Row]:
     with bench.server(*API) as server:
         newly_signed = bench.factory.newly_signed(2 * bench.requests)
         yield bench.measure("WishCraft, hit, a new signature each", server, newly_signed, warm_up=bench.requests)
@@ -190,7 +190,7 @@ def _wait_for_window() -> None:
         time.sleep(left)
 
 
-def _creations(bench: ServerBenchmark, expected: Sequence[Answer]) -> list[Row]:
+def _creations(bench: ServerBenchmark, expected: Sequence[StoredResponse]) -> list[Row]:
     """Creations, and the peer whose cost is their bar, by turns: what else the machine does changes both by a third.
 
     The created registries stay in the database, so measure lists before.
@@ -210,7 +210,7 @@ def _creations(bench: ServerBenchmark, expected: Sequence[Answer]) -> list[Row]:
     return [median_row(rows) for rows in zip(*rounds, strict=True)]
 
 
-def _peers(bench: ServerBenchmark, expected: Sequence[Answer]) -> Iterator[Row]:
+def _peers(bench: ServerBenchmark, expected: Sequence[StoredResponse]) -> Iterator[Row]:
     for what, name, fewer in PEERS:
         with bench.server(*PEER, name) as server:
             check_same(read_each(server, bench.factory.signed_paths()[:_SAMPLE]), expected[:_SAMPLE])

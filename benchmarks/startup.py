@@ -47,7 +47,7 @@ def print_table() -> None:
             rows = [
                 ("start with a new data folder", f"{first:.1f} s"),
                 ("start with the data of the last one", f"{second:.1f} s"),
-                *measure_runs(json.loads((data / "board.json").read_text()), _child(stack, "deployments.worker")),
+                *measure_runs(json.loads((data / "stack.json").read_text()), _child(stack, "deployments.worker")),
                 *measure_memory(stack),
             ]
     print(_ROW.format("start-up", ""), _ROW.format("-" * 62, "-" * 9), *(_ROW.format(*row) for row in rows), sep="\n")
@@ -79,13 +79,13 @@ def running_stack(data: Path) -> Iterator[tuple[float, psutil.Process]]:
         process.communicate()
 
 
-def measure_runs(board: dict[str, Any], worker: psutil.Process) -> list[tuple[str, str]]:
+def measure_runs(stack: dict[str, Any], worker: psutil.Process) -> list[tuple[str, str]]:
     """Run the job some times, one after the other: the time until it is Completed, and the CPU time in the worker.
 
     The last row is what a new interpreter takes for the imports of a run.
     """
-    user, _, password = board["prefect_password"].partition(":")
-    with httpx.Client(base_url=board["prefect_api"], auth=(user, password), trust_env=False) as http:
+    user, _, password = stack["prefect_password"].partition(":")
+    with httpx.Client(base_url=stack["prefect_api"], auth=(user, password), trust_env=False) as http:
         path = http.get(f"/deployments/name/{JOB}/{JOB}").raise_for_status().json()["id"]
         before, waited = _cpu_seconds(worker), []
         for _ in range(RUNS):

@@ -79,7 +79,7 @@ _ENDS: Final = _events("Completed", "Failed", "TimedOut", "Crashed", "Cancelled"
 _WAITS: Final = _events("Scheduled", "Late", "AwaitingConcurrencySlot", "Suspended", "Resuming")
 """States without a process; such a run holds no concurrency slot."""
 _TAKEN: Final = _ENDS | _STARTS | _events("AwaitingConcurrencySlot")
-"""What becomes of a run that a worker takes. One that waits for its turn was taken, and is not late."""
+"""States of a run that a worker has taken. One that waits for its turn was taken, and is not late."""
 
 
 _RUN: Final = """\

@@ -35,7 +35,7 @@ _SERVER_PREFIXES: Final = ("PREFECT_SERVER_", "PREFECT_API_DATABASE_")
 
 
 class FlowRunConfiguration(ProcessJobConfiguration):
-    """How a run's process starts: as every other one, with the flow that its deployment names."""
+    """Start of a run's process: as every other one, with the flow that its deployment names."""
 
     _entrypoint: str = PrivateAttr(default="")
     _refusal: str | None = PrivateAttr(default=None)
@@ -97,7 +97,7 @@ class FlowRunConfiguration(ProcessJobConfiguration):
 
 
 def _compare_names(parameters: Mapping[str, Any], schema: Mapping[str, Any]) -> str | None:
-    """What is unknown or missing among the parameters; None if nothing is, or if the deployment has no schema.
+    """The unknown and missing parameters, as a sentence; None without any, or if the deployment has no schema.
 
     Prefect's engine crashes on it before the flow begins. The flow itself checks the values.
     """

@@ -61,7 +61,7 @@ def list_imports() -> list[str]:
 
 
 class ForkStarter:
-    """How a flow run's process starts: the part that Prefect's `EngineCommandStarter` has in its own worker."""
+    """Start of a flow run's process: the part that Prefect's `EngineCommandStarter` has in its own worker."""
 
     def __init__(
         self, entrypoint: str, folder: str, environment: Mapping[str, str | None], control_channel: ControlChannel

@@ -12,7 +12,7 @@ from wishcraft.resources import open_resources
 from wishcraft.services.purchases.match import dismiss, find_unmatched, match
 from wishcraft.settings import time_zone
 
-MOST: Final = 500
+MAX_LISTED: Final = 500
 
 
 @task("match a line item of {domain}")
@@ -40,5 +40,5 @@ async def list_unmatched(domain: str) -> Page:
     """
     async with open_resources(redis_timeout=5) as resources:
         shop = await find_shop(resources, domain)
-        found = await find_unmatched(resources, shop, MOST)
+        found = await find_unmatched(resources, shop, MAX_LISTED)
     return unmatched_page(shop.domain, *found, time_zone())

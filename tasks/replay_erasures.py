@@ -17,7 +17,7 @@ async def find_erasures() -> list[list[str]]:
     """The names of all entries, the oldest first, in one batch per task.
 
     Raises:
-        ConfigurationError: A file is no entry.
+        ConfigurationError: A file is not an entry.
     """
     async with open_resources() as resources:
         names = [entry.name for entry in await journal.read(resources.files)]

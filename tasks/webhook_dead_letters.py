@@ -13,7 +13,7 @@ from wishcraft.services.webhooks.consume import enqueue_due
 from wishcraft.services.webhooks.dead_letters import Decision, decide, decide_all, find_dead_letters, inspect
 from wishcraft.settings import time_zone
 
-MOST: Final = 500
+MAX_LISTED: Final = 500
 
 
 @task("find dead letters")
@@ -24,7 +24,7 @@ async def list_dead_letters(shop: str | None) -> Page:
         QueryRefused: There is no such shop.
     """
     async with open_resources(redis_timeout=5) as resources:
-        letters, total = await find_dead_letters(resources, shop, MOST)
+        letters, total = await find_dead_letters(resources, shop, MAX_LISTED)
     return dead_letters_page(letters, total, time_zone())
 
 
@@ -33,7 +33,7 @@ async def inspect_dead_letters(shop: str | None, ids: Sequence[int]) -> Page:
     """The page of these dead letters, with their failures and what may be shown of their payloads.
 
     Raises:
-        QueryRefused: One is no dead letter of the shop, or of any.
+        QueryRefused: One is not a dead letter of the shop, or of any.
     """
     async with open_resources(redis_timeout=5) as resources:
         return inspected_page(await inspect(resources, shop, ids), time_zone())
@@ -44,7 +44,7 @@ async def decide_dead_letters(shop: str | None, ids: Sequence[int] | None, decis
     """Replay or discard these dead letters, or without ids all of the shop or of all; the page of those that were.
 
     Raises:
-        QueryRefused: One is no dead letter of the shop, or of any; or cannot be replayed.
+        QueryRefused: One is not a dead letter of the shop, or of any; or cannot be replayed.
     """
     details = {"run": str(flow_run.id)}
     async with open_resources(redis_timeout=5) as resources:

@@ -12,14 +12,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from argon2 import PasswordHasher
 from fastapi import FastAPI
-from psycopg import Connection
 from psycopg.sql import SQL, Identifier, Literal
 from pydantic import SecretStr
 from redis import Redis as SyncRedis
@@ -30,6 +29,7 @@ from deployments.sandbox.postgres import ANALYST_ROLE, confine_analysts, create_
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Simulator
 from deployments.sandbox.valkey import valkey
 from tests.support import hypothesis_profiles
+from tests.support.aliases import Demo
 from tests.support.certificate import write_certificate
 from tests.support.demo_data import DemoData, KeptConnection
 from tests.support.kept_connections import DatabaseOnKeptConnections, close_kept_connections
@@ -50,7 +50,7 @@ from wishcraft.store.shops import ShopRef
 pytest_plugins = (
     "tests.support.server_fixtures",
     "tests.support.api_fixtures",
-    "tests.support.looks",
+    "tests.support.layouts",
     "tests.support.chosen_files",
 )
 gc.disable()  # each collection while the test modules are imported would look through all modules: a second in all
@@ -127,7 +127,7 @@ def confine_to_one_database(redis_url: str) -> None:
 
 
 def create_application_login(server_url: str) -> str:
-    """Create the application's role, which is no superuser, as in containers and on managed servers; its URL."""
+    """Create the application's role, which is not a superuser, as in containers and on managed servers; its URL."""
     role, password = "wishcraft_tested", secrets.token_urlsafe(24)
     with psycopg.connect(server_url, autocommit=True) as connection:
         if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
@@ -195,6 +195,20 @@ def runner() -> Iterator[asyncio.Runner]:
 
 
 @pytest.fixture
+def resources_of_runner(runner: asyncio.Runner, settings: Settings, demo: Demo) -> Iterator[Resources]:
+    """Resources over the demo shops for a test that is not a coroutine; use them with `runner`."""
+    context = open_resources(settings, redis_timeout=5)
+    yield runner.run(context.__aenter__())
+    runner.run(context.__aexit__(None, None, None))
+
+
+@pytest.fixture
+def shop_of_runner(runner: asyncio.Runner, resources_of_runner: Resources) -> ShopRef:
+    """As `shop`, for a test that is not a coroutine."""
+    return runner.run(find_demo_shop(resources_of_runner))
+
+
+@pytest.fixture
 def own_valkey(tmp_path: Path) -> Iterator[OwnValkey]:
     """A Redis that the test can stop."""
     valkey = OwnValkey(tmp_path)
@@ -204,7 +218,7 @@ def own_valkey(tmp_path: Path) -> Iterator[OwnValkey]:
 
 @pytest.fixture
 def settings(base_settings: Settings) -> Settings:
-    """What all other fixtures use; a file that needs more overrides it, for instance by `settings_with_mail`."""
+    """The settings of all other fixtures; a file that needs more overrides it, for instance by `settings_with_mail`."""
     return base_settings
 
 
@@ -243,7 +257,7 @@ def _kept_connections() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def product_hasher() -> Iterator[PasswordHasher]:
-    """What hashes access codes outside the tests, where a hash takes 20 ms: some hundred of them would take seconds."""
+    """The product's hasher of access codes, whose hashes take 20 ms each: some hundred of them would take seconds."""
     hasher = code_hashes._HASHER
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(code_hashes, "_HASHER", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
@@ -280,14 +294,12 @@ def demo(
     demo_data: DemoData,
     demo_shops_data: DemoData,
     kept_connection: KeptConnection,
-) -> Connection[tuple[Any, ...]]:
+) -> Demo:
     """The demo shops with four registries each, a simulator with the same variants, and a Redis that takes fills.
 
     With `demo_shops`, the shops have its registries at once. It is a connection in autocommit mode, for queries and
     manual changes.
     """
-    assert simulator.shops
-    assert redis
     key_names, args = scripts.ERA.values([{"era": keys.ERA, "new_era": secrets.token_bytes(8)}])
     kept_redis.eval(scripts.ERA.source, len(key_names), *key_names, *args)
     kept_redis.hset(keys.ERA, "since", "0")  # an era that began long ago: the hold of a new one is over
@@ -298,9 +310,8 @@ def demo(
 
 
 @pytest.fixture
-async def resources(settings: Settings, demo: Connection[tuple[Any, ...]]) -> AsyncIterator[Resources]:
+async def resources(settings: Settings, demo: Demo) -> AsyncIterator[Resources]:
     """Resources over the demo shops."""
-    assert not demo.closed
     async with open_resources(settings, redis_timeout=5) as opened:
         yield opened
 
@@ -308,6 +319,10 @@ async def resources(settings: Settings, demo: Connection[tuple[Any, ...]]) -> As
 @pytest.fixture
 async def shop(resources: Resources) -> ShopRef:
     """One of the demo shops."""
+    return await find_demo_shop(resources)
+
+
+async def find_demo_shop(resources: Resources) -> ShopRef:
     async with resources.db.repeatable_read() as session:
         return (await shops.find_active(session, ["maple-and-pine.myshopify.com"]))[0]
 
@@ -315,7 +330,6 @@ async def shop(resources: Resources) -> ShopRef:
 @pytest.fixture
 def queries(resources: Resources) -> Iterator[list[str]]:
     """Every statement that goes to PostgreSQL from here on, in order."""
-    assert resources
     with recorded_statements() as statements:
         yield statements
 

@@ -96,7 +96,7 @@ STEPS_OF_A_WRITE = {
     "SQL": SQL_QUERIES,
     "ORM": QUERIES,
 }
-"""What `registry_write` does for every writer, and the only modules that may contain each."""
+"""The steps of `registry_write`, and the only modules that may contain each."""
 
 
 def steps_in(source: str) -> set[str]:  # noqa: C901  one case for each way to write
@@ -211,20 +211,31 @@ def test_only_services_of_registries_send_statements_that_write_registries() -> 
             assert not used & writers, path
 
 
+def functions_of(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def long_functions(path: Path) -> list[str]:
+    return [node.name for node in functions_of(path) if (node.end_lineno or 0) - node.lineno >= 60]
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_stay_small(path: Path) -> None:
-    source = path.read_text()
-    assert len(source.splitlines()) <= MAX_LINES
-    functions = [
-        node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-    assert not [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 60]
+    assert len(path.read_text().splitlines()) <= MAX_LINES
+    assert not long_functions(path)
 
 
-def test_no_file_of_tests_or_benchmarks_is_long() -> None:
+def test_files_and_functions_of_tests_and_benchmarks_stay_small() -> None:
     paths = [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     assert len(paths) > 300
     assert not [path for path in paths if len(path.read_text().splitlines()) > MAX_LINES]
+    assert not [f"{path}: {name}" for path in paths for name in long_functions(path)]
+
+
+def test_names_of_tests_are_short() -> None:
+    names = [node.name for path in (ROOT / "tests").rglob("test_*.py") for node in functions_of(path)]
+    assert not [name for name in names if name.startswith("test_") and len(name) > 80]
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda deployment: str(deployment["name"]))

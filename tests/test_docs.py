@@ -8,17 +8,13 @@ from pydantic import SecretStr
 
 from api.app import create_app
 from api.problem_kinds import kinds_table
+from deployments.sandbox.processes import ROOT
+from tests.support.docs import section
 from wishcraft.settings import Settings
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
 HEADINGS_OF_A_DECISION = ["Status", "Date", "Context", "Decision", "Consequences"]
-
-
-def section(page: str, title: str) -> str:
-    """The text under a second-level heading of a page."""
-    return (ROOT / page).read_text().split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
 def first_cells(page: str, title: str) -> list[str]:

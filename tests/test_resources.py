@@ -1,4 +1,4 @@
-"""What the clients of a process share."""
+"""Clients of a process, and what they share."""
 
 from wishcraft.resources import open_resources
 from wishcraft.settings import Settings

@@ -1,13 +1,13 @@
 """The walks of docs/architecture.md: how many of our functions and files one request enters."""
 
 import re
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from psycopg import Connection
 
 from benchmarks.hops import Walk, count_files, measure_walks
-from tests.test_docs import section
+from tests.support.aliases import Demo
+from tests.support.docs import section
 from wishcraft.settings import Settings
 
 NUMBERS: Final = re.compile(
@@ -19,11 +19,8 @@ CEILINGS: Final = {"hit": (25, 12), "miss": (66, 29), "write": (123, 49)}
 
 
 @pytest.fixture
-async def walks(
-    request: pytest.FixtureRequest, settings: Settings, demo: Connection[tuple[Any, ...]]
-) -> dict[str, Walk]:
+async def walks(request: pytest.FixtureRequest, settings: Settings, demo: Demo) -> dict[str, Walk]:
     """The walks of an API over the demo shops."""
-    assert not demo.closed
     request.getfixturevalue("generous_limits")
     return await measure_walks(settings)
 

@@ -8,7 +8,7 @@ _NAMES: Final = {"Shopify": "Shopify", "Dns": "DNS"}
 
 
 def in_words(error: BaseException) -> str:
-    """What kind of error it is, for people: `read timeout` for ReadTimeout, `OS error` for OSError.
+    """The kind of an error, for people: `read timeout` for ReadTimeout, `OS error` for OSError.
 
     Logs have the class too where it is a bug, and Sentry always.
     """

@@ -157,7 +157,7 @@ def _is_public_key(text: str) -> bool:
 
 
 def _fernet_keys(keys: SecretStr) -> SecretStr:
-    """The keys unchanged; raises ValueError if one is no Fernet key."""
+    """The keys unchanged; raises ValueError if one is not a Fernet key."""
     try:
         sizes = {len(urlsafe_b64decode(key.strip())) for key in keys.get_secret_value().split(",")}
     except (binascii.Error, ValueError):

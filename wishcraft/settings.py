@@ -264,7 +264,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
 
     @property
     def client_secrets(self) -> list[str]:
-        """What Shopify may have signed with: the app's client secret, and the previous one during a rotation."""
+        """Secrets of Shopify's signatures: the app's client secret, and the previous one during a rotation."""
         secrets = (self.shopify_api_secret, self.shopify_api_secret_previous)
         return [secret.get_secret_value() for secret in secrets if secret]
 

@@ -13,7 +13,7 @@ from starlette.types import Scope as Connection
 
 from wishcraft.domain.api_keys import digest, prefix_of
 from wishcraft.domain.callers import EVERYTHING, Caller, Scope
-from wishcraft.domain.networks import Network, client_address, household, is_within, parse_networks, parse_proxies
+from wishcraft.domain.networks import Network, client_address, is_within, network_of, parse_networks, parse_proxies
 from wishcraft.domain.rate_limits import Policy, Verdict
 from wishcraft.errors import ShopifyUnauthorized, UnknownShop
 from wishcraft.resources import Resources
@@ -195,7 +195,7 @@ class Authenticator:
         return self._limiter.take(_REFUSALS, self._sender(scope))
 
     def address(self, scope: Connection, *, is_signed: bool = False) -> str:
-        """The client's address: from the peer and the `X-Forwarded-For` chain, the nearest that is no trusted proxy."""
+        """The client's address: the nearest in peer and `X-Forwarded-For` chain that is not a trusted proxy."""
         found: str | None = scope.get(_ADDRESSES[is_signed])
         if found is None:
             peer = scope["client"][0] if scope.get("client") else ""
@@ -215,10 +215,10 @@ class Authenticator:
 
     def guest(self, shop_id: int, scope: Connection) -> Caller:
         """The caller who came through the app proxy without being logged in, by the address."""
-        return Caller(shop_id, f"guest:{shop_id}:{household(self.address(scope, is_signed=True))}")
+        return Caller(shop_id, f"guest:{shop_id}:{network_of(self.address(scope, is_signed=True))}")
 
     def _sender(self, scope: Connection) -> str:
-        return household(self.address(scope))
+        return network_of(self.address(scope))
 
     async def _find_key(self, fingerprint: bytes) -> CachedKey | None:
         key_hash, prefix = fingerprint[:_DIGEST_SIZE], fingerprint[_DIGEST_SIZE:].decode()

@@ -22,7 +22,7 @@ from api.problems import ProblemError, forbidden, not_installed, too_many, unaut
 from api.schemas.demo import DEMO_CUSTOMER
 from api.state import AppState
 from wishcraft.domain.callers import Caller, Scope
-from wishcraft.domain.networks import UNKNOWN, household
+from wishcraft.domain.networks import UNKNOWN, network_of
 from wishcraft.errors import UnknownShop
 from wishcraft.observability.context import bind
 from wishcraft.observability.sentry import set_user
@@ -152,7 +152,7 @@ class AuthenticatedRoute(APIRoute):
     """A route that authenticates the caller before the request body is read and parsed."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler of a request."""
+        """Build the handler: it authenticates, parses the request, and calls the route's function."""
         handle = super().get_route_handler()
         if not _has_identify(self.dependant):
             return handle
@@ -182,7 +182,7 @@ def find_origin(request: Request, app_state: AppState, *, is_signed: bool = Fals
 
 
 async def get_origin(request: Request, app_state: AppStateDep, caller: CallerDep) -> Origin:
-    """As `find_origin`."""
+    """Address and user agent for the audit log, of an authenticated request."""
     return find_origin(request, app_state, is_signed=caller.is_from_storefront)
 
 
@@ -210,7 +210,7 @@ async def find_senders(request: Request, app_state: AppStateDep, caller: CallerD
     """
     if not caller.is_from_storefront:
         return [caller.name]
-    address = household(app_state.authenticator.address(request.scope, is_signed=True))
+    address = network_of(app_state.authenticator.address(request.scope, is_signed=True))
     query = sha256(request.query_params["signature"].encode()).hexdigest()
     return [f"address:{address}", f"query:{query}"]
 

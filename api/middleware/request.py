@@ -38,7 +38,7 @@ _LIMITS: Final = {
 MAX_SECONDS: Final = 10.0
 """The deadline of a response."""
 MAX_FILE_SECONDS: Final = 600.0
-"""That of a file, which may be large."""
+"""The deadline of a response with a file, which may be large."""
 ARRIVED: Final = "wishcraft.arrived"
 """Where a scope has the time of `time.monotonic` at which the fast path got the request."""
 FAILED: Final = "wishcraft.failed"

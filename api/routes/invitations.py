@@ -10,7 +10,7 @@ from api.auth.dependencies import AppStateDep, LinkOriginDep, limit_invalid_link
 from api.link_responses import LINK_RESPONSES, LinkToken, no_such_link, page_response
 from api.problems import documented
 from api.state import AppState
-from wishcraft.domain.invitations import Answer, InvitationStatus
+from wishcraft.domain.invitations import InvitationAnswer, InvitationStatus
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.mail.messages.invitation import registry_phrase
 from wishcraft.rendering import link_pages
@@ -51,7 +51,10 @@ async def show(request: Request, app_state: AppStateDep, token: LinkToken) -> HT
 async def confirm(request: Request, app_state: AppStateDep, origin: LinkOriginDep, token: LinkToken) -> HTMLResponse:
     """Reminders of the registry go to the address from now on. The first answer counts; the body is ignored."""
     return _answer(
-        request, app_state, await answer_invitation(app_state.resources, token, Answer.CONFIRMED, origin), token
+        request,
+        app_state,
+        await answer_invitation(app_state.resources, token, InvitationAnswer.CONFIRMED, origin),
+        token,
     )
 
 
@@ -64,7 +67,10 @@ async def confirm(request: Request, app_state: AppStateDep, origin: LinkOriginDe
 async def decline(request: Request, app_state: AppStateDep, origin: LinkOriginDep, token: LinkToken) -> HTMLResponse:
     """No mail about the registry goes to the address any more. The first answer counts; the body is ignored."""
     return _answer(
-        request, app_state, await answer_invitation(app_state.resources, token, Answer.DECLINED, origin), token
+        request,
+        app_state,
+        await answer_invitation(app_state.resources, token, InvitationAnswer.DECLINED, origin),
+        token,
     )
 
 
@@ -74,7 +80,7 @@ def _answer(request: Request, app_state: AppState, invitation: LinkedInvitation 
         app_state.authenticator.count_refusal(request.scope)
         return no_such_link()
     settings, is_closed = invitation.settings, False
-    this = f"../{token}" if request.url.path.endswith("/decline") else token  # relative: a proxy has prefixes
+    page_path = f"../{token}" if request.url.path.endswith("/decline") else token  # relative: a proxy has prefixes
     open_states = {InvitationStatus.INVITED, InvitationStatus.CONFIRMED}
     can_confirm = invitation.suppressed is SuppressionReason.BOUNCE and invitation.status is InvitationStatus.INVITED
     if invitation.suppressed and invitation.status in open_states and not can_confirm:
@@ -87,7 +93,7 @@ def _answer(request: Request, app_state: AppState, invitation: LinkedInvitation 
         texts,
         settings.language,
         settings.brand_colour,
-        [this, f"{this}/decline"],
+        [page_path, f"{page_path}/decline"],
         shop=invitation.shop,
         registry=registry,
     )

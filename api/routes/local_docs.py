@@ -97,7 +97,7 @@ async def show_linked(request: Request) -> FileResponse:
 
 @router.get("/pictures/{name}.png")
 async def show_picture(name: str) -> FileResponse:
-    """A picture of a page."""
+    """Serve a picture of the docs; 404 if there is none of this name."""
     file = await asyncio.to_thread(_find, f"pictures/{name}.png")
     if file is None:
         raise problems.not_found("There is no such picture in the docs.")

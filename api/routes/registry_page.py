@@ -137,7 +137,7 @@ async def _answer(request: Request, app_state: AppState, caller: Caller, ref: st
 
 
 async def _style(app_state: AppState, caller: Caller) -> Style:
-    """How the shop's pages look; as by default while PostgreSQL does not answer."""
+    """The style of the shop's pages; the default while PostgreSQL does not answer."""
     try:
         settings = await app_state.shop_settings.get(caller.shop_id)
     except DatabaseUnavailable:

@@ -31,7 +31,7 @@ SHOWN_RUNS: Final = 8
 _ALERTS_SECONDS: Final = 1.0
 _ADDRESSES: Final = ("api", "prefect_ui", "prefect_password_file", "shopify", "mailbox", "monitoring")
 _OF_SHOPS: Final = ("domain", "api_key", "customer_id", "registries")
-"""What the page shows of the stack's file, which also has passwords."""
+"""The fields of the stack's file that the page shows; the file also has passwords."""
 _LOOPBACK: Final = parse_networks("127.0.0.0/8, ::1")
 _PAGES: Final = Environment(
     loader=PackageLoader("api"),
@@ -56,7 +56,7 @@ _HEADERS: Final = {
 
 
 class Trouble(NamedTuple):
-    """What fails for some shops while every part answers: a sentence, and the runbook's name."""
+    """Faults of single shops while every part answers: a sentence, and the runbook's name."""
 
     sentence: str
     runbook: str
@@ -85,7 +85,7 @@ router: Final = APIRouter(include_in_schema=False, dependencies=[Depends(require
 
 @router.get("/")
 async def show(app_state: AppStateDep) -> HTMLResponse:
-    """The page."""
+    """Render the start page."""
     return await _render("start_page.html", app_state)
 
 
@@ -125,7 +125,7 @@ async def _find_runs(app_state: AppState) -> JobRuns | None:
 
 
 async def _find_troubles(app_state: AppState) -> Mapping[str, Sequence[Trouble]]:
-    """What fails for some shops while every part answers, by part."""
+    """Faults of single shops while every part answers, by part."""
     troubles = {}
     if groups := await app_state.health_monitor.shops_in_trouble():
         troubles["shopify"] = [
@@ -152,7 +152,7 @@ async def _count_alerts(app_state: AppState, stack: Mapping[str, Any] | None) ->
 
 
 def read_stack(file: Path) -> Mapping[str, Any] | None:
-    """What the page may show of the running stack; None before the stack is ready, and after its end."""
+    """The part of the stack's file that the page may show; None before the stack is ready, and after its end."""
     try:
         found = json.loads(file.read_text())
     except (OSError, ValueError):

@@ -284,7 +284,7 @@ class Unlocking(RequestModel):
 
 
 class GuestEvent(RequestModel):
-    """What a guest did. Purchases come from Shopify, not from here."""
+    """An event of a guest. Purchases come from Shopify, not from here."""
 
     type: Literal["registry_viewed", "item_clicked", "added_to_cart"] = Field(description="What the guest did.")
     item_id: int | None = Field(

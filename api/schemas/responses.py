@@ -219,7 +219,7 @@ class PersonShown(Schema):
 
 
 class Private(Schema):
-    """What only its registrant sees of a registry."""
+    """The private fields of a registry, for its registrant alone."""
 
     event_location: str | None = Field(examples=["The Orangery"], description="Where the event is.")
     has_access_code: bool = Field(description="Whether guests need a code if the visibility is `password`.")
@@ -254,7 +254,7 @@ class RegistrySummary(Schema):
 
 
 class _List(Schema):
-    """What every page of a list has."""
+    """Fields of every page of a list."""
 
     total: int = Field(examples=[42], description="Number of registries in the whole list.")
     total_is_exact: bool = Field(

@@ -17,6 +17,6 @@ cache.setup(settings().redis_url)
 @app.get("/api/registries/{slug}")
 @cache(ttl="1h", key="registry:{shop}:{slug}")
 async def read(slug: str, shop: VerifiedShop) -> dict[str, Any]:
-    """One registry."""
+    """Route: a registry from the decorator's cache."""
     answer: dict[str, Any] = orjson.loads(await load(shop, slug))
     return answer

@@ -15,11 +15,11 @@ cache.setup(settings().redis_url)
 
 @app.get("/api/registries/{slug}")
 async def read(slug: str, shop: VerifiedShop) -> Response:
-    """One registry."""
+    """Route: a registry's bytes from the decorator's cache."""
     return Response(await load(shop, slug), media_type="application/json")
 
 
 @cache(ttl="1h", key="bytes:{shop}:{slug}")
 async def load(shop: str, slug: str) -> bytes:
-    """The response body."""
+    """Response body of a registry; the decorator caches it."""
     return await origin.load(shop, slug)

@@ -28,6 +28,6 @@ app: Final = FastAPI(lifespan=_lifespan)
 @app.get("/api/registries/{slug}")
 @cache(expire=3600)
 async def read(slug: str, shop: VerifiedShop) -> dict[str, Any]:
-    """One registry."""
+    """Route: a registry from the decorator's cache."""
     answer: dict[str, Any] = orjson.loads(await load(shop, slug))
     return answer

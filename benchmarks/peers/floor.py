@@ -12,7 +12,7 @@ _HEADERS: Final = [(b"content-type", b"application/json"), (b"content-length", s
 async def app(
     scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
 ) -> None:
-    """Minimal ASGI application."""
+    """ASGI application that answers every request with the same body."""
     if scope["type"] == "lifespan":
         await receive()
         await send({"type": "lifespan.startup.complete"})

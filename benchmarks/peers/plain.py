@@ -15,7 +15,7 @@ _redis: Final = Redis.from_url(settings().redis_url)
 
 @app.get("/api/registries/{slug}")
 async def read(slug: str, shop: VerifiedShop) -> Response:
-    """One registry."""
+    """Route: a registry's bytes from Redis."""
     stored = cast("bytes | None", await _redis.get(stored_key(shop, slug)))
     if stored is None:
         raise HTTPException(404)

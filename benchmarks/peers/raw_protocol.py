@@ -21,18 +21,18 @@ _domains: Final = dict[bytes, str]()
 
 
 class Protocol(asyncio.Protocol):
-    """A connection."""
+    """HTTP protocol of one connection, without an application."""
 
     def __init__(self, **_of_uvicorn: Any) -> None:
         self._parser = httptools.HttpRequestParser(self)
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the transport."""
+        """Keep the transport for responses."""
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Parse the data."""
+        """Feed received data to the parser."""
         self._parser.feed_data(data)
 
     def on_url(self, url: bytes) -> None:

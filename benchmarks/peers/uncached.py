@@ -12,5 +12,5 @@ app: Final = FastAPI()
 
 @app.get("/api/registries/{slug}")
 async def read(slug: str, shop: VerifiedShop) -> Response:
-    """One registry."""
+    """Route: a registry, queried from PostgreSQL."""
     return Response(await load(shop, slug), media_type="application/json")

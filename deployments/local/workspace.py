@@ -37,7 +37,7 @@ class Workspace:
     @property
     def stack_info(self) -> Path:
         """File with the addresses of the running stack; exists only while all services are ready."""
-        return self.folder / "board.json"
+        return self.folder / "stack.json"
 
     @property
     def demo(self) -> Path:
@@ -59,7 +59,7 @@ class Workspace:
         return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
     def command(self, name: str) -> str:
-        """What to type for a command on this stack: `make down`, or the program with another folder."""
+        """The command line for this stack: `make down`, or the program with another folder."""
         if self.folder == DEFAULT_FOLDER:
             return f"make {name}"
         return f"{_PROGRAM} --folder {quote(str(self.folder))} {name}"

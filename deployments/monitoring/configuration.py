@@ -63,7 +63,7 @@ class MailServer:
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
-    """What Prometheus reads, and where it sends alerts: `host:port` each, and the file with METRICS_TOKEN, if any.
+    """Addresses of the API and of Alertmanager, `host:port` each, and the file with METRICS_TOKEN, if any.
 
     `interval` is the time between two scrapes, and two evaluations of the rules.
     """

@@ -15,7 +15,7 @@ from deployments.sandbox.catalogue import CatalogueVariant, DemoShop, Row, catal
 from deployments.sandbox.demo_guests import FIRST, LAST, GuestRowGenerator
 from deployments.sandbox.shopify.images import image_url
 from wishcraft.domain.inventory import VariantReading, is_available, item_status
-from wishcraft.domain.invitations import Answer
+from wishcraft.domain.invitations import InvitationAnswer
 from wishcraft.domain.registries import LIVE_PURCHASES, EventType, Priority, RegistryStatus, Visibility
 from wishcraft.store.schema.mail import MailState
 
@@ -160,7 +160,7 @@ class ShopRowGenerator:
                 "message_id": f"<invitation-{registry['id']}-{order}@{self._shop.domain}>",
                 "state": MailState.PENDING if is_pending else MailState.SENT,
                 "claimed_at": None if is_pending else registry["created_at"],
-                "answer": None if is_pending else Answer.CONFIRMED,
+                "answer": None if is_pending else InvitationAnswer.CONFIRMED,
             }
 
     def _status(self, days: int) -> RegistryStatus:

@@ -1,1 +1,1 @@
-"""What Shopify knows of the app: `shopify.app.toml`, which `shopify app deploy` sends (docs/shopify.md)."""
+"""The app's configuration in Shopify: `shopify.app.toml`, which `shopify app deploy` sends (docs/shopify.md)."""

@@ -95,7 +95,7 @@ def problem_of(error: BaseException) -> str:
 
 
 def advice_for(error: BaseException) -> str:
-    """What a person can do about the error."""
+    """Advice for a person about the error."""
     return getattr(error, "advice", WishCraftError.advice)
 
 

@@ -45,7 +45,7 @@ def name_run(job: str, known: Mapping[str, Any], run: FlowRun) -> str:
 
 
 def scope(known: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """What a run is about, by its parameters, which may be invalid: its choice, shops and days, and if it is dry.
+    """The scope of a run by its parameters, which may be invalid: its choice, shops, days, and whether it is a dry run.
 
     `known` are the parameters that the flow has, each with its default if it has one.
     """

@@ -4,15 +4,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import psycopg
 import pytest
-from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
 from deployments.sandbox.postgres import confine_analysts
 from deployments.sandbox.processes import ROOT
+from tests.support.aliases import Demo
 from wishcraft.analytics.confinement import HARMLESS
 from wishcraft.analytics.database import MAX_ROW_MB, AnalystsDatabase
 from wishcraft.errors import ConfigurationError, QueryRefused
@@ -20,7 +19,7 @@ from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 from wishcraft.store import locks, registries
 
-Server = Connection[tuple[Any, ...]]
+Server = Demo
 ATTACKS = {
     "pg_advisory_lock": "hashtextextended('create:1:7100000000001', 0)",
     "pg_advisory_xact_lock": "hashtextextended('sync:1', 0)",
@@ -153,7 +152,6 @@ def test_each_question_has_a_connection_of_its_own_and_a_read_only_transaction(d
 
 
 def test_large_values_are_refused_before_they_are_in_memory(settings: Settings, demo: Server) -> None:
-    assert not demo.closed
     command = [sys.executable, "-c", PEAK, str(settings.database_replica_url), *LARGE_VALUES]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603  ours
     kilobytes, refusals = json.loads(ended.stdout)

@@ -2,15 +2,14 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from typing import Any
 from urllib.parse import urlsplit
 
 import pandas as pd
 import psycopg
 import pytest
-from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 
+from tests.support.aliases import Demo
 from tests.support.waiting import block_until
 from wishcraft.analytics.confinement import ROLE
 from wishcraft.analytics.database import AnalystsDatabase, Shop
@@ -19,7 +18,6 @@ from wishcraft.analytics.tables import TABLES
 from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused
 from wishcraft.settings import Settings, analysts_url
 
-Demo = Connection[tuple[Any, ...]]
 MAPLE = "maple-and-pine.myshopify.com"
 PLANTED = "planted-to-be-found"
 PERSONAL = {
@@ -38,7 +36,6 @@ VIEWS = ["events", "items", "mails", "purchases", "registries", "reminders", "sh
 @pytest.fixture
 def analyst(settings: Settings, demo: Demo) -> Iterator[Demo]:
     """A connection with the analysts' login."""
-    assert not demo.closed
     with psycopg.connect(str(settings.database_replica_url).replace("+psycopg", ""), autocommit=True) as connection:
         yield connection
 
@@ -255,7 +252,6 @@ def test_result_over_50_mb_is_refused_while_it_is_read(db: AnalystsDatabase) -> 
 
 
 def test_query_is_refused_for_a_login_that_can_leave_the_analyst_role(settings: Settings, demo: Demo) -> None:
-    assert not demo.closed
     with closing(AnalystsDatabase(settings.database_url)) as superuser:
         assert superuser.find_shops()
         with pytest.raises(ConfigurationError, match="DATABASE_REPLICA_URL"):
@@ -272,10 +268,10 @@ def test_reports_read_as_the_analyst_role_with_any_login(settings: Settings, dem
 
 def test_missing_server_is_unavailable_and_missing_views_are_misconfigured() -> None:
     with (
-        closing(AnalystsDatabase("postgresql+psycopg://none@127.0.0.1:1/none")) as away,
+        closing(AnalystsDatabase("postgresql+psycopg://none@127.0.0.1:1/none")) as unreachable,
         pytest.raises(DatabaseUnavailable),
     ):
-        away.find_shops()
+        unreachable.find_shops()
     bare = urlsplit(os.environ["TEST_REPLICA_URL"])._replace(scheme="postgresql+psycopg", path="/postgres").geturl()
     with closing(AnalystsDatabase(bare)) as empty, pytest.raises(ConfigurationError, match="schema up to date"):
         empty.find_shops()

@@ -4,16 +4,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager
 from types import SimpleNamespace
-from typing import Any
 
 import httpx
 import pytest
 from argon2 import PasswordHasher
-from psycopg import Connection
 
 from deployments.sandbox.demo_rows import ACCESS_CODE
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import Shopper, app_state_of, called_from, problem
 from tests.support.prefect_calls import wait_for
 from tests.support.valkey import OwnValkey
@@ -23,8 +21,6 @@ from wishcraft.services.registries import code_hashes, code_tries
 from wishcraft.services.registries.code_tries import SERVER_TRIES, name_for_tries
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 Signed = Callable[..., str]
 PATH = "/api/registries"
 WEAK = {
@@ -35,7 +31,7 @@ WEAK = {
 
 @pytest.fixture(autouse=True)
 def in_the_middle_of_all_windows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A limiter whose clock stands still, so that no window ends during a test."""
+    """A limiter whose clock is stopped, so that no window ends during a test."""
     now = (time.time() // 1200 + 1) * 1200 + 300
     monkeypatch.setattr(rate_limiter, "time", SimpleNamespace(time=lambda: now))
     return iter([None])
@@ -128,7 +124,7 @@ async def test_made_up_addresses_count_as_the_sender_who_is_no_trusted_proxy(
     assert [answer.status_code for answer in answers] == [403] * 10 + [429] * 2
 
 
-async def test_the_addresses_of_an_ipv6_household_have_ten_tries_together(
+async def test_the_addresses_of_an_ipv6_network_have_ten_tries_together(
     client: httpx.AsyncClient, signed: Signed, slug: str
 ) -> None:
     answers = []
@@ -236,7 +232,7 @@ async def test_the_tries_at_all_processes_count_together(
     assert [answer.status_code for answer in answers] == [403] * 10 + [429] * 2
 
 
-async def test_tries_are_limited_while_redis_is_away(
+async def test_tries_are_limited_while_redis_does_not_answer(
     client_on_own_valkey: httpx.AsyncClient, signed: Signed, own_valkey: OwnValkey
 ) -> None:
     slug = await Shopper(client_on_own_valkey, signed, 7_100_000_000_001).create(

@@ -1,26 +1,16 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 import pytest
-from psycopg import Connection
-from pydantic import SecretStr
 
 from api.schemas.admin import AuditTrail
+from tests.support.aliases import Demo
 from tests.support.api import WEDDING, Shopper, problem
-from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 AUDIT = "/api/admin/audit"
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """A secret as long as Shopify's: PyJWT warns of the sandbox's."""
-    return settings.model_copy(update={"shopify_api_secret": SecretStr("s" * 32)})
 
 
 @pytest.fixture

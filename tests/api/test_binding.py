@@ -36,13 +36,15 @@ class BoundRoute(APIRoute):
         return handle
 
 
-async def note_request(request: Request) -> str:
+async def record_request(request: Request) -> str:
     calls.append("request")
     return request.headers.get("x-id", "nobody")
 
 
 async def find_ref(
-    sender: Annotated[str, Depends(note_request)], ref: Annotated[int, Path(le=99)], limit: Annotated[int, Header()] = 7
+    sender: Annotated[str, Depends(record_request)],
+    ref: Annotated[int, Path(le=99)],
+    limit: Annotated[int, Header()] = 7,
 ) -> str:
     calls.append("ref")
     return f"{sender}/{ref}/{limit}"
@@ -50,7 +52,7 @@ async def find_ref(
 
 async def give(
     found: Annotated[str, Depends(find_ref)],
-    sender: Annotated[str, Depends(note_request)],
+    sender: Annotated[str, Depends(record_request)],
     gift: Annotated[Gift, Body()],
     mark: Annotated[str | None, Header(alias="X-Mark", max_length=3)] = None,
 ) -> Response:

@@ -1,20 +1,17 @@
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
-from psycopg import Connection
 
 from api.schemas.responses import OwnRegistryAnswer, OwnRegistryList
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import WAYS, Shopper, problem
 from tests.support.waiting import wait_until
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 PATH = "/api/registries"
 
 

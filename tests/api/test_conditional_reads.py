@@ -5,10 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 
 from api.fast_path import FastPath, Read
+from tests.support.aliases import Demo
 from tests.support.api import app_state_of, public_slug
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.cache import entries
@@ -18,7 +18,7 @@ from wishcraft.cache.registries import CacheState
 
 
 async def test_client_with_the_last_version_costs_no_read_of_the_body(
-    client: httpx.AsyncClient, demo: Connection[tuple[Any, ...]], key: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, demo: Demo, key: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"/api/registries/{public_slug(demo)}"
     whole = [await client.get(url, headers=key) for _ in range(2)][1]
@@ -38,7 +38,7 @@ async def test_client_with_the_last_version_costs_no_read_of_the_body(
 
 
 async def test_entry_that_goes_after_its_header_was_read_is_loaded(
-    client: httpx.AsyncClient, demo: Connection[tuple[Any, ...]], key: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, demo: Demo, key: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"/api/registries/{public_slug(demo)}"
     whole = [await client.get(url, headers=key) for _ in range(2)][1]
@@ -54,7 +54,7 @@ async def test_entry_that_goes_after_its_header_was_read_is_loaded(
 
 
 async def test_entry_without_a_body_is_the_routes(
-    client: httpx.AsyncClient, demo: Connection[tuple[Any, ...]], key: dict[str, str], redis: Redis
+    client: httpx.AsyncClient, demo: Demo, key: dict[str, str], redis: Redis
 ) -> None:
     slug = public_slug(demo)
     url, entry = f"/api/registries/{slug}", entry_key(1, slug)

@@ -6,15 +6,13 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from tests.support.api import WEDDING, Shopper, called_from, problem
 
-Demo = Connection[tuple[Any, ...]]
 ShortDeadline = Callable[[], AbstractContextManager[None]]
 MINE = "/api/my-registries"
 PATIENCE = 20.0
@@ -42,7 +40,6 @@ def short_deadline(monkeypatch: pytest.MonkeyPatch) -> ShortDeadline:
 @pytest.fixture
 def stopped_backends(client: httpx.AsyncClient) -> Iterator[list[int]]:
     """Process ids of PostgreSQL backends that the test has stopped; they are continued at the end."""
-    assert not client.is_closed
     stopped: list[int] = []
     yield stopped
     resume(stopped)

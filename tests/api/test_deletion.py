@@ -2,29 +2,28 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.api import SHOP, Shopper, app_state_of, problem
 from tests.support.invitations import confirm_everyone
-from tests.support.traces import traces_in_postgresql, traces_in_redis
+from tests.support.residual_data import traces_in_postgresql, traces_in_redis
 from tests.support.waiting import wait_until
 from wishcraft.resources import Resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.operations.invariants import check_shop
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 PATH: Final = "/api/registries"
 CODE: Final = "tulip-canoe-amber"
 NAMES: Final = ("zephyrine", "quillon", "orsolina")
-"""What names the registry, its registrants and its buyer, in any spelling."""
+"""Names of the registry, its registrants and its buyer, in any spelling."""
 PROTECTED: Final = {
     "title": "Zephyrine & Quillon",
     "description": "Orsolina knows",

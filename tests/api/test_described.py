@@ -7,17 +7,16 @@ from typing import Any, Final
 import httpx
 import jsonschema_rs
 import pytest
-from psycopg import Connection
 
 from api.app import create_app
 from api.schemas.demo import DEMO_CUSTOMER, DEMO_ITEM, DEMO_REF, DEMO_VARIANTS
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import DEFAULT_SEED
 from deployments.sandbox.demo_rows import ShopRowGenerator
+from tests.support.aliases import Demo
 from wishcraft.settings import Settings
 
 Schema = dict[str, Any]
-Demo = Connection[tuple[Any, ...]]
 USES_CUSTOMER: Final = {
     "GET /api/my-registries", "POST /api/registries", "GET /api/registries/{ref}", "PATCH /api/registries/{ref}",
     "DELETE /api/registries/{ref}", "GET /api/registries/{ref}/items", "POST /api/registries/{ref}/items",
@@ -47,7 +46,7 @@ def resolve(document: Schema, schema: Schema) -> Schema:
 
 
 def errors(document: Schema, schema: Schema, value: object) -> list[str]:
-    """What of the value does not fit the schema."""
+    """The parts of the value that do not fit the schema."""
     whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", "components": document["components"]}
     return [error.message for error in jsonschema_rs.validator_for(whole | schema).iter_errors(value)]
 

@@ -1,4 +1,4 @@
-"""The requests in docs/api.md get the answers that stand below them."""
+"""The requests in docs/api.md get the answers that are written below them."""
 
 from http import HTTPStatus
 from typing import Final
@@ -7,8 +7,8 @@ import httpx
 
 from api.schemas.responses import OwnRegistryAnswer
 from tests.support.api import Shopper
+from tests.support.docs import section
 from tests.support.http_messages import read_messages
-from tests.test_docs import section
 
 MADE: Final = {"id", "slug", "share_url"}
 """Fields whose values are new each time."""

@@ -1,20 +1,15 @@
 """/metrics: requests by route, cache, all processes, and a store that is down."""
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
-
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
-from psycopg import Connection
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from api.exposition import metric_help
-from tests.api.test_service_pages import away
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import SHOP, app_state_of, public_slug
-from tests.support.outages import postgresql_unavailable
+from tests.support.exposition import Sample, named, requests, samples
+from tests.support.outages import postgresql_unavailable, unreachable
 from tests.support.valkey import OwnValkey
 from wishcraft.cache import keys
 from wishcraft.cache.client import REDIS_READ_SECONDS
@@ -23,33 +18,10 @@ from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import TopicPriority
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
-Sample = tuple[str, frozenset[tuple[str, str]]]
-
-
-def samples(text: str) -> dict[Sample, float]:
-    """Every sample of an exposition, without duplicates."""
-    samples: dict[Sample, float] = {}
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            name = (sample.name, frozenset(sample.labels.items()))
-            assert name not in samples
-            samples[name] = sample.value
-    return samples
-
 
 async def scrape(client: httpx.AsyncClient) -> dict[Sample, float]:
     await app_state_of(client).traffic_recorder.flush()  # as it does every second
     return samples((await client.get("/metrics")).text)
-
-
-def named(name: str, **labels: str) -> Sample:
-    return name, frozenset(labels.items())
-
-
-def requests(route: str, status: int, by: str = "route", method: str = "GET") -> Sample:
-    return named("wishcraft_request_seconds_count", method=method, route=route, status=str(status), by=by)
 
 
 async def test_every_metric_is_exposed_with_its_help(client: httpx.AsyncClient) -> None:
@@ -196,8 +168,7 @@ async def webhook_gauges(client: httpx.AsyncClient) -> dict[str, float]:
 async def test_metrics_are_exposed_whichever_store_is_down(
     settings: Settings, open_client: OpenClient, demo: Demo, gone: tuple[str, ...]
 ) -> None:
-    assert not demo.closed
-    async with open_client(away(settings, *gone)) as client:
+    async with open_client(unreachable(settings, *gone)) as client:
         samples = await scrape(client)
     assert samples[named("wishcraft_redis_up")] == ("redis_url" not in gone)
     assert samples[named("wishcraft_part_health", part="database")] == ("database_url" not in gone)
@@ -222,7 +193,6 @@ async def test_shop_metrics_keep_their_domains_while_postgresql_is_down(
 async def test_empty_metrics_token_opens_nothing_in_production(
     settings: Settings, open_client: OpenClient, demo: Demo
 ) -> None:
-    assert not demo.closed
     config = settings.model_copy(update={"metrics_token": SecretStr(""), "environment": "production"})
     async with open_client(config) as client:
         assert (await client.get("/metrics")).status_code == 404

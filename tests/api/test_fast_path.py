@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from psycopg import Connection
 from redis.asyncio import Redis
 
 from api.app import create_app
@@ -21,12 +20,12 @@ from api.middleware.request import RequestMiddleware
 from benchmarks.web import open_client
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import add_key
+from tests.support.aliases import Demo
 from tests.support.api import public_slug
 from tests.support.recorded_statements import recorded_statements
 from wishcraft.cache import entries, keys
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 Query = Callable[..., str]
 VOLATILE = {"x-cache", "ratelimit", "x-request-id", "date"}
 
@@ -52,7 +51,6 @@ async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
 
 @pytest.fixture
 async def clients(settings: Settings, demo: Demo) -> AsyncIterator[Clients]:
-    assert not demo.closed
     async with open_clients(settings) as clients:
         yield clients
 
@@ -118,13 +116,13 @@ async def test_fast_path_and_route_answer_alike_for_all_registries_and_callers(
 async def test_fast_path_and_route_refuse_alike(settings: Settings, demo: Demo, signed: Query) -> None:
     slug = public_slug(demo)
     other = signed(customer_id=6)
-    made_up, forged = {"X-API-Key": "wc_made-up"}, signed(customer_id=5).replace("signature=", "signature=0")[:-1]
+    unknown, forged = {"X-API-Key": "wc_made-up"}, signed(customer_id=5).replace("signature=", "signature=0")[:-1]
     async with open_clients(settings.model_copy(update={"rate_limit_per_minute": 3})) as clients:
         assert (await clients.route.get(f"/api/registries/none?{other}")).status_code == 404
         for status, query, headers, path in (
             (401, "", {}, slug),
             (401, "", {"X-Request-ID": "one-of-ours"}, slug),
-            (401, "", made_up, slug),
+            (401, "", unknown, slug),
             (401, forged, {}, slug),
             (401, signed(customer_id=5, at=time.time() - 1_000), {}, slug),
             (404, other, {}, "none"),
@@ -135,8 +133,8 @@ async def test_fast_path_and_route_refuse_alike(settings: Settings, demo: Demo, 
             assert [answer.status_code for answer in both] == [status] * 2, url
             assert shown(both[0]) == shown(both[1]), url
         for _ in range(60):
-            await clients.fast_path.get(f"/api/registries/{slug}", headers=made_up)
-        both = [await client.get(url, headers=made_up) for client in (clients.fast_path, clients.route)]
+            await clients.fast_path.get(f"/api/registries/{slug}", headers=unknown)
+        both = [await client.get(url, headers=unknown) for client in (clients.fast_path, clients.route)]
         assert [answer.status_code for answer in both] == [429, 429]
         assert shown(both[0]) == shown(both[1])
 
@@ -261,7 +259,7 @@ async def test_first_request_with_a_signature_never_reaches_fastapi(
     assert route_calls == []
 
 
-async def test_shop_that_has_uninstalled_the_app_is_refused_after_its_lifetime_in_the_cache(
+async def test_shop_that_has_uninstalled_the_app_is_refused_once_its_cached_row_expires(
     clients: Clients, demo: Demo, signed: Query, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slug, query = public_slug(demo), signed()
@@ -360,6 +358,5 @@ async def grow_stale(redis: Redis, shop_id: int, slug: str) -> None:
 
 @pytest.fixture
 def queries(clients: Clients) -> Iterator[list[str]]:
-    assert clients
     with recorded_statements() as statements:
         yield statements

@@ -5,16 +5,16 @@ import random
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from fastapi import FastAPI
-from psycopg import Connection
 from uvicorn.server import ServerState
 
 from api.app import create_app, create_service
 from api.fast_path import FastProtocol
 from api.server import LimitedProtocol, make_config
+from tests.support.aliases import Demo
 from tests.support.hypothesis_profiles import examples
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from wishcraft.cache.batched_reader import OnReply
@@ -22,7 +22,6 @@ from wishcraft.domain.rate_limits import Policy
 from wishcraft.errors import CacheUnavailable
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 Query = Callable[..., str]
 VOLATILE: Final = re.compile(rb"(?:ratelimit|x-request-id|date|x-cache): [^\r]*\r\n")
 END: Final = b"Host: api\r\nUser-Agent: test\r\n\r\n"
@@ -33,7 +32,7 @@ SPECIAL: Final = (
     *(b"Upgrade: websocket\r\n", b"Expect: 100-continue\r\n", b"Origin: https://a.example\r\n", b"X-API-Key: a\r\n"),
     *(b"X-Forwarded-For: 1.2.3.4\r\n", b"If-None-Match: *\r\n", b"X-Customer-Id: 1\r\n"),
 )
-"""What mutations insert."""
+"""Bytes that mutations insert."""
 
 
 class Wire:

@@ -1,8 +1,7 @@
 """Files behind the password of operations: who gets them, how, and which."""
 
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,11 +10,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from tests.support.aliases import OpenClient
 from tests.support.api import app_state_of, problem
 from wishcraft.cache import rate_limiter
 from wishcraft.settings import Settings
 
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 LOGIN = ("ops", "pass:wörd")
 URL = "/files/a-run/data.html"
 PAGE = b"<script>alert(1)</script>"
@@ -31,7 +30,6 @@ def settings(settings: Settings, tmp_path: Path) -> Settings:
 @pytest.fixture
 async def client(settings: Settings, open_client: OpenClient, demo: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API with one file."""
-    assert not demo.closed
     async with open_client(settings) as client:
         app_state_of(client).resources.files.write("runs/a-run", "data.html", PAGE)
         yield client
@@ -106,7 +104,6 @@ async def test_being_asked_for_the_password_costs_no_try(client: httpx.AsyncClie
 async def test_without_a_password_in_the_settings_there_are_no_files(
     open_client: OpenClient, settings: Settings, client: httpx.AsyncClient, value: SecretStr | None
 ) -> None:
-    assert client
     async with open_client(settings.model_copy(update={"prefect_api_auth_string": value})) as other:
         assert problem(await other.get(URL, auth=basic("", ""))) == (404, "not-found")
 

@@ -1,25 +1,22 @@
 import asyncio
 import hashlib
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import Shopper, app_state_of, problem
 from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.services.operations import traffic_recorder
 from wishcraft.settings import Settings
 from wishcraft.store.analytics_events import Event
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 PATH = "/api/registries"
 VIEWED = [{"type": "registry_viewed"}]
 VIEW = {"visitor_id": "b7c1d2", "events": VIEWED}
@@ -315,8 +312,8 @@ async def test_last_use_of_a_key_is_recorded(client: httpx.AsyncClient, demo: De
     used, unused = add_key(demo, 1), add_key(demo, 1)
     assert (await client.get(PATH, headers={"X-API-Key": used.key})).status_code == 200
     await app_state_of(client).traffic_recorder.flush()
-    noted = demo.execute("SELECT prefix, last_used_at > now() - interval '1 minute' FROM api_keys").fetchall()
-    assert dict(noted) == {used.prefix: True, unused.prefix: None}
+    recorded = demo.execute("SELECT prefix, last_used_at > now() - interval '1 minute' FROM api_keys").fetchall()
+    assert dict(recorded) == {used.prefix: True, unused.prefix: None}
 
 
 async def test_server_key_is_not_limited_to_one_guests_unlock_tries(

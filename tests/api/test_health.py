@@ -1,8 +1,8 @@
 """`/health` and the metrics show the same failures, and probes cost the stores next to nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any
 
@@ -10,14 +10,14 @@ import httpx
 import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from psycopg import Connection
 from redis.asyncio import Redis
 from sqlalchemy import make_url, text
 
-from tests.api.test_service_pages import away
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import app_state_of
 from tests.support.failing_proxy import FailingProxy
-from tests.support.prefect_stand_in import PrefectStandIn
+from tests.support.fake_prefect import FakePrefect
+from tests.support.outages import unreachable
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
 from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
@@ -26,15 +26,12 @@ from wishcraft.services.health.unreachable import DATABASE, LOGIN
 from wishcraft.settings import Settings
 from wishcraft.store.connections import count_connections
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 VALUES = {"healthy": 1.0, "degraded": 0.5, "unhealthy": 0.0}
 
 
 @pytest.fixture
 def all_well(settings: Settings, demo: Demo, prefect_settings: dict[str, object]) -> Settings:
     """Settings with which everything is healthy."""
-    assert not demo.closed
     return settings.model_copy(update=prefect_settings)
 
 
@@ -45,19 +42,19 @@ async def api(all_well: Settings, open_client: OpenClient, own_valkey: OwnValkey
         yield client
 
 
-async def look(client: httpx.AsyncClient) -> dict[str, tuple[str, str]]:
+async def unhealthy_parts(client: httpx.AsyncClient) -> dict[str, tuple[str, str]]:
     """Status and detail of unhealthy parts, once the metrics agree: they may be a second older."""
     checks: dict[str, dict[str, str]] = {}
 
     async def agree() -> bool:
         checks.update((await client.get("/health")).json()["checks"])
-        return await tell(client) == {part: VALUES[check["status"]] for part, check in checks.items()}
+        return await health_in_metrics(client) == {part: VALUES[check["status"]] for part, check in checks.items()}
 
     await wait_until(agree, "the metrics show another health", pause=0)
     return {part: (each["status"], each["detail"]) for part, each in checks.items() if each["status"] != "healthy"}
 
 
-async def tell(client: httpx.AsyncClient) -> dict[str, float]:
+async def health_in_metrics(client: httpx.AsyncClient) -> dict[str, float]:
     """The health of each part in the metrics."""
     families = {each.name: each for each in text_string_to_metric_families((await client.get("/metrics")).text)}
     return {sample.labels["part"]: sample.value for sample in families["wishcraft_part_health"].samples}
@@ -70,7 +67,7 @@ async def until(client: httpx.AsyncClient, found: dict[str, tuple[str, str]]) ->
 
     async def is_found() -> bool:
         nonlocal last
-        last = await look(client)
+        last = await unhealthy_parts(client)
         return last == found
 
     await wait_until(is_found, lambda: f"/health never showed {found}, but at last {last}")
@@ -106,7 +103,7 @@ async def test_plain_http_to_shopify_is_not_ready_in_production(all_well: Settin
 
 
 async def test_five_hundred_probes_cost_one_health_check(
-    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
+    all_well: Settings, open_client: OpenClient, prefect: FakePrefect
 ) -> None:
     async with open_client(all_well) as client:
         monitor = app_state_of(client).health_monitor
@@ -119,9 +116,8 @@ async def test_five_hundred_probes_cost_one_health_check(
 
 
 async def test_health_shows_redis_down_or_hanging_and_its_recovery(
-    api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: PrefectStandIn
+    api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: FakePrefect
 ) -> None:
-    assert prefect.upcoming
     await until(api, {})
     own_valkey.pause()
     await until(api, {"redis": ("unhealthy", "does not answer, or refuses the connection")})
@@ -134,9 +130,8 @@ async def test_health_shows_redis_down_or_hanging_and_its_recovery(
 
 
 async def test_health_shows_an_open_circuit_breaker_while_redis_answers(
-    api: httpx.AsyncClient, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+    api: httpx.AsyncClient, prefect: FakePrefect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert prefect.upcoming
     breaker = app_state_of(api).resources.redis.breaker
     assert breaker
     done = asyncio.Event()
@@ -151,23 +146,21 @@ async def test_health_shows_an_open_circuit_breaker_while_redis_answers(
 
 
 async def test_health_shows_redis_close_to_maxmemory(
-    api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: PrefectStandIn
+    api: httpx.AsyncClient, own_valkey: OwnValkey, prefect: FakePrefect
 ) -> None:
-    assert prefect.upcoming
     async with Redis.from_url(own_valkey.url) as redis:
         await redis.config_set("maxmemory-policy", "volatile-lfu")
         await redis.config_set("maxmemory", int(1.05 * (await redis.info("memory"))["used_memory"]))
-    [(part, (status, detail))] = (await look(api)).items()
+    [(part, (status, detail))] = (await unhealthy_parts(api)).items()
     assert (part, status) == ("redis", "degraded")
     assert detail.endswith("close to maxmemory")
 
 
-async def test_health_shows_postgresql_down(
-    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
-) -> None:
-    assert prefect.upcoming
-    async with open_client(away(all_well, "database_url")) as client:
-        assert await look(client) == {"database": ("unhealthy", "does not answer, or refuses the connection")}
+async def test_health_shows_postgresql_down(all_well: Settings, open_client: OpenClient, prefect: FakePrefect) -> None:
+    async with open_client(unreachable(all_well, "database_url")) as client:
+        assert await unhealthy_parts(client) == {
+            "database": ("unhealthy", "does not answer, or refuses the connection")
+        }
 
 
 @pytest.mark.parametrize(
@@ -178,10 +171,9 @@ async def test_health_shows_postgresql_down(
     ],
 )
 async def test_health_says_why_the_stores_refuse_a_connection(
-    all_well: Settings, open_client: OpenClient, own_valkey: OwnValkey, prefect: PrefectStandIn,
+    all_well: Settings, open_client: OpenClient, own_valkey: OwnValkey, prefect: FakePrefect,
     of_database: dict[str, Any], of_redis: dict[str, Any], why: str,
 ) -> None:  # fmt: skip
-    assert prefect.upcoming
     database = make_url(all_well.database_url).set(**of_database).render_as_string(hide_password=False)
     redis = make_url(own_valkey.url).set(**of_redis).render_as_string(hide_password=False)
     async with open_client(all_well.model_copy(update={"database_url": database, "redis_url": redis})) as client:
@@ -192,10 +184,9 @@ async def test_hanging_postgresql_does_not_hide_the_other_parts(
     through_proxy: Settings,
     prefect_settings: dict[str, object],
     open_client: OpenClient,
-    prefect: PrefectStandIn,
+    prefect: FakePrefect,
     postgresql: FailingProxy,
 ) -> None:
-    assert prefect.upcoming
     async with open_client(through_proxy.model_copy(update=prefect_settings)) as client:
         await until(client, {})
         with postgresql.stalled():
@@ -207,15 +198,14 @@ async def test_hanging_postgresql_does_not_hide_the_other_parts(
 
 
 async def test_exhausted_pool_is_distinguished_from_postgresql_down(
-    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
+    all_well: Settings, open_client: OpenClient, prefect: FakePrefect
 ) -> None:
-    assert prefect.upcoming
     async with open_client(all_well) as client, AsyncExitStack() as taken:
         db = app_state_of(client).resources.db
         for _ in range(10):
             session = await taken.enter_async_context(db.autocommit())
             await session.execute(text("SELECT 1"))
-        [(part, (status, detail))] = (await look(client)).items()
+        [(part, (status, detail))] = (await unhealthy_parts(client)).items()
         assert (part, status) == ("database", "degraded")
         assert detail.endswith("all 10 connections are in use")
         shown = (await client.get("/metrics")).text
@@ -224,7 +214,7 @@ async def test_exhausted_pool_is_distinguished_from_postgresql_down(
 
 
 async def test_job_that_failed_a_moment_ago_is_named(
-    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+    all_well: Settings, open_client: OpenClient, prefect: FakePrefect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prefect, "runs", [("cache-warm", "FAILED"), ("cache-warm", "CRASHED"), ("ask", "COMPLETED")])
     async with open_client(all_well) as client:
@@ -233,22 +223,22 @@ async def test_job_that_failed_a_moment_ago_is_named(
     assert scheduler["detail"] == "runs are scheduled, none is overdue; failed within an hour: cache-warm (2)"
 
 
-async def test_overdue_job_is_named(all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn) -> None:
+async def test_overdue_job_is_named(all_well: Settings, open_client: OpenClient, prefect: FakePrefect) -> None:
     prefect.overdue = 2
     async with open_client(all_well) as client:
         detail = "runs over 5 minutes overdue: send-reminders (2)"
-        assert await look(client) == {"scheduler": ("degraded", detail)}
+        assert await unhealthy_parts(client) == {"scheduler": ("degraded", detail)}
         shown = (await client.get("/metrics")).text
     assert 'wishcraft_overdue_runs{job="send-reminders"} 2.0' in shown
     assert 'wishcraft_overdue_runs{job="cache-warm"} 0.0' in shown
 
 
 async def test_health_shows_that_no_run_is_scheduled(
-    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
+    all_well: Settings, open_client: OpenClient, prefect: FakePrefect
 ) -> None:
     prefect.upcoming = 0
     async with open_client(all_well) as client:
-        assert await look(client) == {"scheduler": ("degraded", "no run is scheduled")}
+        assert await unhealthy_parts(client) == {"scheduler": ("degraded", "no run is scheduled")}
 
 
 async def test_health_shows_prefect_down_or_refusing_the_credentials(
@@ -256,20 +246,19 @@ async def test_health_shows_prefect_down_or_refusing_the_credentials(
 ) -> None:
     async with open_client(all_well.model_copy(update={"prefect_api_url": "http://127.0.0.1:1"})) as client:
         unreachable = ("unhealthy", "does not answer, or refuses the connection")
-        assert await look(client) == {"prefect": unreachable, "scheduler": unreachable}
+        assert await unhealthy_parts(client) == {"prefect": unreachable, "scheduler": unreachable}
     async with open_client(all_well.model_copy(update={"prefect_api_auth_string": None})) as client:
-        assert await look(client) == {"scheduler": ("unhealthy", LOGIN)}
+        assert await unhealthy_parts(client) == {"scheduler": ("unhealthy", LOGIN)}
 
 
 async def test_late_webhooks_and_dead_letters_are_shown_with_what_is_missing(
-    api: httpx.AsyncClient, prefect: PrefectStandIn, demo: Demo, monkeypatch: pytest.MonkeyPatch
+    api: httpx.AsyncClient, prefect: FakePrefect, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert prefect.upcoming
     app_state = app_state_of(api)
     monkeypatch.setattr(app_state.health_monitor._inbox, "_ttl", 0)
 
     async def shown(part: str) -> bool:
-        found = (await look(api)).get("webhooks", ("healthy", ""))
+        found = (await unhealthy_parts(api)).get("webhooks", ("healthy", ""))
         return found[0] == "degraded" and part in found[1]
 
     receive = """INSERT INTO webhook_events (shop_domain, webhook_id, topic, due_at)

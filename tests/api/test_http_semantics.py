@@ -1,18 +1,16 @@
 """HTTP as RFC 9110 has it, on every route: HEAD, Allow, no redirects, repeated headers."""
 
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import pytest
 from fastapi.routing import APIRoute
-from psycopg import Connection
 
 from api.app import create_app
+from tests.support.aliases import Demo
 from tests.support.api import Shopper, problem, public_slug
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 VOLATILE = {"ratelimit", "date", "x-cache"}
 
 

@@ -7,14 +7,14 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.catalogue import NEW_SHOP
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.api import SHOP, Shopper, app_state_of, open_api_client, problem, public_slug
-from tests.support.prefect_stand_in import PrefectStandIn
+from tests.support.fake_prefect import FakePrefect
 from tests.support.waiting import wait_until
 from tests.support.webhooks import apply
 from wishcraft.services.shops.install import FIRST_RUNS
@@ -24,7 +24,6 @@ from wishcraft.settings import Settings
 from wishcraft.shopify.id_tokens import AdminIdentity, verify_id_token
 from wishcraft.store import shops
 
-Demo = Connection[tuple[Any, ...]]
 NEW: Final = NEW_SHOP.domain
 INSTALL: Final = "/api/admin/installation"
 
@@ -73,17 +72,15 @@ def uninstall(
 
 @pytest.fixture
 async def merchant(
-    settings: Settings, demo: Demo, prefect: PrefectStandIn, prefect_settings: dict[str, object]
+    settings: Settings, demo: Demo, prefect: FakePrefect, prefect_settings: dict[str, object]
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API that can start jobs."""
-    assert not prefect.started
-    assert not demo.closed
     async with open_api_client(settings.model_copy(update=prefect_settings)) as client:
         yield client
 
 
 async def test_the_first_request_of_the_admin_installs_the_app_and_starts_the_first_runs(
-    merchant: httpx.AsyncClient, simulator: Simulator, demo: Demo, prefect: PrefectStandIn
+    merchant: httpx.AsyncClient, simulator: Simulator, demo: Demo, prefect: FakePrefect
 ) -> None:
     answer = await merchant.post(INSTALL, headers=opened(simulator))
     assert answer.status_code == 200, answer.text
@@ -127,7 +124,7 @@ async def test_first_requests_at_the_same_time_exchange_once(
 
 
 async def test_an_installation_succeeds_while_prefect_does_not_answer(
-    settings: Settings, demo: Demo, simulator: Simulator, prefect: PrefectStandIn, prefect_settings: dict[str, object],
+    settings: Settings, demo: Demo, simulator: Simulator, prefect: FakePrefect, prefect_settings: dict[str, object],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     prefect.failing = True
@@ -147,7 +144,7 @@ async def test_an_installed_shop_gets_no_new_token_for_each_request(
 
 
 async def test_opening_the_app_renews_the_access_and_starts_nothing(
-    merchant: httpx.AsyncClient, simulator: Simulator, demo: Demo, prefect: PrefectStandIn
+    merchant: httpx.AsyncClient, simulator: Simulator, demo: Demo, prefect: FakePrefect
 ) -> None:
     demo.execute("UPDATE shops SET installed_at = now() - interval '1 day', currency = 'EUR' WHERE domain = %s", [SHOP])
     answer = await merchant.post(INSTALL, headers=opened(simulator, SHOP))

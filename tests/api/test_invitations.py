@@ -9,9 +9,9 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from tests.support.aliases import Demo
 from tests.support.api import WEDDING, Shopper, called_from
 from tests.support.invitations import link_in
 from wishcraft.domain.addresses import address_hash
@@ -21,10 +21,9 @@ from wishcraft.services.invitations.send import invite_shop
 from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 Send = Callable[[], Any]
 HUGO = "hugo.laurent@example.com"
-NOBODY: list[dict[str, str]] = []
+NO_CO_REGISTRANTS: list[dict[str, str]] = []
 
 
 @pytest.fixture
@@ -112,7 +111,7 @@ async def test_person_who_declines_is_never_asked_again(
     assert "You have declined" in (await client.post(f"{link}/decline")).text
     assert "You have declined" in (await client.post(link)).text
     [slug] = demo.execute("SELECT slug FROM registries ORDER BY id DESC LIMIT 1").fetchone() or []
-    for named in (NOBODY, WEDDING["co_registrants"]) * 2:
+    for named in (NO_CO_REGISTRANTS, WEDDING["co_registrants"]) * 2:
         answer = await emma.send("PATCH", f"/api/registries/{slug}", {"co_registrants": named}, if_match="*")
         assert answer.status_code == 200
     demo.execute("UPDATE invitations SET expires_at = expires_at - interval '1 year'")
@@ -162,7 +161,6 @@ async def test_expired_link_says_so_and_changes_nothing(
 async def test_made_up_link_does_nothing(
     client: httpx.AsyncClient, demo: Demo, link: str, queries: list[str], wrong: str, path: str
 ) -> None:
-    assert link
     [(hugo,)] = demo.execute("SELECT id FROM invitations WHERE recipient = %s", [HUGO]).fetchall()
     token = make_token(hugo, derive_key("another")) if wrong == "another key's" else wrong
     answer = await client.post(f"/api/invitations/{token}{path}")
@@ -217,7 +215,6 @@ async def test_a_server_vouches_for_the_registrant_and_not_for_co_registrants(
 async def test_a_server_vouches_for_no_address_that_it_does_not_send(
     client: httpx.AsyncClient, key: dict[str, str], emma: Shopper, demo: Demo, link: str
 ) -> None:
-    assert link
     [slug] = demo.execute("SELECT slug FROM registries ORDER BY id DESC LIMIT 1").fetchone() or []
     headers = key | {"X-Customer-Id": str(emma.customer_id), "If-Match": "*"}
     for body, answer in (({"co_registrants": []}, None), ({"registrant": WEDDING["registrant"]}, "confirmed")):
@@ -226,7 +223,6 @@ async def test_a_server_vouches_for_no_address_that_it_does_not_send(
 
 
 async def test_guests_see_no_status(emma: Shopper, guest: Shopper, link: str) -> None:
-    assert link
     [own] = (await emma.send("GET", "/api/my-registries")).json()["registries"]
     seen = (await guest.read(own["slug"])).text
     assert 'status":"invited' not in seen
@@ -315,12 +311,12 @@ async def test_a_customer_cannot_mail_own_text_to_strangers(
 async def test_made_up_links_cost_a_query_each_only_until_their_sender_is_refused(
     client: httpx.AsyncClient, link: str, queries: list[str]
 ) -> None:
-    made_up = [f"/api/invitations/{make_token(number, derive_key('another'))}" for number in range(70)]
-    answers = [await client.get(path) for path in made_up]
+    unknown = [f"/api/invitations/{make_token(number, derive_key('another'))}" for number in range(70)]
+    answers = [await client.get(path) for path in unknown]
     assert {answer.status_code for answer in answers[:60]} == {404}
     assert {answer.status_code for answer in answers[-5:]} == {429}
     queries.clear()
-    assert (await client.post(made_up[0])).status_code == 429
+    assert (await client.post(unknown[0])).status_code == 429
     assert not [query for query in queries if "invitations" in query]
     async with called_from(client, "203.0.113.9") as other:
         assert (await other.get(link)).status_code == 200

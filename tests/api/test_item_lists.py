@@ -2,18 +2,17 @@
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 
 from api.schemas.responses import ItemList
+from tests.support.aliases import Demo
 from tests.support.api import Shopper, problem
 from wishcraft.cache import keys
 
-Demo = Connection[tuple[Any, ...]]
 PATH: Final = "/api/registries"
 ROWS: Final[tuple[tuple[str, str, str, bool, int, int], ...]] = (
     # title, price, priority, available, wanted, purchased; in display order

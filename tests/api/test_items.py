@@ -8,8 +8,9 @@ from redis.asyncio import Redis
 
 from api.schemas.responses import OwnRegistryAnswer, RegistryAnswer
 from deployments.sandbox.shopify.inventory import Variant
+from tests.support.aliases import Demo
 from tests.support.api import WAYS, Shopper, problem
-from tests.support.items import PATH, Demo, add, buy, items, rows
+from tests.support.items import PATH, add, buy, items, rows
 from wishcraft.cache import keys
 from wishcraft.services.registries.reader import RegistryReader
 

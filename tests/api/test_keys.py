@@ -1,28 +1,18 @@
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 from pydantic import SecretStr
 
 from api.schemas.admin import KeyIssued, KeyList, UsageAnswer
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import SHOP, Shopper, app_state_of, called_from, problem
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 KEYS = "/api/admin/keys"
 LIST = "/api/registries"
 NEW = {"name": "our web shop", "scopes": ["read"]}
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """A secret as long as Shopify's: PyJWT warns of the sandbox's."""
-    return settings.model_copy(update={"shopify_api_secret": SecretStr("s" * 32)})
 
 
 @pytest.fixture
@@ -98,7 +88,6 @@ async def test_only_a_current_id_token_for_this_app_opens_the_admin(
 async def test_id_token_signed_with_the_previous_secret_is_accepted(
     settings: Settings, open_client: OpenClient, demo: Demo, token: Callable[..., dict[str, str]]
 ) -> None:
-    assert not demo.closed
     old, new = settings.shopify_api_secret.get_secret_value(), "n" * 32
     rotating = {"shopify_api_secret": SecretStr(new), "shopify_api_secret_previous": SecretStr(old)}
     async with open_client(settings.model_copy(update=rotating)) as client:
@@ -273,7 +262,7 @@ async def test_key_is_accepted_from_its_allowed_networks_only(
     issued = await create(client, merchant, ip_allow_list=ALLOWED)
     slug = await emma.create()
     async with called_from(client, peer) as other:
-        for forwarded in ({}, {"X-Forwarded-For": "203.0.113.9"}):  # ignored: the peer is no trusted proxy
+        for forwarded in ({}, {"X-Forwarded-For": "203.0.113.9"}):  # ignored: the peer is not a trusted proxy
             assert await status(other, issued.key, **forwarded) == answer
     async with called_from(client, "203.0.113.9") as friend:
         for _ in range(2):
@@ -285,7 +274,6 @@ async def test_key_is_accepted_from_its_allowed_networks_only(
 async def test_behind_a_trusted_proxy_the_forwarded_address_counts(
     settings: Settings, open_client: OpenClient, merchant: dict[str, str], demo: Demo
 ) -> None:
-    assert not demo.closed
     async with open_client(settings.model_copy(update={"trusted_proxies": "10.0.0.0/8, fd00::/8"})) as client:
         issued = await create(client, merchant, ip_allow_list=ALLOWED)
         for peer, forwarded, answer in (
@@ -303,19 +291,24 @@ async def test_behind_a_trusted_proxy_the_forwarded_address_counts(
 
 
 @pytest.mark.parametrize(
-    ("forwarded", "noted"),
+    ("forwarded", "recorded"),
     [("203.0.113.9", "203.0.113.9"), ("2001:db8::7", "2001:db8::7"), ("203.0.113.9:1234", "203.0.113.9"),
      ("fe80::1%eth0", None), ("not.an.address", None), ("", None)],
 )  # fmt: skip
 async def test_audit_log_records_only_valid_addresses(
-    settings: Settings, open_client: OpenClient, merchant: dict[str, str], demo: Demo, forwarded: str, noted: str | None
+    settings: Settings,
+    open_client: OpenClient,
+    merchant: dict[str, str],
+    demo: Demo,
+    forwarded: str,
+    recorded: str | None,
 ) -> None:
     async with (
         open_client(settings.model_copy(update={"trusted_proxies": "10.0.0.0/8"})) as client,
         called_from(client, "10.1.2.3") as other,
     ):
         await create(other, {**merchant, "X-Forwarded-For": forwarded})
-    assert demo.execute("SELECT host(ip) FROM audit_logs WHERE resource = 'api_key'").fetchall() == [(noted,)]
+    assert demo.execute("SELECT host(ip) FROM audit_logs WHERE resource = 'api_key'").fetchall() == [(recorded,)]
 
 
 async def test_usage_shows_the_shops_counters(

@@ -10,13 +10,13 @@ import httpx
 import pytest
 import sentry_sdk
 from fastapi import FastAPI, Request
-from psycopg import Connection
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from api.app import create_app
 from benchmarks.web import open_client
+from tests.support.aliases import Demo
 from tests.support.sentry_listener import SentryListener
 from wishcraft.domain.invitations import make_token
 from wishcraft.observability import sentry as sentry_reports
@@ -24,7 +24,6 @@ from wishcraft.observability.logs import JsonFormatter, TextFormatter, install_r
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 log = logging.getLogger("wishcraft.planted")
 
 
@@ -35,29 +34,31 @@ class Planted:
         self.by_place: dict[str, str] = {}
 
     def token(self, place: str) -> str:
-        return self._note(place, f"shpat_{secrets.token_hex(16)}")
+        return self._plant(place, f"shpat_{secrets.token_hex(16)}")
 
     def key(self, place: str) -> str:
-        return self._note(place, f"wc_{secrets.token_hex(6)}_{secrets.token_hex(36)}")
+        return self._plant(place, f"wc_{secrets.token_hex(6)}_{secrets.token_hex(36)}")
 
     def address(self, place: str) -> str:
-        return self._note(place, f"emma.{secrets.token_hex(4)}@mail.example.com")
+        return self._plant(place, f"emma.{secrets.token_hex(4)}@mail.example.com")
 
     def digest(self, place: str) -> str:
-        return self._note(place, secrets.token_hex(32))
+        return self._plant(place, secrets.token_hex(32))
 
     def words(self, place: str) -> str:
         """A value without a recognisable form, such as an access code or a street."""
-        return self._note(place, f"{secrets.choice(('Rosewood', 'Maple', 'Abbey'))} Lane {secrets.randbelow(10**6):06}")
+        return self._plant(
+            place, f"{secrets.choice(('Rosewood', 'Maple', 'Abbey'))} Lane {secrets.randbelow(10**6):06}"
+        )
 
     def word(self, place: str) -> str:
         """The same, valid in a URL."""
-        return self._note(place, f"sunflower-{secrets.token_hex(3)}")
+        return self._plant(place, f"sunflower-{secrets.token_hex(3)}")
 
     def found_in(self, everything: str) -> dict[str, str]:
         return {place: secret for place, secret in self.by_place.items() if secret in everything}
 
-    def _note(self, place: str, secret: str) -> str:
+    def _plant(self, place: str, secret: str) -> str:
         assert place not in self.by_place
         self.by_place[place] = secret
         return secret
@@ -86,7 +87,6 @@ async def client(
     settings: Settings, sentry: SentryListener, demo: Demo, planted: Planted
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API with a route that logs planted values and then raises."""
-    assert not demo.closed
     code = planted.words("a setting that is a secret")
     config = settings.model_copy(
         update={
@@ -199,7 +199,7 @@ async def test_secrets_of_thirty_places_reach_no_log_metric_or_sentry_event(
     }
     query = {"signature": planted.word("the query's signature"), "grant": planted.word("the query's grant")}
     ref = planted.token("the path")
-    link = planted._note("the link of an invitation", make_token(7, secrets.token_bytes(32)))
+    link = planted._plant("the link of an invitation", make_token(7, secrets.token_bytes(32)))
     answers = [
         await client.post(f"/api/planted/{ref}", params=query, headers=headers, json=body),
         await client.post("/api/registries", params=query, headers=headers, json=body),

@@ -1,4 +1,4 @@
-"""What the API process does not import. The test takes an interpreter of its own: this one has imported everything."""
+"""Modules that the API process does not import. The test takes an interpreter of its own: this one has them all."""
 
 import subprocess
 import sys

@@ -1,19 +1,17 @@
 from collections.abc import Callable, Iterator
 from itertools import chain
-from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from api.schemas.responses import OwnRegistryList, RegistryList
+from tests.support.aliases import Demo
 from tests.support.api import Shopper, problem
 from tests.support.recorded_statements import recorded_statements
 from wishcraft.domain.folding import fold
 from wishcraft.store.schema.registries import _folded
 
-Demo = Connection[tuple[Any, ...]]
 PATH = "/api/registries"
 OWN = "/api/my-registries"
 
@@ -21,7 +19,6 @@ OWN = "/api/my-registries"
 @pytest.fixture
 def queries(client: httpx.AsyncClient) -> Iterator[list[str]]:
     """Every statement that the API sends to PostgreSQL from here on, in order."""
-    assert client
     with recorded_statements() as statements:
         yield statements
 

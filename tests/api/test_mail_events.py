@@ -7,9 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.demo import add_key
+from tests.support.aliases import Demo
 from tests.support.api import open_api_client
 from tests.support.mail_events import TOPIC_ARN, SendGrid, Sns, sendgrid_event, ses_event
 from tests.support.outages import postgresql_unavailable
@@ -22,7 +22,6 @@ from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 MAPLE = "maple-and-pine.myshopify.com"
 SES, SENDGRID = "/api/mail-events/ses", "/api/mail-events/sendgrid"
 PERMANENT = {"bounceType": "Permanent", "bounceSubType": "NoEmail", "bouncedRecipients": []}

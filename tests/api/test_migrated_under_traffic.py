@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from deployments.sandbox.shopify.inventory import Variant
+from tests.support.aliases import Demo
 from tests.support.api import WEDDING, Shopper
-from tests.support.items import PATH, Demo, add
+from tests.support.items import PATH, add
 
 MIGRATED = {
     ("registries", "version"): ("integer", "bigint"),

@@ -9,8 +9,9 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import ProductStatus, Variant, VariantChange
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.api import SHOP, Shopper, problem
-from tests.support.items import PATH, Demo, add, buy, items, rows
+from tests.support.items import PATH, add, buy, items, rows
 from wishcraft.services.variants import reader
 from wishcraft.settings import Settings
 from wishcraft.shopify import pauses

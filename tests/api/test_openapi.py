@@ -9,7 +9,6 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from psycopg import Connection
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.result import Ok
@@ -25,6 +24,7 @@ from api.app import create_app, create_service
 from api.problem_kinds import KINDS
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.api import SHOP, WEDDING
 from tests.support.http_server import served
 from tests.support.hypothesis_profiles import PROFILE, examples
@@ -32,7 +32,6 @@ from wishcraft.domain.unsubscribe import Subscription, make_token
 from wishcraft.services.mail.unsubscribe import unsubscribe_keys
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 Operations = Iterator[tuple[str, str, dict[str, Any]]]
 EXAMPLES: Final = examples(quick=3, deep=30)
 CHECKS: Final = [
@@ -174,7 +173,6 @@ def test_response_without_a_body_has_no_type_of_content(document: dict[str, Any]
 @pytest.fixture
 def address(settings: Settings, demo: Demo, simulator: Simulator) -> Iterator[str]:
     """Where the API over the demo shops is served."""
-    assert not demo.closed
     simulator.shops[SHOP].bucket.enabled = False
     app = create_app(settings.model_copy(update={"rate_limit_per_minute": 10**9}))
     with served(create_service(app)) as address:

@@ -2,18 +2,16 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Any
 
 import httpx
 import psycopg
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import SHOP, Shopper, app_state_of, open_api_client, problem, public_slug
 from tests.support.failing_proxy import FailingProxy
 from tests.support.outages import postgresql_unavailable, recovered
@@ -23,8 +21,6 @@ from wishcraft.cache import entries, keys
 from wishcraft.errors import CacheUnavailable
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 AT_ONCE = 20
 
 
@@ -251,7 +247,7 @@ async def test_readiness_is_503_and_connections_close_while_draining(
 
 
 async def change_in_another_process(client: httpx.AsyncClient, demo: Demo, slug: str) -> None:
-    """What a process does that cannot invalidate: announce the change, wait for all permits to expire, and commit."""
+    """Act as a process that cannot invalidate: announce the change, wait for all permits to expire, and commit."""
     demo.execute(
         """INSERT INTO pending_invalidations (shop_id, slug, version)
            SELECT shop_id, slug, version + 1 FROM registries WHERE slug = %s""",

@@ -1,4 +1,4 @@
-"""What a registrant reads of an own registry, and what guests do not."""
+"""An own registry, as its registrant reads it, with the fields that guests do not get."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,20 +7,19 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from api.schemas.requests import ChangedItem, ChangedRegistry
 from api.schemas.responses import OwnRegistryAnswer, OwnRegistryList, RegistryAnswer
+from tests.support.aliases import Demo
 from tests.support.api import WAYS, WEDDING, Shopper, app_state_of
 from tests.support.waiting import wait_until
 from wishcraft.cache.read_permit import Trust
 from wishcraft.errors import DatabaseUnavailable
 from wishcraft.store import private_fields
 
-Demo = Connection[tuple[Any, ...]]
 PATH: Final = "/api/registries"
 PRIVATE: Final = ("orangery", "example.com", "reed", "laurent", "has_access_code", "invited", "event_location")
-"""What must not be in an answer to a guest."""
+"""Private values, which must not be in an answer to a guest."""
 
 
 @pytest.fixture(autouse=True)

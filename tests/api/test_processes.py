@@ -6,24 +6,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.environment import settings_environment
-from tests.api.test_exposition import Sample, named, requests, samples
+from tests.support.aliases import Demo
 from tests.support.api import public_slug
+from tests.support.exposition import Sample, named, requests, samples
 from tests.support.waiting import PATIENCE_SECONDS, block_until
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 TEMPLATE = "/api/registries/{ref}"
 
 
-class Process:
+class ApiProcess:
     """An API process on a port of its own, with its metrics in the folder."""
 
     def __init__(self, settings: Settings, folder: Path) -> None:
@@ -34,7 +32,7 @@ class Process:
         environment = settings_environment(settings.model_copy(update={"api_port": port, "drain_seconds": 0}))
         environment["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.patient_api"], env=os.environ | environment
+            [sys.executable, "-m", "tests.support.long_timeouts"], env=os.environ | environment
         )
         self.pid = self._process.pid
 
@@ -56,9 +54,8 @@ class Process:
 
 
 @pytest.fixture
-def processes(settings: Settings, demo: Demo, tmp_path: Path) -> Iterator[list[Process]]:
-    assert not demo.closed
-    both = [Process(settings, tmp_path), Process(settings, tmp_path)]
+def processes(settings: Settings, demo: Demo, tmp_path: Path) -> Iterator[list[ApiProcess]]:
+    both = [ApiProcess(settings, tmp_path), ApiProcess(settings, tmp_path)]
     try:
         for each in both:
             each.wait_until_ready()
@@ -69,7 +66,7 @@ def processes(settings: Settings, demo: Demo, tmp_path: Path) -> Iterator[list[P
 
 
 def test_each_process_exposes_the_counts_of_both_without_a_killed_ones_gauges(
-    processes: list[Process], demo: Demo, tmp_path: Path
+    processes: list[ApiProcess], demo: Demo, tmp_path: Path
 ) -> None:
     key, slug = {"X-API-Key": add_key(demo, 1).key}, public_slug(demo)
     for process, times in zip(processes, (4, 7), strict=True):

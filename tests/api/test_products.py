@@ -2,11 +2,9 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 
 from api.schemas.responses import OwnRegistryAnswer, ProductList
@@ -14,6 +12,7 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import ProductStatus, Variant, VariantChange
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.api import Shopper, app_state_of, problem
 from wishcraft.cache import keys
 from wishcraft.domain.cached_registry import Quota
@@ -23,7 +22,6 @@ from wishcraft.services.variants.reader import QUERIES
 from wishcraft.shopify import pauses
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 PATH = "/api/products"
 ITEMS = "/api/registries/{}/items"
 

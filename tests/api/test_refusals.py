@@ -2,23 +2,21 @@
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import Request
-from psycopg import Connection
 
 from api.app import create_app
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import app_state_of, called_from, problem, public_slug
 from wishcraft.domain.api_keys import make_key
 from wishcraft.domain.rate_limits import Policy
 from wishcraft.settings import Settings
 from wishcraft.store import api_keys, shops
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 Signed = Callable[..., str]
 LIST = "/api/registries"
 LIMIT = 60
@@ -39,7 +37,7 @@ def counted(monkeypatch: pytest.MonkeyPatch, module: Any, query: str) -> Iterato
         yield calls
 
 
-def made_up() -> dict[str, str]:
+def unknown_key() -> dict[str, str]:
     """The headers of a key of the right form, with a right checksum."""
     return {"X-API-Key": make_key(secrets.token_bytes(38)).key}
 
@@ -62,13 +60,13 @@ async def test_made_up_keys_are_limited_by_address_and_then_cost_no_query(
 ) -> None:
     async with called_from(client, "203.0.113.9") as server, called_from(client, "203.0.113.10") as elsewhere:
         with counted(monkeypatch, api_keys, "find_holder") as calls:
-            answers = [await server.get(LIST, headers=made_up()) for _ in range(LIMIT + 5)]
+            answers = [await server.get(LIST, headers=unknown_key()) for _ in range(LIMIT + 5)]
             assert [answer.status_code for answer in answers] == [401] * LIMIT + [429] * 5
             assert problem(answers[-1]) == (429, "too-many-requests")
             assert 0 < int(answers[-1].headers["retry-after"]) <= LIMIT
             assert len(calls) == LIMIT
         assert (await elsewhere.get(LIST, headers=key)).status_code == 200
-        assert (await elsewhere.get(LIST, headers=made_up())).status_code == 401
+        assert (await elsewhere.get(LIST, headers=unknown_key())).status_code == 401
 
 
 async def test_made_up_keys_do_not_lock_out_a_key_that_was_used_before(
@@ -76,7 +74,7 @@ async def test_made_up_keys_do_not_lock_out_a_key_that_was_used_before(
 ) -> None:
     assert (await client.get(LIST, headers=key)).status_code == 200
     for _ in range(LIMIT + 1):
-        answer = await client.get(LIST, headers=made_up())
+        answer = await client.get(LIST, headers=unknown_key())
     assert answer.status_code == 429
     keys = app_state_of(client).authenticator._keys
     for name, (_, value) in keys._entries.items():
@@ -118,13 +116,12 @@ async def test_requests_to_a_shop_without_the_app_do_not_limit_other_shops(
 async def test_refusals_count_by_the_forwarded_address_of_a_trusted_proxy(
     settings: Settings, open_client: OpenClient, demo: Demo
 ) -> None:
-    assert not demo.closed
     async with open_client(settings.model_copy(update={"trusted_proxies": "127.0.0.1"})) as client:
         for number in range(LIMIT + 1):
             forwarded = {"X-Forwarded-For": f"6.6.6.{number}, 203.0.113.9"}
-            answer = await client.get(LIST, headers=made_up() | forwarded)
+            answer = await client.get(LIST, headers=unknown_key() | forwarded)
         assert answer.status_code == 429
-        assert (await client.get(LIST, headers=made_up() | {"X-Forwarded-For": "203.0.113.10"})).status_code == 401
+        assert (await client.get(LIST, headers=unknown_key() | {"X-Forwarded-For": "203.0.113.10"})).status_code == 401
         for _ in range(LIMIT + 1):
             assert (await client.get(LIST)).status_code == 401  # without credentials nothing is verified
 

@@ -3,18 +3,16 @@ import json
 import re
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
-from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from api.schemas.responses import OwnRegistryAnswer
 from deployments.sandbox.demo import add_key
+from tests.support.aliases import Demo
 from tests.support.api import WEDDING, Shopper, problem
 from wishcraft.services.registries import lifecycle
 
-Demo = Connection[tuple[Any, ...]]
 PATH = "/api/registries"
 
 

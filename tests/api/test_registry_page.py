@@ -3,18 +3,17 @@
 import html
 import re
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.demo_rows import ACCESS_CODE
+from tests.support.aliases import Demo
 from tests.support.api import SHOP, Shopper, problem, public_slug
 from wishcraft.errors import DatabaseUnavailable
 
-Demo = Connection[tuple[Any, ...]]
 HOSTILE: Final = "{{ shop.secret }}{% include 'x' %}<script>alert(1)</script>\"'&{"
 FORM: Final = {"content-type": "application/x-www-form-urlencoded"}
 

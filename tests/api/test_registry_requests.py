@@ -1,16 +1,14 @@
 import time
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from api.schemas.responses import RegistryAnswer, RegistryList
 from deployments.sandbox.demo import add_key
+from tests.support.aliases import Demo
 from tests.support.api import problem
 
-Demo = Connection[tuple[Any, ...]]
 Query = Callable[..., str]
 
 

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.postgres import MAJOR_VERSION
+from tests.support.aliases import Demo
 from tests.support.api import Shopper, app_state_of, open_api_client
 from tests.support.failing_proxy import FailingProxy
 from tests.support.standby import Standby, standby
@@ -25,7 +25,6 @@ from wishcraft.settings import Settings
 from wishcraft.store.engine import Database
 from wishcraft.store.replica import Replica, find_replica_url
 
-Demo = Connection[tuple[Any, ...]]
 PATH: Final = "/api/registries"
 
 
@@ -207,7 +206,6 @@ async def test_silent_replica_is_left_until_a_check_succeeds(
 async def test_lost_replica_costs_no_answer(
     settings: Settings, demo: Demo, signed: Any, replica_server: Standby, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not demo.closed
     monkeypatch.setattr("api.state._CHECK_REPLICA_SECONDS", 0.05)
     server = urlsplit(replica_server.url)
     assert server.port
@@ -234,7 +232,7 @@ async def test_lost_replica_costs_no_answer(
 
 async def test_another_server_is_no_replica(settings: Settings, replica_server: Standby) -> None:
     primary = Database(settings.database_url)
-    for url, expected in ((settings.database_url, "is no streaming replica"), (replica_server.url, "")):
+    for url, expected in ((settings.database_url, "is not a streaming replica"), (replica_server.url, "")):
         name = urlsplit(settings.database_url).path
         other = urlsplit(url)._replace(scheme="postgresql+psycopg", path=name).geturl()
         replica = Replica(other, primary, 5)
@@ -259,7 +257,6 @@ def test_application_reads_the_replica_with_its_own_login() -> None:
 
 
 async def test_application_without_a_replica_reads_the_primary(settings: Settings, demo: Demo, signed: Any) -> None:
-    assert not demo.closed
     for changed in ({"database_replica_url": None}, {"database_replica_max_lag_seconds": 0.0}):
         async with open_api_client(settings.model_copy(update=changed)) as client:
             assert app_state_of(client).resources.replica is None

@@ -1,4 +1,4 @@
-"""What the fast path reads of a request's head, and what it remembers of it."""
+"""Heads of requests, as the fast path parses and remembers them."""
 
 import pytest
 from hypothesis import given

@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from typing import Any
 
@@ -11,13 +10,13 @@ import httpx
 import pytest
 import sentry_sdk
 from fastapi import FastAPI
-from psycopg import Connection
 from pydantic import SecretStr
 from starlette.responses import StreamingResponse
 
 from api.app import create_app, create_service
 from api.auth.dependencies import CallerDep
 from benchmarks.web import open_client
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import public_slug
 from tests.support.http_server import served
 from tests.support.sentry_listener import PUBLIC_KEY, SentryListener
@@ -27,12 +26,9 @@ from wishcraft.observability.context import current_context, log_context
 from wishcraft.observability.logs import install_redaction
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
-Opened = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
-
 
 @pytest.fixture
-def reporting(settings: Settings, sentry: SentryListener) -> Settings:
+def settings_with_sentry(settings: Settings, sentry: SentryListener) -> Settings:
     """Settings with a Sentry, and this process as an API that reports to it."""
     with_sentry = settings.model_copy(
         update={"sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 1.0, "release": "abc1234"}
@@ -43,10 +39,9 @@ def reporting(settings: Settings, sentry: SentryListener) -> Settings:
 
 
 @pytest.fixture
-async def client(reporting: Settings, demo: Demo) -> AsyncIterator[httpx.AsyncClient]:
+async def client(settings_with_sentry: Settings, demo: Demo) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API with a route that raises."""
-    assert not demo.closed
-    app = create_app(reporting)
+    app = create_app(settings_with_sentry)
     break_on_request(app)
     async with app.router.lifespan_context(app), open_client(app) as client:
         yield client
@@ -77,8 +72,7 @@ async def test_unhandled_error_is_one_event_with_stack_route_release_and_request
     assert (event["release"], event["environment"]) == ("abc1234", "development")
 
 
-def test_no_record_is_made_of_messages_that_the_sdk_hides(reporting: Settings) -> None:
-    assert reporting.sentry_dsn
+def test_no_record_is_made_of_messages_that_the_sdk_hides(settings_with_sentry: Settings) -> None:
     assert not logging.getLogger("sentry_sdk.errors").isEnabledFor(logging.ERROR)
 
 
@@ -111,7 +105,7 @@ def dsn_alone(settings: Settings, sentry: SentryListener) -> Settings:
 
 @pytest.mark.usefixtures("always_sampled")
 async def test_with_a_dsn_alone_a_request_sends_a_trace(
-    dsn_alone: Settings, sentry: SentryListener, open_client: Opened, key: dict[str, str]
+    dsn_alone: Settings, sentry: SentryListener, open_client: OpenClient, key: dict[str, str]
 ) -> None:
     async with open_client(dsn_alone) as client:
         await client.get("/api/registries", headers=key)
@@ -126,7 +120,7 @@ async def test_with_a_dsn_alone_a_request_sends_a_trace(
 
 @pytest.mark.usefixtures("always_sampled")
 async def test_trace_has_a_profile_if_processes_are_profiled(
-    settings: Settings, sentry: SentryListener, open_client: Opened, key: dict[str, str]
+    settings: Settings, sentry: SentryListener, open_client: OpenClient, key: dict[str, str]
 ) -> None:
     update = {"sentry_dsn": SecretStr(sentry.dsn), "sentry_profiles_sample_rate": 1.0}
     profiled = settings.model_copy(update=update)
@@ -140,7 +134,7 @@ async def test_trace_has_a_profile_if_processes_are_profiled(
 
 
 async def test_a_rate_of_0_sends_no_trace(
-    settings: Settings, sentry: SentryListener, open_client: Opened, key: dict[str, str]
+    settings: Settings, sentry: SentryListener, open_client: OpenClient, key: dict[str, str]
 ) -> None:
     update = {"sentry_dsn": SecretStr(sentry.dsn), "sentry_traces_sample_rate": 0.0}
     sentry_reports.start_sentry(settings.model_copy(update=update), "api")
@@ -153,7 +147,7 @@ async def test_a_rate_of_0_sends_no_trace(
 
 @pytest.mark.usefixtures("always_sampled")
 async def test_a_hit_is_traced_a_hundredth_as_often_and_for_its_user(
-    dsn_alone: Settings, sentry: SentryListener, open_client: Opened, demo: Demo, signed: Callable[..., str]
+    dsn_alone: Settings, sentry: SentryListener, open_client: OpenClient, demo: Demo, signed: Callable[..., str]
 ) -> None:
     slug, query = public_slug(demo), signed()
     async with open_client(dsn_alone) as client:
@@ -194,7 +188,6 @@ async def test_events_carry_a_pseudonym_of_the_customer_and_nothing_else(
     assert users[5] is None
     assert len({str(user) for user in users[1:]}) == 5
     assert all(list(user) == ["id"] and len(user["id"]) == 32 for user in users[:5] if user)
-    assert demo.closed is False
 
 
 @pytest.mark.parametrize(
@@ -215,9 +208,9 @@ def test_a_pseudonym_is_the_same_in_all_processes_with_the_same_secret(
 
 @pytest.mark.parametrize(("seconds", "reports_of_each_route"), [(60.0, [1, 1]), (0.0, [3, 2])])
 async def test_database_errors_are_all_logged_but_reported_once_a_second_per_route(
-    reporting: Settings,
+    settings_with_sentry: Settings,
     sentry: SentryListener,
-    open_client: Opened,
+    open_client: OpenClient,
     key: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -225,8 +218,10 @@ async def test_database_errors_are_all_logged_but_reported_once_a_second_per_rou
     reports_of_each_route: list[int],
 ) -> None:
     monkeypatch.setattr("api.problems.REPORT_AGAIN_SECONDS", seconds)
-    away = reporting.model_copy(update={"database_url": "postgresql+psycopg://u:hunter22secret@127.0.0.1:1/x"})
-    async with open_client(away) as client:
+    unreachable = settings_with_sentry.model_copy(
+        update={"database_url": "postgresql+psycopg://u:hunter22secret@127.0.0.1:1/x"}
+    )
+    async with open_client(unreachable) as client:
         paths = ["/api/registries"] * 3 + ["/api/my-registries"] * 2
         answers = [await client.get(path, headers=key | {"X-Customer-Id": "1"}) for path in paths]
     sentry_reports.flush()
@@ -318,9 +313,10 @@ async def test_stripped_text_is_redacted_too(client: httpx.AsyncClient, sentry: 
     assert "sunflower" not in sentry.raw.decode()
 
 
-async def test_cut_off_response_is_reported_once(reporting: Settings, sentry: SentryListener, demo: Demo) -> None:
-    assert not demo.closed
-    app = create_app(reporting)
+async def test_cut_off_response_is_reported_once(
+    settings_with_sentry: Settings, sentry: SentryListener, demo: Demo
+) -> None:
+    app = create_app(settings_with_sentry)
 
     async def parts() -> AsyncIterator[bytes]:
         yield b"a"

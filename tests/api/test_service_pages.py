@@ -1,15 +1,13 @@
 import re
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
+from tests.support.aliases import OpenClient
+from tests.support.outages import unreachable
 from wishcraft.services.health.monitor import Status, overall
 from wishcraft.settings import Settings
-
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 async def test_health_checks_every_part(client: httpx.AsyncClient) -> None:
@@ -31,7 +29,7 @@ async def test_health_checks_every_part(client: httpx.AsyncClient) -> None:
 
 
 async def test_liveness_needs_no_store(settings: Settings, open_client: OpenClient) -> None:
-    async with open_client(away(settings, "database_url", "redis_url")) as client:
+    async with open_client(unreachable(settings, "database_url", "redis_url")) as client:
         assert (await client.get("/health/liveness")).json() == {"status": "alive"}
 
 
@@ -53,7 +51,7 @@ async def test_one_store_is_enough_for_readiness(
     code: int,
 ) -> None:
     assert client.is_closed is False  # the demo shops are there
-    async with open_client(away(settings, *gone)) as other:
+    async with open_client(unreachable(settings, *gone)) as other:
         answer = await other.get("/health/readiness")
     assert (answer.status_code, answer.json()["status"]) == (code, status)
     unhealthy = {name for name, check in answer.json()["checks"].items() if check["status"] == "unhealthy"}
@@ -70,7 +68,7 @@ def test_overall_health_is_the_worst_part_but_degraded_while_a_store_answers() -
 
 
 async def test_health_shows_no_address_and_no_secret(settings: Settings, open_client: OpenClient) -> None:
-    async with open_client(away(settings, "database_url", "redis_url")) as client:
+    async with open_client(unreachable(settings, "database_url", "redis_url")) as client:
         shown = (await client.get("/health")).text
     assert "127.0.0.1" not in shown
     assert "postgres" not in shown
@@ -80,7 +78,7 @@ async def test_reads_are_answered_from_postgresql_while_redis_is_down(
     settings: Settings, open_client: OpenClient, client: httpx.AsyncClient, key: dict[str, str]
 ) -> None:
     listed = (await client.get("/api/registries", headers=key)).json()["registries"]
-    async with open_client(away(settings, "redis_url")) as without_redis:
+    async with open_client(unreachable(settings, "redis_url")) as without_redis:
         answer = await without_redis.get(f"/api/registries/{listed[0]['slug']}", headers=key)
     assert (answer.status_code, answer.headers["x-cache"]) == (200, "bypass")
     assert answer.content == (await client.get(f"/api/registries/{listed[0]['slug']}", headers=key)).content
@@ -89,7 +87,7 @@ async def test_reads_are_answered_from_postgresql_while_redis_is_down(
 async def test_miss_without_postgresql_is_answered_503_with_retry_after(
     settings: Settings, open_client: OpenClient, key: dict[str, str]
 ) -> None:
-    async with open_client(away(settings, "database_url")) as client:
+    async with open_client(unreachable(settings, "database_url")) as client:
         answer = await client.get("/api/registries", headers=key)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert answer.json()["type"] == "urn:wishcraft:problem:unavailable"
@@ -181,7 +179,7 @@ async def test_metrics_require_the_token(
         assert (await other.get("/metrics", headers={"Authorization": "Bearer let-me-out"})).status_code == 401
         answer = await other.get("/metrics", headers={"Authorization": "Bearer let-me-in"})
         assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, "text/plain")
-    async with open_client(away(settings, "redis_url")) as other:
+    async with open_client(unreachable(settings, "redis_url")) as other:
         assert "wishcraft_redis_up 0.0" in (await other.get("/metrics")).text
 
 
@@ -204,9 +202,3 @@ async def test_every_response_has_nosniff_and_pages_forbid_framing(client: httpx
 async def test_admin_jobs_redirects_to_prefect(client: httpx.AsyncClient, settings: Settings) -> None:
     answer = await client.get("/admin/jobs")
     assert (answer.status_code, answer.headers["location"]) == (307, f"{settings.prefect_ui_url}/v2/deployments")
-
-
-def away(settings: Settings, *stores: str) -> Settings:
-    """The settings with these stores at closed ports, and no replica."""
-    nowhere = {"database_url": "postgresql+psycopg://nobody@127.0.0.1:1/none", "redis_url": "redis://127.0.0.1:1/0"}
-    return settings.model_copy(update={"database_replica_url": None, **{store: nowhere[store] for store in stores}})

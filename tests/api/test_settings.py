@@ -3,24 +3,16 @@ from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
-from pydantic import SecretStr
 
 from deployments.sandbox.demo import add_key
+from tests.support.aliases import Demo
 from tests.support.api import JSON, SHOP, Shopper, app_state_of, problem, public_slug
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.settings import Settings
 from wishcraft.store.schema import ShopSettings
 
-Demo = Connection[tuple[Any, ...]]
 SETTINGS = "/api/admin/settings"
 DEFAULTS = ShopSettings().model_dump()
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    """A secret as long as Shopify's: PyJWT warns of the sandbox's."""
-    return settings.model_copy(update={"shopify_api_secret": SecretStr("s" * 32)})
 
 
 @pytest.fixture
@@ -132,7 +124,6 @@ async def test_change_without_a_difference_has_no_version_and_no_entry(
 async def test_settings_are_for_the_administrator_alone(
     client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo, guest: Shopper, emma: Shopper
 ) -> None:
-    assert merchant
     for shopper in (guest, emma):
         for method in ("GET", "PATCH"):
             assert problem(await shopper.send(method, SETTINGS, {}, if_match="*")) == (403, "not-allowed")

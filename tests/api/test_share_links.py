@@ -1,21 +1,16 @@
 """The share link of a registry, by its shop's setting, in every answer."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 from pydantic import ValidationError
 
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import SHOP, Shopper
 from tests.support.living_shop import living_shop
 from wishcraft.settings import Settings
 from wishcraft.store.schema import ShopSettings
-
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 async def shared(shopper: Shopper, slug: str) -> set[str]:
@@ -30,7 +25,6 @@ async def shared(shopper: Shopper, slug: str) -> set[str]:
 async def test_share_url_is_a_page_at_the_shops_domain_by_default(
     settings: Settings, demo: Demo, open_client: OpenClient, signed: Callable[..., str]
 ) -> None:
-    assert not demo.closed
     async with open_client(settings.model_copy(update={"shopify_origin": "https://{shop}"})) as client:
         emma = Shopper(client, signed, 7_100_000_000_001)
         slug = await emma.create()

@@ -1,15 +1,10 @@
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Any
 
-import httpx
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import Shopper
 from wishcraft.settings import Settings
-
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 
 
 @pytest.fixture
@@ -18,7 +13,7 @@ def records_minutes() -> bool:
 
 
 async def test_requests_served_are_recorded_before_shutdown_ends(
-    settings: Settings, demo: Connection[tuple[Any, ...]], open_client: OpenClient, signed: Callable[..., str]
+    settings: Settings, demo: Demo, open_client: OpenClient, signed: Callable[..., str]
 ) -> None:
     demo.execute("TRUNCATE service_minutes")
     [(slug,)] = demo.execute("SELECT slug FROM registries WHERE visibility = 'public' ORDER BY id LIMIT 1").fetchall()

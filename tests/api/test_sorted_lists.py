@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from psycopg import AsyncRawCursor, Connection
+from psycopg import AsyncRawCursor
 
+from tests.support.aliases import Demo
 from tests.support.api import Shopper, problem
 from wishcraft.domain.registries import EventType
 from wishcraft.domain.registry_lists import ListSort, Position
@@ -17,7 +18,6 @@ from wishcraft.store.engine import Database
 from wishcraft.store.registry_lists import PageRequest, Search, list_public
 from wishcraft.store.statements import Call
 
-Demo = Connection[tuple[Any, ...]]
 PATH: Final = "/api/registries"
 OWN: Final = "/api/my-registries"
 ROWS: Final = (
@@ -168,7 +168,6 @@ async def test_total_is_exact_up_to_a_bound(
 
 
 async def test_cursor_of_another_list_is_refused(emma: Shopper, guest: Shopper, slugs: list[str]) -> None:
-    assert slugs
     queries = [
         "sort=newest",
         "sort=name",
@@ -190,7 +189,6 @@ async def test_cursor_of_another_list_is_refused(emma: Shopper, guest: Shopper, 
 
 
 async def test_malformed_cursor_is_refused(guest: Shopper, slugs: list[str]) -> None:
-    assert slugs
     cursors = {sort: (await page(guest, PATH, f"sort={sort}&limit=1"))["next_cursor"] for sort in ORDERS}
     digests = {}
     for sort, cursor in cursors.items():
@@ -239,11 +237,11 @@ async def test_each_order_and_filter_has_its_index(
     demo.execute("ANALYZE registries")
     calls: list[Call] = []
 
-    async def note(_db: Database, noted: list[Call]) -> Any:
-        calls.extend(noted)
+    async def record(_db: Database, recorded: list[Call]) -> Any:
+        calls.extend(recorded)
         return [[], [(0, None, None)]]
 
-    monkeypatch.setattr(Database, "fetch_each", note)
+    monkeypatch.setattr(Database, "fetch_each", record)
     for request, search, index in (
         (PageRequest(20, ListSort.EVENT_DATE), Search(), "ix_registries_list_by_event"),
         (PageRequest(20, ListSort.EVENT_DATE, Position("2027-02-01", 5)), Search(), "ix_registries_list_by_event"),

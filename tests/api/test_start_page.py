@@ -12,14 +12,14 @@ from urllib.parse import urljoin
 
 import httpx
 import pytest
-from psycopg import Connection
 from starlette.responses import JSONResponse
 
 from api.routes.local_docs import DOCS
 from api.routes.start_page import read_stack
+from tests.support.aliases import Demo
 from tests.support.api import app_state_of, called_from
+from tests.support.fake_prefect import FakePrefect
 from tests.support.http_server import served
-from tests.support.prefect_stand_in import PrefectStandIn
 from wishcraft.services.health.upstreams import Growth
 from wishcraft.settings import Settings
 
@@ -45,7 +45,7 @@ STACK: dict[str, Any] = {
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """The stack's file."""
-    path = tmp_path / "board.json"
+    path = tmp_path / "stack.json"
     path.write_text(json.dumps(STACK))
     return path
 
@@ -54,14 +54,12 @@ def file(tmp_path: Path) -> Path:
 async def local(
     settings: Settings,
     file: Path,
-    demo: Connection[tuple[Any, ...]],
-    prefect: PrefectStandIn,
+    demo: Demo,
+    prefect: FakePrefect,
     prefect_settings: dict[str, object],
     open_client: Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]],
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the local stack's API, by a name of this machine."""
-    assert not demo.closed
-    assert prefect.upcoming
     async with open_client(settings.model_copy(update=prefect_settings | {"start_page": file})) as client:
         client.headers["Host"] = "localhost:8000"
         yield client
@@ -121,7 +119,7 @@ async def test_pictures_of_the_docs_are_shown_and_no_other_files(local: httpx.As
         assert (await local.get(path)).status_code == 404
 
 
-async def test_start_page_shows_runs_and_health_in_words(local: httpx.AsyncClient, prefect: PrefectStandIn) -> None:
+async def test_start_page_shows_runs_and_health_in_words(local: httpx.AsyncClient, prefect: FakePrefect) -> None:
     prefect.runs = [("cache-warm", "RUNNING"), ("send-reminders", "FAILED")]
     text = (await local.get("/start/live")).text
     assert "Everything answers. Some of the last runs failed." in text
@@ -178,7 +176,7 @@ async def test_start_page_links_each_trouble_with_shopify_to_its_own_runbook(
         (await local.get(f"/runbooks/{page}.md")).raise_for_status()
 
 
-async def test_start_page_says_that_prefect_does_not_answer(local: httpx.AsyncClient, prefect: PrefectStandIn) -> None:
+async def test_start_page_says_that_prefect_does_not_answer(local: httpx.AsyncClient, prefect: FakePrefect) -> None:
     prefect.failing = True
     text = (await local.get("/")).text
     assert "Prefect does not answer: its jobs are not known." in text

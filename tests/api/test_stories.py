@@ -9,16 +9,15 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from api.documentation import DESCRIPTION
+from tests.support.aliases import Demo
 from tests.support.api import SHOP
 from tests.support.http_messages import Message, read_messages
 from tests.support.living_shop import LivingShop, consume, living_shop
 from tests.support.waiting import wait_until
 from wishcraft.resources import Resources
 
-Demo = Connection[tuple[Any, ...]]
 STORIES: Final = (Path(__file__).parents[2] / "api/templates/stories.md").read_text()
 MADE: Final = {"id", "slug", "attribution"}
 """Fields whose values are new each time."""

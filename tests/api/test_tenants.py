@@ -4,7 +4,6 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, NamedTuple
 
 import httpx
@@ -12,15 +11,14 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from psycopg import Connection
 from psycopg.sql import SQL, Identifier
-from pydantic import SecretStr
 from redis import Redis
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
 from deployments.sandbox.shopify.inventory import Inventory
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import JSON, SHOP, WEDDING, Shopper, app_state_of
 from tests.support.hypothesis_profiles import examples
 from wishcraft.domain.registry_lists import ListSort, Position, encode_cursor
@@ -28,8 +26,6 @@ from wishcraft.settings import Settings
 from wishcraft.store.registry_lists import Search
 from wishcraft.store.schema import Base
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 MARKER: Final = "qx7otherstenantqx7"
 OTHERS: Final = ("lumiere-maison.myshopify.com", "sakura-living.myshopify.com")
 ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
@@ -88,8 +84,8 @@ class World(NamedTuple):
 
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
-    """No rate limit, and a secret as long as Shopify's: PyJWT warns of the sandbox's."""
-    return settings.model_copy(update={"shopify_api_secret": SecretStr("s" * 32), "rate_limit_per_minute": 10**9})
+    """No rate limit."""
+    return settings.model_copy(update={"rate_limit_per_minute": 10**9})
 
 
 def plant(demo: Demo) -> None:
@@ -147,6 +143,31 @@ def checksums(demo: Demo, redis: Redis) -> dict[str, object]:
     return sums
 
 
+async def unlock_others(
+    client: httpx.AsyncClient, signed: Callable[..., str], demo: Demo, variants: dict[str, list[str]], customer: int
+) -> list[str]:
+    """Use the API in the other shops, so that Redis has their marked data; the grants of their registries."""
+    grants = []
+    for domain in OTHERS:
+        guest = Shopper(client, signed, shop=domain)
+        shop_id = OTHERS.index(domain) + 2
+        slug = column(demo, f"SELECT slug FROM registries WHERE shop_id = {shop_id} AND visibility = 'password'")[0]  # noqa: S608  ours
+        unlocked = await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": ACCESS_CODE})
+        grants.append(unlocked.json()["grant"])
+        assert MARKER in (await guest.read(slug, x_registry_grant=grants[-1])).text  # its own shop shows the marker
+        other = Shopper(client, signed, customer, shop=domain)
+        await other.send("POST", "/api/registries", WEDDING | {"title": MARKER}, idempotency_key="taken")
+        assert MARKER in (await other.send("GET", f"/api/products?ids={','.join(variants[domain])}")).text
+    return grants
+
+
+async def create_own(client: httpx.AsyncClient, shopper: Shopper) -> str:
+    """Create a registry of the first shop; its slug."""
+    own = await shopper.create()
+    await app_state_of(client).traffic_recorder.flush()
+    return own
+
+
 @pytest.fixture
 def world(
     runner: asyncio.Runner,
@@ -177,23 +198,8 @@ def world(
 
         return send
 
-    async def prepare() -> tuple[list[str], str]:
-        grants = []
-        for domain in OTHERS:
-            guest = Shopper(client, signed, shop=domain)
-            shop_id = OTHERS.index(domain) + 2
-            slug = column(demo, f"SELECT slug FROM registries WHERE shop_id = {shop_id} AND visibility = 'password'")[0]  # noqa: S608  ours
-            unlocked = await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": ACCESS_CODE})
-            grants.append(unlocked.json()["grant"])
-            assert MARKER in (await guest.read(slug, x_registry_grant=grants[-1])).text  # its own shop shows the marker
-            other = Shopper(client, signed, int(customers[0]), shop=domain)
-            await other.send("POST", "/api/registries", WEDDING | {"title": MARKER}, idempotency_key="taken")
-            assert MARKER in (await other.send("GET", f"/api/products?ids={','.join(variants[domain])}")).text
-        own = await shopper.create()
-        await app_state_of(client).traffic_recorder.flush()
-        return grants, own
-
-    grants, own = runner.run(prepare())
+    grants = runner.run(unlock_others(client, signed, demo, variants, int(customers[0])))
+    own = runner.run(create_own(client, shopper))
     ids = [int(each) for each in column(demo, "SELECT id FROM registries ORDER BY id")]
     yield World(
         callers={

@@ -4,9 +4,9 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from api.routes.unsubscribe import UNDOINGS
+from tests.support.aliases import Demo
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.domain.unsubscribe import Subscription, make_token
@@ -15,7 +15,6 @@ from wishcraft.services.mail.unsubscribe import unsubscribe_keys, unsubscribe_li
 from wishcraft.settings import Settings
 from wishcraft.store.suppressions import suppress
 
-Demo = Connection[tuple[Any, ...]]
 HASH = address_hash(1, "emma@example.com")
 
 
@@ -87,7 +86,7 @@ async def test_unsubscribing_and_undoing_leave_an_address_whose_owner_complained
         assert suppressed(demo) == [(1, HASH, "complaint")]
 
 
-async def test_an_address_that_mail_came_back_from_gets_mail_again_by_the_link_of_an_earlier_one(
+async def test_link_of_an_earlier_mail_lifts_the_suppression_of_an_address_that_bounced(
     client: httpx.AsyncClient, demo: Demo, link: str
 ) -> None:
     demo.execute("INSERT INTO email_suppressions VALUES (1, %s, 'bounce')", [HASH])

@@ -2,17 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 from pydantic import SecretStr
 
 from api import large_bodies
 from api.large_bodies import MAX_PLACES, PLACES_OF_A_SENDER
 from api.middleware.request import LARGEST_BODY
+from tests.support.aliases import Demo, OpenClient
 from tests.support.api import called_from, problem
 from tests.support.outages import postgresql_unavailable
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
@@ -21,8 +20,6 @@ from wishcraft.observability.metrics import PROCESS
 from wishcraft.services.webhooks import inbox
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
-OpenClient = Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]]
 URL = "/api/webhooks/shopify"
 BODY = b'{"id":1, "total": 1.10,\n "big": 123456789012345678901234567890, "name": "\\u00e9\xc3\xa9", "id":2}'
 """JSON that parsing and writing would change."""

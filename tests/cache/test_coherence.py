@@ -171,8 +171,13 @@ async def test_flush_by_hand_begins_a_new_era(cache: RegistryCache, server: Serv
 
 async def test_every_command_raises_cache_unavailable_when_redis_is_down() -> None:
     server = connect("redis://127.0.0.1:1/0")
-    away = RegistryCache(server)
-    for step in (away.get(SHOP, "a"), away.invalidate(SHOP, {"a": 1}), away.lease(SHOP, ["a"]), away.ready_to_fill()):
+    unreachable = RegistryCache(server)
+    for step in (
+        unreachable.get(SHOP, "a"),
+        unreachable.invalidate(SHOP, {"a": 1}),
+        unreachable.lease(SHOP, ["a"]),
+        unreachable.ready_to_fill(),
+    ):
         with pytest.raises(CacheUnavailable):
             await step
     await server.close()

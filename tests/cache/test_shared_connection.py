@@ -149,7 +149,7 @@ async def test_connection_that_was_lost_before_its_first_command_fails_the_calle
     shared.close()
 
 
-async def test_connection_that_the_server_closed_before_the_first_command_fails_the_callers() -> None:
+async def test_connection_that_the_server_closed_before_any_command_fails_the_callers() -> None:
     async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pass
 

@@ -6,11 +6,11 @@ from datetime import date
 from typing import Any, NamedTuple
 
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.demo import seed
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.job_processes import command, environment
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.cache import keys
@@ -22,7 +22,6 @@ from wishcraft.store import locks
 from wishcraft.store.shops import ShopRef
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]  # minutes on a machine that is busy
-Demo = Connection[tuple[Any, ...]]
 SHOP = "maple-and-pine.myshopify.com"
 KILLS = 3
 

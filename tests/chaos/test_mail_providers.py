@@ -8,11 +8,10 @@ import sys
 from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import pytest
 from fastapi import FastAPI
-from psycopg import Connection
 from pydantic import SecretStr
 
 from deployments.sandbox.http_probe import responds
@@ -21,16 +20,16 @@ from deployments.sandbox.mail_providers.faults import ProviderFault, ProviderFau
 from deployments.sandbox.mailbox.app import create_app
 from deployments.sandbox.mailbox.messages import Fault, FaultKind
 from deployments.sandbox.processes import ROOT, Program, free_port
+from tests.support.aliases import Demo
 from tests.support.http_server import served
 from tests.support.job_processes import command, environment
-from tests.support.killable_process import Process
+from tests.support.killable_process import KillableProcess
 from tests.support.waiting import block_until, wait_until
 from wishcraft.domain.addresses import address_hash
 from wishcraft.services.mail.send import SENDS_AT_ONCE
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.chaos
-Demo = Connection[tuple[Any, ...]]
 RECIPIENTS: Final = int(os.environ.get("WISHCRAFT_CHAOS_MAILS", "400"))
 KILLS: Final = 5
 _ADDRESS: Final = re.compile(r"p\d+@example\.com")
@@ -43,12 +42,12 @@ class Expected(NamedTuple):
 
     @property
     def never(self) -> set[str]:
-        """Whose mail the provider refuses for good."""
+        """Recipients whose mail the provider refuses for good."""
         return {*self.of["refuse"], *self.of["reject"]}
 
     @property
     def unknown(self) -> set[str]:
-        """Whose mail is accepted without a reply."""
+        """Recipients whose mail is accepted without a reply."""
         return {recipient for name in ("fail", "drop") for recipient in self.of.get(name, [])}
 
 
@@ -69,7 +68,6 @@ class Stack(NamedTuple):
 @pytest.fixture(params=["smtp", "ses", "sendgrid"])
 def stack(request: pytest.FixtureRequest, tmp_path: Path, base_settings: Settings, demo: Demo) -> Iterator[Stack]:
     """The stack, with the faults set."""
-    assert not demo.closed
     port = free_port()
     mailbox = create_app(events_url=f"http://127.0.0.1:{port}/api/mail-events")
     mailbox.state.mailbox.messages = deque()  # all are counted
@@ -88,9 +86,9 @@ def stack(request: pytest.FixtureRequest, tmp_path: Path, base_settings: Setting
             }
         )
 
-        def module(name: str) -> Process:
+        def module(name: str) -> KillableProcess:
             program = Program("", (sys.executable, "-m", name), cwd=ROOT, env=environment(settings))
-            return Process(program, tmp_path / f"{name}.log")
+            return KillableProcess(program, tmp_path / f"{name}.log")
 
         processes = [module("api"), module("deployments.webhooks")]
         try:

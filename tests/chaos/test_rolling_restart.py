@@ -6,20 +6,18 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
-from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.http_probe import responds
 from deployments.sandbox.processes import free_port
+from tests.support.aliases import Demo
 from tests.support.job_processes import environment
 from tests.support.waiting import PATIENCE_SECONDS, block_until
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 DRAIN_SECONDS = 3
 """Enough for the proxy to ask twice, also on a busy machine."""
 pytestmark = pytest.mark.chaos

@@ -5,12 +5,11 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
-from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from tests.support.api import Shopper, app_state_of, open_api_client
 from tests.support.failing_proxy import FailingProxy
 from tests.support.valkey import OwnValkey
@@ -71,9 +70,8 @@ def version_of(answer: httpx.Response) -> int:
 
 @pytest.fixture
 async def traffic(
-    through_proxy: Settings, demo: Connection[tuple[Any, ...]], own_valkey: OwnValkey, signed: Callable[..., str]
+    through_proxy: Settings, demo: Demo, own_valkey: OwnValkey, signed: Callable[..., str]
 ) -> AsyncIterator[Traffic]:
-    assert not demo.closed
     # One request of a writer and a reader after the other: more than a minute's quota.
     quick = through_proxy.model_copy(update={"redis_url": own_valkey.url, "rate_limit_per_minute": 1_000_000})
     async with open_api_client(quick) as first, open_api_client(quick.model_copy(update={"port": 1})) as second:

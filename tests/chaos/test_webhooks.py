@@ -9,20 +9,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import httpx
 import orjson
 import psycopg
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.demo import add_key, seed
 from deployments.sandbox.http_probe import responds
 from deployments.sandbox.postgres import confine_analysts, prepare_postgres
 from deployments.sandbox.processes import ROOT, Program, free_port
+from tests.support.aliases import Demo
 from tests.support.job_processes import environment
-from tests.support.killable_process import Process
+from tests.support.killable_process import KillableProcess
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import block_until, wait_until
 from tests.support.webhooks import WishedItem, apply, find_items, life_of_an_order, order_state, signed_headers
@@ -34,7 +34,6 @@ from wishcraft.settings import Settings
 from wishcraft.store import shops
 
 pytestmark = pytest.mark.chaos
-Demo = Connection[tuple[Any, ...]]
 SHOP = "maple-and-pine.myshopify.com"
 MESSAGES: Final = int(os.environ.get("WISHCRAFT_CHAOS_WEBHOOKS", "2000"))
 """How many are sent, a third of them repetitions."""
@@ -51,7 +50,7 @@ class Killable(Protocol):
     def start(self) -> None: ...
 
 
-class OwnPostgres(Process):
+class OwnPostgres(KillableProcess):
     """A PostgreSQL of its own. A killed one keeps what it has committed."""
 
     def __init__(self, folder: Path) -> None:
@@ -73,8 +72,8 @@ class Stack(NamedTuple):
     settings: Settings
     postgres: OwnPostgres
     valkey: OwnValkey
-    api: Process
-    consumers: Sequence[Process]
+    api: KillableProcess
+    consumers: Sequence[KillableProcess]
 
     @property
     def url(self) -> str:
@@ -106,9 +105,9 @@ def stack(tmp_path: Path, base_settings: Settings, own_valkey: OwnValkey) -> Ite
     with connected(f"{postgres.url.rpartition('/')[0]}/template1") as connection:
         connection.execute(f"CREATE DATABASE {SERIAL} TEMPLATE postgres".encode())
 
-    def module(*arguments: str) -> Process:
+    def module(*arguments: str) -> KillableProcess:
         program = Program("", (sys.executable, "-m", *arguments), cwd=ROOT, env=environment(settings))
-        return Process(program, tmp_path / f"{arguments[0]}.log")
+        return KillableProcess(program, tmp_path / f"{arguments[0]}.log")
 
     stack = Stack(settings, postgres, own_valkey, module("api"), [module("deployments.webhooks") for _ in range(2)])
     try:

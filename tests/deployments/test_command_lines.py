@@ -37,7 +37,7 @@ IMPORTED = (
     "wishcraft.services.webhooks.handlers",
     "yaml",
 )
-"""What the commands and Prefect import. Prefect itself reads the environment meanwhile: that is for each command."""
+"""Modules of the commands and Prefect. Prefect itself reads the environment on import: that is for each command."""
 
 
 def environment(changes: dict[str, str]) -> dict[str, str]:

@@ -37,7 +37,7 @@ PLACEHOLDER: Final = re.compile(r"\$\{(?P<name>\w+):(?:-(?P<default>[^}]*)|\?[^}
 GIVEN: Final = {
     "SHOPIFY_API_KEY": "id", "PUBLIC_URL": "https://registry.example", "MAIL_FROM": "registry@mail.example",
 }  # fmt: skip
-"""What the operator sets for Compose to fill in."""
+"""Variables that the operator sets and Compose fills in."""
 Kind = TypeVar("Kind", bound=DatabaseSettings)
 GRACEFUL_SECONDS: Final = 10  # of `api.server`
 

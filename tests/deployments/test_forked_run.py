@@ -1,4 +1,4 @@
-"""What the process that forks runs imports, and what it must not have begun before a fork."""
+"""Imports of the process that forks runs, and threads and loops that it must not start before a fork."""
 
 import json
 import os

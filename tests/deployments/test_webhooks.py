@@ -5,19 +5,17 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.processes import ROOT
+from tests.support.aliases import Demo
 from tests.support.job_processes import environment
 from tests.support.waiting import PATIENCE_SECONDS, block_until
 from tests.support.webhooks import order
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 COMMAND = [sys.executable, "-m", "deployments.webhooks"]
 
 

@@ -27,7 +27,7 @@ REFUSALS = (b"502 Bad Gateway\r\n", b"503 Service Unavailable\r\nRetry-After: 36
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleQueue[logging.LogRecord]]:
-    """What the worker logs, in a process whose pool is `POOL`."""
+    """The log lines of the worker, in a process whose pool is `POOL`."""
     records = SimpleQueue[logging.LogRecord]()
     handler, logger = QueueHandler(records), logging.getLogger("prefect.deployments.worker")
     monkeypatch.setattr(worker, "POOL", POOL)

@@ -2,7 +2,7 @@ from datetime import date
 
 import pytest
 
-from wishcraft.domain.access_codes import MANY_WRONG_CODES, WRONG_CODES, slowdown, weakness
+from wishcraft.domain.access_codes import MANY_WRONG_CODES, WRONG_CODES, find_weakness, slowdown
 
 NAMES, DAY = ("Emma & Hugo's Wedding", "emma-hugos-wedding-dsecjaa66f"), date(2027, 6, 12)
 
@@ -25,7 +25,7 @@ NAMES, DAY = ("Emma & Hugo's Wedding", "emma-hugos-wedding-dsecjaa66f"), date(20
     ],
 )  # fmt: skip
 def test_an_access_code_that_is_easy_to_guess_is_weak(code: str, reason: str) -> None:
-    found = weakness(code, NAMES, DAY)
+    found = find_weakness(code, NAMES, DAY)
     assert found is not None
     assert reason in found
     assert "three words" in found
@@ -37,8 +37,8 @@ def test_an_access_code_that_is_easy_to_guess_is_weak(code: str, reason: str) ->
      "\u96ea\u306e\u65e5\u306e\u8d08\u308a\u7269\u3060", "abcdrtkw", "13062027"],
 )  # fmt: skip
 def test_other_access_codes_are_accepted(code: str) -> None:
-    assert weakness(code, NAMES, DAY) is None
-    assert weakness(code) is None
+    assert find_weakness(code, NAMES, DAY) is None
+    assert find_weakness(code) is None
 
 
 def test_the_slowdown_grows_with_the_wrong_codes_up_to_a_limit() -> None:

@@ -1,4 +1,4 @@
-"""What SPF, DKIM and DMARC records must say."""
+"""Rules for SPF, DKIM and DMARC records."""
 
 from base64 import b64encode
 

@@ -10,7 +10,7 @@ from wishcraft.domain.mail_text import one_line
 LINKS = re.compile(
     r"\S\.[\u0300-\u036f\ufe0f\u200c\u200d]*\w*[a-z]|[0-9]\.[0-9]+\.[0-9]|//|\\\\|\S@|@\S|[a-z]:[\w/+]", re.IGNORECASE
 )
-"""What mail programs make a link of: domains, IP addresses, hosts, addresses and schemes."""
+"""Texts that mail programs make a link of: domains, IP addresses, hosts, addresses and schemes."""
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 
 from wishcraft.domain import networks
-from wishcraft.domain.networks import Proxies, client_address, household, is_within, parse_networks, parse_proxies
+from wishcraft.domain.networks import Proxies, client_address, is_within, network_of, parse_networks, parse_proxies
 
 OURS = parse_networks("10.0.0.0/8, 192.168.1.1 2001:db8::/32")
 PROXIES = parse_proxies("10.0.0.0/8, 192.168.1.1 2001:db8::/32")
@@ -102,8 +102,8 @@ def test_cost_of_a_forwarded_address_does_not_grow_with_the_header(entry: str, m
         ("unknown", "unknown"),
     ],
 )
-def test_the_addresses_of_an_ipv6_household_count_as_one(address: str, counted: str) -> None:
-    assert household(address) == counted
+def test_the_addresses_of_an_ipv6_network_count_as_one(address: str, counted: str) -> None:
+    assert network_of(address) == counted
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from wishcraft.domain.service_levels import (
     LENGTHS,
     Assessment,
     Count,
-    Level,
     Period,
+    ServiceLevel,
     Tally,
     assess,
     day_minutes,
@@ -25,22 +25,22 @@ from wishcraft.reports.service_levels import format_budget, format_trend, format
 BOUNDS = (0.05, 0.1, 0.25)
 NOW = datetime(2026, 3, 14, 10, 0, 30, tzinfo=UTC)
 GOOD = {
-    Level.UPTIME: Count(1440, 0),
-    Level.LATENCY: Count(100, 0),
-    Level.ERRORS: Count(100, 0),
-    Level.CACHE: Count(100, 5),
-    Level.JOBS: Count(100, 0),
-    Level.MAILS: Count(100, 1),
-    Level.COMPLAINTS: Count(2000, 1),
-    Level.WEBHOOKS: Count(1000, 9),
+    ServiceLevel.UPTIME: Count(1440, 0),
+    ServiceLevel.LATENCY: Count(100, 0),
+    ServiceLevel.ERRORS: Count(100, 0),
+    ServiceLevel.CACHE: Count(100, 5),
+    ServiceLevel.JOBS: Count(100, 0),
+    ServiceLevel.MAILS: Count(100, 1),
+    ServiceLevel.COMPLAINTS: Count(2000, 1),
+    ServiceLevel.WEBHOOKS: Count(1000, 9),
 }
 
 
-def month(level: Level, count: Count, value: float | None = 0.5, before: float | None = None) -> Assessment:
+def month(level: ServiceLevel, count: Count, value: float | None = 0.5, before: float | None = None) -> Assessment:
     return Assessment(level, Period.MONTH, count, value, before)
 
 
-def judged(*changed: dict[Level, Count]) -> list[Assessment]:
+def judged(*changed: dict[ServiceLevel, Count]) -> list[Assessment]:
     """A good service, but for what changed on the last days, the latest first."""
     days = [Tally(GOOD | (changed[ago] if ago < len(changed) else {}), [95, 5, 0, 0]) for ago in range(DAYS)]
     return assess(days, BOUNDS)
@@ -69,72 +69,74 @@ def test_a_request_of_exactly_the_limit_is_not_slow() -> None:
 
 
 def test_days_add_up_also_if_one_has_no_latencies() -> None:
-    both = total([Tally({Level.JOBS: Count(3, 1)}, [1, 2]), Tally({Level.JOBS: Count(4, 0)})])
-    assert both.of(Level.JOBS) == Count(7, 1)
+    both = total([Tally({ServiceLevel.JOBS: Count(3, 1)}, [1, 2]), Tally({ServiceLevel.JOBS: Count(4, 0)})])
+    assert both.of(ServiceLevel.JOBS) == Count(7, 1)
     assert list(both.latencies) == [1, 2]
 
 
 @pytest.mark.parametrize(("bad", "met"), [(0, True), (9, True), (10, False), (11, False)])
 def test_an_objective_is_met_while_less_is_bad_than_its_budget(bad: int, met: bool) -> None:
-    assert month(Level.ERRORS, Count(10_000, bad)).met is met
+    assert month(ServiceLevel.ERRORS, Count(10_000, bad)).met is met
 
 
 @pytest.mark.parametrize(
     ("level", "count", "words"),
     [
-        (Level.UPTIME, Count(43_200, 31), "12 of 43 minutes"),
-        (Level.UPTIME, Count(43_200, 50), "used up: 50 minutes, 43 allowed"),
-        (Level.ERRORS, Count(2_500_000, 1000), "1,500 of 2,500 errors"),
-        (Level.CACHE, Count(10, 1), "1 of 2 misses"),
-        (Level.JOBS, Count(50, 0), "untouched: 0 failed runs, none allowed"),
-        (Level.JOBS, Count(50, 1), "used up: 1 failed run, none allowed"),
-        (Level.ERRORS, Count(700, 7), "used up: 7 errors, none allowed"),
-        (Level.MAILS, Count(0, 0), "no data"),
+        (ServiceLevel.UPTIME, Count(43_200, 31), "12 of 43 minutes"),
+        (ServiceLevel.UPTIME, Count(43_200, 50), "used up: 50 minutes, 43 allowed"),
+        (ServiceLevel.ERRORS, Count(2_500_000, 1000), "1,500 of 2,500 errors"),
+        (ServiceLevel.CACHE, Count(10, 1), "1 of 2 misses"),
+        (ServiceLevel.JOBS, Count(50, 0), "untouched: 0 failed runs, none allowed"),
+        (ServiceLevel.JOBS, Count(50, 1), "used up: 1 failed run, none allowed"),
+        (ServiceLevel.ERRORS, Count(700, 7), "used up: 7 errors, none allowed"),
+        (ServiceLevel.MAILS, Count(0, 0), "no data"),
     ],
 )
-def test_an_error_budget_is_described_in_words(level: Level, count: Count, words: str) -> None:
+def test_an_error_budget_is_described_in_words(level: ServiceLevel, count: Count, words: str) -> None:
     assert format_budget(month(level, count)) == words
 
 
 @pytest.mark.parametrize(
     ("level", "value", "words"),
     [
-        (Level.UPTIME, 1.0, "100 %"),
-        (Level.UPTIME, 0.999_99, "99.99 %"),
-        (Level.ERRORS, 0.0, "0 %"),
-        (Level.ERRORS, 0.000_01, "under 0.01 %"),
-        (Level.LATENCY, 0.008_42, "8.42 ms"),
-        (Level.LATENCY, 1.234, "1,234 ms"),
-        (Level.LATENCY, LATENCY_BOUNDS[-1], "> 10 s"),
-        (Level.CACHE, None, "no data"),
+        (ServiceLevel.UPTIME, 1.0, "100 %"),
+        (ServiceLevel.UPTIME, 0.999_99, "99.99 %"),
+        (ServiceLevel.ERRORS, 0.0, "0 %"),
+        (ServiceLevel.ERRORS, 0.000_01, "under 0.01 %"),
+        (ServiceLevel.LATENCY, 0.008_42, "8.42 ms"),
+        (ServiceLevel.LATENCY, 1.234, "1,234 ms"),
+        (ServiceLevel.LATENCY, LATENCY_BOUNDS[-1], "> 10 s"),
+        (ServiceLevel.CACHE, None, "no data"),
     ],
 )
-def test_a_value_never_reads_better_than_it_is(level: Level, value: float | None, words: str) -> None:
+def test_a_value_never_reads_better_than_it_is(level: ServiceLevel, value: float | None, words: str) -> None:
     assert format_value(level, value) == words
 
 
 @pytest.mark.parametrize(
     ("level", "value", "before", "words"),
     [
-        (Level.CACHE, 0.9, 0.85, "5 points better"),
-        (Level.ERRORS, 0.002, 0.001, "0.1 points worse"),
-        (Level.LATENCY, 0.04, 0.06, "20 ms better"),
-        (Level.LATENCY, 10.0, 0.06, "at least 9,940 ms worse"),
-        (Level.UPTIME, 1.0, 0.99999, "as before"),
-        (Level.JOBS, 1.0, None, "nothing to compare"),
-        (Level.JOBS, None, 1.0, ""),
+        (ServiceLevel.CACHE, 0.9, 0.85, "5 points better"),
+        (ServiceLevel.ERRORS, 0.002, 0.001, "0.1 points worse"),
+        (ServiceLevel.LATENCY, 0.04, 0.06, "20 ms better"),
+        (ServiceLevel.LATENCY, 10.0, 0.06, "at least 9,940 ms worse"),
+        (ServiceLevel.UPTIME, 1.0, 0.99999, "as before"),
+        (ServiceLevel.JOBS, 1.0, None, "nothing to compare"),
+        (ServiceLevel.JOBS, None, 1.0, ""),
     ],
 )
-def test_a_trend_says_which_way_is_better(level: Level, value: float | None, before: float | None, words: str) -> None:
+def test_a_trend_says_which_way_is_better(
+    level: ServiceLevel, value: float | None, before: float | None, words: str
+) -> None:
     assert format_trend(month(level, Count(1000, 0), value, before)) == words
 
 
 def test_the_verdict_comes_first_and_says_it_all() -> None:
     assert verdict(judged()) == "All 8 objectives met over 30 days."
-    assert verdict(judged({Level.CACHE: Count(100, 25)})) == (
+    assert verdict(judged({ServiceLevel.CACHE: Count(100, 25)})) == (
         "All 8 objectives met over 30 days. Missed recently: cache hit ratio (75 % over 1 day)."
     )
-    assert verdict(judged({Level.UPTIME: Count(1440, 60), Level.JOBS: Count(100, 50)})) == (
+    assert verdict(judged({ServiceLevel.UPTIME: Count(1440, 60), ServiceLevel.JOBS: Count(100, 50)})) == (
         "Missed over 30 days: uptime (99.86 %, objective > 99.9 %), job success (98.33 %, objective > 99 %); "
         "6 of 8 objectives are met."
     )
@@ -144,7 +146,7 @@ def test_an_objective_without_data_is_neither_met_nor_missed() -> None:
     nothing = assess([Tally()] * DAYS, BOUNDS)
     assert verdict(nothing) == "There is no data yet: nothing was served, run or sent."
     assert {row["value"] for row in rows(nothing)} == {"no data"}
-    silent = assess([Tally(GOOD | {Level.MAILS: Count()}, [100, 0, 0, 0])] * DAYS, BOUNDS)
+    silent = assess([Tally(GOOD | {ServiceLevel.MAILS: Count()}, [100, 0, 0, 0])] * DAYS, BOUNDS)
     assert verdict(silent) == "All 7 objectives met over 30 days. No data: mail success."
 
 
@@ -164,7 +166,9 @@ def test_an_objective_without_data_is_neither_met_nor_missed() -> None:
 def test_a_verdict_says_how_much_is_known_and_judges_after_a_day(
     minutes: int, errors: int, words: str, mark: str
 ) -> None:
-    known = Tally(GOOD | {Level.UPTIME: Count(minutes, 0), Level.ERRORS: Count(100, errors)}, [95, 5, 0, 0])
+    known = Tally(
+        GOOD | {ServiceLevel.UPTIME: Count(minutes, 0), ServiceLevel.ERRORS: Count(100, errors)}, [95, 5, 0, 0]
+    )
     found = assess([known, *[Tally()] * (DAYS - 1)], BOUNDS)
     assert verdict(found).startswith(words)
     table_rows = {(row["objective"], row["period"]): row for row in rows(found)}
@@ -175,12 +179,12 @@ def test_a_verdict_says_how_much_is_known_and_judges_after_a_day(
 
 
 def test_the_overview_lists_objectives_and_the_table_lists_periods() -> None:
-    found = judged({Level.JOBS: Count(100, 2)})
+    found = judged({ServiceLevel.JOBS: Count(100, 2)})
     header, _, *lines = overview(found).splitlines()
     assert header == "| objective | budget left | 1 day | 7 days | 30 days | trend |"
-    assert len(lines) == len(Level)
+    assert len(lines) == len(ServiceLevel)
     assert "| job success > 99 % | 28 of 30 failed runs | ✗ 98 % | ✓ 99.71 % | ✓ 99.93 % |" in lines[4]
-    assert len(rows(found)) == len(Level) * len(LENGTHS)
+    assert len(rows(found)) == len(ServiceLevel) * len(LENGTHS)
 
 
 def test_a_report_ends_where_everything_is_known() -> None:

@@ -6,21 +6,14 @@ import pytest
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings
 
+from tests.support.settings_environment import COMPLETE
 from wishcraft.errors import ConfigurationError
 from wishcraft.settings import SECRETS, DatabaseSettings, JobSettings, Settings, load, settings, time_zone
-
-COMPLETE = {
-    "DATABASE_URL": "postgres://u:p@db/wishcraft",
-    "REDIS_URL": "redis://r",
-    "ENCRYPTION_KEYS": "sVvXkE1HjFMZ3gYRkFyUW6pUoLr8iFqVjQ0sJtT0m4o=",
-    "SHOPIFY_API_KEY": "id",
-    "SHOPIFY_API_SECRET": "hush",
-}
 
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a complete environment holds, and nothing else of ours; no later test gets settings that were read here."""
+    """A complete environment, and nothing else of ours; no later test gets settings that were read here."""
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     for name, value in COMPLETE.items():

@@ -41,7 +41,7 @@ def test_image_of_any_age_may_do() -> None:
     assert not is_fresh(facts(HOUR, 400 * HOUR), NOW, any_image=True)
 
 
-def test_only_a_sold_variant_with_a_known_image_stands_in_for_an_answer() -> None:
+def test_only_a_sold_variant_with_a_known_image_replaces_an_answer() -> None:
     assert is_complete(facts(20 * HOUR, 40 * HOUR))
     assert not is_complete(facts(MINUTE, None))
     assert not is_complete(facts(MINUTE, active=False))

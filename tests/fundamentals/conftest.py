@@ -1,4 +1,4 @@
-"""What the tour needs: an item sold in a shop, and a registry that wishes for it."""
+"""Fixtures of the tour: an item sold in a shop, and a registry that wishes for it."""
 
 from decimal import Decimal
 

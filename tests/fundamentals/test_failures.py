@@ -7,10 +7,8 @@ SIGKILL. The rule in all of them: readers may wait or be refused, but they never
 import asyncio
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import httpx
-from psycopg import Connection
 
 from deployments.sandbox.shopify.inventory import Variant
 from tests.support.api import Shopper, problem
@@ -23,8 +21,6 @@ from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.settings import Settings
 from wishcraft.store import locks
 from wishcraft.store.shops import ShopRef
-
-Demo = Connection[tuple[Any, ...]]
 
 
 async def test_without_redis_registries_are_read_and_changed_in_postgresql(

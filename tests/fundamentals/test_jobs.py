@@ -2,16 +2,14 @@
 
 A job is a Prefect flow: a function that Prefect runs, retries and records. Here each is called as a function; in
 production its schedule in `prefect.yaml` starts it. Each takes the shops it is to work on. A Shopify simulator and a
-mail server stand in for the real ones, and a Prefect server of the test session records the runs.
+mail server replace the real ones, and a Prefect server of the test session records the runs.
 """
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.shopify.inventory import Variant
@@ -21,13 +19,13 @@ from flows.registry_report import registry_report
 from flows.send_invitations import send_invitations
 from flows.send_reminders import send_reminders
 from flows.sync_inventory import sync_inventory
+from tests.support.aliases import Demo
 from tests.support.api import SHOP, Shopper, public_slug
 from tests.support.invitations import link_in
 from tests.support.prefect_artifacts import summary_of
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
-Demo = Connection[tuple[Any, ...]]
 
 
 @pytest.fixture

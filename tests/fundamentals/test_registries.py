@@ -5,13 +5,8 @@ the requests that the storefront sends for them. PostgreSQL holds the registries
 registry that was read; the response header X-Cache says whether the answer came from there.
 """
 
-from typing import Any
-
-from psycopg import Connection
-
+from tests.support.aliases import Demo
 from tests.support.api import WEDDING, Shopper, problem, public_slug
-
-Demo = Connection[tuple[Any, ...]]
 
 
 async def test_customer_creates_a_registry_that_guests_can_read(emma: Shopper, guest: Shopper) -> None:

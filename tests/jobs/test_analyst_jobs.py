@@ -10,7 +10,6 @@ import pytest
 import yaml
 from prefect import State, get_client
 from prefect.client.schemas.filters import FlowRunFilter
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.shopify.faults import Fault, FaultKind
@@ -22,6 +21,7 @@ from flows.demand_forecast import demand_forecast
 from flows.export_data import export_data
 from flows.registry_report import registry_report
 from tasks.runtime.ui_links import run_form
+from tests.support.aliases import Demo
 from tests.support.invitations import confirm_everyone
 from tests.support.prefect_artifacts import artifacts_of, summary_of
 from wishcraft.domain.registries import EventType
@@ -33,7 +33,6 @@ from wishcraft.settings import Settings, time_zone
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
 Exports = Callable[[], list[Path]]
-Demo = Connection[tuple[Any, ...]]
 PUBLIC_URL = "https://registry.example"
 MAPLE, SAKURA = "maple-and-pine.myshopify.com", "sakura-living.myshopify.com"
 
@@ -232,7 +231,7 @@ def test_every_job_with_days_or_shops_can_be_backfilled() -> None:
     assert set(JOBS) == by - {"export-data", "backfill"}
 
 
-def test_backfill_has_a_typed_field_with_the_same_default_for_each_parameter_of_its_jobs() -> None:
+def test_backfill_has_the_parameters_of_its_jobs_with_their_types_and_defaults() -> None:
     fields = backfill.parameters.properties
     for job in JOBS.values():
         for name, field in job.parameters.properties.items():

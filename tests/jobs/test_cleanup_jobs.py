@@ -13,12 +13,12 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.runtime import flow_run
 from prefect.states import Running
 from prefect.utilities.callables import parameter_schema
-from psycopg import Connection
 
 from flows.cleanup_logs import cleanup_logs
 from flows.cleanup_sessions import cleanup_sessions
 from tasks.cleanup import delete_expired
 from tasks.runtime.progress import STOPPING
+from tests.support.aliases import Demo
 from tests.support.prefect_history import delete_all_runs
 from wishcraft.cache.keys import SessionName
 from wishcraft.domain.retention import Bounds, DataKind
@@ -27,7 +27,6 @@ from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
-Demo = Connection[tuple[Any, ...]]
 PREFECT_YAML = Path(__file__).parents[2] / "prefect.yaml"
 DEPLOYMENTS: dict[str, dict[str, Any]] = {
     each["name"]: each for each in yaml.safe_load(PREFECT_YAML.read_text())["deployments"]

@@ -25,7 +25,7 @@ DEPLOYED: Final = [each["entrypoint"] for each in yaml.safe_load((ROOT / "prefec
 JOBS_PAGE: Final = ROOT / "docs/jobs.md"
 UNKNOWN: Final = "unknown.myshopify.com"
 NEEDED: Final[dict[str, dict[str, Any]]] = {"flows.backfill.backfill": {"job": "cache-warm"}}
-"""What a job needs besides the shops."""
+"""Required parameters of the jobs, besides the shops."""
 DAYS: Final = {"first_day", "last_day", "today", "until"}
 DOMAIN: Final = "maple-and-pine.myshopify.com"
 

@@ -5,12 +5,12 @@ from typing import Any, Final
 
 import pytest
 from prefect import State
-from psycopg import Connection
 from psycopg.types.json import Jsonb
 
 from deployments.sandbox.mailbox import DOMAIN, SHOP_DOMAIN
 from deployments.sandbox.mailbox.dns import local_records, start_dns_server
 from flows.mail_domains import mail_domains
+from tests.support.aliases import Demo
 from wishcraft.domain.mail_domains import CheckedRecord, RecordState
 from wishcraft.errors import ConfigurationError, DnsUnavailable
 from wishcraft.mail.dns_client import DnsClient
@@ -113,7 +113,7 @@ async def test_run_says_what_to_mend_and_refuses_what_is_no_domain(monkeypatch: 
 
 @pytest.mark.usefixtures("prefect_server", "worker_environment")
 async def test_shop_may_send_from_a_domain_that_names_it_and_from_no_other(
-    monkeypatch: pytest.MonkeyPatch, demo: Connection[tuple[Any, ...]]
+    monkeypatch: pytest.MonkeyPatch, demo: Demo
 ) -> None:
     transport = await start_dns_server(local_records())
     monkeypatch.setenv("DNS_SERVER", f"127.0.0.1:{transport.get_extra_info('sockname')[1]}")
@@ -137,7 +137,7 @@ async def test_shop_may_send_from_a_domain_that_names_it_and_from_no_other(
 
 
 async def test_domain_whose_name_servers_do_not_answer_keeps_no_other_from_a_check(
-    serve: Serve, demo: Connection[tuple[Any, ...]], resources: Resources
+    serve: Serve, demo: Demo, resources: Resources
 ) -> None:
     dns = await serve(local_records())
 
@@ -160,7 +160,7 @@ async def test_domain_whose_name_servers_do_not_answer_keeps_no_other_from_a_che
 
 @pytest.mark.usefixtures("prefect_server", "worker_environment")
 async def test_verified_domain_stays_so_while_dns_does_not_answer(
-    monkeypatch: pytest.MonkeyPatch, demo: Connection[tuple[Any, ...]], resources: Resources
+    monkeypatch: pytest.MonkeyPatch, demo: Demo, resources: Resources
 ) -> None:
     monkeypatch.setattr("wishcraft.mail.dns_client._SECONDS", 0.2)
     own = Jsonb({"mail_from": f"gifts@{SHOP_DOMAIN}"})

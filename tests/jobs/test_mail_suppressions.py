@@ -7,15 +7,14 @@ from typing import Any, Final
 
 import pytest
 from prefect import State
-from psycopg import Connection
 
 from flows.mail_suppressions import mail_suppressions
+from tests.support.aliases import Demo
 from tests.support.prefect_artifacts import summary_of, table_of
 from wishcraft.domain.addresses import address_hash
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
-Demo = Connection[tuple[Any, ...]]
 SHOP: Final = "maple-and-pine.myshopify.com"
 
 
@@ -171,7 +170,7 @@ async def test_export_can_be_imported_again(suppress: Callable[..., str], demo: 
     ("content", "reason"),
     [
         (b"a@example.com\nno address\nb@example.com,spam\n", "line 2, 3: no address, or a reason other than"),
-        (b"\xff\xfea", "the file is no CSV in UTF-8"),
+        (b"\xff\xfea", "the file is not CSV in UTF-8"),
         (b"\n".join([b"a@example.com", *[b"x"] * 9]), "line 2, 3, 4, 5, 6 and others"),
     ],
 )

@@ -9,7 +9,6 @@ from prefect import Flow, State, get_client
 from prefect.flow_engine import run_flow_async
 from prefect.server.schemas.schedules import CronSchedule
 from prefect.states import Scheduled
-from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
@@ -20,13 +19,13 @@ from flows.monthly_report import monthly_report
 from flows.sync_inventory import sync_inventory
 from flows.weekly_report import weekly_report
 from tasks.runtime.run_history import read_runs, read_table
+from tests.support.aliases import Demo
 from tests.support.prefect_artifacts import artifacts_of, summary_of
 from wishcraft.resources import open_resources
 from wishcraft.services.operations.vulnerabilities import AuditResult
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
-Demo = Connection[tuple[Any, ...]]
 BROKEN = "lumiere-maison.myshopify.com"
 
 

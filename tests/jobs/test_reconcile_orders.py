@@ -4,13 +4,13 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.order import Customer
 from deployments.sandbox.shopify.orders import WantedLine
 from deployments.sandbox.shopify.simulator import Simulator
 from flows.reconcile_orders import reconcile_orders
+from tests.support.aliases import Demo
 from tests.support.prefect_artifacts import summary_of, table_of
 from wishcraft.reports.page import short_name
 from wishcraft.settings import time_zone
@@ -24,7 +24,7 @@ def today() -> date:
 
 
 async def test_missed_orders_are_recorded_and_a_shop_that_fails_stops_no_other(
-    simulator: Simulator, demo: Connection[tuple[Any, ...]]
+    simulator: Simulator, demo: Demo
 ) -> None:
     simulator.shops[BROKEN].faults.set(Fault(FaultKind.EXPIRED_TOKEN, remaining=None))
     variant_id, claim = demo.execute(

@@ -24,7 +24,7 @@ AUTOMATIONS = (
     notice_late_starts(),
     alert_on_slow_runs("ask", timedelta(minutes=5), lambda _: DoNothing()),
 )
-"""Those that wait for the end of a run."""
+"""The automations that wait for the end of a run."""
 
 
 @job("ending")

@@ -5,17 +5,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from flows.cleanup_logs import cleanup_logs
 from flows.send_invitations import send_invitations
+from tests.support.aliases import Demo
 from tests.support.invitations import invite
 from tests.support.prefect_artifacts import logs_of, summary_of, table_of
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
-Demo = Connection[tuple[Any, ...]]
 
 
 @pytest.fixture

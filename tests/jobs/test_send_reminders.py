@@ -5,16 +5,15 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from flows.send_reminders import send_reminders
+from tests.support.aliases import Demo
 from tests.support.prefect_artifacts import logs_of, summary_of, table_of, tasks_of
 from wishcraft.reports.page import short_name
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
-Demo = Connection[tuple[Any, ...]]
 SHOP = "maple-and-pine.myshopify.com"
 OTHER = "lumiere-maison.myshopify.com"
 TODAY = datetime.now(UTC).date()

@@ -9,18 +9,17 @@ from prefect import State, flow, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running, Scheduled
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from flows.service_levels import service_levels
 from tasks.service_levels import count_runs
+from tests.support.aliases import Demo
 from tests.support.prefect_artifacts import logs_of, summary_of, table_of
 from tests.support.prefect_history import delete_all_runs
 from wishcraft.domain.service_levels import DAYS, Count
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
-Demo = Connection[tuple[Any, ...]]
 DAILY = DeploymentScheduleCreate(schedule=CronSchedule(cron="0 3 * * *"), active=False)
 NOT_MAILED = "The report could not be mailed to OPS_EMAIL, because "
 
@@ -117,7 +116,6 @@ async def test_missed_objective_is_reported_and_mailed_and_the_run_completes(mai
 async def test_report_without_a_recipient_is_published_with_a_warning(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, mailbox: Mailbox
 ) -> None:
-    assert settings.ops_email
     monkeypatch.delenv("OPS_EMAIL")
     state = await service_levels(mail=True, return_state=True)
     assert state.is_completed()

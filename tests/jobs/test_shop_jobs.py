@@ -2,19 +2,18 @@ from typing import Any
 
 import pytest
 from prefect.client.schemas.objects import StateType
-from psycopg import Connection
 
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from flows.cache_warm import cache_warm
 from flows.sync_inventory import sync_inventory
+from tests.support.aliases import Demo
 from tests.support.prefect_artifacts import summary_of, table_of, tasks_of
 from wishcraft.domain.inventory import InventoryPolicy
 from wishcraft.reports.page import short_name
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
-Demo = Connection[tuple[Any, ...]]
 SHOP = "maple-and-pine.myshopify.com"
 BROKEN = "lumiere-maison.myshopify.com"
 

@@ -6,16 +6,15 @@ import pytest
 from annotated_types import Ge, Le
 from prefect import State
 from prefect.utilities.callables import parameter_schema
-from psycopg import Connection
 
 from flows.audit_trail import audit_trail
 from flows.shop_settings import shop_settings
+from tests.support.aliases import Demo
 from tests.support.prefect_artifacts import artifacts_of, summary_of, table_of
 from wishcraft.settings import Settings
 from wishcraft.store.schema import ShopSettings
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
-Demo = Connection[tuple[Any, ...]]
 SHOP = "maple-and-pine.myshopify.com"
 
 

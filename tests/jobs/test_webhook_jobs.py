@@ -7,11 +7,11 @@ from uuid import uuid4
 import orjson
 import pytest
 from prefect import State
-from psycopg import Connection
 
 from flows.match_purchases import match_purchases
 from flows.webhook_dead_letters import webhook_dead_letters
 from flows.webhook_sweep import webhook_sweep
+from tests.support.aliases import Demo
 from tests.support.prefect_artifacts import artifacts_of, summary_of, table_of
 from tests.support.webhooks import line, order
 from wishcraft.cache.webhook_queue import WebhookQueue
@@ -20,7 +20,6 @@ from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.services.webhooks.process import process
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
-Demo = Connection[tuple[Any, ...]]
 SHOP, OTHER, GONE = "maple-and-pine.myshopify.com", "sakura-living.myshopify.com", "gone.myshopify.com"
 PRIVATE = ("gast@example.com", "Ada", "Byron", "Grandma", "All the best", "emma-and-hugo")
 
@@ -40,7 +39,7 @@ def add_dead(demo: Demo, shop: str = SHOP, payload: bytes | None = b'{"id": "Ada
                failures)
            VALUES (%s, gen_random_uuid()::text, 'orders/create', %s, 'dead', now(), now() - interval '1 hour', 10,
                '[{"at": "2026-03-14T12:00:00+00:00", "reason": "ShopifyUnavailable"},
-                 {"at": "2026-03-14T12:30:00+00:00", "reason": "id is no id."}]')
+                 {"at": "2026-03-14T12:30:00+00:00", "reason": "id is not an id."}]')
            RETURNING id""",
         [shop, payload],
     ).fetchall()
@@ -73,7 +72,7 @@ async def test_dead_letters_are_listed_with_the_reason_of_their_last_failure(dem
     assert state.message == "3 dead letters."
     rows = await table_of(state)
     assert [(row["id"], row["shop"], row["reason"]) for row in rows] == [
-        (row_id, shop, "id is no id.") for row_id, shop in zip(ids, (SHOP, OTHER, GONE), strict=True)
+        (row_id, shop, "id is not an id.") for row_id, shop in zip(ids, (SHOP, OTHER, GONE), strict=True)
     ]
     await require_no_personal_data(state)
     one = await webhook_dead_letters(shop=f" {OTHER.upper()}", return_state=True)
@@ -92,7 +91,7 @@ async def test_inspection_shows_failures_and_the_payload_without_personal_data(d
     assert state.message == "2 dead letters inspected."
     tables = {each.key: orjson.loads(str(each.data)) for each in await artifacts_of(state, "table")}
     assert [each["reason"] for each in tables["webhook-dead-letters-failures"]] == [
-        "ShopifyUnavailable", "id is no id.",
+        "ShopifyUnavailable", "id is not an id.",
     ] * 2  # fmt: skip
     fields = {(each["id"], each["field"]): each["value"] for each in tables["webhook-dead-letters-payloads"]}
     assert fields[row_id, "line_items[0].quantity"] == "2"

@@ -52,7 +52,7 @@ async def run(work: ItemWork[str], *items: str) -> list[tuple[str, Mapping[str, 
 
 
 async def test_failed_item_is_tried_again_and_has_the_changes_of_all_tries() -> None:
-    script = Script(a=[{"sent": 7, "held": 1}], b=[DatabaseUnavailable("away"), NotFound("gone")], c=[{"sent": 2}])
+    script = Script(a=[{"sent": 7, "held": 1}], b=[DatabaseUnavailable("no answer"), NotFound("gone")], c=[{"sent": 2}])
     assert await run(script.work, "a", "b", "c") == [
         ("a", {"sent": 7, "held": 1}, "", False, 1),
         ("b", {"sent": 2}, "Not found: gone", False, 2),
@@ -64,7 +64,7 @@ async def test_failed_item_is_tried_again_and_has_the_changes_of_all_tries() -> 
 async def test_seconds_of_an_item_are_those_of_all_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = itertools.count(0, 10)
     monkeypatch.setattr("tasks.runtime.work_items.time.perf_counter", lambda: next(ticks))
-    earlier = WorkResult("a", seconds=13, problem="away")
+    earlier = WorkResult("a", seconds=13, problem="no answer")
     monkeypatch.setattr("tasks.runtime.work_items._earlier_tries", {"None": {"a": earlier}})
     script = Script(a=[{"sent": 1}])
     [result] = await (await work_on_items({"a": "a"}, script.work)).aresult()
@@ -72,20 +72,20 @@ async def test_seconds_of_an_item_are_those_of_all_tries(monkeypatch: pytest.Mon
 
 
 async def test_item_that_succeeds_at_its_last_try_has_the_changes_of_all_tries() -> None:
-    script = Script(a=[*[DatabaseUnavailable("away")] * 3, {"sent": 5, "due": 5}])
+    script = Script(a=[*[DatabaseUnavailable("no answer")] * 3, {"sent": 5, "due": 5}])
     assert await run(script.work, "a") == [("a", {"sent": 8, "due": 5}, "", False, 4)]
 
 
 async def test_item_that_fails_at_every_try_has_the_changes_of_all_tries() -> None:
-    script = Script(a=[DatabaseUnavailable("away")] * 4, b=[{"sent": 1}])
+    script = Script(a=[DatabaseUnavailable("no answer")] * 4, b=[{"sent": 1}])
     assert await run(script.work, "a", "b") == [
-        ("a", {"sent": 4}, "Database unavailable: away", False, 4),
+        ("a", {"sent": 4}, "Database unavailable: no answer", False, 4),
         ("b", {"sent": 1}, "", False, 1),
     ]
 
 
 async def test_results_are_not_in_the_log_of_the_last_try(caplog: pytest.LogCaptureFixture) -> None:
-    await run(Script(a=[DatabaseUnavailable("away")] * 4, b=[{"sent": 1}]).work, "a", "b")
+    await run(Script(a=[DatabaseUnavailable("no answer")] * 4, b=[{"sent": 1}]).work, "a", "b")
     last = [each.getMessage() for each in caplog.records if "exhausted" in each.getMessage()]
     assert len(last) == 1
     assert "2 results" in last[0]
@@ -93,7 +93,9 @@ async def test_results_are_not_in_the_log_of_the_last_try(caplog: pytest.LogCapt
 
 
 async def test_stopped_items_have_the_changes_of_all_tries() -> None:
-    script = Script(a=[DatabaseUnavailable("away"), RunStopped()], b=[DatabaseUnavailable("away")], c=[{"sent": 1}])
+    script = Script(
+        a=[DatabaseUnavailable("no answer"), RunStopped()], b=[DatabaseUnavailable("no answer")], c=[{"sent": 1}]
+    )
     assert await run(script.work, "a", "b", "c") == [
         ("a", {"sent": 2}, "", True, 1),
         ("b", {"sent": 1}, "", True, 1),

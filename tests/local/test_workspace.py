@@ -101,7 +101,7 @@ def test_secrets_are_generated_once_and_readable_only_by_the_owner(tmp_path: Pat
 
 
 def test_stack_info_is_replaced_atomically_and_readable_only_by_the_owner(tmp_path: Path) -> None:
-    file = tmp_path / "board.json"
+    file = tmp_path / "stack.json"
     for number in (1, 2):
         write_private_json(file, {"number": number})
     assert json.loads(file.read_text()) == {"number": 2}

@@ -5,40 +5,19 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.support.dsn import KEY, REFERENCE, TOKEN, dsn, notification
 from wishcraft.domain.mail_events import MailOutcome
-from wishcraft.domain.mail_references import MailKind, MailReference, derive_keys, make_token
-from wishcraft.mail.events.dsn import read_report, reference_of
+from wishcraft.domain.mail_references import make_token
+from wishcraft.mail.events.dsn import read_notification, reference_of
 
-[KEY] = derive_keys(["key"])
-REFERENCE = MailReference(MailKind.REMINDER, 1, 5)
-TOKEN = make_token(REFERENCE, KEY)
 NOW = datetime(2026, 11, 29, tzinfo=UTC)
-
-
-def report(kind: str, part_type: str, fields: str) -> bytes:
-    """A report as mail servers send it (RFC 6522)."""
-    return (
-        f"From: MAILER-DAEMON@example.com\r\nTo: bounces+{TOKEN}@shop.example\r\nMIME-Version: 1.0\r\n"
-        f'Content-Type: multipart/report; report-type={kind}; boundary="b"\r\n\r\n'
-        f"--b\r\nContent-Type: text/plain\r\n\r\nSorry, jo@example.com did not get it.\r\n"
-        f"--b\r\nContent-Type: {part_type}\r\n\r\n{fields}\r\n"
-        f"--b\r\nContent-Type: text/rfc822-headers\r\n\r\nSubject: Soon\r\nTo: jo@example.com\r\n\r\n--b--\r\n"
-    ).encode()
-
-
-def dsn(action: str, status: str) -> bytes:
-    fields = (
-        f"Reporting-MTA: dns; mx.example.com\r\n\r\nFinal-Recipient: rfc822; jo@example.com\r\nAction: {action}\r\n"
-        f"Status: {status}\r\nDiagnostic-Code: smtp; 550 {status} <jo@example.com>: no\r\n"
-    )
-    return report("delivery-status", "message/delivery-status", fields)
 
 
 def feedback(kind: str) -> bytes:
     fields = (
         f"Feedback-Type: {kind}\r\nUser-Agent: SomeGenerator/1.0\r\nVersion: 1\r\nReported-Domain: shop.example\r\n"
     )
-    return report("feedback-report", "message/feedback-report", fields)
+    return notification("feedback-report", "message/feedback-report", fields)
 
 
 @pytest.mark.parametrize(
@@ -60,12 +39,12 @@ def feedback(kind: str) -> bytes:
         (feedback("opt-out"), MailOutcome.UNSUBSCRIBED),
     ],
 )
-def test_report_has_the_outcome_of_the_mail(content: bytes, outcome: MailOutcome) -> None:
-    event = read_report(content, REFERENCE, NOW)
+def test_notification_has_the_outcome_of_the_mail(content: bytes, outcome: MailOutcome) -> None:
+    event = read_notification(content, REFERENCE, NOW)
     assert event
     assert (event.reference, event.outcome) == (REFERENCE, outcome)
     assert "@" not in str(event.to_json())
-    assert event == read_report(content, REFERENCE, NOW)
+    assert event == read_notification(content, REFERENCE, NOW)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +64,8 @@ def test_report_has_the_outcome_of_the_mail(content: bytes, outcome: MailOutcome
         dsn("failed", "5.1.1").replace(b"multipart/report", b"multipart/mixed"),
     ],
 )
-def test_mail_that_is_no_report_has_no_outcome(content: bytes) -> None:
-    event = read_report(content, REFERENCE, NOW)
+def test_mail_that_is_not_a_notification_has_no_outcome(content: bytes) -> None:
+    event = read_notification(content, REFERENCE, NOW)
     assert event is None or event.outcome is MailOutcome.BOUNCED
 
 
@@ -99,21 +78,21 @@ def test_mail_that_is_no_report_has_no_outcome(content: bytes) -> None:
 )
 @pytest.mark.timeout(20)
 def test_mail_that_is_made_to_take_long_is_read_at_once(content: bytes) -> None:
-    event = read_report(content, REFERENCE, NOW)
+    event = read_notification(content, REFERENCE, NOW)
     assert event is None or event.outcome is MailOutcome.SOFT_BOUNCED
 
 
 def test_field_within_a_folded_line_is_none() -> None:
     folded = b"Diagnostic-Code: smtp; 550\r\n Action: delivered\r\nReporting-MTA"
-    event = read_report(dsn("failed", "5.1.1").replace(b"Reporting-MTA", folded), REFERENCE, NOW)
+    event = read_notification(dsn("failed", "5.1.1").replace(b"Reporting-MTA", folded), REFERENCE, NOW)
     assert event
     assert event.outcome is MailOutcome.BOUNCED
 
 
-def test_report_in_base64_has_the_outcome_too() -> None:
+def test_notification_in_base64_has_the_outcome_too() -> None:
     fields = b64encode(b"Final-Recipient: rfc822; jo@example.com\r\nAction: failed\r\nStatus: 5.1.1\r\n").decode()
     part_type = "message/delivery-status\r\nContent-Transfer-Encoding: base64"
-    event = read_report(report("delivery-status", part_type, fields), REFERENCE, NOW)
+    event = read_notification(notification("delivery-status", part_type, fields), REFERENCE, NOW)
     assert event
     assert event.outcome is MailOutcome.BOUNCED
 

@@ -1,4 +1,4 @@
-"""What the HTTP providers send, and what they make of each answer: a server gives prepared ones."""
+"""Requests of the HTTP providers, and their handling of each answer: a server gives prepared ones."""
 
 import json
 import time

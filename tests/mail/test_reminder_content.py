@@ -3,52 +3,17 @@
 from datetime import date
 from decimal import Decimal
 from html.parser import HTMLParser
-from typing import Any
-from uuid import UUID
 
 import pytest
 
-from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
-from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
-from wishcraft.mail.messages.content import Content, Letterhead
-from wishcraft.mail.messages.reminder import Links, compose_reminder
+from tests.support.mail_content import LINKS, TODAY, item, registry, reminder_content
+from wishcraft.domain.registries import Priority
+from wishcraft.domain.registry_payload import ItemFacts
+from wishcraft.mail.messages.content import Letterhead
+from wishcraft.mail.messages.reminder import compose_reminder
 from wishcraft.rendering.templates import text_colour_on
 
-TODAY = date(2026, 3, 13)
-LINKS = Links("https://maple.example/apps/registry/emma", "https://registry.example/api/unsubscribe/token")
 HOSTILE = '<img src=x onerror="alert(1)">'
-
-
-def registry(**changes: Any) -> RegistryFacts:
-    facts = RegistryFacts(
-        id=1, slug="emma", version=1, title="Emma & Hugo's Wedding", description="", event_type=EventType.WEDDING,
-        event_date=date(2026, 3, 14), first_name="Emma", visibility=Visibility.PUBLIC, status=RegistryStatus.ACTIVE,
-        owner=None, currency="USD", co_registrants=["Hugo"], low_stock_threshold=5,
-        share_url="https://maple.example/apps/registry/emma",
-    )  # fmt: skip
-    return facts._replace(**changes)
-
-
-def item(number: int, **changes: Any) -> ItemFacts:
-    facts = ItemFacts(
-        registry_id=1, id=number, product_id=number, variant_id=number, handle=f"thing-{number}",
-        product_title=f"Thing {number}", variant_title="Sage", image=None, quantity_wanted=2, quantity_purchased=1,
-        priority=Priority.MEDIUM, notes="", price=Decimal("58.50"), compare_at_price=None, tracked=True,
-        inventory_quantity=9, available=True, status=ItemStatus.ACTIVE, display_order=number,
-        attribution=UUID(int=number),
-    )  # fmt: skip
-    return facts._replace(**changes)
-
-
-def compose(
-    items: list[ItemFacts],
-    today: date = TODAY,
-    shop: str = "Maple & Pine",
-    to_registrant: bool = True,
-    **changes: Any,
-) -> Content:
-    letterhead = Letterhead(shop, "#2f6f5e")
-    return compose_reminder(letterhead, registry(**changes), items, today, LINKS, to_registrant=to_registrant)
 
 
 class Page(HTMLParser):
@@ -56,21 +21,21 @@ class Page(HTMLParser):
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.words, self.tags, self.links, self._hidden = "", set[str](), list[str | None](), False
+        self.words, self.tags, self.links, self._is_invisible = "", set[str](), list[str | None](), False
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
-        self._hidden = tag in {"style", "title"}
+        self._is_invisible = tag in {"style", "title"}
         self.links += [value for name, value in attrs if tag == "a" and name == "href"]
 
     def handle_data(self, data: str) -> None:
-        self.words += "" if self._hidden else f"{' '.join(data.split())} "
+        self.words += "" if self._is_invisible else f"{' '.join(data.split())} "
 
 
 @pytest.mark.parametrize("form", ["text", "html"])
 def test_text_and_html_contain_every_fact(form: str) -> None:
-    content = compose([item(1), item(2, priority=Priority.HIGH)])
+    content = reminder_content([item(1), item(2, priority=Priority.HIGH)])
     words = content.text if form == "text" else Page(content.html).words
     for part in (
         "Hello Emma and Hugo,", "Tomorrow", "Emma & Hugo's Wedding", "Saturday, 14 March 2026", "50%", "2 of 4",
@@ -86,14 +51,14 @@ def test_text_and_html_contain_every_fact(form: str) -> None:
     ("today", "when"), [(date(2026, 3, 7), "In 7 days"), (TODAY, "Tomorrow"), (date(2026, 3, 14), "Today")]
 )
 def test_subject_and_body_count_down_to_the_event(today: date, when: str) -> None:
-    content = compose([item(1)], today)
+    content = reminder_content([item(1)], today)
     assert content.subject == f"{when}: Emma & Hugo's Wedding"
     assert content.subject in content.text.splitlines()
     assert when in Page(content.html).words
 
 
 def test_open_items_are_listed_by_priority_without_given_or_sold_out_ones() -> None:
-    content = compose(
+    content = reminder_content(
         [
             item(1, priority="low"),
             item(2, priority="high", available=False),
@@ -110,7 +75,7 @@ def test_open_items_are_listed_by_priority_without_given_or_sold_out_ones() -> N
 
 
 def test_long_list_is_cut_and_the_rest_counted() -> None:
-    content = compose([item(number) for number in range(10, 19)])
+    content = reminder_content([item(number) for number in range(10, 19)])
     assert content.text.count("Thing") == 5
     assert "and 4 more" in content.text
     assert "and 4 more" in content.html
@@ -121,7 +86,7 @@ def test_long_list_is_cut_and_the_rest_counted() -> None:
     [([], "Your list is still empty"), ([item(1, quantity_purchased=2)], "Nothing is left to wish for")],
 )
 def test_registry_without_open_items_says_so(items: list[ItemFacts], text: str) -> None:
-    content = compose(items)
+    content = reminder_content(items)
     assert text in content.text
     assert text in content.html
     assert ("%" in content.text) is bool(items)
@@ -129,7 +94,7 @@ def test_registry_without_open_items_says_so(items: list[ItemFacts], text: str) 
 
 
 def test_user_texts_are_escaped_in_html() -> None:
-    content = compose(
+    content = reminder_content(
         [item(1, product_title=HOSTILE, variant_title=HOSTILE)],
         shop=HOSTILE, title=HOSTILE, first_name=HOSTILE, co_registrants=[HOSTILE],
     )  # fmt: skip
@@ -141,8 +106,8 @@ def test_user_texts_are_escaped_in_html() -> None:
 
 def test_texts_of_people_are_one_line_without_links() -> None:
     hostile = "Emma's\r\nBcc: x@y.example https://evil.example/a"
-    content = compose([item(1, product_title=hostile, variant_title=hostile)], title=hostile, first_name=hostile,
-                      co_registrants=[hostile])  # fmt: skip
+    items = [item(1, product_title=hostile, variant_title=hostile)]
+    content = reminder_content(items, title=hostile, first_name=hostile, co_registrants=[hostile])
     assert content.subject == "Tomorrow: Emma's Bcc: x @ y. example https: evil. example/a"
     for body in (content.text, content.html):
         assert "@y" not in body
@@ -152,7 +117,7 @@ def test_texts_of_people_are_one_line_without_links() -> None:
 
 def test_only_the_mail_to_the_registrant_names_a_registration_as_its_reason() -> None:
     for to_registrant in (True, False):
-        content = compose([], to_registrant=to_registrant)
+        content = reminder_content([], to_registrant=to_registrant)
         for body in (content.text, content.html):
             assert ("because you registered for gifts at" in body) is to_registrant
             assert ("because you confirmed that you belong to a gift registry at" in body) is not to_registrant
@@ -168,17 +133,19 @@ def test_only_the_mail_to_the_registrant_names_a_registration_as_its_reason() ->
     ],
 )
 def test_prices_are_written_as_people_write_them(price: str, currency: str, written: str) -> None:
-    content = compose([item(1, price=Decimal(price))], currency=currency)
+    content = reminder_content([item(1, price=Decimal(price))], currency=currency)
     assert f": {written}" in content.text
     assert f">{written}</td>" in content.html
 
 
 def test_pictures_have_the_product_as_their_text_and_need_no_room_without_any() -> None:
-    shown = compose([item(1, image="https://cdn.example/1.jpg?a=1&b=2", product_title='Bowl "A"'), item(2)]).html
+    shown = reminder_content(
+        [item(1, image="https://cdn.example/1.jpg?a=1&b=2", product_title='Bowl "A"'), item(2)]
+    ).html
     assert 'src="https://cdn.example/1.jpg?a=1&amp;b=2" alt="Bowl &#34;A&#34;"' in shown
     assert shown.count("<img") == 1
     assert shown.count('width="56" valign') == 2
-    without = compose([item(1), item(2)]).html
+    without = reminder_content([item(1), item(2)]).html
     assert "<img" not in without
     assert 'width="56"' not in without
 
@@ -188,11 +155,11 @@ def test_mails_end_with_the_postal_address_of_the_shop_if_it_has_one() -> None:
     content = compose_reminder(letterhead, registry(), [item(1)], TODAY, LINKS, to_registrant=True)
     assert "\nMaple, 12 <b> Street\n" in content.text
     assert "<br>Maple, 12 &lt;b&gt; Street</p>" in content.html
-    assert "Maple &amp; Pine," not in compose([item(1)]).html
+    assert "Maple &amp; Pine," not in reminder_content([item(1)]).html
 
 
 def test_text_has_one_line_per_item() -> None:
-    lines = compose([item(1), item(2, variant_title="", quantity_wanted=2)]).text.splitlines()
+    lines = reminder_content([item(1), item(2, variant_title="", quantity_wanted=2)]).text.splitlines()
     assert "  - Thing 1, Sage: $58.50" in lines
     assert "  - Thing 2: $58.50" in lines
     assert "-- " in lines
@@ -207,4 +174,4 @@ def test_text_colour_contrasts_with_the_shops_colour(colour: str, text_colour: s
 
 
 def test_html_has_the_shops_colour() -> None:
-    assert "background:#2f6f5e" in compose([item(1)]).html
+    assert "background:#2f6f5e" in reminder_content([item(1)]).html

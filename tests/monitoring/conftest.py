@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.prefect_stand_in import PrefectStandIn
+from tests.support.aliases import Demo
+from tests.support.fake_prefect import FakePrefect
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import PATIENCE_SECONDS
-from tests.support.watched_api import Demo, Watched, watching
+from tests.support.watched_api import Watched, watching
 from wishcraft.settings import Settings
 
 
@@ -27,9 +28,8 @@ def healthy_settings(
 
 
 @pytest.fixture
-async def watched(healthy_settings: Settings, demo: Demo, prefect: PrefectStandIn) -> AsyncIterator[Watched]:
+async def watched(healthy_settings: Settings, demo: Demo, prefect: FakePrefect) -> AsyncIterator[Watched]:
     """The API after a first scrape without alerts."""
-    assert prefect.upcoming
     async with watching(healthy_settings, demo) as watched:
         assert await watched.scrape() == {}
         yield watched

@@ -13,13 +13,14 @@ from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.shopify import faults
 from deployments.sandbox.shopify.simulator import Options, Simulator
 from tests.support.alert_rules import ROOT, firing, queries
+from tests.support.aliases import Demo
+from tests.support.fake_prefect import FakePrefect
 from tests.support.metric_samples import Samples
 from tests.support.outages import recovered
-from tests.support.prefect_stand_in import PrefectStandIn
 from tests.support.promql import evaluate
 from tests.support.shopify_world import FakeClock
 from tests.support.valkey import OwnValkey
-from tests.support.watched_api import Demo, Watched, watching
+from tests.support.watched_api import Watched, watching
 from wishcraft.errors import ShopifyForbidden
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.reminders.send import remind_shop
@@ -102,17 +103,17 @@ async def intervals_of(schedule: dict[str, str]) -> list[float]:
     return [(after - before).total_seconds() for before, after in pairwise(dates)]
 
 
-async def test_an_overdue_run_alerts_with_its_job(watched: Watched, prefect: PrefectStandIn) -> None:
+async def test_an_overdue_run_alerts_with_its_job(watched: Watched, prefect: FakePrefect) -> None:
     prefect.overdue = 2
     assert await watched.scrape() == {"SchedulerOverdue": [{"job": "send-reminders", "severity": "page"}]}
 
 
-async def test_an_empty_schedule_alerts(watched: Watched, prefect: PrefectStandIn) -> None:
+async def test_an_empty_schedule_alerts(watched: Watched, prefect: FakePrefect) -> None:
     prefect.upcoming = 0
     assert set(await watched.scrape()) == {"SchedulerEmpty"}
 
 
-async def test_prefect_whose_queries_fail_alerts(watched: Watched, prefect: PrefectStandIn) -> None:
+async def test_prefect_whose_queries_fail_alerts(watched: Watched, prefect: FakePrefect) -> None:
     prefect.failing = True
     assert await watched.scrape() == {"PrefectFailing": [{"severity": "page"}]}
 

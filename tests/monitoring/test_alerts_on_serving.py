@@ -9,11 +9,12 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
+from tests.support.aliases import Demo
+from tests.support.fake_prefect import FakePrefect
 from tests.support.outages import postgresql_unavailable
-from tests.support.prefect_stand_in import PrefectStandIn
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
-from tests.support.watched_api import Demo, Watched
+from tests.support.watched_api import Watched
 from wishcraft.services.health import monitor
 from wishcraft.settings import Settings
 
@@ -71,7 +72,7 @@ async def test_an_open_circuit_breaker_alerts_although_redis_answers(
 
 
 async def test_postgresql_down_alerts_and_then_both_stores_down(
-    watched: Watched, healthy_settings: Settings, own_valkey: OwnValkey, prefect: PrefectStandIn
+    watched: Watched, healthy_settings: Settings, own_valkey: OwnValkey, prefect: FakePrefect
 ) -> None:
     prefect.upcoming = 0  # as reported by a Prefect whose database is on the same server
     with postgresql_unavailable(healthy_settings):

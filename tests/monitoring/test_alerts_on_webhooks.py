@@ -5,7 +5,8 @@ import hmac
 
 import pytest
 
-from tests.support.watched_api import Demo, Watched
+from tests.support.aliases import Demo
+from tests.support.watched_api import Watched
 from wishcraft.settings import Settings
 
 UNSIGNED = "A" * 43 + "="
@@ -14,7 +15,6 @@ HALF_AN_HOUR = 1800.0
 
 @pytest.fixture(autouse=True)
 def _empty_inbox(watched: Watched, demo: Demo) -> None:
-    assert watched
     demo.execute("TRUNCATE webhook_events")
 
 

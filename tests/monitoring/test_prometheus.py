@@ -66,7 +66,7 @@ class Api:
             return PlainTextResponse(EXPOSITION)
 
         @app.middleware("http")
-        async def note(request: Any, call_next: Any) -> Any:
+        async def record_token(request: Any, call_next: Any) -> Any:
             self.tokens.add(request.headers.get("authorization", ""))
             return await call_next(request)
 
@@ -353,7 +353,7 @@ def test_the_page_fills_grafanas_variables_as_the_other_tests_do() -> None:
     assert filled == {(title, query) for title, query in queries() if title != "Firing alerts"}
 
 
-def test_grafana_is_provisioned_with_the_dashboard_and_prometheus_of_the_compose_file() -> None:
+def test_grafana_is_provisioned_with_the_dashboard_and_the_compose_files_prometheus() -> None:
     grafana = yaml.safe_load((MONITORING.parent / "container/compose.yaml").read_text())["services"]["grafana"]
     mounted = {target: Path(source).name for source, target, _ in (each.split(":") for each in grafana["volumes"][1:])}
     [provider] = yaml.safe_load((MONITORING / "grafana/dashboards.yaml").read_text())["providers"]

@@ -91,13 +91,13 @@ def test_tiles_are_unknown_while_the_api_does_not_answer() -> None:
     samples = Samples()
     for seconds in (0, 15, 30):
         samples.scrape(PAGE.format(seconds), T + seconds)
-    away = deepcopy(samples)
-    away.scrape(None, T + 45)
+    unreachable = deepcopy(samples)
+    unreachable.scrape(None, T + 45)
     for title in ("Overdue runs", "Invariant violations", "p95 response time"):
         [tile] = [each for each in DASHBOARD["panels"] if (each["type"], each["title"]) == ("stat", title)]
         [target] = tile["targets"]
         assert evaluate(target["expr"], samples, T + 30)
-        assert evaluate(target["expr"], away, T + 45) == {}
+        assert evaluate(target["expr"], unreachable, T + 45) == {}
         assert tile["fieldConfig"]["defaults"]["noValue"].startswith("unknown")
 
 

@@ -15,10 +15,10 @@ def test_the_runbook_query_times_out_if_postgresql_hangs() -> None:
     }
     assert functions
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        board = f"board() {{ echo postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none; }}"
+        stack = f"stack() {{ echo postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none; }}"
         processes = [
             subprocess.Popen(  # noqa: S603  our own pages
-                ["/bin/bash", "-c", f'{board}\n{function}\nsql "SELECT 1"'], cwd=ROOT, stderr=subprocess.PIPE, text=True
+                ["/bin/bash", "-c", f'{stack}\n{function}\nsql "SELECT 1"'], cwd=ROOT, stderr=subprocess.PIPE, text=True
             )
             for function in functions
         ]

@@ -122,7 +122,7 @@ def healthy_day() -> dict[str, Value]:
 
 
 def difference(folder: Path, series: dict[str, Value], expected: dict[str, str], minutes: int = MINUTES) -> str:
-    """What promtool says if other alerts fire within `minutes` than expected, by job; nothing if they are the same."""
+    """The message of promtool if other alerts fire within `minutes` than expected, by job; empty if none do."""
     values = {
         name: " ".join("_" if (at := value(minute)) is None else f"{at:g}" for minute in range(minutes + 1))
         for name, value in series.items()

@@ -22,7 +22,7 @@ MARK: Final = "█"
 PIECES: Final = st.sampled_from(
     [*"'\"\\%&+ /;#=<aZ09\n\t\x00\x85\xa0\xadéÃ©Â日😀\u2028\U000e0001", "\\n", "\\x41", "%25", "&amp;", "amp;", "=="]
 )
-"""What is escaped somewhere, looks like an escape, or has several bytes."""
+"""Characters that are escaped somewhere, look like an escape, or have several bytes."""
 CHARACTERS: Final = st.one_of(st.integers(0x20, 0xD7FF), st.integers(0xE000, 0x10FFFF)).map(chr)
 VALUES: Final = st.lists(st.one_of(PIECES, CHARACTERS), min_size=4, max_size=20).map("".join)
 TEXTS: Final = st.sampled_from(

@@ -75,7 +75,7 @@ def test_log_format_selects_text_or_json(settings: Settings) -> None:
     kinds = {kind: formatter(settings.model_copy(update={"log_format": kind})) for kind in ("text", "json", "auto")}
     assert isinstance(kinds["text"], TextFormatter)
     assert isinstance(kinds["json"], JsonFormatter)
-    assert isinstance(kinds["auto"], JsonFormatter)  # standard error is no terminal here
+    assert isinstance(kinds["auto"], JsonFormatter)  # standard error is not a terminal here
     record = logging.LogRecord("wishcraft", logging.WARNING, __file__, 1, "Redis does not answer", None, None)
     record.log_context = {"shop": "a"}
     assert kinds["text"].format(record).endswith("WARNING  wishcraft: Redis does not answer  shop=a")

@@ -14,14 +14,9 @@ from jinja2 import Environment
 
 from api import registry_html
 from deployments.sandbox.processes import ROOT
-from tests.mail.test_reminder_content import item, registry
+from tests.support.mail_content import mails
 from wishcraft.domain.languages import Language
-from wishcraft.domain.registries import EventType
 from wishcraft.mail.messages import data_request, invitation, reminder
-from wishcraft.mail.messages.content import Content, Letterhead
-from wishcraft.mail.messages.data_request import compose_data_request
-from wishcraft.mail.messages.invitation import InvitationLinks, Invited, compose_invitation
-from wishcraft.mail.messages.reminder import Links, compose_reminder
 from wishcraft.rendering import link_pages
 from wishcraft.rendering.translations import format_date, format_money, join_names, translate
 
@@ -69,31 +64,6 @@ def test_every_text_is_translated_with_its_values_and_nothing_else_is(language: 
             given, used = set(_PLACEHOLDER.findall(text)), set(_PLACEHOLDER.findall(str(translated)))
             assert used - EMPTY == given - EMPTY, text
             assert not re.search(r"%(?![%(])", str(translated).replace("%%", "")), text
-
-
-def mails(language: Language) -> list[Content]:
-    letterhead = Letterhead("Maple & Pine", "#2f6f5e", postal_address="12 Harbor Street", language=language)
-    items = [item(number, image="https://x.example/a.png", quantity_wanted=3) for number in range(8)]
-    links, today = Links("https://x.example/r", "https://x.example/u"), date(2026, 3, 7)
-    reminders = [
-        compose_reminder(letterhead, registry(**changes), some, today, links, to_registrant=to_registrant)
-        for changes, some, to_registrant in (
-            ({}, items, True),
-            ({"first_name": "", "co_registrants": []}, [], False),
-            ({"event_date": today}, items[:6], True),
-        )
-    ]
-    facts = [(True, date(2026, 3, 14)), (True, None), (False, date(2026, 3, 14)), (False, None)]
-    invitations = [
-        compose_invitation(
-            letterhead,
-            Invited(event_type, day, "<b>Zoë", "Reed", is_registrant=is_registrant),
-            InvitationLinks("https://x.example/a", "https://x.example/u"),
-        )
-        for event_type in EventType
-        for is_registrant, day in facts
-    ]
-    return [*reminders, *invitations, compose_data_request(letterhead, "https://x.example/f")]
 
 
 @pytest.mark.parametrize("language", list(Language))

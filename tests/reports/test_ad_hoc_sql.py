@@ -14,7 +14,6 @@ PLOT = "](data:image/png;base64,"
 
 @pytest.fixture
 def db(analysts: AnalystsDatabase, demo: Tables) -> AnalystsDatabase:
-    assert not demo.closed
     return analysts
 
 

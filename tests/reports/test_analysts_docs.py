@@ -8,15 +8,14 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from PIL import Image
 from playwright.async_api import Browser
-from psycopg import Connection
 
 from deployments.sandbox.demo import DEFAULT_REGISTRIES, DEFAULT_SEED
+from tests.support.aliases import Demo
 from tests.support.analysts_docs import PICTURES, draw_pictures, execute_notebook
 from tests.support.demo_data import DemoData
 from tests.support.notebook import NOTEBOOK, execute, outline
@@ -25,7 +24,6 @@ from wishcraft.resources import open_analysts_database
 from wishcraft.settings import Settings
 
 DOCS = Path(__file__).parents[2] / "docs"
-Demo = Connection[tuple[Any, ...]]
 
 
 def examples() -> str:
@@ -35,7 +33,7 @@ def examples() -> str:
 
 @pytest.fixture(scope="module")
 def docs_data() -> DemoData:
-    """What fills the database of `make analysts-docs`, to be put back before each test."""
+    """The data of `make analysts-docs`, to be put back before each test."""
     return DemoData(DEFAULT_REGISTRIES, reminders=True, random_seed=DEFAULT_SEED, today=datetime.now(UTC).date())
 
 

@@ -18,7 +18,6 @@ from wishcraft.reports.export import save
 
 @pytest.fixture
 def db(analysts: AnalystsDatabase, demo: Tables) -> AnalystsDatabase:
-    assert not demo.closed
     return analysts
 
 

@@ -3,12 +3,11 @@ from collections.abc import Iterator
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from wishcraft.analytics import reader
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter, TableName
@@ -21,7 +20,6 @@ from wishcraft.reports.page import Page
 from wishcraft.resources import open_analysts_database
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 MAPLE = "maple-and-pine.myshopify.com"
 SOURCES = {
     "registries": "registries",
@@ -34,7 +32,6 @@ SOURCES = {
 
 @pytest.fixture
 def db(demo: Demo, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[AnalystsDatabase]:
-    assert not demo.closed
     monkeypatch.setattr(reader, "REGISTRIES_PER_CHUNK", 3)
     with open_analysts_database(settings.database_replica_url) as opened:
         yield opened

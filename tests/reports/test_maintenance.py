@@ -1,11 +1,10 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from wishcraft.cache.registries import CacheState
 from wishcraft.cache.usage import ReadCounts
 from wishcraft.reports.maintenance import CACHE_BY_DAY, SIZES, build_daily, build_monthly, build_weekly
@@ -18,7 +17,6 @@ from wishcraft.services.registries.warm import warm_shop
 from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 NO_TABLE = PreviousTable()
 FAILED = Run(
     "send-reminders", "calm-otter", "failed", datetime.now(UTC) - timedelta(hours=2), 3.0,
@@ -188,7 +186,6 @@ async def test_maintenance_reports_contain_no_personal_data(
 
 
 async def test_maintenance_reports_without_redis_say_that_it_does_not_answer(settings: Settings, demo: Demo) -> None:
-    assert not demo.closed
     async with open_resources(settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})) as resources:
         day, week, month = await all_pages(resources, settings)
     assert day.verdict.endswith(": look at 1 failed run; Redis, which does not answer.")

@@ -7,15 +7,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from wishcraft.analytics import database
 from wishcraft.analytics.filters import ReportFilter, parse_filter
 from wishcraft.errors import ConfigurationError, QueryRefused
 from wishcraft.reports import notebook
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 MAPLE = "maple-and-pine.myshopify.com"
 NO_SERVER = "postgresql+psycopg://none@127.0.0.1:1/none"
 
@@ -76,7 +75,6 @@ def test_invalid_parameters_are_refused_before_anything_is_read(report: Callable
 
 
 def test_texts_and_single_names_are_accepted(demo: Demo, settings: Settings) -> None:
-    assert not demo.closed
     database = settings.database_replica_url
     pd.testing.assert_frame_equal(
         notebook.registry_report(MAPLE, "wedding", "2026-01-01", pd.Timestamp("2026-05-01T12:00"), database=database),
@@ -92,7 +90,6 @@ def test_texts_and_single_names_are_accepted(demo: Demo, settings: Settings) -> 
 def test_refusal_of_an_unknown_shop_lists_the_shops_if_they_are_few(
     demo: Demo, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not demo.closed
     refused = partial(notebook.registry_report, "", database=settings.database_replica_url)
     with pytest.raises(QueryRefused, match=rf"^no shop has the domain ''; there are .*{MAPLE}, "):
         refused()

@@ -1,4 +1,4 @@
-"""What is shown of a payload has the shape that explains a failure, and no personal data."""
+"""The outline of a payload has the shape that explains a failure, and no personal data."""
 
 from typing import Any
 
@@ -32,9 +32,9 @@ def test_ids_pieces_times_and_statuses_are_shown_and_nothing_else_of_an_order() 
 @pytest.mark.parametrize(
     ("payload", "shown"),
     [
-        (b"", [("", "no JSON: 0 bytes")]),
-        (b"Ada", [("", "no JSON: 3 bytes")]),
-        (b"[" * 2000, [("", "no JSON: 2,000 bytes")]),
+        (b"", [("", "not JSON: 0 bytes")]),
+        (b"Ada", [("", "not JSON: 3 bytes")]),
+        (b"[" * 2000, [("", "not JSON: 2,000 bytes")]),
         (b"7", [("", "number")]),
         (b"{}", [("", "object")]),
         (b'{"id":"Ada","quantity":"Ada","created_at":"Ada","status":"Ada Byron"}',

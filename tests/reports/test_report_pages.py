@@ -175,7 +175,6 @@ def drawn_report(
     drawn_reports: list[tuple[Page, list[Panel]]],
 ) -> tuple[Page, list[Panel]]:
     """The page and the panels of the report on all registries."""
-    assert not demo_shops.closed
     if not drawn_reports:
         drawn_reports.append((RegistryReport(ReportFilter(), NOW).build(analysts).page, panels))
     return drawn_reports[0]

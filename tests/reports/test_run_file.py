@@ -1,4 +1,4 @@
-"""What a run says of its file: links to open and to save it, its size, and the columns of exported data."""
+"""The description of a run's file: links to open and to save it, its size, and the columns of exported data."""
 
 from pathlib import Path
 

@@ -77,7 +77,7 @@ def test_summary_names_who_did_most_and_who_was_slowest_within_a_bounded_size() 
     assert "## By table" in render_summary([WorkResult("logs", {"deleted": 5}), WorkResult("runs")], noun="table")
 
 
-def test_table_leaves_out_what_says_nothing_and_fits_the_box_with_the_counts_of_a_sync() -> None:
+def test_table_leaves_out_empty_columns_and_fits_the_box_with_the_counts_of_a_sync() -> None:
     counts = {"variants": 7_161, "low_stock": 1_137, "out_of_stock": 1_053, "deleted": 0, "unreadable": 0,
               "items_changed": 1_211, "registries_touched": 1_109, "seconds_of_waiting_for_Shopify": 12}  # fmt: skip
     rows = table_rows([WorkResult("lumiere-maison.myshopify.com", counts, 12.34)])

@@ -10,14 +10,13 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from psycopg import Connection
 
-from wishcraft.domain.service_levels import LENGTHS, Assessment, Count, Level, Period, assess
+from tests.support.aliases import Demo
+from wishcraft.domain.service_levels import LENGTHS, Assessment, Count, Period, ServiceLevel, assess
 from wishcraft.observability.metrics import LATENCY_BOUNDS
 from wishcraft.reports.service_levels import draw_days, overview, tally_days, verdict
 from wishcraft.resources import Resources
 
-Demo = Connection[tuple[Any, ...]]
 END = datetime(2026, 3, 14, 10, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 DAY = timedelta(days=1)
@@ -59,7 +58,7 @@ def between(rows: Rows, begin: datetime, end: datetime) -> Rows:
     return [row for row in rows if begin <= row["minute"] < end]
 
 
-def assessment_of(assessments: list[Assessment], level: Level, period: Period) -> Assessment:
+def assessment_of(assessments: list[Assessment], level: ServiceLevel, period: Period) -> Assessment:
     [one] = [each for each in assessments if (each.level, each.period) == (level, period)]
     return one
 
@@ -82,14 +81,14 @@ async def test_service_levels_match_a_count_of_single_rows(resources: Resources,
             seconds = sorted(each for row in chosen for each in row["seconds"])
             reads = [sum(column) for column in zip(*(row["reads"] for row in chosen), strict=True)]
             expected = {
-                Level.UPTIME: sum(row["served"] for row in chosen) / ((end - begin) / MINUTE),
-                Level.ERRORS: sum(row["errors"] for row in chosen) / len(seconds),
-                Level.CACHE: (reads[0] + reads[1]) / sum(reads),
+                ServiceLevel.UPTIME: sum(row["served"] for row in chosen) / ((end - begin) / MINUTE),
+                ServiceLevel.ERRORS: sum(row["errors"] for row in chosen) / len(seconds),
+                ServiceLevel.CACHE: (reads[0] + reads[1]) / sum(reads),
             }
             for level, value in expected.items():
                 shown = assessment_of(report, level, period)
                 assert (shown.before if shift else shown.value) == pytest.approx(value, abs=1e-12)
-            latency = assessment_of(report, Level.LATENCY, period)
+            latency = assessment_of(report, ServiceLevel.LATENCY, period)
             shown_seconds = latency.before if shift else latency.value
             assert shown_seconds
             exact = quantiles(seconds, n=20)[-1]
@@ -102,7 +101,7 @@ async def test_time_before_the_first_minute_is_not_an_outage(resources: Resource
     for ago in (90, 10, 1):
         demo.execute("INSERT INTO service_minutes VALUES (%s, true, 0, 0, '{0}', 0, 0, 0, 0)", [END - ago * MINUTE])
     report = await assessed(resources)
-    assert {assessment_of(report, Level.UPTIME, period).count for period in Period} == {Count(90, 87)}
+    assert {assessment_of(report, ServiceLevel.UPTIME, period).count for period in Period} == {Count(90, 87)}
 
 
 async def test_no_counts_are_no_data(resources: Resources) -> None:
@@ -119,7 +118,7 @@ async def test_complaints_count_among_the_mails_with_an_outcome_in_the_period(re
         [(f"{number}@example.com", outcome, END - days * DAY) for number, (outcome, days) in enumerate(outcomes)],
     )
     report = await assessed(resources)
-    counts = [assessment_of(report, Level.COMPLAINTS, period).count for period in Period]
+    counts = [assessment_of(report, ServiceLevel.COMPLAINTS, period).count for period in Period]
     assert counts == [Count(6, 1), Count(8, 2), Count(8, 2)]
 
 
@@ -137,7 +136,7 @@ async def test_mails_by_smtp_are_the_base_of_complaints_and_few_are_not_judged(
         {"at": END - DAY / 2},
     )
     report = await assessed(resources)
-    found = assessment_of(report, Level.COMPLAINTS, Period.MONTH)
+    found = assessment_of(report, ServiceLevel.COMPLAINTS, Period.MONTH)
     assert (found.count, found.met) == (Count(30, 1), None)
     assert "Too few to judge: mail complaints (1 of 30)." in verdict(report)
     assert "1 of 30: too few to judge" in overview(report)
@@ -163,7 +162,7 @@ async def test_mails_count_when_sent_or_given_up_in_the_period(resources: Resour
         ended = [state for state, moment in mails if END - length * DAY <= moment < END]
         bad = ended.count("failed") + ended.count("refused")
         expected = Count(ended.count("sent") + bad, bad)
-        assert assessment_of(report, Level.MAILS, period).count == expected
+        assert assessment_of(report, ServiceLevel.MAILS, period).count == expected
 
 
 async def test_webhooks_that_are_late_or_dead_letters_or_wait_are_bad(resources: Resources, demo: Demo) -> None:
@@ -190,15 +189,15 @@ async def test_webhooks_that_are_late_or_dead_letters_or_wait_are_bad(resources:
         [(topic, outcome, END - ago * DAY, seconds) for topic, outcome, ago, seconds in webhooks],
     )
     report = await assessed(resources)
-    counts = [assessment_of(report, Level.WEBHOOKS, period).count for period in Period]
+    counts = [assessment_of(report, ServiceLevel.WEBHOOKS, period).count for period in Period]
     assert counts == [Count(6, 3), Count(7, 4), Count(8, 4)]
 
 
 async def test_runs_are_counted_by_days_before_the_end(resources: Resources) -> None:
     report = await assessed(resources, {0: Count(100, 0), 6: Count(50, 1), 29: Count(50, 4), 30: Count(7, 7)})
-    counts = [assessment_of(report, Level.JOBS, period).count for period in Period]
+    counts = [assessment_of(report, ServiceLevel.JOBS, period).count for period in Period]
     assert counts == [Count(100, 0), Count(150, 1), Count(200, 5)]
-    assert assessment_of(report, Level.JOBS, Period.MONTH).before == 0
+    assert assessment_of(report, ServiceLevel.JOBS, Period.MONTH).before == 0
 
 
 async def test_plot_is_embedded_in_the_page(resources: Resources, demo: Demo) -> None:

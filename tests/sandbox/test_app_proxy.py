@@ -5,11 +5,11 @@ from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 from shopify_app import ShopifyApp
 
 from deployments.sandbox.shopify import app_proxy, storefront
 from deployments.sandbox.shopify.simulator import API_SECRET
+from tests.support.aliases import Demo
 from tests.support.api import SHOP, WEDDING, public_slug
 from tests.support.living_shop import living_shop
 from wishcraft.shopify.signatures import verify_proxy_query
@@ -100,7 +100,7 @@ async def test_too_large_requests_and_answers_and_paths_that_lead_out_are_refuse
 
 
 async def test_guest_reads_and_customer_writes_through_the_proxy(
-    client: httpx.AsyncClient, demo: Connection[tuple[Any, ...]], generous_limits: None
+    client: httpx.AsyncClient, demo: Demo, generous_limits: None
 ) -> None:
     assert generous_limits is None
     slug = public_slug(demo)
@@ -112,7 +112,7 @@ async def test_guest_reads_and_customer_writes_through_the_proxy(
         assert (await living.http.post(f"{PATH}/registries", json=WEDDING, headers=mine)).status_code == 201
 
 
-async def test_links_and_the_form_of_a_registry_lead_to_a_page_that_says_what_the_theme_gets() -> None:
+async def test_links_and_the_form_of_a_registry_lead_to_a_page_with_the_themes_parameters() -> None:
     async with living_shop(App().transport) as living:
         product = await living.http.get("/products/blanket?variant=5&_registry_item=%3Cb%3E")
         cart = await living.http.post("/cart/add", data={"id": "5", "properties[_registry_item]": "abc"})

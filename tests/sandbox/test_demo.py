@@ -5,16 +5,15 @@ from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.demo import seed, write_demo_info
 from deployments.sandbox.demo_history import HistoryGenerator
 from deployments.sandbox.demo_rows import ACCESS_CODE, ShopRowGenerator
+from tests.support.aliases import Demo
 from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 TODAY = date(2026, 3, 14)
 
 

@@ -1,20 +1,18 @@
 """The simulated day of shopping."""
 
 import re
-from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.shopping import MAX_FLOOD
 from deployments.sandbox.shopify.simulator import Options
+from tests.support.aliases import Demo
 from tests.support.api import SHOP
 from tests.support.living_shop import PROMPT, LivingShop, consume, living_shop
 from tests.support.waiting import wait_until
 from wishcraft.resources import Resources
 
-Demo = Connection[tuple[Any, ...]]
 ACTIONS = 200
 ORDER = re.compile(r"#(\d+)")
 
@@ -24,7 +22,7 @@ async def shop_for_a_while(living: LivingShop, actions: int) -> list[tuple[str, 
     assert shopping
     for _ in range(actions):
         await shopping.act()
-    return [(action.shop, action.what, action.about) for action in shopping.recent]
+    return [(action.shop, action.what, action.description) for action in shopping.recent]
 
 
 async def test_guests_buy_for_registries_that_they_see_through_the_proxy(
@@ -43,7 +41,7 @@ async def test_guests_buy_for_registries_that_they_see_through_the_proxy(
             orders = {order.id: order for shop in living.simulator.shops.values() for order in shop.orders.all()}
     assert with_numbers_from_0(days[0]) == with_numbers_from_0(days[1])  # the same for the same seed
     assert {what for _, what, _ in days[0]} == {"view", "cart", "order", "edit", "cancel", "return", "payment"}
-    assert not [about for *_, about in days[0] if "answered" in about]
+    assert not [description for *_, description in days[0] if "answered" in description]
 
     async def is_handled() -> bool:
         await consume(resources)
@@ -62,12 +60,12 @@ async def test_guests_buy_for_registries_that_they_see_through_the_proxy(
 def with_numbers_from_0(day: list[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     """The actions, with the orders of each shop numbered from its first one on: the numbers begin with the time."""
     first: dict[str, int] = {}
-    for shop, _, about in day:
-        for number in ORDER.findall(about):
+    for shop, _, description in day:
+        for number in ORDER.findall(description):
             first[shop] = min(first.get(shop, int(number)), int(number))
     return [
-        (shop, what, ORDER.sub(lambda found, shop=shop: f"#{int(found[1]) - first[shop]}", about))  # type: ignore[misc]
-        for shop, what, about in day
+        (shop, what, ORDER.sub(lambda found, shop=shop: f"#{int(found[1]) - first[shop]}", description))  # type: ignore[misc]
+        for shop, what, description in day
     ]
 
 
@@ -84,7 +82,9 @@ async def test_rate_and_flood_are_chosen_and_events_are_shown() -> None:
             return shown["owed"] == 0 and len(shown["actions"]) == 30
 
         await wait_until(is_over)
-        assert {action["about"] for action in shown["actions"]} == {"failed: the app answered 503 Service Unavailable"}
+        assert {action["description"] for action in shown["actions"]} == {
+            "failed: the app answered 503 Service Unavailable"
+        }
         await living.order({"variant_id": living.shop.inventory.variant_ids()[0]})
         await living.simulator.webhooks.drain()
         shown = await living.call("GET", "/shopping")
@@ -168,8 +168,11 @@ async def test_shopping_goes_on_while_the_app_does_not_answer(answer: httpx.Resp
         assert shopping
         await wait_until(lambda: len(shopping.recent) > 3)
         assert {action.what for action in shopping.recent} == {"view"}
-        about = "failed: the app does not answer: connect error"
-        assert {action.about for action in shopping.recent} <= {about, "failed: the app's answer is no JSON"}
+        description = "failed: the app does not answer: connect error"
+        assert {action.description for action in shopping.recent} <= {
+            description,
+            "failed: the app's answer is not JSON",
+        }
 
 
 async def test_customer_asks_for_their_data_and_is_erased(

@@ -5,11 +5,11 @@ from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.order import Customer
 from deployments.sandbox.shopify.orders import WantedLine
 from deployments.sandbox.shopify.simulator import Options, Simulator
+from tests.support.aliases import Demo
 from tests.support.api import SHOP, Shopper, public_slug
 from tests.support.living_shop import PROMPT, App, consume, living_shop
 from tests.support.waiting import wait_until
@@ -17,7 +17,6 @@ from wishcraft.domain.registries import PurchaseStatus
 from wishcraft.resources import Resources
 from wishcraft.shopify.order_payloads import read_edit, read_order, read_refund
 
-Demo = Connection[tuple[Any, ...]]
 SECOND = 1_790_000_000
 
 
@@ -112,7 +111,7 @@ async def test_payloads_of_an_order_are_read_as_what_happened_to_it() -> None:
     assert states[-1].refunds == frozenset((refund["id"], rest["id"]))
     assert (states[-1].status, states[-1].updated_at.timestamp()) == (PurchaseStatus.CANCELLED, SECOND)
     times = [each.triggered_at for each in reversed(living.simulator.webhooks.recent)]
-    assert times == sorted(set(times))  # later events have later times, although the clock stands still
+    assert times == sorted(set(times))  # later events have later times, although the clock is stopped
 
 
 @pytest.mark.parametrize(
@@ -151,7 +150,7 @@ async def test_cancelled_order_cannot_be_changed() -> None:
             assert answer.status_code == 409, action
 
 
-def test_ids_and_numbers_of_a_restarted_simulator_are_new_and_old_orders_are_forgotten(few_orders: None) -> None:
+def test_restarted_simulator_uses_new_ids_and_numbers_and_forgets_old_orders(few_orders: None) -> None:
     assert few_orders is None
     made = []
     for started in (SECOND, SECOND + 5):

@@ -57,7 +57,7 @@ async def test_amounts_are_in_both_currencies_and_a_purchase_has_the_shops(
     assert read.unit_price == without.unit_price == Decimal(PRICES[currency])
 
 
-async def test_order_that_is_edited_and_refunded_keeps_its_prices_and_lowers_its_current_total() -> None:
+async def test_edited_and_refunded_order_keeps_its_prices_and_lowers_its_current_total() -> None:
     app = App()
     async with living_shop(app.transport, Options(habits=PROMPT)) as living:
         variant_id = living.shop.inventory.variant_ids()[0]

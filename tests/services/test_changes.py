@@ -1,4 +1,4 @@
-"""What a job has changed before it fails or stops is counted."""
+"""Counts of what a job has changed before it fails or stops."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -6,10 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.keys import SessionName
 from wishcraft.domain.retention import Bounds, DataKind
@@ -23,8 +23,6 @@ from wishcraft.services.registries import reader, warm
 from wishcraft.services.reminders import send
 from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
-
-Demo = Connection[tuple[Any, ...]]
 
 
 class StopAt:

@@ -1,4 +1,4 @@
-"""What stays of a payload when a person is erased: all that its handler needs, and no text of people."""
+"""Payloads without an erased person: all that the handler needs, and no text of people."""
 
 import json
 from typing import Any
@@ -9,13 +9,13 @@ import pytest
 from tests.support.erased_person import NAMES, ordered
 from tests.support.webhooks import edit, line, refund
 from wishcraft.shopify.order_payloads import read_edit, read_order, read_refund
-from wishcraft.shopify.privacy_payloads import nameless
+from wishcraft.shopify.privacy_payloads import without_people
 
 ITEM = "0d5b1a0e-6f6e-4a50-9a67-3d8d1f7c3c11"
 
 
 def stripped(topic: str, payload: object) -> Any:
-    content = nameless(topic, payload)
+    content = without_people(topic, payload)
     return None if content is None else orjson.loads(content)
 
 
@@ -44,7 +44,7 @@ def test_refund_and_edit_are_the_same() -> None:
 
 @pytest.mark.parametrize("topic", ["customers/update", "customers/merge", "customers/delete", "checkouts/create", "x"])
 def test_nothing_stays_of_another_payload(topic: str) -> None:
-    assert nameless(topic, {"id": 1, "email": "a@example.com"}) is None
+    assert without_people(topic, {"id": 1, "email": "a@example.com"}) is None
 
 
 def test_of_a_deletion_its_order_stays() -> None:
@@ -53,7 +53,7 @@ def test_of_a_deletion_its_order_stays() -> None:
 
 @pytest.mark.parametrize("content", [None, [], "text", 1])
 def test_nothing_stays_of_what_is_no_object(content: object) -> None:
-    assert nameless("orders/create", content) is None
+    assert without_people("orders/create", content) is None
 
 
 @pytest.mark.parametrize(
@@ -63,4 +63,4 @@ def test_nothing_stays_of_what_is_no_object(content: object) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("topic", ["orders/create", "orders/edited", "refunds/create"])
 def test_malformed_payload_is_stripped_without_an_error(topic: str, content: dict[str, Any]) -> None:
-    assert nameless(topic, content) is not None
+    assert without_people(topic, content) is not None

@@ -22,7 +22,7 @@ def signed(parameters: list[tuple[str, str]], secret: str = SECRETS[0]) -> str:
 def genuine(
     customer: str = "42", at: datetime = NOW, shop: str = "maple-and-pine.myshopify.com"
 ) -> list[tuple[str, str]]:
-    """What Shopify sends, in its order."""
+    """The fields that Shopify sends, in its order."""
     stamp = str(int(at.timestamp()))
     return [("shop", shop), ("logged_in_customer_id", customer), ("path_prefix", "/apps/gifts"), ("timestamp", stamp)]
 

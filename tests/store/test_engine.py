@@ -4,10 +4,11 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import Connection, errors
+from psycopg import errors
 from sqlalchemy import event, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
+from tests.support.aliases import Demo
 from tests.support.waiting import wait_until
 from wishcraft.errors import CacheUnavailable, DatabaseRefused, DatabaseUnavailable, in_words
 from wishcraft.resources import Resources
@@ -34,7 +35,7 @@ async def db(settings: Settings) -> AsyncIterator[Database]:
 
 
 def driver_error(error: pytest.ExceptionInfo[Exception]) -> BaseException | None:
-    """What psycopg raised."""
+    """The error that psycopg raised."""
     cause: BaseException | None = getattr(error.value.__cause__, "orig", None)
     return cause
 
@@ -155,9 +156,7 @@ async def test_connection_left_within_a_transaction_is_rolled_back(db: Database,
     assert await db.fetch(Statement(text("SHOW timezone"))()) == [("UTC",)]
 
 
-async def test_error_of_a_commit_without_begin_is_that_of_postgresql_and_costs_no_connection(
-    db: Database, demo: Connection[tuple[Any, ...]]
-) -> None:
+async def test_error_of_a_commit_without_begin_is_postgresqls_and_costs_no_connection(db: Database, demo: Demo) -> None:
     demo.execute("CREATE TABLE deferred (number int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
     store = Statement(text("INSERT INTO deferred SELECT CAST(:number AS int) FROM generate_series(1, 2)"))
     [[pid]] = await db.fetch(BACKEND())
@@ -169,7 +168,7 @@ async def test_error_of_a_commit_without_begin_is_that_of_postgresql_and_costs_n
 
 
 @pytest.fixture
-def altered(demo: Connection[tuple[Any, ...]]) -> Iterator[Callable[[], object]]:
+def altered(demo: Demo) -> Iterator[Callable[[], object]]:
     """Makes a table, and then changes its column's type as a migration does."""
     demo.execute("CREATE TABLE altered AS SELECT 1 AS number")
     yield lambda: demo.execute("ALTER TABLE altered ALTER COLUMN number TYPE bigint")

@@ -1,4 +1,4 @@
-"""What the pools of tests leave to each other: connections that are as new, and no others."""
+"""Connections that the pools of tests leave to each other are as new."""
 
 import psycopg
 import pytest

@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 import pytest
-from psycopg import Connection
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tests.support.aliases import Demo
 from tests.support.waiting import wait_until
 from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.domain.reminders import ReminderKind
@@ -19,7 +19,6 @@ from wishcraft.store import analytics_events, reminders
 from wishcraft.store.analytics_events import Event
 from wishcraft.store.reminders import ReminderRows
 
-Demo = Connection[tuple[Any, ...]]
 Registries = list[tuple[int, str]]
 """Ids and slugs of a shop's registries."""
 WAITING: Final = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

@@ -2,19 +2,18 @@ import random
 import re
 from datetime import date
 from decimal import Decimal
-from typing import Any
 
 import orjson
 import pytest
-from psycopg import ClientCursor, Connection, sql
+from psycopg import ClientCursor, sql
 
+from tests.support.aliases import Demo
 from wishcraft.domain.registries import ItemStatus, Priority
 from wishcraft.domain.registry_payload import registry_payload
 from wishcraft.resources import Resources
 from wishcraft.services.registries.reader import load_registries
 from wishcraft.store import registries, registry_payloads
 
-Demo = Connection[tuple[Any, ...]]
 TEXTS = ("", "plain", 'a "quoted" \\ word', "tab\tand\nline\x01\x1f\x7f", "çé 日本 🎁\u2028", "</script>", "'{}[],:%s")
 PRICES = ("0", "0.01", "0.50", "1.50", "2.50", "12.34", "99.995", "12.3455", "0.00005", "99999999999.9999")
 

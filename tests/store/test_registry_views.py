@@ -1,12 +1,9 @@
-from typing import Any
-
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from wishcraft.resources import Resources
 from wishcraft.store import registry_views
 
-Demo = Connection[tuple[Any, ...]]
 SHOP = 1
 
 

@@ -1,12 +1,11 @@
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import psycopg
 import pytest
-from psycopg import Connection
 from sqlalchemy import text
 
+from tests.support.aliases import Demo
 from tests.support.demo_data import DemoData
 from wishcraft.domain.retention import DataKind, is_compliance
 from wishcraft.settings import Settings
@@ -14,7 +13,6 @@ from wishcraft.store import retention
 from wishcraft.store.engine import Database
 from wishcraft.store.schema.history import IS_COMPLIANCE
 
-Demo = Connection[tuple[Any, ...]]
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 INDEXES = {
     DataKind.AUDIT: "ix_audit_logs_find_old_ordinary",

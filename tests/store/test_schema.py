@@ -1,15 +1,11 @@
-from typing import Any
-
 import orjson
 import psycopg
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from wishcraft.resources import Resources
 from wishcraft.store import registry_payloads, shops
 from wishcraft.store.schema import ShopSettings
-
-Demo = Connection[tuple[Any, ...]]
 
 COPY_REGISTRY = """
     INSERT INTO registries (shop_id, slug, title, event_type, visibility, customer_email, customer_first_name,

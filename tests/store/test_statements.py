@@ -10,10 +10,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import Connection
 from psycopg.pq import ExecStatus
 from sqlalchemy import event, text
 
+from tests.support.aliases import Demo
 from wishcraft import store
 from wishcraft.domain.callers import EVERYTHING, Caller
 from wishcraft.domain.registries import EventType, Visibility
@@ -28,7 +28,6 @@ from wishcraft.store.audit_log import Origin
 from wishcraft.store.idempotency import IdempotencyKey
 from wishcraft.store.statements import Statement
 
-Demo = Connection[tuple[Any, ...]]
 DRAFT = Draft(
     {
         "title": "Our day", "description": "", "event_type": EventType.WEDDING, "event_date": None,

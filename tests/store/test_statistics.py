@@ -1,22 +1,20 @@
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import Connection
 from sqlalchemy import text
 
 from deployments.sandbox import postgres as sandbox
 from deployments.sandbox.postgres import enable_query_statistics, postgres
+from tests.support.aliases import Demo
 from wishcraft.reports.sections import storage
 from wishcraft.resources import Resources
 from wishcraft.store import statistics
 from wishcraft.store.engine import Database
 from wishcraft.store.statistics import TableUse
 
-Demo = Connection[tuple[Any, ...]]
 ROWS = 60_000
 
 

@@ -1,13 +1,12 @@
 import asyncio
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet, InvalidToken
-from psycopg import Connection
 from pydantic import SecretStr
 
 from deployments.sandbox.catalogue import DEMO_SHOPS
+from tests.support.aliases import Demo
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.domain.tokens import OfflineToken
 from wishcraft.errors import ShopifyUnauthorized
@@ -15,7 +14,6 @@ from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 from wishcraft.store.tokens import TokenVault
 
-Demo = Connection[tuple[Any, ...]]
 SHOP = DEMO_SHOPS[0]
 RENEWED = OfflineToken("shpat_new", "shprt_new", datetime(2027, 1, 1, tzinfo=UTC))
 

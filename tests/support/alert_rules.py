@@ -30,11 +30,11 @@ def metrics(expression: str) -> set[str]:
     """Return the names of the series in the expression."""
     names = set()
 
-    def note(node: Any) -> None:
+    def record(node: Any) -> None:
         if isinstance(node, ast.VectorSelector):
             names.add(node.name)
 
-    ast.walk(ast.parse(expression), note)
+    ast.walk(ast.parse(expression), record)
     return {str(name) for name in names}
 
 

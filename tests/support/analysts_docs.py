@@ -22,7 +22,7 @@ from pydantic import SecretStr
 
 from deployments.sandbox.demo import DEFAULT_REGISTRIES, DEFAULT_SEED, seed
 from deployments.sandbox.postgres import confine_analysts, create_analyst_login, postgres
-from tests.support.looks import chromium
+from tests.support.layouts import chromium
 from tests.support.notebook import NOTEBOOK
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter

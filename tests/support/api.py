@@ -9,11 +9,11 @@ from urllib.parse import parse_qsl
 
 import httpx
 from fastapi import FastAPI
-from psycopg import Connection
 
 from api.app import create_app, create_service
 from api.state import AppState
 from benchmarks.web import open_client
+from tests.support.aliases import Demo
 from wishcraft.settings import Settings
 
 SHOP: Final = "maple-and-pine.myshopify.com"
@@ -107,7 +107,7 @@ async def called_from(client: httpx.AsyncClient, peer: str) -> AsyncIterator[htt
         yield other
 
 
-def public_slug(demo: Connection[tuple[Any, ...]]) -> str:
+def public_slug(demo: Demo) -> str:
     """The slug of a public, active registry of `SHOP`."""
     query = "SELECT slug FROM registries WHERE shop_id = 1 AND visibility = 'public' AND status = 'active' ORDER BY id"
     found = demo.execute(query).fetchone()

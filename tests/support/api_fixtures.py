@@ -7,19 +7,18 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
 from urllib.parse import urlencode
 
 import httpx
 import jwt
 import pytest
-from psycopg import Connection
 from sqlalchemy import make_url
 
 from deployments.sandbox.demo import add_key
+from tests.support.aliases import Demo
 from tests.support.api import SHOP, Shopper, app_state_of, open_api_client
 from tests.support.failing_proxy import FailingProxy
-from tests.support.patient_api import raise_limits, raise_limits_of_redis
+from tests.support.long_timeouts import raise_limits, raise_limits_of_redis
 from tests.support.valkey import OwnValkey
 from wishcraft.observability.metrics import REQUEST_SECONDS
 from wishcraft.settings import Settings
@@ -57,26 +56,22 @@ def generous_limits_of_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def one_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limiter's clock stands still, so that no window ends during the test."""
+    """The limiter's clock is stopped, so that no window ends during the test."""
     monkeypatch.setattr("wishcraft.cache.rate_limiter.time", SimpleNamespace(time=lambda: 3e9))
 
 
 @pytest.fixture
-async def client(
-    settings: Settings, demo: Connection[tuple[Any, ...]], records_minutes: bool
-) -> AsyncIterator[httpx.AsyncClient]:
+async def client(settings: Settings, demo: Demo, records_minutes: bool) -> AsyncIterator[httpx.AsyncClient]:
     """A client without credentials."""
-    assert not demo.closed
     async with open_api_client(settings, records_minutes=records_minutes) as client:
         yield client
 
 
 @pytest.fixture
 async def client_on_own_valkey(
-    settings: Settings, demo: Connection[tuple[Any, ...]], own_valkey: OwnValkey
+    settings: Settings, demo: Demo, own_valkey: OwnValkey
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API whose Redis the test can stop."""
-    assert not demo.closed
     async with open_api_client(settings.model_copy(update={"redis_url": own_valkey.url})) as client:
         app_state_of(client).resources.cache._hold_seconds = 0
         yield client
@@ -101,7 +96,7 @@ def through_proxy(settings: Settings, postgresql: FailingProxy) -> Settings:
 
 
 @pytest.fixture
-def key(demo: Connection[tuple[Any, ...]]) -> dict[str, str]:
+def key(demo: Demo) -> dict[str, str]:
     """The headers of a server of `SHOP`."""
     return {"X-API-Key": add_key(demo, 1).key}
 

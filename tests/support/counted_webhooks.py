@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import orjson
-from psycopg import Connection
 from sqlalchemy import text
 
+from tests.support.aliases import Demo
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import PayloadInvalid, ShopifyUnavailable
 from wishcraft.resources import Resources
@@ -16,7 +16,6 @@ from wishcraft.services.webhooks.consume import Consumer
 from wishcraft.services.webhooks.handler_protocol import Effect, Handler, Message
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 MAPLE: Final = "maple-and-pine.myshopify.com"
 SAKURA: Final = "sakura-living.myshopify.com"
 NOW: Final = timedelta(0)

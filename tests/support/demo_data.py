@@ -5,14 +5,14 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import psycopg
-from psycopg import Connection
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Composed, Identifier, Literal
 
 from deployments.sandbox.demo import seed
+from tests.support.aliases import Demo
 from wishcraft.settings import Settings
 
 SEED: Final = 7
@@ -30,7 +30,7 @@ AND is_generated = 'NEVER' GROUP BY table_name ORDER BY table_name
 """
 _SEQUENCES: Final = "SELECT sequencename, last_value FROM pg_sequences WHERE schemaname = 'public'"
 
-Tables = Connection[tuple[Any, ...]]
+Tables = Demo
 
 
 class KeptConnection:
@@ -72,7 +72,7 @@ class _Table(NamedTuple):
 
 
 class DemoData:
-    """What `seed` writes for so many registries, without reminders unless `reminders`."""
+    """The rows that `seed` writes for so many registries, without reminders unless `reminders`."""
 
     def __init__(self, registries: int, *, reminders: bool, random_seed: int = SEED, today: date = TODAY) -> None:
         self._registries = registries

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from wishcraft.domain.service_levels import DAYS, Count, Level, Tally, assess
+from wishcraft.domain.service_levels import DAYS, Count, ServiceLevel, Tally, assess
 from wishcraft.observability.metrics import LATENCY_BOUNDS
 from wishcraft.reports import service_levels
 from wishcraft.reports.html import Report
@@ -92,7 +92,7 @@ def _plot() -> str:
 
 
 def _service_levels() -> Report:
-    counts = {level: Count(1440, 3) if level is Level.UPTIME else Count(100_000, 321) for level in Level}
+    counts = {level: Count(1440, 3) if level is ServiceLevel.UPTIME else Count(100_000, 321) for level in ServiceLevel}
     days = [Tally(counts, [90_000, *[100] * len(LATENCY_BOUNDS)])] * DAYS
     assessments = assess(days, LATENCY_BOUNDS)
     parts = (service_levels.overview(assessments), service_levels.draw_days(days, NOW), service_levels.explanation(NOW))

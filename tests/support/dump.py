@@ -1,13 +1,13 @@
 """A dump of all tables, and its restore, as `pg_dump` and `pg_restore` do it for the data."""
 
-from typing import Any, Final
+from typing import Final
 
-from psycopg import Connection
 from psycopg.sql import SQL, Composed, Identifier
 
+from tests.support.aliases import Demo
 from wishcraft.store.schema import Base
 
-Tables = Connection[tuple[Any, ...]]
+Tables = Demo
 _COLUMNS: Final = """
 SELECT array_agg(column_name::text ORDER BY ordinal_position) FROM information_schema.columns
 WHERE table_schema = 'public' AND table_name = %s AND is_generated = 'NEVER'

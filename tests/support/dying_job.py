@@ -6,7 +6,7 @@ from prefect import State
 from prefect.states import Completed
 
 from flows.runtime.job import job
-from tests.support.deaths import die_with_worker
+from tests.support.worker_loss import die_with_worker
 
 
 @job("dying-job")

@@ -3,22 +3,21 @@
 from typing import Any, Final
 
 import orjson
-from psycopg import Connection
 from psycopg.sql import SQL, Identifier, Placeholder
 
+from tests.support.aliases import Demo
 from tests.support.api import SHOP
 from tests.support.webhooks import line, order
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 
-Demo = Connection[tuple[Any, ...]]
 CUSTOMER: Final = 7_770_001_112_223
 GUEST_ORDER: Final = 880_011_223_344
 EMAIL: Final = "zyxwina.quorblatt@bücher.example"
 PHONE: Final = "+49 (30) 5550-199887"
 NAMES: Final = ("zyxwina", "quorblatt", "5550-199887", CUSTOMER)
-"""What names the person, in any spelling."""
+"""Names of the person, in any spelling."""
 REGISTRANT: Final = {"first_name": "Zyxwina", "last_name": "Quorblatt", "email": EMAIL}
 REDACT: Final = {
     "shop_id": 1,

@@ -1,13 +1,10 @@
-"""What tests of reminders and invitations share."""
+"""Helpers of the tests of reminders and invitations."""
 
 import re
-from typing import Any
-
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import ReceivedMessage
+from tests.support.aliases import Demo
 
-Demo = Connection[tuple[Any, ...]]
 _CONFIRM_EVERYONE = """
 INSERT INTO invitations (shop_id, registry_id, recipient, state, answer)
 SELECT DISTINCT r.shop_id, r.id, lower(trim(address)), 'sent', 'confirmed'

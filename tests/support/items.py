@@ -2,13 +2,11 @@
 
 from typing import Any
 
-from psycopg import Connection
-
 from api.schemas.responses import Item, OwnRegistryAnswer
 from deployments.sandbox.shopify.inventory import Variant
+from tests.support.aliases import Demo
 from tests.support.api import Shopper
 
-Demo = Connection[tuple[Any, ...]]
 PATH = "/api/registries"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from deployments.sandbox.processes import Program, spawn_options
 
 
-class Process:
+class KillableProcess:
     """A program of this test."""
 
     def __init__(self, program: Program, log: Path) -> None:

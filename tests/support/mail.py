@@ -1,4 +1,4 @@
-"""What the mail server of the tests has received."""
+"""Mails that the mail server of the tests has received."""
 
 from deployments.sandbox.mailbox.messages import Mailbox
 

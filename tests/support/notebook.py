@@ -51,7 +51,7 @@ def execute(notebook: dict[str, Any]) -> dict[str, Any]:
 
 
 def outline(notebook: dict[str, Any]) -> list[dict[str, Any]]:
-    """What the outputs of each cell are made of, without values that change from run to run or from day to day.
+    """The types of the outputs of each cell, without values that change from run to run or from day to day.
 
     Of a table the names of its columns, of its index, and its number of rows where the cell sets it; of a picture its
     size in pixels if that depends on no value.

@@ -49,3 +49,9 @@ def _administer(settings: Settings, statement: str) -> None:
     url, _, name = settings.database_url.replace("+psycopg", "").rpartition("/")
     with psycopg.connect(f"{url}/postgres", autocommit=True) as connection:
         connection.execute(statement.format(name=name).encode())
+
+
+def unreachable(settings: Settings, *stores: str) -> Settings:
+    """The settings with these stores at closed ports, and no replica."""
+    nowhere = {"database_url": "postgresql+psycopg://nobody@127.0.0.1:1/none", "redis_url": "redis://127.0.0.1:1/0"}
+    return settings.model_copy(update={"database_replica_url": None, **{store: nowhere[store] for store in stores}})

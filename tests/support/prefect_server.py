@@ -33,7 +33,7 @@ _SETTINGS: Final = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
-"""What no flow needs is off."""
+"""Settings of the test server: services that no flow needs are off."""
 _MEASURED: Final = "COVERAGE_PROCESS_START"
 """Makes a process measure what it covers; the server runs no line of ours."""
 

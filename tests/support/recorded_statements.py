@@ -27,19 +27,19 @@ def recorded_statements(on_statement: Callable[[str], None] = lambda _: None) ->
     statements: list[str] = []
     execute, exchange = AsyncCursor.execute, Driver._exchange
 
-    def note(statement: str) -> None:
+    def record(statement: str) -> None:
         if not statement.startswith(_LEFT_OUT):
             statements.append(statement)
             on_statement(statement)
 
-    async def note_query(cursor: AsyncCursor[Any], query: Any, *arguments: Any, **options: Any) -> AsyncCursor[Any]:
-        note(query.decode() if isinstance(query, bytes) else str(query))
+    async def record_query(cursor: AsyncCursor[Any], query: Any, *arguments: Any, **options: Any) -> AsyncCursor[Any]:
+        record(query.decode() if isinstance(query, bytes) else str(query))
         return await execute(cursor, query, *arguments, **options)
 
-    def note_calls(driver: Driver, calls: Sequence[Call], found: list[Rows]) -> PQGen[None]:
+    def record_calls(driver: Driver, calls: Sequence[Call], found: list[Rows]) -> PQGen[None]:
         for call in calls:
-            note(call.statement.sql.decode())
+            record(call.statement.sql.decode())
         return exchange(driver, calls, found)
 
-    with mock.patch.object(AsyncCursor, "execute", note_query), mock.patch.object(Driver, "_exchange", note_calls):
+    with mock.patch.object(AsyncCursor, "execute", record_query), mock.patch.object(Driver, "_exchange", record_calls):
         yield statements

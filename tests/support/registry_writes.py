@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from psycopg import Connection
-
+from tests.support.aliases import Demo
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import OnCacheDown, registry_write
 from wishcraft.store import registries
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 Registry = tuple[int, str, int]
 """Id, slug and version."""
 

@@ -3,15 +3,14 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from psycopg import Connection
-
+from tests.support.aliases import Demo
 from tests.support.invitations import confirm_everyone
 from wishcraft.resources import Resources
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
+EMMA, HUGO = "emma@example.com", "hugo@example.com"
 TODAY = NOW.date()  # also in the shop's time zone, New York
 WEEK, DAY = TODAY + timedelta(7), TODAY + timedelta(1)
 

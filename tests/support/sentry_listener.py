@@ -22,7 +22,7 @@ class SentryListener:
         self.items: list[Item] = []
         """The type and the payload of each item of each envelope."""
         self.sampling: list[dict[str, str]] = []
-        """What each envelope's header says of its trace, if it has one."""
+        """The trace in each envelope's header, if it has one."""
         self.raw = b""
         """All received bytes, uncompressed."""
 

@@ -14,8 +14,8 @@ from deployments.sandbox.mailbox.app import create_app as create_mailbox
 from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.shopify.app import create_app as create_simulator
 from deployments.sandbox.shopify.simulator import Options, Simulator
+from tests.support.fake_prefect import PASSWORD, USER, FakePrefect
 from tests.support.http_server import served
-from tests.support.prefect_stand_in import PASSWORD, USER, PrefectStandIn
 from tests.support.sentry_listener import SentryListener
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.observability import context
@@ -24,24 +24,24 @@ from wishcraft.settings import Settings
 
 
 @pytest.fixture(scope="session")
-def prefect_address() -> Iterator[tuple[str, PrefectStandIn]]:
+def prefect_address() -> Iterator[tuple[str, FakePrefect]]:
     """A server in Prefect's place for the whole session: its address, and itself."""
-    stand_in = PrefectStandIn()
-    with served(stand_in.app) as address:
-        yield address, stand_in
+    fake_prefect = FakePrefect()
+    with served(fake_prefect.app) as address:
+        yield address, fake_prefect
 
 
 @pytest.fixture
-def prefect(prefect_address: tuple[str, PrefectStandIn]) -> PrefectStandIn:
+def prefect(prefect_address: tuple[str, FakePrefect]) -> FakePrefect:
     """The same, with runs to come, none overdue and no others."""
-    stand_in = prefect_address[1]
-    stand_in.overdue, stand_in.upcoming, stand_in.queries, stand_in.failing = 0, 12, 0, False
-    stand_in.started, stand_in.runs = {}, []
-    return stand_in
+    fake_prefect = prefect_address[1]
+    fake_prefect.overdue, fake_prefect.upcoming, fake_prefect.queries, fake_prefect.failing = 0, 12, 0, False
+    fake_prefect.started, fake_prefect.runs = {}, []
+    return fake_prefect
 
 
 @pytest.fixture
-def prefect_settings(prefect_address: tuple[str, PrefectStandIn]) -> dict[str, object]:
+def prefect_settings(prefect_address: tuple[str, FakePrefect]) -> dict[str, object]:
     """The settings that name that server: `settings.model_copy(update=prefect_settings)`."""
     return {"prefect_api_url": prefect_address[0], "prefect_api_auth_string": SecretStr(f"{USER}:{PASSWORD}")}
 
@@ -86,7 +86,6 @@ def mailbox(mailbox_server: tuple[str, FastAPI]) -> Mailbox:
 @pytest.fixture
 def mail_settings(mailbox_server: tuple[str, FastAPI], mailbox: Mailbox) -> dict[str, object]:
     """The settings that send mail to that server: `settings.model_copy(update=mail_settings)`."""
-    assert not mailbox.faults  # of another test
     return {
         "mail_url": SecretStr(f"smtp://127.0.0.1:{mailbox_server[1].state.smtp_port}"),
         "mail_from": "registry@wishcraft.example",
@@ -98,7 +97,6 @@ def mail_settings(mailbox_server: tuple[str, FastAPI], mailbox: Mailbox) -> dict
 def mail_urls(mailbox_server: tuple[str, FastAPI], mailbox: Mailbox) -> dict[str, SecretStr]:
     """MAIL_URL of each provider: the mail server, and the simulated ones beside it, without faults."""
     address, app = mailbox_server
-    assert not mailbox.faults
     urls = {"smtp": f"smtp://127.0.0.1:{app.state.smtp_port}", **mail_providers.mail_urls(address)}
     return {name: SecretStr(url) for name, url in urls.items()}
 
@@ -106,7 +104,6 @@ def mail_urls(mailbox_server: tuple[str, FastAPI], mailbox: Mailbox) -> dict[str
 @pytest.fixture
 def settings_with_mail(base_settings: Settings, mail_settings: dict[str, object], mailbox: Mailbox) -> Settings:
     """Settings that send mail to the mail server, whose mailbox is empty."""
-    assert not mailbox.messages
     return base_settings.model_copy(update=mail_settings)
 
 

@@ -6,14 +6,14 @@
 from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 from pandas.testing import assert_frame_equal
-from psycopg import Connection
 from psycopg.sql import SQL, Composed, Identifier
 from psycopg.types.numeric import FloatLoader
 
+from tests.support.aliases import Demo
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.reader import ALL_DAYS
 from wishcraft.domain.periods import Days
@@ -21,7 +21,7 @@ from wishcraft.domain.periods import Days
 _FOLDER: Final = Path(__file__).parent / "figures"
 _SHARED: Final = ("chosen", "live", "item_sales", "fulfilled", "products", "lead", "open_items", "stock")
 """Statements that others may read from, each from those before it."""
-Tables = Connection[tuple[Any, ...]]
+Tables = Demo
 
 
 def query_oracle(

@@ -47,7 +47,7 @@ class Standby:
             connection.execute("SELECT pg_wal_replay_resume()")
 
     def describe(self) -> str:
-        """What it receives and replays, and what may keep it from that."""
+        """The replication state: what it receives and replays, and what may keep it from that."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             [position] = connection.execute(_POSITION).fetchall()
             sessions = connection.execute(_SESSIONS).fetchall()

@@ -1,4 +1,4 @@
-"""A stand-in for a run's process: it waits for a file."""
+"""A fake process of a run: it waits for a file."""
 
 import os
 import time

@@ -4,19 +4,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 import httpx
-from psycopg import Connection
 
 from api.state import AppState
 from deployments.sandbox.demo import add_key
 from tests.support.alert_rules import firing
+from tests.support.aliases import Demo
 from tests.support.api import app_state_of, open_api_client
 from tests.support.metric_samples import Samples
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 REPLICAS = ("one", "two")
 
 

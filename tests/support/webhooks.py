@@ -8,8 +8,7 @@ from itertools import count
 from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
-from psycopg import Connection
-
+from tests.support.aliases import Demo
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import registry_write
@@ -17,7 +16,6 @@ from wishcraft.services.webhooks.handler_protocol import Handler, Message
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 NOON: Final = datetime(2026, 3, 14, 12, tzinfo=UTC)
 _numbers: Final = count(1)
 

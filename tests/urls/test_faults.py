@@ -1,8 +1,8 @@
-"""What is wrong with the URL of a setting is said in one line, and shows no password."""
+"""Faults of a setting's URL are said in one line, without the password."""
 
 import pytest
 
-from tests.domain.test_settings import COMPLETE
+from tests.support.settings_environment import COMPLETE
 from wishcraft.errors import ConfigurationError
 from wishcraft.settings import Settings, load
 
@@ -70,7 +70,7 @@ FAULTS = [
         ("smtp://u:hush@", "it names no host"), ("smtp://u:hush@h:port", PORT), ("smtp://u:hush@h:0", PORT),
         ("smtp://u:hu/sh@h", NOT_ENCODED), ("smtp://user@h", HALF_A_LOGIN), ("smtp://:hush@h", HALF_A_LOGIN),
         ("smtp://h/path", "it has a path"), ("smtp://h?tls=1", "it has another option than starttls"),
-        ("ses://AKIA:hush@frankfurt", "its host is no region of AWS"), ("ses://AKIA@eu-central-1", HALF_A_LOGIN),
+        ("ses://AKIA:hush@frankfurt", "its host is not a region of AWS"), ("ses://AKIA@eu-central-1", HALF_A_LOGIN),
         ("ses://A%0A:hush@eu-central-1", NO_KEY), ("ses://AKIA:hush@eu-central-1:25", "it has a port"),
         ("ses://AKIA:hush@eu-central-1?set=x", "the option set is unknown"),
         ("ses://AKIA:hush@eu-central-1?configuration_set=a!",

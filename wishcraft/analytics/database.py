@@ -17,10 +17,10 @@ from psycopg import Connection
 from psycopg.sql import SQL, Composed, Literal
 from sqlalchemy import create_engine
 
-from wishcraft.analytics.answer import make_frame, register_loaders
 from wishcraft.analytics.confinement import ROLE, require_confinement
 from wishcraft.analytics.filters import TableName
-from wishcraft.analytics.question import parse_question
+from wishcraft.analytics.query_result import make_frame, register_loaders
+from wishcraft.analytics.select_text import parse_select
 from wishcraft.analytics.tables import TABLES, read_table
 from wishcraft.database_errors import translate_database_errors
 from wishcraft.domain.storable_text import is_storable
@@ -171,7 +171,7 @@ VIEWS: Final = ("events", "items", "mails", "purchases", "registries", "reminder
 _TOO_LARGE: Final = "54WC1"
 """The SQLSTATE of a row or a result that is too large."""
 _BYTES_PER_VALUE: Final = 4
-"""What each value adds to the size of its row, whose text has nothing for NULL."""
+"""The bytes that each value adds to its row, whose text has nothing for NULL."""
 _PREPARE: Final = "PREPARE question AS "
 # A materialised CTE: each row is computed once, in the block below. A query may lack its closing quote or parenthesis.
 _BEFORE: Final = "WITH answer AS MATERIALIZED (SELECT * FROM (\n"
@@ -216,7 +216,7 @@ _HELP: Final[dict[type[psycopg.Error], str]] = {
 
 
 def _run_select(connection: Connection[tuple[Any, ...]], sql: str, max_rows: int) -> pd.DataFrame:
-    select = parse_question(sql)
+    select = parse_select(sql)
     with connection.cursor() as cursor:
         try:
             # A query that is complete by itself, as one statement, cannot leave its subquery by parentheses. It is only
@@ -239,7 +239,7 @@ def _run_select(connection: Connection[tuple[Any, ...]], sql: str, max_rows: int
 
 
 def _count_columns(connection: Connection[tuple[Any, ...]]) -> int:
-    """The number of columns of the prepared question; none if it is no SELECT."""
+    """The number of columns of the prepared question; none if it is not a SELECT."""
     query = "SELECT coalesce(cardinality(result_types), 0) FROM pg_prepared_statements WHERE name = 'question'"
     [(columns,)] = connection.execute(query).fetchall()
     return int(columns)

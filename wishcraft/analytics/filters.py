@@ -54,7 +54,7 @@ def parse_days(first: Day, last: Day) -> Days:
 
 
 def parse_day(value: Day) -> date | None:
-    """Parse a day.
+    """Parse a day of a filter; None stays None.
 
     Raises:
         QueryRefused: The text is not a day, or the day is not from `FIRST_DAY` to `LAST_DAY`.

@@ -17,7 +17,7 @@ _ACCESS_LEVELS: Final = {int(access_level): access_level for access_level in Acc
 
 @dataclass(slots=True)  # each read looks at four fields, and those of a named tuple take five times as long
 class Header:
-    """What the API must know of an entry before it sends the body."""
+    """Header of an entry: what the API checks before it sends the body."""
 
     era: bytes
     """The era in which the entry was filled (8 bytes). In any other era the entry counts as missing."""

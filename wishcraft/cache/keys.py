@@ -25,7 +25,7 @@ SPREAD: Final = 0.2
 
 MILLISECOND: Final = timedelta(milliseconds=1)
 HARD_TTL_MS: Final = 24 * 3_600_000
-"""The least age at which an entry expires, before the spread; until then it stands in for PostgreSQL, as stale."""
+"""The least age at which an entry expires, before the spread; until then it replaces PostgreSQL, as stale."""
 KEPT_TIMES: Final = 6
 """The age at which an entry expires, in soft lifetimes: three days for the longest."""
 ABSENT_TTL_MS: Final = 15_000
@@ -140,7 +140,7 @@ def limit_key(policy: str, window: int, caller: str) -> str:
 
 
 def session_key(name: SessionName) -> str:
-    """What the session grants; the key expires with the session."""
+    """The key of a session: the slug that it opens. It expires with the session."""
     return f"wishcraft:{{{name.shop_id}}}:session:{name.session_id}"
 
 

@@ -35,7 +35,7 @@ LoadMany = Callable[[Sequence[str]], Awaitable[Mapping[str, CachedRegistry]]]
 
 
 class CacheState(StrEnum):
-    """How the cache answered a read."""
+    """State of a read, as `X-Cache` says it."""
 
     __hash__ = str.__hash__  # Enum's is written in Python, and each read looks several things up by its state
 
@@ -57,11 +57,11 @@ class CacheResult(NamedTuple):
 
 
 class RefillResult(NamedTuple):
-    """What became of one slug of a refill."""
+    """Result of the refill of one slug."""
 
     outcome: FillOutcome
     entry: Entry | None = None
-    """What was loaded; None if another reader holds the lease, or the server gives none."""
+    """The loaded registry; None if another reader holds the lease, or the server gives none."""
 
 
 class RegistryCache(CoherenceCommands):

@@ -24,16 +24,16 @@ class SessionCache:
         self._server = server
         self._redis = server.redis
 
-    async def put(self, name: SessionName, subject: str, expires_at: datetime) -> None:
-        """Store what the session grants, until `expires_at`."""
+    async def put(self, name: SessionName, slug: str, expires_at: datetime) -> None:
+        """Store the slug that the session opens, until `expires_at`."""
         with self._server.guard():
-            await self._redis.set(keys.session_key(name), subject, pxat=expires_at)
+            await self._redis.set(keys.session_key(name), slug, pxat=expires_at)
 
     async def get(self, name: SessionName) -> str | None:
-        """What the session grants, or None on a miss."""
+        """The slug that the session opens, or None on a miss."""
         with self._server.guard():
-            subject = cast("bytes | None", await self._redis.get(keys.session_key(name)))  # responses are not decoded
-        return None if subject is None else subject.decode()
+            slug = cast("bytes | None", await self._redis.get(keys.session_key(name)))  # responses are not decoded
+        return None if slug is None else slug.decode()
 
     async def delete(self, names: Sequence[SessionName]) -> int:
         """Delete these sessions; returns how many there were."""

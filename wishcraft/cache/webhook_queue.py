@@ -206,7 +206,7 @@ class WebhookQueue:
             return sum([int(await self._server.redis.scard(f"{keys.QUEUED}{priority}")) for priority in _ORDER])
 
     async def _consumers(self, priority: TopicPriority) -> list[dict[bytes, Any]]:
-        """What Redis knows of each consumer: `name`, `pending`, and `idle` in milliseconds."""
+        """Each consumer, as Redis lists it: `name`, `pending`, and `idle` in milliseconds."""
         reply = await self._grouped(priority, "XINFO", "CONSUMERS", f"{keys.WEBHOOKS}{priority}", GROUP)
         return [
             dict(zip(each[::2], each[1::2], strict=True)) if isinstance(each, list) else each for each in reply or ()

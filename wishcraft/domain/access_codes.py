@@ -35,7 +35,7 @@ _NUMBER: Final = re.compile(r"^[0-9]+|[0-9]+$")
 
 
 class Slowdown(NamedTuple):
-    """How the tries at a registry are slowed down after many wrong codes."""
+    """Slowdown of the tries at a registry after many wrong codes."""
 
     wait: Policy
     """How often one sender may be wrong."""
@@ -43,8 +43,8 @@ class Slowdown(NamedTuple):
     """The pause before each try."""
 
 
-def weakness(code: str, names: Iterable[str] = (), day: date | None = None) -> str | None:
-    """Why this access code is too easy to guess, as a sentence; None if it is not.
+def find_weakness(code: str, names: Iterable[str] = (), day: date | None = None) -> str | None:
+    """Find why this access code is too easy to guess, as a sentence; None if it is not.
 
     Args:
         code: The code.

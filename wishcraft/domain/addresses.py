@@ -24,7 +24,7 @@ _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 
 
 def normalise(address: str) -> str | None:
-    """The one spelling of the address that stands for all that reach its mailbox; None if it is not valid.
+    """The one spelling of the address for all that reach its mailbox; None if it is not valid.
 
     Without surrounding spaces, in lower case, with its domain as DNS has it (IDNA 2008): `jo@xn--bcher-kva.example`.
     RFC 5321 lets a server distinguish capitals in the local part; in practice none does.
@@ -59,7 +59,7 @@ def mask(address: str) -> str:
 
 
 def mailbox_key(address: str) -> str:
-    """What the normalised addresses that surely reach one mailbox have in common, for counting.
+    """The key under which normalised addresses are counted: the same for those that surely reach one mailbox.
 
     Many servers ignore what follows a `+`, and Gmail the dots and which of its two domains is written.
     """
@@ -75,7 +75,7 @@ def mailbox_hash(shop_id: int, address: str) -> bytes:
 
 @lru_cache(4_096)
 def _ascii_domain(domain: str) -> str | None:
-    """The domain as DNS has it; None if it is no host name with a top-level domain.
+    """The domain as DNS has it; None if it is not a host name with a top-level domain.
 
     Or if it is only mapped to one, as with full-width letters: people do not write them, and attackers do.
     """

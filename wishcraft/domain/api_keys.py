@@ -34,7 +34,7 @@ class NewKey(NamedTuple):
 
 
 class Rights(NamedTuple):
-    """What a key permits."""
+    """Rights of a key."""
 
     scopes: Sequence[str]
     ip_allow_list: Sequence[str]
@@ -42,8 +42,8 @@ class Rights(NamedTuple):
     expires_at: datetime | None
 
 
-def excess(new: Rights, granting: Rights) -> str | None:
-    """What a new key would permit that the key which creates it does not, as a sentence; None if nothing."""
+def find_excess(new: Rights, granting: Rights) -> str | None:
+    """The right of a new key that the key which creates it lacks, as a sentence; None without one."""
     held = {Scope(scope) for scope in granting.scopes}
     if Scope.WRITE in held:
         held.add(Scope.READ)

@@ -10,7 +10,7 @@ from wishcraft.domain.registries import SHOWN_TO_GUESTS, RegistryStatus, Visibil
 SHORTEST_LIFETIME: Final = timedelta(hours=1)
 """The soft lifetime of a registry near its event: most of its guests read it in these days."""
 LIFETIME_AFTER_CHANGE: Final = timedelta(hours=2)
-"""That of a registry that has just changed; it grows from here while nothing changes."""
+"""Soft lifetime of a registry that has just changed; it grows from here while nothing changes."""
 LONGEST_LIFETIME: Final = timedelta(hours=12)
 _UNCHANGED_SHARE: Final = 0.1
 """The soft lifetime, as a share of the time since the last change (RFC 9111, section 4.2.2)."""
@@ -24,7 +24,7 @@ _FIRST_DAY_OF_VIEWS: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class AccessLevel(IntEnum):
-    """What a caller needs to read a registry; the numbers are stored in Redis."""
+    """Access level: what a caller needs to read a registry. The numbers are stored in Redis."""
 
     OPEN = 0
     """Nothing."""
@@ -84,7 +84,7 @@ def soft_lifetime(unchanged_for: timedelta, days_to_event: int | None) -> timede
 
 
 def view_weight(now: datetime) -> float:
-    """What one view at `now` (aware) adds to a registry's score; the least viewed are evicted first.
+    """The points that one view at `now` (aware) adds to a registry's score; the least viewed are evicted first.
 
     Old views are not reduced; new views get a growing weight instead, so scores only grow and stay comparable at any
     time.

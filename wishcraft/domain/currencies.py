@@ -31,7 +31,7 @@ def decimals(currency: str) -> int:
 
 
 def symbol(currency: str) -> str:
-    """What precedes an amount in the currency: its symbol, or its code and a space."""
+    """The prefix of an amount in the currency: its symbol, or its code and a space."""
     return SYMBOLS.get(currency, f"{currency}\N{NO-BREAK SPACE}")
 
 

@@ -49,7 +49,7 @@ class VariantReading:
 
 @dataclass(frozen=True, slots=True)
 class VariantUpdate:
-    """What a webhook about a product says of a variant; fields as in `VariantReading`."""
+    """A variant in a webhook about its product; fields as in `VariantReading`."""
 
     product_id: int
     inventory_item_id: int | None

@@ -25,8 +25,8 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{48}", re.ASCII)
 _CHECKSUM_BYTES: Final = 4
 
 
-class Answer(StrEnum):
-    """What the owner of an address answered, once and for all."""
+class InvitationAnswer(StrEnum):
+    """Answer of the owner of an address; it is final."""
 
     CONFIRMED = "confirmed"
     DECLINED = "declined"

@@ -1,4 +1,4 @@
-"""What the DNS records of a sending domain must say: SPF, DKIM, DMARC, and which shop may send from it. Pure.
+"""Rules for the DNS records of a sending domain: SPF, DKIM, DMARC, and which shop may send from it. Pure.
 
 Mailbox providers refuse or hide mail of a domain whose records are missing (RFC 7208, RFC 6376, RFC 7489).
 """
@@ -24,7 +24,7 @@ _LOOKUP: Final = re.compile(
 """A term for which a receiver asks DNS; `nested` ones name a record whose own terms count too."""
 _ALL: Final = re.compile(r"([+?~-]?)all", re.IGNORECASE)
 SPF_OF_PROVIDER: Final[Mapping[str, str]] = {"ses": "amazonses.com", "sendgrid": "sendgrid.net"}
-"""What the SPF record of the return path's domain includes, by the scheme of MAIL_URL."""
+"""The `include` that the SPF record of the return path's domain must have, by the scheme of MAIL_URL."""
 
 
 class RecordState(StrEnum):

@@ -1,4 +1,4 @@
-"""What a mail provider says became of a mail, as one normalised event, and the outcome that is stored. Pure.
+"""Normalised event of a mail, from any provider, and the outcome that is stored. Pure.
 
 `domain.mail_suppressions` says what follows for the address, `domain.mail_reputation` for the shop.
 """
@@ -23,7 +23,7 @@ _CODE: Final = re.compile(r"[A-Za-z0-9. -]{0,64}", re.ASCII)
 
 
 class MailEventKind(StrEnum):
-    """What became of a mail, in the words of django-anymail's normalised events."""
+    """Kind of a mail event, in the words of django-anymail's normalised events."""
 
     SENT = "sent"
     DEFERRED = "deferred"
@@ -37,7 +37,7 @@ class MailEventKind(StrEnum):
 
 
 class MailOutcome(StrEnum):
-    """What became of a mail after it was handed over, as stored with it; a later one in this list replaces the others.
+    """Outcome of a mail after it was handed over, as stored; a later one in this list replaces those before it.
 
     Events come in any order, and a mailbox may refuse a mail that its server has accepted.
     """

@@ -1,4 +1,4 @@
-"""When so many bounces or complaints came that a shop, or its mail provider, must be at fault. Pure."""
+"""Rules for how many bounces or complaints mean that a shop, or its mail provider, is at fault. Pure."""
 
 from datetime import timedelta
 from typing import Final

@@ -1,4 +1,4 @@
-"""Why and when a shop must not write to an address any more. Pure."""
+"""Rules for suppressions: when, and for what reason, a shop must not write to an address any more. Pure."""
 
 from datetime import timedelta
 from enum import StrEnum
@@ -12,7 +12,7 @@ SOFT_BOUNCE_PERIOD: Final = timedelta(days=14)
 
 
 class SuppressionReason(StrEnum):
-    """Why an address is suppressed."""
+    """Reason of a suppression."""
 
     BOUNCE = "bounce"
     COMPLAINT = "complaint"
@@ -20,7 +20,7 @@ class SuppressionReason(StrEnum):
 
 
 def suppression_for(outcome: MailOutcome, soft_bounces: int) -> SuppressionReason | None:
-    """Why an address is to be suppressed after this outcome of a mail to it; None if it is not.
+    """The reason to suppress an address after this outcome of a mail to it; None without one.
 
     Args:
         outcome: Of one mail.

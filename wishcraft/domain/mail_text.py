@@ -5,7 +5,7 @@ import unicodedata
 from typing import Final
 
 _DOTS: Final = ".\u2024\u3002\ufe52\uff0e\uff61"
-"""What IDNA (UTS 46) and compatibility normalization (NFKC) take for the dot of a domain."""
+"""Characters that IDNA (UTS 46) and compatibility normalization (NFKC) treat as the dot of a domain."""
 _INVISIBLE: Final = re.compile(
     r"[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\uffa0"
     r"\u2065\ufff0-\ufff8\U000e0000-\U000e00ff\U000e01f0-\U000e0fff]"
@@ -14,7 +14,7 @@ _INVISIBLE: Final = re.compile(
 _JOINERS: Final = "\u200c\u200d"
 """Invisible characters that Persian, Indic scripts and emoji need."""
 _UNSEEN: Final = rf"[{_JOINERS}\u0300-\u036f\ufe00-\ufe0f\U000e0100-\U000e01ef]*"
-"""What may stand before a letter and does not separate it from a dot."""
+"""Characters that may precede a letter and do not separate it from a dot."""
 _LINKS: Final[tuple[tuple[re.Pattern[str], str], ...]] = (
     (re.compile(r"[/\\]{2,}"), " "),  # https://, //host, \\host
     (re.compile(r"(?<=[^\W\d_]):(?=[\w/\\+?%#\[])"), ": "),  # mailto:, tel:

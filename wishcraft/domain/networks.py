@@ -16,7 +16,7 @@ _FORMS: Final = re.compile(r"([0-9.]+)(?::[0-9]+)?|([0-9a-fA-F:.]+)|\[([0-9a-fA-
 _MAX_STEPS: Final = 16
 """Proxies in a row: the cost of a header does not grow with its length."""
 _LOOPBACK_HOST: Final = re.compile(rb"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
-_HOUSEHOLD_BITS: Final = 64
+_NETWORK_BITS: Final = 64
 """A network that a provider gives to one customer has this prefix, or a shorter one: it has endless addresses."""
 
 
@@ -76,10 +76,10 @@ def names_loopback(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 @lru_cache(4096)
-def household(address: str) -> str:
-    """What limits count as one: an IPv4 address, or the /64 network of an IPv6 address."""
+def network_of(address: str) -> str:
+    """The network that limits count as one client: an IPv4 address, or the /64 network of an IPv6 address."""
     parsed = _parse(address)
-    return str(ip_network((parsed, _HOUSEHOLD_BITS), strict=False)) if isinstance(parsed, IPv6Address) else address
+    return str(ip_network((parsed, _NETWORK_BITS), strict=False)) if isinstance(parsed, IPv6Address) else address
 
 
 def contains(outer: Sequence[Network], inner: Sequence[Network]) -> bool:
@@ -91,7 +91,7 @@ def contains(outer: Sequence[Network], inner: Sequence[Network]) -> bool:
 
 
 def client_address(peer: str, forwarded_for: Sequence[str], proxies: Proxies, *, is_signed: bool = False) -> str:
-    """The nearest address that is no trusted proxy, in its usual form; `unknown` if a proxy names none.
+    """The nearest address that is not a trusted proxy, in its usual form; `unknown` if a proxy names none.
 
     Each proxy appends its peer's address to `X-Forwarded-For`. So an entry is reliable if all proxies further right are
     trusted, beginning with the peer; what is left of the first other address may be forged.

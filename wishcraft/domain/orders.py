@@ -93,7 +93,7 @@ class Adjustment(NamedTuple):
 
 
 class LineState(NamedTuple):
-    """How many pieces of a line were ordered and are bought, and their status.
+    """Pieces of a line that were ordered and that are bought, and their status.
 
     If none are left, the quantity is what was ordered: it must not depend on which refund came first.
     """

@@ -15,13 +15,13 @@ from wishcraft.domain.addresses import address_hash, normalise
 _LOCAL_END: Final = re.compile(r"[^\s<>\"(),:;\[\]\\]*\Z")
 _DOMAIN: Final = re.compile(r"\A[^\s<>\"(),:;\[\]\\'/?&=|{}]*")
 _MAY_BE_BEFORE: Final = re.compile(r"['/?&=|{}]")
-"""What precedes addresses in quotations and URLs, and what addresses may have: `o'brien@example.com`."""
+"""Characters that precede addresses in quotations and URLs, and that addresses may have: `o'brien@example.com`."""
 _MAX_LOCAL: Final = 64
 _MAX_DOMAIN: Final = 255
 _PLAIN_ESCAPES: Final = (
     (rb"\/", b"/"), (rb"\u0026", b"&"), (rb"\u0027", b"'"), (rb"\u003c", b"<"), (rb"\u003e", b">"),
 )  # fmt: skip
-"""What common writers of JSON escape, though they need not."""
+"""Characters that common JSON encoders escape, though they need not."""
 _HIDING: Final = (rb"\\", b"\xcd\xbe", b"\xe1\xbf\xaf", b"\xe2\x84\xaa")
 """A backslash, which makes other escapes ambiguous, and the three characters that `spellings` turns into ASCII's."""
 _NO_DIGITS: Final = bytes(set(range(256)) - set(b"0123456789"))
@@ -62,7 +62,7 @@ def make_person(
 
 
 def spellings(address: str) -> set[str]:
-    """How the address may be stored: as it is typed but for capitals, normalised, and with its domain in letters."""
+    """Spellings of an address in stored data: as typed but for capitals, normalised, and with its domain in letters."""
     typed = unicodedata.normalize("NFC", address.strip().lower())
     if typed.isascii() and "xn--" not in typed:  # the one spelling
         return {typed}
@@ -108,7 +108,7 @@ def has_sign(payload: bytes, signs: Collection[bytes], numbers: Collection[bytes
 
 
 class Mentions(NamedTuple):
-    """What a JSON value says at any depth that may identify a person."""
+    """The parts of a JSON value, at any depth, that may identify a person."""
 
     numbers: frozenset[int]
     contacts: frozenset[bytes]
@@ -142,7 +142,7 @@ def find_mentions(content: Any, shop_id: int) -> Mentions:
 
 
 def _find_addresses(text: str) -> set[str]:
-    """What may be an address in the text: the text itself, and what is around each `@`."""
+    """Candidates for an address in the text: the text itself, and what is around each `@`."""
     if "@" not in text:
         return set()
     around = {(left[-_MAX_LOCAL:], right[:_MAX_DOMAIN]) for left, right in pairwise(text.split("@"))}

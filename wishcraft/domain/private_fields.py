@@ -8,7 +8,7 @@ from wishcraft.domain.invitations import InvitationStatus
 
 
 class PrivateFields(NamedTuple):
-    """What only its registrant sees of a registry."""
+    """Private fields of a registry, for its registrant alone."""
 
     event_location: str | None
     has_access_code: bool

@@ -21,7 +21,7 @@ class EventType(StrEnum):
 
 
 class Visibility(StrEnum):
-    """Who finds and opens a registry."""
+    """Visibility of a registry: who finds and opens it."""
 
     PUBLIC = "public"
     """Found by search."""

@@ -28,7 +28,7 @@ class ListSort(StrEnum):
 
 
 class Position(NamedTuple):
-    """Where a page ends: the last registry's sort key and id."""
+    """Position in a list, where a page ends: the last registry's sort key and id."""
 
     key: str | None
     """The folded title, or the event date in ISO 8601; None if there is none, or the id alone is the key."""
@@ -49,7 +49,7 @@ def encode_cursor(sort: ListSort, filters: Sequence[object], position: Position)
 
 
 def decode_cursor(sort: ListSort, filters: Sequence[object], cursor: str) -> Position | None:
-    """The position in a cursor; None if it is no cursor of this order and these filters."""
+    """The position in a cursor; None if it is not a cursor of this order and these filters."""
     try:
         content = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, RecursionError):

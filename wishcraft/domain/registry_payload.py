@@ -86,7 +86,7 @@ class Summary(NamedTuple):
     event_date: date | None
     share_url: str
     image: str | None
-    """That of the first shown item that has one."""
+    """The image of the first shown item that has one."""
     sums: Sums
     """Without amounts."""
 
@@ -133,7 +133,7 @@ def summary_payload(summary: Summary) -> dict[str, Any]:
 
 
 def page_payload(registries: Sequence[Mapping[str, Any]], total: Total, next_cursor: str | None) -> dict[str, Any]:
-    """The payload of a page of a list."""
+    """Compose one page of a list of registries, with the total and the cursor of the next page."""
     return {
         "registries": registries,
         "total": total.value,

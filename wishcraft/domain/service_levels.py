@@ -25,7 +25,7 @@ LAG: Final = timedelta(minutes=2)
 """A minute is recorded just after its end, so later minutes are excluded."""
 
 
-class Level(StrEnum):
+class ServiceLevel(StrEnum):
     """Name of a service level indicator, as shown to people."""
 
     UPTIME = "uptime"
@@ -38,7 +38,7 @@ class Level(StrEnum):
     WEBHOOKS = "webhooks"
 
 
-AS_BAD_SHARE: Final = frozenset({Level.ERRORS, Level.COMPLAINTS})
+AS_BAD_SHARE: Final = frozenset({ServiceLevel.ERRORS, ServiceLevel.COMPLAINTS})
 """Levels whose value is the share of bad events; of the others, it is that of good ones."""
 
 
@@ -71,15 +71,15 @@ class Objective:
     least: int = 1
 
 
-OBJECTIVES: Final[Mapping[Level, Objective]] = {
-    Level.UPTIME: Objective(Fraction(1, 1000), "minute", "> 99.9 %"),
-    Level.LATENCY: Objective(1 - QUANTILE, "slow request", "< 100 ms"),
-    Level.ERRORS: Objective(Fraction(1, 1000), "error", "< 0.1 %"),
-    Level.CACHE: Objective(Fraction(20, 100), "miss", "> 80 %"),
-    Level.JOBS: Objective(Fraction(1, 100), "failed run", "> 99 %"),
-    Level.MAILS: Objective(Fraction(2, 100), "failed mail", "> 98 %"),
-    Level.COMPLAINTS: Objective(Fraction(1, 1000), "complaint", "< 0.1 %", MIN_MAILS_TO_JUDGE),
-    Level.WEBHOOKS: Objective(Fraction(1, 100), "late webhook", "> 99 %"),
+OBJECTIVES: Final[Mapping[ServiceLevel, Objective]] = {
+    ServiceLevel.UPTIME: Objective(Fraction(1, 1000), "minute", "> 99.9 %"),
+    ServiceLevel.LATENCY: Objective(1 - QUANTILE, "slow request", "< 100 ms"),
+    ServiceLevel.ERRORS: Objective(Fraction(1, 1000), "error", "< 0.1 %"),
+    ServiceLevel.CACHE: Objective(Fraction(20, 100), "miss", "> 80 %"),
+    ServiceLevel.JOBS: Objective(Fraction(1, 100), "failed run", "> 99 %"),
+    ServiceLevel.MAILS: Objective(Fraction(2, 100), "failed mail", "> 98 %"),
+    ServiceLevel.COMPLAINTS: Objective(Fraction(1, 1000), "complaint", "< 0.1 %", MIN_MAILS_TO_JUDGE),
+    ServiceLevel.WEBHOOKS: Objective(Fraction(1, 100), "late webhook", "> 99 %"),
 }
 
 
@@ -103,10 +103,10 @@ class Count:
 class Tally:
     """Counts of a period, by level; `latencies` are requests by bucket: one for each bound, then the slower ones."""
 
-    counts: Mapping[Level, Count] = field(default_factory=dict)
+    counts: Mapping[ServiceLevel, Count] = field(default_factory=dict)
     latencies: Sequence[int] = ()
 
-    def of(self, level: Level) -> Count:
+    def of(self, level: ServiceLevel) -> Count:
         """The level's count; 0 events if there is none."""
         return self.counts.get(level, Count())
 
@@ -115,7 +115,7 @@ def total(tallies: Sequence[Tally]) -> Tally:
     """The sum of the tallies."""
     longest = max((len(tally.latencies) for tally in tallies), default=0)
     columns = ([*tally.latencies, *[0] * (longest - len(tally.latencies))] for tally in tallies)
-    counts = {level: sum((tally.of(level) for tally in tallies), Count()) for level in Level}
+    counts = {level: sum((tally.of(level) for tally in tallies), Count()) for level in ServiceLevel}
     return Tally(counts, [sum(column) for column in zip(*columns, strict=True)])
 
 
@@ -147,7 +147,7 @@ class Assessment:
     `known` are the minutes of the period since the first recorded one; 0 if none was recorded.
     """
 
-    level: Level
+    level: ServiceLevel
     period: Period
     count: Count
     value: float | None
@@ -194,13 +194,17 @@ class Assessment:
         """Improvement over the preceding period; negative if worse, None without data."""
         if self.value is None or self.before is None or self.is_too_few:
             return None
-        return self.before - self.value if self.level in {Level.LATENCY, *AS_BAD_SHARE} else self.value - self.before
+        return (
+            self.before - self.value
+            if self.level in {ServiceLevel.LATENCY, *AS_BAD_SHARE}
+            else self.value - self.before
+        )
 
 
 def assess(days: Sequence[Tally], bounds: Sequence[float]) -> list[Assessment]:
     """Assess every objective over every period; `days` are the last `DAYS` days, latest first."""
     assessments = []
-    for level in Level:
+    for level in ServiceLevel:
         for period, length in LENGTHS.items():
             now, before = total(days[:length]), total(days[length : 2 * length])
             assessments.append(
@@ -210,15 +214,15 @@ def assess(days: Sequence[Tally], bounds: Sequence[float]) -> list[Assessment]:
                     now.of(level),
                     value(level, now, bounds),
                     value(level, before, bounds),
-                    now.of(Level.UPTIME).all,
+                    now.of(ServiceLevel.UPTIME).all,
                 )
             )
     return assessments
 
 
-def value(level: Level, tally: Tally, bounds: Sequence[float]) -> float | None:
+def value(level: ServiceLevel, tally: Tally, bounds: Sequence[float]) -> float | None:
     """The indicator's value: seconds for latency, the bad share for `AS_BAD_SHARE`, the good share for all others."""
-    if level is Level.LATENCY:
+    if level is ServiceLevel.LATENCY:
         return quantile(bounds, tally.latencies, QUANTILE)
     bad = tally.of(level).bad_share
     return bad if bad is None or level in AS_BAD_SHARE else 1 - bad

@@ -1,4 +1,4 @@
-"""What the app knows of a shop from Shopify. Pure."""
+"""Facts about a shop that Shopify provides. Pure."""
 
 import re
 from typing import Final, NamedTuple
@@ -25,7 +25,7 @@ class ShopFacts(NamedTuple):
 
 
 def usable_facts(name: object, email: object, currency: object, timezone: object) -> tuple[dict[str, str], list[str]]:
-    """Those of the four that can be used, by their names in `ShopFacts`, and what is wrong with the others.
+    """The valid facts, by their names in `ShopFacts`, and the faults of the others.
 
     The problems name what it is, and have no value.
     """
@@ -33,15 +33,15 @@ def usable_facts(name: object, email: object, currency: object, timezone: object
     if isinstance(name, str) and (clean := one_line(storable(name))[:_MAX_NAME].strip()):
         facts["name"] = clean
     else:
-        problems.append("the name is no text")
+        problems.append("the name is not text")
     if isinstance(email, str) and len(email) <= _MAX_EMAIL:
         facts["email"] = storable(email).strip()
     else:
-        problems.append("the e-mail address is no text, or too long")
+        problems.append("the e-mail address is not text, or too long")
     if isinstance(currency, str) and _CURRENCY.fullmatch(currency):
         facts["currency"] = currency
     else:
-        problems.append("the currency is no code of ISO 4217")
+        problems.append("the currency is not a code of ISO 4217")
     if isinstance(timezone, str) and _is_zone(timezone):
         facts["timezone"] = timezone
     else:

@@ -28,7 +28,7 @@ LONG_AGO: Final = datetime(1970, 1, 2, tzinfo=UTC)
 
 
 class VariantFacts(NamedTuple):
-    """What is known of a variant; each part has the time just before Shopify was asked for it."""
+    """Variant facts: each part with the time just before Shopify was asked for it."""
 
     reading: VariantReading | None
     """None: Shopify has no such variant."""
@@ -62,7 +62,7 @@ def is_fresh(facts: VariantFacts, now: datetime, *, any_image: bool = False) -> 
 
 
 def is_complete(facts: VariantFacts) -> bool:
-    """Whether the facts can stand in for an answer of Shopify, however old they are."""
+    """Whether the facts can replace an answer of Shopify, however old they are."""
     return facts.sold is not None and facts.image is not None
 
 

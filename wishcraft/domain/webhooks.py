@@ -9,7 +9,7 @@ from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
 
 
 class WebhookOutcome(StrEnum):
-    """What became of a webhook."""
+    """Outcome of a webhook."""
 
     APPLIED = "applied"
     IGNORED = "ignored"
@@ -24,7 +24,7 @@ class TopicPriority(StrEnum):
     """Priority of a topic; each has a stream in Redis, and the higher one is served first."""
 
     HIGH = "high"
-    """What a person waits for, or the law demands."""
+    """Webhooks that a person waits for, or that the law demands."""
     LOW = "low"
 
 

@@ -1,4 +1,4 @@
-"""What a job did with each of its items, as values for a sentence. Pure.
+"""Result of each item of a job, as values for a sentence. Pure.
 
 An item is a shop, unless the job names another noun, such as `table` or `step`.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 _ONE: Final = re.compile(r"(ies|sses|xes|(?<!s)s)$")
-"""What makes a noun plural."""
+"""Plural ending of a noun."""
 MAX_NAMES: Final = 5
 """Names in a sentence; the run's table has all of them."""
 

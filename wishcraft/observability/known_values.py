@@ -140,7 +140,7 @@ def _decode_backslash(escape: str) -> str:
 
 
 def _decode_reference(reference: str) -> str:
-    """Decode a character reference of HTML; one that is unknown or stands for two characters stays."""
+    """Decode a character reference of HTML; one that is unknown or means two characters stays."""
     if reference[1] != "#":
         character = html5.get(reference[1:], "")
         return character if len(character) == 1 else reference

@@ -40,7 +40,7 @@ def formatter(settings: Settings) -> logging.Formatter:
 
 
 def writes_json(settings: Settings) -> bool:
-    """Return whether lines are JSON: LOG_FORMAT is `json`, or `auto` and standard error is no terminal."""
+    """Return whether lines are JSON: LOG_FORMAT is `json`, or `auto` and standard error is not a terminal."""
     return settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
 
 

@@ -43,7 +43,7 @@ _URL_PASSWORD: Final = re.compile(r"[^:/?#]*://[^:/?#]*:([^/?#]*)@")
 _OPTION_PASSWORD: Final = re.compile(r"[?&](?:ssl_?)?password=([^&]+)")
 """The passwords among the options of a URL."""
 _URL_KEY: Final = re.compile(r"[^:/?#]*://([^:/?#@]+)@")
-"""What a URL has in place of user and password, as the API key of `sendgrid://KEY@…`."""
+"""The userinfo of a URL, such as the API key of `sendgrid://KEY@…`."""
 _pseudonym_key = b""
 """Without the client secret, neither a pseudonym nor its person can be computed."""
 _FRAME_FIELDS: Final = ("filename", "abs_path", "function", "module", "lineno", "in_app")

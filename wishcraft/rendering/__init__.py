@@ -1,1 +1,1 @@
-"""What mails, pages and reports are rendered with: templates, translations, and the pages behind links of mails."""
+"""Rendering of mails, pages and reports: templates, translations, and the pages behind links of mails."""

@@ -80,7 +80,7 @@ def link_page(
 
 
 def your_address(language: Language) -> str:
-    """What stands for an address that is not known."""
+    """Replaces an address that is not known."""
     return translate(language, YOUR_ADDRESS)
 
 

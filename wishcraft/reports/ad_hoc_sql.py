@@ -7,7 +7,7 @@ import pandas as pd
 from pandas.api import types
 
 from wishcraft.analytics.database import AnalystsDatabase
-from wishcraft.analytics.question import wrap_question
+from wishcraft.analytics.select_text import wrap_sql
 from wishcraft.reports.analyst_report import TABLE_ROWS, ReportResult
 from wishcraft.reports.page import Page, pluralize
 from wishcraft.reports.plots import BarChart, TimeSeries, draw, markdown_image
@@ -42,7 +42,7 @@ def run_query(db: AnalystsDatabase, sql: str, max_rows: int, seconds: int) -> Re
     more = ", and there are more: raise the limit of rows, or select fewer" if len(rows) > max_rows else ""
     verdict = f"{pluralize(len(frame), 'row')} of {pluralize(len(frame.columns), 'column')}{more}."
     columns = {name: _column(frame, name) for name in _names(frame)}
-    code = f"```sql\n{wrap_question(sql.strip().replace('```', ''), _SQL_CHARACTERS)}\n```"
+    code = f"```sql\n{wrap_sql(sql.strip().replace('```', ''), _SQL_CHARACTERS)}\n```"
     body = "\n\n".join([_plot(frame), to_markdown(frame, columns, _PAGE_ROWS), code])
     return ReportResult(Page(verdict, body, {"ask": to_rows(frame, columns, TABLE_ROWS)}), frame)
 

@@ -33,7 +33,7 @@ _FORMULA: Final = re.compile(
     r"\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     r"\U000e0000-\U000e0fff]*[=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212]"
 )
-"""What a spreadsheet may run: a sign, also in a wide or small form, after nothing but what is invisible."""
+"""Start of a formula that a spreadsheet may run: a sign, also wide or small, after invisible characters at most."""
 
 
 def export_table(

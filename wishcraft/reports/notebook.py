@@ -185,7 +185,7 @@ class Picture(NamedTuple):
     png: bytes
 
     def _repr_mimebundle_(self, **_choice: object) -> tuple[dict[str, bytes], dict[str, dict[str, int]]]:
-        """What IPython displays: the picture at half its size, which is sharp on every screen."""
+        """The representation that IPython displays: the picture at half its size, which is sharp on every screen."""
         return {"image/png": self.png}, {"image/png": {"width": plots.SHOWN_WIDTH}}
 
 

@@ -1,4 +1,4 @@
-"""What may be shown of a payload of Shopify: names of its fields, and values that are no personal data. Pure."""
+"""Outline of a Shopify payload: names of its fields, and values that are not personal data. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -31,11 +31,11 @@ class OutlinedField(NamedTuple):
 
 
 def outline(payload: bytes) -> list[OutlinedField]:
-    """The first `MOST_FIELDS` fields, and whether there are more; one that says what is wrong if it is no JSON."""
+    """The first `MOST_FIELDS` fields, and whether there are more; one that says what is wrong if it is not JSON."""
     try:
         document = orjson.loads(payload)
     except orjson.JSONDecodeError:
-        return [OutlinedField("", f"no JSON: {len(payload):,} bytes")]
+        return [OutlinedField("", f"not JSON: {len(payload):,} bytes")]
     fields = list(islice(_walk("", "", document, 0), MOST_FIELDS + 1))
     if len(fields) > MOST_FIELDS:
         fields[MOST_FIELDS:] = [OutlinedField("…", "more fields")]

@@ -20,8 +20,8 @@ from wishcraft.domain.service_levels import (
     WEBHOOK_SECONDS,
     Assessment,
     Count,
-    Level,
     Period,
+    ServiceLevel,
     Tally,
     day_minutes,
     slow,
@@ -99,8 +99,8 @@ def overview(assessments: Sequence[Assessment]) -> str:
     While no more is known of a period than of a shorter one, both are of the same time: the shorter is left out.
     """
     found = {(each.level, each.period): each for each in assessments}
-    columns = {period: [format_result(found[level, period]) for level in Level] for period in LENGTHS}
-    known = {period: found[Level.UPTIME, period].known for period in LENGTHS}
+    columns = {period: [format_result(found[level, period]) for level in ServiceLevel] for period in LENGTHS}
+    known = {period: found[ServiceLevel.UPTIME, period].known for period in LENGTHS}
     said = {
         shorter
         for shorter, longer in pairwise(LENGTHS)
@@ -108,11 +108,11 @@ def overview(assessments: Sequence[Assessment]) -> str:
     }
     shown = [period for period in LENGTHS if period not in said]
     lines = []
-    for place, level in enumerate(Level):
+    for place, level in enumerate(ServiceLevel):
         month = found[level, Period.MONTH]
         results = [columns[period][place] for period in shown]
         lines.append([f"{level} {month.objective.target}", format_budget(month), *results, format_trend(month)])
-    header = [format_known(found[Level.UPTIME, period]) for period in shown]
+    header = [format_known(found[ServiceLevel.UPTIME, period]) for period in shown]
     return table(["objective", "budget left", *header, "trend"], lines)
 
 
@@ -146,21 +146,21 @@ def draw_days(days: Sequence[Tally], end: datetime) -> str:
     last = (end - timedelta(hours=12)).astimezone(time_zone()).date()
     middles = [last - timedelta(days=days_ago) for days_ago in reversed(range(len(month)))]
     panels = []
-    for level in Level:
+    for level in ServiceLevel:
         values = [value(level, day, LATENCY_BOUNDS) for day in month]
-        scale = 1000 if level is Level.LATENCY else 100
+        scale = 1000 if level is ServiceLevel.LATENCY else 100
         panels.append(
             TimeSeries(
                 title=f"{level} {OBJECTIVES[level].target}",
                 subtitle=format_value(level, values[-1]),
                 days=middles,
                 values=[None if each is None else scale * each for each in values],
-                unit="ms" if level is Level.LATENCY else "%",
+                unit="ms" if level is ServiceLevel.LATENCY else "%",
                 objective=scale * _objective(level),
-                above=level not in {Level.LATENCY, *AS_BAD_SHARE},
+                above=level not in {ServiceLevel.LATENCY, *AS_BAD_SHARE},
             )
         )
-    return markdown_image(draw(panels), "Day by day: " + ", ".join(Level))
+    return markdown_image(draw(panels), "Day by day: " + ", ".join(ServiceLevel))
 
 
 def format_result(assessment: Assessment) -> str:
@@ -171,11 +171,11 @@ def format_result(assessment: Assessment) -> str:
     return f"{mark}{format_value(assessment.level, assessment.value)}"
 
 
-def format_value(level: Level, value: float | None) -> str:
+def format_value(level: ServiceLevel, value: float | None) -> str:
     """Format a value with its unit."""
     if value is None:
         return NO_DATA
-    if level is Level.LATENCY:
+    if level is ServiceLevel.LATENCY:
         return f"{_format_number(1000 * value)} ms" if value < MAX_SECONDS else f"> {MAX_SECONDS:g} s"
     return format_percent(value)
 
@@ -210,7 +210,7 @@ def format_trend(assessment: Assessment) -> str:
         return "" if assessment.value is None else "nothing to compare"
     if abs(gain) < _NEGLIGIBLE:
         return "as before"
-    is_latency = assessment.level is Level.LATENCY
+    is_latency = assessment.level is ServiceLevel.LATENCY
     change = f"{_format_number(1000 * abs(gain))} ms" if is_latency else f"{_format_number(100 * abs(gain))} points"
     at_least = "at least " if MAX_SECONDS in {assessment.value, assessment.before} else ""
     return f"{at_least}{change} {'better' if gain > 0 else 'worse'}"
@@ -222,14 +222,14 @@ def _tally(
     served = day.served
     misses = served.misses + served.bypassed
     counts = {
-        Level.UPTIME: Count(minutes, max(0, minutes - day.minutes)),
-        Level.LATENCY: slow(LATENCY_BOUNDS, served.latencies),
-        Level.ERRORS: Count(served.requests, served.errors),
-        Level.CACHE: Count(served.hits + served.stale + misses, misses),
-        Level.JOBS: runs,
-        Level.MAILS: Count(mailed.sent + mailed.failed, mailed.failed),
-        Level.COMPLAINTS: Count(complaints.with_outcome, complaints.complained),
-        Level.WEBHOOKS: Count(received.all, received.late),
+        ServiceLevel.UPTIME: Count(minutes, max(0, minutes - day.minutes)),
+        ServiceLevel.LATENCY: slow(LATENCY_BOUNDS, served.latencies),
+        ServiceLevel.ERRORS: Count(served.requests, served.errors),
+        ServiceLevel.CACHE: Count(served.hits + served.stale + misses, misses),
+        ServiceLevel.JOBS: runs,
+        ServiceLevel.MAILS: Count(mailed.sent + mailed.failed, mailed.failed),
+        ServiceLevel.COMPLAINTS: Count(complaints.with_outcome, complaints.complained),
+        ServiceLevel.WEBHOOKS: Count(received.all, received.late),
     }
     return Tally(counts, served.latencies)
 
@@ -268,6 +268,6 @@ def _format_number(number: float) -> str:
     return f"{round(number, decimals):,g}" if decimals else f"{number:,.0f}"
 
 
-def _objective(level: Level) -> float:
+def _objective(level: ServiceLevel) -> float:
     bad = float(OBJECTIVES[level].bad)
-    return {Level.LATENCY: LATENCY_SECONDS, **dict.fromkeys(AS_BAD_SHARE, bad)}.get(level, 1 - bad)
+    return {ServiceLevel.LATENCY: LATENCY_SECONDS, **dict.fromkeys(AS_BAD_SHARE, bad)}.get(level, 1 - bad)

@@ -41,7 +41,7 @@ def suppressions_page(shop: str, found: Sequence[Suppression], zone: tzinfo) -> 
 
 
 def lifted_page(shop: str, wanted: int, lifted: int) -> Page:
-    """What a run has lifted."""
+    """The page of a run that lifted suppressions."""
     others = f" {pluralize(wanted - lifted, 'other')} had none." if wanted > lifted else ""
     verdict = f"{shop}: {pluralize(lifted, 'suppression')} lifted.{others}"
     text = (
@@ -52,7 +52,7 @@ def lifted_page(shop: str, wanted: int, lifted: int) -> Page:
 
 
 def imported_page(shop: str, addresses: int, added: int) -> Page:
-    """What a run has imported."""
+    """The page of a run that imported suppressions."""
     verdict = f"{shop}: {pluralize(addresses, 'address')} read, {added:,} of them newly suppressed."
     return Page(verdict, "The file was deleted: of addresses, only hashes are kept.", {})
 

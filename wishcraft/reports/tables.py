@@ -20,7 +20,7 @@ BOX: Final = 702
 _CELL_PADDING, _LETTER, _FIGURE = 16, 7.1, 8.6
 """Pixels of its cells' margins and of its characters."""
 _LEAST_CHARACTERS: Final = 16
-"""What a text keeps even if its table is too wide then."""
+"""Characters that a text keeps, even if its table gets too wide."""
 
 
 class Column(NamedTuple):

@@ -122,7 +122,7 @@ def unmatched_page(
 
 
 def _named(line: ListedLine) -> str:
-    """What the line names, by its id: the name itself may be any text."""
+    """The registry or item that the line names, by its id: the name itself may be any text."""
     if line.named_item:
         return f"item {line.named_item}"
     return f"registry {line.named_registry}" if line.named_registry else "nothing that the shop has"

@@ -1,4 +1,4 @@
-"""How a service that works in batches reports progress and changes, and learns that it must stop."""
+"""Checkpoints of services that work in batches: they report progress, and stop the run. Counts of changes."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -22,7 +22,7 @@ class Changes(Counter[str]):
         super().__init__()
         self.examples: dict[str, dict[str, None]] = {}
 
-    def note(self, kind: str, example: str) -> None:
+    def add_example(self, kind: str, example: str) -> None:
         """Keep an example of a kind of change, such as a product's name: one more than `MAX_EXAMPLES` distinct ones."""
         known = self.examples.setdefault(kind, {})
         if len(known) <= MAX_EXAMPLES:

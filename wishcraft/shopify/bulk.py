@@ -63,7 +63,7 @@ async def bulk_objects(client: ShopifyClient, shop: str, query: str) -> AsyncGen
         except ShopifyUnavailable:
             if attempt == MAX_RETRIES:
                 raise
-            await client.retry.pause(attempt, partial(client.note_wait, shop))
+            await client.retry.pause(attempt, partial(client.record_wait, shop))
         except ShopifyRefused as error:  # of the storage, not of the shop: the file is missing, or its URL has expired
             raise BulkOperationFailed(f"{shop}: the file of a bulk operation cannot be downloaded") from error
         else:

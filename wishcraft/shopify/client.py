@@ -32,7 +32,7 @@ from wishcraft.shopify.tokens import AccessTokens, TokenStore
 MAX_WAIT_SECONDS: Final = 60.0
 """How long one query may wait for points: a queue of eight full batches on the smallest plan."""
 SCOPES: Final = frozenset({"read_customer_merge", "read_inventory", "read_orders", "read_products", "write_app_proxy"})
-"""What the app needs of a shop, as in `shopify.app.toml`."""
+"""Access scopes that the app needs, as in `shopify.app.toml`."""
 _LOGGED_WAIT_SECONDS: Final = 5.0
 """A shorter wait is usual."""
 _LONGEST_LIFETIME: Final = 366 * 86_400
@@ -93,7 +93,7 @@ class ShopifyClient:
     async def _sleep(self, _operation_id: str, seconds: float) -> None:
         await self.retry.clock.sleep(seconds)
 
-    def note_wait(self, shop: str, seconds: float) -> None:
+    def record_wait(self, shop: str, seconds: float) -> None:
         """Count a pause of the shop's queries, which begins now."""
         self.seconds_waited[shop] += seconds
         self._count("shopify_waited_seconds_total", seconds, shop=shop)
@@ -147,7 +147,7 @@ class ShopifyClient:
             "requested_token_type": "urn:shopify:params:oauth:token-type:offline-access-token",
             "expiring": "1",
         }
-        return await self.retry(partial(self._request_token, shop, form), partial(self.note_wait, shop))
+        return await self.retry(partial(self._request_token, shop, form), partial(self.record_wait, shop))
 
     async def stream_lines(self, url: str) -> AsyncGenerator[bytes, None]:
         """Stream the non-empty lines of a result file, without retries. The signed URL needs no token.
@@ -180,7 +180,7 @@ class ShopifyClient:
             pause = max(demanded, bucket.reserve(points, self.retry.clock.monotonic()))
             try:
                 left -= await self._wait(shop, pause, left)
-                response = await self.retry(partial(self._post, shop, token, body), partial(self.note_wait, shop))
+                response = await self.retry(partial(self._post, shop, token, body), partial(self.record_wait, shop))
             finally:
                 bucket.release(points)
             self._update(bucket, shape, response)
@@ -200,7 +200,7 @@ class ShopifyClient:
         if seconds:
             if seconds >= _LOGGED_WAIT_SECONDS:
                 _log.info("%s: waiting %.0f s for points of Shopify", shop, seconds)
-            self.note_wait(shop, seconds)
+            self.record_wait(shop, seconds)
             await self.retry.clock.sleep(seconds)
         return seconds
 
@@ -235,7 +235,7 @@ class ShopifyClient:
     async def _refresh(self, shop: str, refresh_token: str) -> OfflineToken:
         """A new pair for the refresh token. Safe to retry: the old one is valid until the new one is used."""
         form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-        return await self.retry(partial(self._request_token, shop, form), partial(self.note_wait, shop))
+        return await self.retry(partial(self._request_token, shop, form), partial(self.record_wait, shop))
 
     async def _request_token(self, shop: str, form: Mapping[str, str]) -> OfflineToken:
         url = f"{self._origin.format(shop=shop)}/admin/oauth/access_token"

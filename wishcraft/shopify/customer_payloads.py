@@ -34,4 +34,4 @@ def _customer(payload: Mapping[str, Any], field: str) -> int:
     try:
         return read_id(from_global("Customer", str(payload.get(field))))
     except ValueError:
-        raise PayloadInvalid(f"{field} is no id of a customer.") from None
+        raise PayloadInvalid(f"{field} is not an id of a customer.") from None

@@ -85,7 +85,7 @@ def read_deletion(payload: Object, deleted_at: datetime) -> OrderSnapshot:
     """The snapshot that an `orders/delete` webhook is, which has the order's id alone.
 
     Raises:
-        PayloadInvalid: No id, or it is an order: the topic is not signed, and another webhook's body is no deletion.
+        PayloadInvalid: No id, or it is an order: the topic is not signed, and another webhook's body is not a deletion.
     """
     if "line_items" in payload:
         raise PayloadInvalid("The payload has the order as it is, not as deleted.")
@@ -177,7 +177,7 @@ def _price(line: Object) -> Decimal:
     try:
         price = Decimal(str(value))
     except InvalidOperation:
-        raise PayloadInvalid("The price of a line item is no number.") from None
+        raise PayloadInvalid("The price of a line item is not a number.") from None
     if not price.is_finite() or not 0 <= price <= MAX_AMOUNT:
         raise PayloadInvalid("The price of a line item is out of range.")
     return price
@@ -230,20 +230,20 @@ def _list(value: object) -> list[Any]:
 
 def _object(value: object, field: str) -> Object:
     if not isinstance(value, Mapping):
-        raise PayloadInvalid(f"{field} is no object.")
+        raise PayloadInvalid(f"{field} is not an object.")
     return value
 
 
 def _pieces(value: object, field: str) -> int:
     if type(value) is not int or not 0 <= value <= _MAX_PIECES:
-        raise PayloadInvalid(f"{field} is no number of pieces.")
+        raise PayloadInvalid(f"{field} is not a number of pieces.")
     return value
 
 
 def _required_time(value: object, field: str) -> datetime:
     time = _time(value)
     if time is None:
-        raise PayloadInvalid(f"{field} is no time.")
+        raise PayloadInvalid(f"{field} is not a time.")
     return time
 
 

@@ -54,7 +54,7 @@ async def read_changed_orders(
 
 
 async def find_deleted_orders(client: ShopifyClient, shop: str, order_ids: Sequence[int]) -> list[int]:
-    """Those of these orders, at most 250, that do not exist. Shopify says so too of orders older than 60 days.
+    """Find which of these orders, at most 250, do not exist. Shopify says so too of orders older than 60 days.
 
     Raises:
         ShopifyUnavailable: An answer is not that of this query.

@@ -45,15 +45,15 @@ def read_subject(payload: Object, shop_id: int, shop_domain: str, orders: str) -
         orders: The field that lists ids of orders.
 
     Raises:
-        PayloadInvalid: It names another shop, no person, or something that is no id.
+        PayloadInvalid: It names another shop, no person, or something that is not an id.
     """
     require_shop(payload, shop_domain)
     customer = payload.get("customer")
     if not isinstance(customer, Mapping):
-        raise PayloadInvalid("customer is no object.")
+        raise PayloadInvalid("customer is not an object.")
     listed = payload.get(orders) or []
     if not isinstance(listed, list) or len(listed) > _MAX_ORDERS:
-        raise PayloadInvalid(f"{orders} is no list of ids.")
+        raise PayloadInvalid(f"{orders} is not a list of ids.")
     customer_id = customer.get("id")
     customers = set() if customer_id is None else {payload_id(customer_id, "customer.id")}
     email, phone = (_text(customer.get(name)) for name in ("email", "phone"))
@@ -84,8 +84,8 @@ def require_whole_shop(payload: Object, shop_domain: str) -> None:
         raise PayloadInvalid("customer does not belong to shop/redact: the topic, which is not signed, is another.")
 
 
-def nameless(topic: str, content: Any, words: Collection[str] = ()) -> bytes | None:
-    """What a handler needs of a payload without the people in it; None if it needs nothing but them.
+def without_people(topic: str, content: Any, words: Collection[str] = ()) -> bytes | None:
+    """The payload without its people, for a handler; None if the handler needs nothing but them.
 
     A merge of customers has nothing else: its effect is part of the erasure of those whom it names.
 

@@ -94,7 +94,7 @@ def read_level(payload: Mapping[str, Any]) -> LevelSnapshot:
 
 
 def read_inventory_item(payload: Mapping[str, Any]) -> InventoryItemSnapshot:
-    """What an `inventory_items/update` webhook has.
+    """Read the payload of an `inventory_items/update` webhook.
 
     Raises:
         PayloadInvalid: A field is missing or unusable.
@@ -106,7 +106,7 @@ def read_inventory_item(payload: Mapping[str, Any]) -> InventoryItemSnapshot:
 
 def _read_variant(variant: object, facts: Mapping[str, Any]) -> tuple[int, VariantUpdate]:
     if not isinstance(variant, Mapping):
-        raise PayloadInvalid("A variant is no object.")
+        raise PayloadInvalid("A variant is not an object.")
     has_item, was = variant.get("inventory_item_id") is not None, variant.get("compare_at_price")
     return _read(variant, "id", read_id), VariantUpdate(
         **facts,
@@ -131,5 +131,5 @@ def _read(source: Mapping[str, Any], name: str, read: Callable[[Any], Value]) ->
 
 def _list(value: object) -> list[Any]:
     if not isinstance(value, list):
-        raise TypeError(f"{value!r} is no list")
+        raise TypeError(f"{value!r} is not a list")
     return value

@@ -37,14 +37,14 @@ class ShopUpdate(NamedTuple):
     """A shop's facts since a time."""
 
     facts: dict[str, str]
-    """Those that can be used, by their names in `ShopFacts`."""
+    """The valid facts, by their names in `ShopFacts`."""
     problems: list[str]
-    """What is wrong with the others, without their values."""
+    """The faults of the others, without their values."""
     since: datetime
 
 
 def read_shop_update(payload: Mapping[str, Any]) -> ShopUpdate:
-    """What a `shop/update` webhook says. A shop without an e-mail address has an empty one.
+    """Read the facts in a `shop/update` webhook. A shop without an e-mail address has an empty one.
 
     Raises:
         PayloadInvalid: It says no time.
@@ -53,7 +53,7 @@ def read_shop_update(payload: Mapping[str, Any]) -> ShopUpdate:
         since = datetime.fromisoformat(str(payload.get("updated_at")))
         since = since.astimezone(UTC) if since.tzinfo else since.replace(tzinfo=UTC)
     except (ValueError, OverflowError):  # its text has the value
-        raise PayloadInvalid("updated_at is no time.") from None
+        raise PayloadInvalid("updated_at is not a time.") from None
     name, email, currency, timezone = (payload.get(each) for each in ("name", "email", "currency", "iana_timezone"))
     facts, problems = usable_facts(name, "" if email is None else email, currency, timezone)
     if "email" not in payload:  # a person was erased, to whom it belonged

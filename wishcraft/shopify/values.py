@@ -18,7 +18,7 @@ _MAX_INTEGER: Final = 2**63 - 1
 def read_text(value: object) -> str:
     """A text, without what PostgreSQL does not store."""
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not text")
     return storable(value)
 
 
@@ -38,7 +38,7 @@ def read_flag(value: object) -> bool:
 def read_integer(value: object) -> int:
     """An integer that its column can hold."""
     if type(value) is not int or abs(value) > _MAX_INTEGER:
-        raise ValueError(f"{value!r} is no integer of 64 bits")
+        raise ValueError(f"{value!r} is not an integer of 64 bits")
     return value
 
 
@@ -46,7 +46,7 @@ def read_id(value: object) -> int:
     """The number of a global id."""
     number = read_integer(value)
     if number < 1:
-        raise ValueError(f"{value!r} is no id")
+        raise ValueError(f"{value!r} is not an id")
     return number
 
 
@@ -59,7 +59,7 @@ def payload_id(value: object, field: str) -> int:
     try:
         return read_id(value)
     except ValueError:
-        raise PayloadInvalid(f"{field} is no id.") from None
+        raise PayloadInvalid(f"{field} is not an id.") from None
 
 
 def read_amount(value: object) -> Decimal:
@@ -73,5 +73,5 @@ def read_amount(value: object) -> Decimal:
 def read_time(value: object) -> datetime:
     """An ISO 8601 time with its offset, in UTC."""
     if not isinstance(value, str) or not (time := datetime.fromisoformat(value)).tzinfo:
-        raise ValueError(f"{value!r} is no time with an offset")
+        raise ValueError(f"{value!r} is not a time with an offset")
     return time.astimezone(UTC)

@@ -22,7 +22,7 @@ class HeadersInvalid(ValueError):  # noqa: N818  it names a state
 
 
 class WebhookHeaders(NamedTuple):
-    """What the headers say. The signature does not cover them."""
+    """Headers of a webhook. The signature does not cover them."""
 
     shop_domain: str
     topic: str

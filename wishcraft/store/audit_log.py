@@ -19,7 +19,7 @@ class Origin(NamedTuple):
 
 
 class Actor(NamedTuple):
-    """Who acts in a shop: a caller's name (`key:…`, `customer:…`, `admin:…`) or a job's, and the request's origin."""
+    """The actor in a shop: a caller's name (`key:…`, `customer:…`, `admin:…`) or a job's, and the request's origin."""
 
     shop_id: int
     name: str

@@ -59,7 +59,7 @@ class IdempotencyKey(NamedTuple):
 
 
 class StoredResult(NamedTuple):
-    """What an earlier request with the key created, and whether its digest is the same."""
+    """The result of an earlier request with the key, and whether its digest is the same."""
 
     created: str
     """Its slug or id; empty if its registry was deleted since."""

@@ -13,7 +13,7 @@ from wishcraft.store.item_readings import Observation
 from wishcraft.store.registries import WriteSession
 
 
-class Level(NamedTuple):
+class StockAtLocation(NamedTuple):
     """The pieces that a location has of an inventory item, and when it had them."""
 
     inventory_item_id: int
@@ -41,7 +41,7 @@ class Tracking(NamedTuple):
 
 
 class ItemState(NamedTuple):
-    """What is known of an inventory item."""
+    """State of an inventory item."""
 
     tracked: bool | None = None
     """As the newest webhook said; None if there was none."""
@@ -52,7 +52,7 @@ class ItemState(NamedTuple):
 class ReadLevels(NamedTuple):
     """All levels of an inventory item as Shopify has them, and when they were read."""
 
-    levels: Sequence[Level]
+    levels: Sequence[StockAtLocation]
     read_at: datetime
 
 
@@ -139,7 +139,7 @@ WHERE i.shop_id = :shop_id AND i.inventory_item_id = w.inventory_item_id
 
 
 async def find_items(session: AsyncSession, shop_id: int, ids: Iterable[int]) -> dict[int, ItemState]:
-    """What is known of these inventory items, by id; those without a webhook are left out."""
+    """State of these inventory items, by id; those without a webhook are left out."""
     return _states(await session.execute(_FIND, {"shop_id": shop_id, "ids": list(ids)}))
 
 
@@ -156,7 +156,7 @@ async def save_tracking(session: WriteSession, shop_id: int, news: Sequence[Trac
     return set(await session.scalars(_SAVE_TRACKING, {"shop_id": shop_id, "rows": _json(rows)}))
 
 
-async def save_levels(session: WriteSession, shop_id: int, levels: Sequence[Level]) -> set[tuple[int, int]]:
+async def save_levels(session: WriteSession, shop_id: int, levels: Sequence[StockAtLocation]) -> set[tuple[int, int]]:
     """Store the levels, at most one for an item and location, that are newer; their items and locations."""
     rows = [_row(each) for each in levels]
     saved = await session.execute(_SAVE_LEVELS, {"shop_id": shop_id, "rows": _json(rows)})
@@ -206,7 +206,7 @@ def _states(rows: Iterable[Any]) -> dict[int, ItemState]:
     return {item_id: ItemState(*state) for item_id, *state in rows}
 
 
-def _row(each: Level | Tracking) -> dict[str, Any]:
+def _row(each: StockAtLocation | Tracking) -> dict[str, Any]:
     return {name: value for name, value in each._asdict().items() if name != "time"} | each.time._asdict()
 
 

@@ -26,7 +26,15 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.addresses import mailbox_hash, normalise, normalise_all
-from wishcraft.domain.invitations import LIFETIME, LIMITS_COVER, TRIED_FOR, TRIES, Addressee, Answer, InvitationStatus
+from wishcraft.domain.invitations import (
+    LIFETIME,
+    LIMITS_COVER,
+    TRIED_FOR,
+    TRIES,
+    Addressee,
+    InvitationAnswer,
+    InvitationStatus,
+)
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.domain.registries import EventType
 from wishcraft.store import locks
@@ -176,7 +184,7 @@ async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouch
     await session.execute(delete(Invitation).where(*of_others, *waits))
     # Who has declined is never to be invited again: that row stays as long as the registry.
     ends = func.coalesce(Invitation.expires_at, func.now() + LIFETIME)
-    expires_at = case((Invitation.answer == Answer.DECLINED, None), else_=ends)
+    expires_at = case((Invitation.answer == InvitationAnswer.DECLINED, None), else_=ends)
     await session.execute(update(Invitation).where(*of_others).values(removed_at=func.now(), expires_at=expires_at))
     parameters = {
         "shop_id": shop_id,
@@ -295,7 +303,7 @@ async def find_linked(session: AsyncSession, token_hash: bytes) -> LinkedInvitat
     return LinkedInvitation._make((*known, InvitationStatus(found), bytes(address_hash), reason))
 
 
-async def answer(session: AsyncSession, shop_id: int, invitation_id: int, given: Answer) -> bool:
+async def answer(session: AsyncSession, shop_id: int, invitation_id: int, given: InvitationAnswer) -> bool:
     """Store the answer, if there is none yet, the link has not ended, and the registry still names the address.
 
     A concurrent answer or removal is waited for, and then counts.

@@ -119,7 +119,7 @@ class SentMail:
 
 
 class RecordedOutcome(NamedTuple):
-    """What became of a mail, and when."""
+    """Outcome of a mail, and its time."""
 
     outcome: MailOutcome
     at: datetime

@@ -53,7 +53,7 @@ WHERE o.shop_id = :shop_id AND o.ordered_at BETWEEN :since AND :until AND (
 )
 ORDER BY o.asked_at NULLS FIRST, o.order_id LIMIT :most
 """)
-_NOTE_ASKED: Final = text("""
+_RECORD_ASKED: Final = text("""
 UPDATE orders SET asked_at = now() WHERE shop_id = :shop_id AND order_id = ANY(:order_ids)
 """)
 _SAVE: Final = text("""
@@ -92,9 +92,9 @@ async def find_live(session: AsyncSession, shop_id: int, since: datetime, until:
     return list(await session.scalars(_FIND_LIVE, parameters))
 
 
-async def note_asked(session: AsyncSession, shop_id: int, order_ids: Sequence[int]) -> None:
-    """Note that Shopify was asked whether these orders exist."""
-    await session.execute(_NOTE_ASKED, {"shop_id": shop_id, "order_ids": list(order_ids)})
+async def record_asked(session: AsyncSession, shop_id: int, order_ids: Sequence[int]) -> None:
+    """Record that Shopify was asked whether these orders exist."""
+    await session.execute(_RECORD_ASKED, {"shop_id": shop_id, "order_ids": list(order_ids)})
 
 
 async def save(session: WriteSession, shop_id: int, states: Mapping[int, OrderState]) -> None:

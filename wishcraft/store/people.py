@@ -1,4 +1,4 @@
-"""What the tables have about a person, to be erased or handed over, each scoped to one shop.
+"""Queries that erase or export one person's rows, each scoped to one shop.
 
 Addresses are found by their `domain.people.spellings`, hashed. Rows that were added since an erasure stay.
 """
@@ -92,7 +92,7 @@ _ERASE: Final[Mapping[str, str]] = {
         )
     """,
 }  # fmt: skip
-"""What is erased besides registries, by the name of its count."""
+"""Statements that erase rows other than registries, by the name of their count."""
 
 
 _COLLECT: Final[Mapping[str, str]] = {
@@ -123,11 +123,11 @@ _COLLECT: Final[Mapping[str, str]] = {
             OR metadata ->> 'customer' = ANY(CAST(CAST(:customers AS bigint[]) AS text[]))) ORDER BY id
     """,
 }  # fmt: skip
-"""What is handed over, by its name in the file."""
+"""Queries of exported rows, by their name in the file."""
 
 
 async def collect(session: AsyncSession, shop_id: int, person: Person, before: datetime) -> dict[str, list[Any]]:
-    """What the tables have about the person, and nothing about others but what is in their own registries."""
+    """The person's rows, and nothing about others but what is in their own registries."""
     owned = [each.id for each in await find_registries(session, shop_id, person, before) if each.is_owner]
     parameters = _parameters(shop_id, person, before) | {"owned": owned}
     return {name: list(await session.scalars(text(query), parameters)) for name, query in _COLLECT.items()}

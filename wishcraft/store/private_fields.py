@@ -1,4 +1,4 @@
-"""What only its registrant sees of a registry: personal data, which no list for guests and no cache entry has."""
+"""Private fields of a registry, for its registrant: personal data, in no list for guests and in no cache entry."""
 
 from typing import Any, Final, NamedTuple
 

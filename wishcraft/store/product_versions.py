@@ -11,7 +11,7 @@ from wishcraft.store.registries import WriteSession
 
 
 class ProductVersion(NamedTuple):
-    """What orders the webhooks of a product."""
+    """Version of a product, by which its webhooks are ordered."""
 
     product_id: int
     time: EventTime

@@ -70,7 +70,7 @@ class LockedRegistry(NamedTuple):
 
 
 class CustomerFacts(NamedTuple):
-    """What a creation needs to know."""
+    """Row read by `lock_customer`, for a creation."""
 
     next_id: int
     """An id for the registry."""
@@ -81,7 +81,7 @@ class CustomerFacts(NamedTuple):
 
 
 class NamedRegistry(NamedTuple):
-    """What never changes of a registry with a known id; the owner may be redacted."""
+    """The immutable columns of a registry with a known id; the owner may be redacted."""
 
     slug: str
     owner: int | None
@@ -234,7 +234,7 @@ async def find_named(db: Database, shop_id: int, registry_id: int) -> NamedRegis
 
 
 async def find_access(session: AsyncSession, shop_id: int, slug: str, *, lock: bool = False) -> AccessFacts | None:
-    """Who may read the shop's registry with this slug; `lock` holds a share lock on its row until the commit."""
+    """The access rule of the shop's registry with this slug; `lock` holds a share lock on its row until the commit."""
     query = select(Registry.visibility, Registry.status, Registry.access_code_hash).where(
         Registry.shop_id == shop_id, Registry.slug == slug
     )
@@ -268,7 +268,7 @@ async def lock(session: WriteSession, shop_id: int, registry_ids: Sequence[int])
     return read_versions((await session.execute(_EACH, {"shop_id": shop_id, "ids": list(registry_ids)})).all())
 
 
-async def hold_named(session: WriteSession, shop_id: int, slugs: Collection[str]) -> set[str]:
+async def lock_for_share(session: WriteSession, shop_id: int, slugs: Collection[str]) -> set[str]:
     """Lock the registries with these slugs until the transaction ends; the slugs that exist."""
     query = select(Registry.slug).where(Registry.shop_id == shop_id, Registry.slug.in_(slugs))
     return set(await session.scalars(query.order_by(Registry.id).with_for_update(read=True))) if slugs else set()
@@ -285,7 +285,7 @@ def lock_customer(shop_id: int, customer_id: int) -> list[Call]:
 
 
 def read_customer(rows: Rows) -> CustomerFacts:
-    """What the last statement of `lock_customer` has found."""
+    """The row of the last statement of `lock_customer`."""
     return CustomerFacts._make(rows[0])
 
 

@@ -72,7 +72,7 @@ _SHOP: Final = [
     select(column).where(Shop.id == bindparam("shop_id")).scalar_subquery().label(column.key)
     for column in (Shop.domain, Shop.settings)
 ]
-"""What the share links of a list are made of."""
+"""Parts of the share links of a list."""
 _SUMMARY: Final[dict[str, ColumnElement[Any]]] = {
     "id": Registry.id.expression,
     "slug": Registry.slug.expression,
@@ -124,7 +124,7 @@ class OwnRegistry(NamedTuple):
     private: PrivateFields
 
 
-class Page(NamedTuple, Generic[Listed]):
+class ListPage(NamedTuple, Generic[Listed]):
     """A page of a list."""
 
     registries: Sequence[Listed]
@@ -135,7 +135,7 @@ class Page(NamedTuple, Generic[Listed]):
 
 
 class _Shape(NamedTuple):
-    """What of a list decides its SQL; the rest are parameters."""
+    """Properties of a list that decide its SQL; the rest are parameters."""
 
     whose: Literal["public", "own"]
     sort: ListSort
@@ -147,14 +147,14 @@ class _Shape(NamedTuple):
 
 async def list_public(
     db: Database, shop_id: int, request: PageRequest, search: Search, shopify_origin: str
-) -> Page[Summary]:
+) -> ListPage[Summary]:
     """The shop's public active registries that match the search."""
     words = _words(search)
     filters = frozenset(name for name in Search._fields[1:] if getattr(search, name) is not None)
     values = search._asdict() | {f"word_{n}": _pattern(word) for n, word in enumerate(words)}
     shape = _Shape("public", request.sort, _kind(request), filters, len(words))
     rows, template, end, total = await _read(db, shape, request, values | {"shop_id": shop_id}, shopify_origin)
-    return Page([_summary(row, template) for row in rows], end, total)
+    return ListPage([_summary(row, template) for row in rows], end, total)
 
 
 async def list_own(
@@ -164,13 +164,13 @@ async def list_own(
     request: PageRequest,
     shopify_origin: str,
     statuses: Sequence[RegistryStatus] = (),
-) -> Page[OwnRegistry]:
+) -> ListPage[OwnRegistry]:
     """The registries of the customer with one of these statuses; without any, all, archived ones included."""
     filters = frozenset({"statuses"} if statuses else ())
     shape = _Shape("own", request.sort, _kind(request), filters, 0)
     values = {"shop_id": shop_id, "customer_id": customer_id, "statuses": [each.value for each in statuses]}
     rows, template, end, total = await _read(db, shape, request, values, shopify_origin)
-    return Page([OwnRegistry(_summary(row, template), *_own(row)) for row in rows], end, total)
+    return ListPage([OwnRegistry(_summary(row, template), *_own(row)) for row in rows], end, total)
 
 
 def _words(search: Search) -> list[str]:
@@ -267,6 +267,6 @@ def _summary(row: tuple[Any, ...], template: str) -> Summary:
 
 
 def _own(row: tuple[Any, ...]) -> tuple[Visibility, RegistryStatus, PrivateFields]:
-    """What only the registrant's list has."""
+    """Columns of the registrant's own list alone."""
     visibility, status, *private = [row[place] for place in _OWN_PLACES]
     return visibility, status, PrivateFields._make(private)

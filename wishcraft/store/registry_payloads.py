@@ -33,7 +33,7 @@ PAYLOADS: Final = text("""
 WITH s AS MATERIALIZED (
     SELECT id, domain, currency, settings::text AS settings_text,
         coalesce((CAST(:unusual_decimals AS jsonb) ->> currency)::int, :usual_decimals) AS decimals,
-        -- As `load_valid` reads it: what is no number within the limits counts as the default.
+        -- As `load_valid` reads it: what is not a number within the limits counts as the default.
         CASE WHEN jsonb_typeof(settings->'low_stock_threshold') = 'number'
                 AND settings->>'low_stock_threshold' ~ '^[0-9]{1,6}$'
             THEN (settings->>'low_stock_threshold')::int ELSE :low_stock_threshold END AS low_stock_threshold

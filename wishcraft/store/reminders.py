@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.invitations import Answer
+from wishcraft.domain.invitations import InvitationAnswer
 from wishcraft.domain.registries import RegistryStatus
 from wishcraft.domain.reminders import ReminderKind
 from wishcraft.store.engine import Database
@@ -142,7 +142,7 @@ async def iter_due_batches(
                 Registry.shop_id == shop_id,
                 Registry.status == RegistryStatus.ACTIVE,
                 Registry.event_date.in_(due),
-                Invitation.answer == Answer.CONFIRMED,
+                Invitation.answer == InvitationAnswer.CONFIRMED,
                 Invitation.removed_at.is_(None),
                 Invitation.id > after,
             )

@@ -35,11 +35,11 @@ T = TypeVar("T")
 
 
 class ReplicaFault(StrEnum):
-    """Why a check found out no lag, or a read failed: what is said of the replica, without addresses."""
+    """Fault of a replica, found by a check or a failed read, without addresses."""
 
     PRIMARY_SILENT = "cannot be checked while DATABASE_URL does not answer"
     SILENT = "does not answer"
-    NO_REPLICA = "is no streaming replica"
+    NO_REPLICA = "is not a streaming replica"
     OTHER_SYSTEM = "is a replica of another system than DATABASE_URL"
 
 
@@ -85,7 +85,7 @@ class Replica:
         """Find out how far the replica lags; returns the lag in seconds.
 
         Raises:
-            DatabaseUnavailable: One of the two did not answer, or the other is no replica of the primary.
+            DatabaseUnavailable: One of the two did not answer, or the other is not a replica of the primary.
         """
         asked_at = self._clock()
         with self._failing_as(ReplicaFault.PRIMARY_SILENT):

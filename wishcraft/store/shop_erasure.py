@@ -15,7 +15,7 @@ TABLES: Final = (
     "idempotency_keys", "sessions", "counted_invitations", "merged_customers", "email_suppressions", "api_keys",
     "audit_logs", "analytics_events", "registry_views",
 )  # fmt: skip
-"""What a shop has besides registries, and the tables with most rows of those.
+"""Tables with a shop's rows besides registries, and those with most rows of registries.
 
 Entries of the audit log about compliance stay, without the shop.
 """
@@ -27,7 +27,7 @@ DELETE FROM {table} WHERE ctid = ANY(ARRAY(
 
 
 class InstallationState(NamedTuple):
-    """What is known of a shop's installation."""
+    """State of a shop's installation."""
 
     is_active: bool
     installed_at: datetime
@@ -35,7 +35,7 @@ class InstallationState(NamedTuple):
 
 
 async def find_installation(session: AsyncSession, shop_id: int) -> InstallationState | None:
-    """What is known of the shop's installation; None if there is no such shop."""
+    """State of the shop's installation; None if there is no such shop."""
     query = select(Shop.status, Shop.installed_at, Shop.uninstalled_at).where(Shop.id == shop_id)
     row = (await session.execute(query)).one_or_none()
     return InstallationState(row.status is ShopStatus.ACTIVE, row.installed_at, row.uninstalled_at) if row else None
@@ -71,7 +71,7 @@ async def delete_shop(session: AsyncSession, shop_id: int) -> None:
     await session.execute(delete(Shop).where(Shop.id == shop_id, Shop.status == ShopStatus.UNINSTALLED))
 
 
-async def is_back(session: AsyncSession, shop_id: int, moment: datetime) -> bool:
+async def was_reinstalled(session: AsyncSession, shop_id: int, moment: datetime) -> bool:
     """Whether the shop was added after this moment, or has the app, and installed it after this moment."""
     has_installed = and_(Shop.status == ShopStatus.ACTIVE, Shop.installed_at > moment)
     query = select(Shop.id).where(Shop.id == shop_id, or_(Shop.created_at > moment, has_installed))

@@ -49,7 +49,7 @@ class Contact(NamedTuple):
     email: str
 
 
-class Sender(NamedTuple):
+class MailSender(NamedTuple):
     """The shop's values that its mails show."""
 
     name: str
@@ -238,11 +238,11 @@ async def describe(session: AsyncSession, shop_id: int) -> ShopProfile:
     return ShopProfile(*(await session.execute(select(*columns).where(Shop.id == shop_id))).one())
 
 
-async def find_sender(session: AsyncSession, shop_id: int) -> Sender | None:
+async def find_sender(session: AsyncSession, shop_id: int) -> MailSender | None:
     """The shop as its mails show it, active or not; None if it does not exist."""
     query = select(Shop.name, Shop.timezone, Shop.settings, Shop.verified_mail_domain).where(Shop.id == shop_id)
     row = (await session.execute(query)).one_or_none()
-    return Sender(*row) if row else None
+    return MailSender(*row) if row else None
 
 
 async def set_verified_mail_domain(session: AsyncSession, shop_id: int, domain: str | None) -> None:
@@ -279,7 +279,7 @@ async def update_settings(
 
 
 async def find_outdated_stock(session: AsyncSession, shop_id: int) -> OutdatedStock | None:
-    """What `update_settings` has added and `clear_outdated_stock` has not removed; None if there is nothing."""
+    """The quantities that `update_settings` has added and `clear_outdated_stock` has not removed; None without any."""
     query = select(Shop.outdated_stock, Shop.settings_version).where(
         Shop.id == shop_id, Shop.outdated_stock.is_not(None)
     )
@@ -299,7 +299,7 @@ async def record_sync(session: AsyncSession, shop_id: int, started_at: datetime)
 
 
 class OrderReading(NamedTuple):
-    """What decides which orders of a shop are to be read."""
+    """State that decides which orders of a shop are to be read."""
 
     installed_at: datetime
     read_until: datetime | None

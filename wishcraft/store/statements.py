@@ -54,12 +54,12 @@ class Statement:
             (name, binds[name].type.dialect_impl(_DIALECT).bind_processor(_DIALECT))
             for name in compiled.positiontup or ()
         ]
-        """Their names in order, each with what converts its values, if anything does."""
+        """Their names in order, each with the converter of its values, if there is one."""
         self._known: Final = {name: bound.effective_value for name, bound in binds.items() if not bound.required}
         columns = getattr(query, "exported_columns", ())
         converters = [column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None) for column in columns]
         self.converters: Final = converters if any(converters) else []
-        """What converts the values that psycopg has read, or None, for each column; empty if nothing is converted."""
+        """Converters of the values that psycopg has read, one or None for each column; empty if no column has one."""
 
     def __call__(self, **values: Any) -> Call:
         """The statement with these values.

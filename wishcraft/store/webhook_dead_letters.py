@@ -38,7 +38,7 @@ async def find_dead(session: AsyncSession, shop_domain: str | None, most: int) -
 
 
 async def find_decided(session: AsyncSession, ids: Sequence[int], reason: str) -> set[int]:
-    """Those that a person has replayed after they were dead letters for this reason."""
+    """Find which of these webhooks a person has replayed after they were dead letters for this reason."""
     where = (WebhookEvent.id.in_(ids), WebhookEvent.failures.contains([{"reason": reason}]))
     return set(await session.scalars(select(WebhookEvent.id).where(*where)))
 
@@ -52,7 +52,7 @@ async def count_dead(session: AsyncSession, topic: str, since: datetime) -> int:
 async def find_dead_with_payloads(
     session: AsyncSession, ids: Sequence[int], shop_domain: str | None
 ) -> list[tuple[DeadLetter, bytes | None]]:
-    """Those of these webhooks that are dead letters, of one shop or of any, with their payloads."""
+    """Find the dead letters among these webhooks, of one shop or of any, with their payloads."""
     query = select(*_LETTER, WebhookEvent.payload).where(WebhookEvent.id.in_(ids), *_dead(shop_domain))
     return [(DeadLetter(*row[:-1]), row[-1]) for row in await session.execute(query.order_by(WebhookEvent.id))]
 

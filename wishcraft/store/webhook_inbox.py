@@ -121,7 +121,7 @@ class Failure(NamedTuple):
 
 
 class InboxState(NamedTuple):
-    """How much waits in the inbox."""
+    """Backlog of the inbox."""
 
     waiting: int
     """Webhooks that are not handled, those that are tried again later included; at most `MAX_COUNTED`."""
@@ -190,7 +190,7 @@ async def find_due_fairly(session: AsyncSession, most: int, of_a_shop: int) -> l
 async def find_waiting(
     session: AsyncSession, shop_domain: str, ids: Sequence[int], most_bytes: int
 ) -> list[StoredWebhook]:
-    """Those of these webhooks of the shop that are not handled, in the order of their receipt.
+    """Find the unhandled ones of these webhooks of the shop, in the order of their receipt.
 
     The payloads have `most_bytes` at most, or there is one; further webhooks are left out.
     """
@@ -251,6 +251,6 @@ async def record_failures(session: AsyncSession, failures: Sequence[Failure]) ->
 
 
 async def find_state(session: AsyncSession) -> InboxState:
-    """How much waits. The cost does not grow beyond `MAX_COUNTED` rows."""
+    """Count the backlog. The cost does not grow beyond `MAX_COUNTED` rows."""
     waiting, lag, dead = (await session.execute(_STATE, {"most": MAX_COUNTED})).one()
     return InboxState(waiting, float(lag), dead)

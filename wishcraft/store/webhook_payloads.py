@@ -26,7 +26,7 @@ SELECT id, topic, payload FROM webhook_events
 WHERE shop_domain = :shop_domain AND topic = ANY(:topics) AND handled_at IS NULL AND payload IS NOT NULL ORDER BY id
 """)
 _FIND_SEARCHED: Final = text("SELECT min(coalesce(searched_up_to, 0)) FROM webhook_events WHERE id = ANY(:ids)")
-_NOTE_SEARCHED: Final = text(
+_RECORD_SEARCHED: Final = text(
     "UPDATE webhook_events SET searched_up_to = greatest(searched_up_to, :id) WHERE id = ANY(:ids)"
 )
 _RESET_SEARCHED: Final = text("UPDATE webhook_events SET searched_up_to = NULL WHERE id = ANY(:ids)")
@@ -96,10 +96,10 @@ async def find_searched(session: AsyncSession, ids: Collection[int]) -> int:
     return (await session.execute(_FIND_SEARCHED, {"ids": list(ids)})).scalar() or 0
 
 
-async def note_searched(session: AsyncSession, ids: Collection[int], up_to: int) -> None:
-    """Note that these redactions have searched the payloads up to this id."""
+async def record_searched(session: AsyncSession, ids: Collection[int], up_to: int) -> None:
+    """Record that these redactions have searched the payloads up to this id."""
     if ids:
-        await session.execute(_NOTE_SEARCHED, {"ids": list(ids), "id": up_to})
+        await session.execute(_RECORD_SEARCHED, {"ids": list(ids), "id": up_to})
 
 
 async def reset_searched(session: AsyncSession, ids: Collection[int]) -> None:

@@ -22,7 +22,7 @@ _CONFIGURATION_SET: Final = {"configuration_set": Option("the name of a configur
 
 @dataclass(frozen=True, slots=True)
 class SmtpServer:
-    """How to call an SMTP server: `smtp://user:password@host:port?starttls`, or `smtps://` for TLS from the start."""
+    """Parameters of an SMTP server: `smtp://user:password@host:port?starttls`, or `smtps://` for TLS from the start."""
 
     host: str
     port: int | None
@@ -37,7 +37,7 @@ class SmtpServer:
 
 @dataclass(frozen=True, slots=True)
 class SesAccount:
-    """How to call Amazon SES: `ses://KEY:SECRET@region?configuration_set=NAME`."""
+    """Parameters of Amazon SES: `ses://KEY:SECRET@region?configuration_set=NAME`."""
 
     region: str
     access_key: str | None
@@ -49,7 +49,7 @@ class SesAccount:
 
 @dataclass(frozen=True, slots=True)
 class SendGridAccount:
-    """How to call SendGrid: `sendgrid://KEY@api.sendgrid.com`, or without a host."""
+    """Parameters of SendGrid: `sendgrid://KEY@api.sendgrid.com`, or without a host."""
 
     key: SecretStr
     endpoint: str
@@ -130,7 +130,7 @@ def parse_ses(url: SecretStr) -> SesAccount:
     region = parts.hostname or ""
     host = find_host("email", region)
     if host is None:
-        raise UrlError(_EXAMPLE, "its host is no region of AWS")
+        raise UrlError(_EXAMPLE, "its host is not a region of AWS")
     _refuse_half_a_login(parts)
     if parts.username and not _KEY.fullmatch(unquote(parts.username)):
         raise UrlError(_EXAMPLE, "its key has a space, a control character or one that is not ASCII")

@@ -1,4 +1,4 @@
-"""What the URLs of settings have in common: faults, parts and options."""
+"""Shared code for the URLs of settings: faults, parts and options."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -25,7 +25,7 @@ class UrlError(ConfigurationError, ValueError):
 
 
 class Option(NamedTuple):
-    """What the values of an option are: in words, and as a regular expression."""
+    """Format of an option's values: in words, and as a regular expression."""
 
     expected: str
     pattern: str

@@ -71,11 +71,11 @@ OPTIONS: Final[dict[str, Option]] = {
     "tcp_user_timeout": NUMBER,
     "user": TEXT,
 }
-"""Those of libpq that an application may need."""
+"""Options of libpq that an application may need."""
 _HOSTS: Final = frozenset({"host", "port"})
 _BAD_PLACES: Final = "its hosts and ports do not look like host=a,b&port=1,2 or host=a:1&host=b:2 among its options"
 _NOT_ENCODED: Final = re.compile("%(?![0-9A-Fa-f]{2})")
-"""What libpq refuses, with the value in its message."""
+"""A percent sign that is not encoded: libpq refuses the value, and quotes it in its message."""
 _HOST_AND_PORT: Final = re.compile("[A-Za-z0-9.-]+:[0-9]*")
 
 
@@ -114,7 +114,7 @@ def read_postgresql_url(url: str) -> str:
 
 
 def with_defaults(url: str, defaults: Mapping[str, Any], options: str) -> dict[str, Any]:
-    """What a driver gets beside the URL: the defaults of what the URL does not say, and `options` after its own.
+    """Arguments of a driver beside the URL: the defaults of what the URL does not say, and `options` after its own.
 
     Args:
         url: As `read_postgresql_url` returns it.

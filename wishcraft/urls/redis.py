@@ -53,7 +53,7 @@ _TLS: Final = _TCP | {
     "ssl_password": TEXT,
 }
 OPTIONS: Final[Mapping[str, Mapping[str, Option]]] = {"redis": _TCP, "rediss": _TLS, "unix": _EVERYWHERE}
-"""Those of redis-py that change neither the form of replies nor the class of connections, by scheme."""
+"""Options of redis-py that change neither the form of replies nor the class of connections, by scheme."""
 
 
 def read_redis_url(url: str) -> str:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from deployments.sandbox.mail_providers.faults import ProviderFaultKind, ProviderFaults
 
 
-class Happening(StrEnum):
-    """What becomes of a mail."""
+class EventKind(StrEnum):
+    """Kind of event of a mail."""
 
     SEND = "send"
     DELIVERY = "delivery"
@@ -37,7 +37,7 @@ class AcceptedMail:
 class PlannedEvent(NamedTuple):
     """An event of a mail."""
 
-    happening: Happening
+    kind: EventKind
     seconds: float = 0
     """After the event before it."""
     copies: int = 1
@@ -47,24 +47,24 @@ class PlannedEvent(NamedTuple):
 
 
 def plan_events(mail: AcceptedMail, faults: ProviderFaults) -> list[PlannedEvent]:
-    """What becomes of the mail, in the order in which the events are sent."""
+    """The events of the mail, in the order in which they are sent."""
     kinds = ProviderFaultKind
-    events = [PlannedEvent(Happening.SEND), *_ending(mail, faults)]
+    events = [PlannedEvent(EventKind.SEND), *_outcome_events(mail, faults)]
     if faults.use(mail.recipient, kinds.REORDER):
         events.reverse()
     if faults.use(mail.recipient, kinds.DUPLICATE):
         events = [event._replace(copies=2) for event in events]
     if faults.use(mail.recipient, kinds.FORGE):
-        events.insert(0, PlannedEvent(Happening.HARD_BOUNCE, forged=True))
+        events.insert(0, PlannedEvent(EventKind.HARD_BOUNCE, forged=True))
     return events
 
 
-def _ending(mail: AcceptedMail, faults: ProviderFaults) -> Iterator[PlannedEvent]:
+def _outcome_events(mail: AcceptedMail, faults: ProviderFaults) -> Iterator[PlannedEvent]:
     kinds = ProviderFaultKind
     if fault := faults.use(mail.recipient, kinds.BOUNCE, kinds.SOFT_BOUNCE):
         is_hard = fault.kind is kinds.BOUNCE
-        yield PlannedEvent(Happening.HARD_BOUNCE if is_hard else Happening.SOFT_BOUNCE, fault.seconds)
+        yield PlannedEvent(EventKind.HARD_BOUNCE if is_hard else EventKind.SOFT_BOUNCE, fault.seconds)
         return
-    yield PlannedEvent(Happening.DELIVERY)
+    yield PlannedEvent(EventKind.DELIVERY)
     if fault := faults.use(mail.recipient, kinds.COMPLAIN):
-        yield PlannedEvent(Happening.COMPLAINT, fault.seconds)
+        yield PlannedEvent(EventKind.COMPLAINT, fault.seconds)

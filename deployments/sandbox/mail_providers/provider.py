@@ -1,4 +1,4 @@
-"""What both simulated providers share: the faults of their replies, the mailbox, and the events of accepted mails."""
+"""Shared code of both simulated providers: faults of their replies, the mailbox, and events of accepted mails."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -123,7 +123,7 @@ class SimulatedSendGrid:
 
         @router.get("")
         async def describe(request: Request) -> dict[str, str]:
-            """What a client and a receiver of events need."""
+            """MAIL_URL for a client, and the public key for a receiver of events."""
             mail_url = mail_urls(str(request.base_url).rstrip("/"))["sendgrid"]
             return {"mail_url": mail_url, "public_key": self._webhook.public_key}
 
@@ -188,7 +188,7 @@ class SimulatedSendGrid:
         if self._has_events:
 
             async def publish(event: PlannedEvent) -> None:
-                content = [sendgrid_event(event.happening, mail, now())] * event.copies
+                content = [sendgrid_event(event.kind, mail, now())] * event.copies
                 await self._webhook.send(content, forged=event.forged)
 
             start_events(mail, self.faults, self.sender, publish)

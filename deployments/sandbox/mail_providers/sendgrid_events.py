@@ -9,32 +9,32 @@ from datetime import UTC, datetime
 from secrets import token_urlsafe
 from typing import Any
 
-from deployments.sandbox.mail_providers.accepted import AcceptedMail, Happening
+from deployments.sandbox.mail_providers.accepted import AcceptedMail, EventKind
 from deployments.sandbox.mail_providers.events import make_sendgrid_key, public_key_text, sandbox_key, sign_sendgrid
 from deployments.sandbox.mail_providers.webhook_sender import WebhookSender
 
-_KINDS: Mapping[Happening, Mapping[str, str]] = {
-    Happening.SEND: {"event": "processed"},
-    Happening.DELIVERY: {"event": "delivered", "response": "250 OK"},
-    Happening.HARD_BOUNCE: {
+_KINDS: Mapping[EventKind, Mapping[str, str]] = {
+    EventKind.SEND: {"event": "processed"},
+    EventKind.DELIVERY: {"event": "delivered", "response": "250 OK"},
+    EventKind.HARD_BOUNCE: {
         "event": "bounce",
         "type": "bounce",
         "status": "5.1.1",
         "reason": "550 5.1.1 user unknown",
         "bounce_classification": "Invalid Address",
     },
-    Happening.SOFT_BOUNCE: {
+    EventKind.SOFT_BOUNCE: {
         "event": "bounce",
         "type": "blocked",
         "status": "4.2.2",
         "reason": "452 4.2.2 mailbox full",
         "bounce_classification": "Mailbox Unavailable",
     },
-    Happening.COMPLAINT: {"event": "spamreport"},
+    EventKind.COMPLAINT: {"event": "spamreport"},
 }
 
 
-def sendgrid_event(happening: Happening, mail: AcceptedMail, now: datetime) -> dict[str, Any]:
+def sendgrid_event(kind: EventKind, mail: AcceptedMail, now: datetime) -> dict[str, Any]:
     """The event as SendGrid sends it, in an array: custom arguments are fields of the event."""
     return {
         **mail.marks,
@@ -44,7 +44,7 @@ def sendgrid_event(happening: Happening, mail: AcceptedMail, now: datetime) -> d
         "category": ["wishcraft"],
         "sg_event_id": token_urlsafe(30),
         "sg_message_id": f"{mail.provider_id}.recvd-5f54b5d587-8c2ps-1-632B5EAA-1A.0",
-        **_KINDS[happening],
+        **_KINDS[kind],
     }
 
 

@@ -102,7 +102,7 @@ class SimulatedSes:
 
         @router.get("")
         async def describe(request: Request) -> dict[str, str]:
-            """What a client needs."""
+            """MAIL_URL for a client."""
             return {"mail_url": mail_urls(str(request.base_url).rstrip("/"))["ses"]}
 
         @router.post("/v2/email/outbound-emails")
@@ -164,7 +164,7 @@ class SimulatedSes:
         if email.ConfigurationSetName and self._has_events:
 
             async def publish(event: PlannedEvent) -> None:
-                content = ses_event(event.happening, mail, now())
+                content = ses_event(event.kind, mail, now())
                 await self._topic.publish(content, base_url, copies=event.copies, forged=event.forged)
 
             start_events(mail, self.faults, self.sender, publish)

@@ -13,18 +13,18 @@ from typing import Any
 from uuid import uuid4
 
 from deployments.sandbox.mail_providers import ACCOUNT, CONFIGURATION_SET, REGION, TOPIC_ARN
-from deployments.sandbox.mail_providers.accepted import AcceptedMail, Happening
+from deployments.sandbox.mail_providers.accepted import AcceptedMail, EventKind
 from deployments.sandbox.mail_providers.events import make_sns_key, sign_sns
 from deployments.sandbox.mail_providers.webhook_sender import WebhookSender
 
 
-def ses_event(happening: Happening, mail: AcceptedMail, now: datetime) -> dict[str, Any]:
+def ses_event(kind: EventKind, mail: AcceptedMail, now: datetime) -> dict[str, Any]:
     """The event as SES publishes it through a configuration set."""
     at = _timestamp(now)
-    match happening:
-        case Happening.SEND:
+    match kind:
+        case EventKind.SEND:
             return {"eventType": "Send", "mail": _mail(mail), "send": {}}
-        case Happening.DELIVERY:
+        case EventKind.DELIVERY:
             delivery = {
                 "timestamp": at,
                 "processingTimeMillis": 500,
@@ -33,7 +33,7 @@ def ses_event(happening: Happening, mail: AcceptedMail, now: datetime) -> dict[s
                 "reportingMTA": "mta.example.com",
             }
             return {"eventType": "Delivery", "mail": _mail(mail), "delivery": delivery}
-        case Happening.COMPLAINT:
+        case EventKind.COMPLAINT:
             complaint = {
                 "complainedRecipients": [{"emailAddress": mail.recipient}],
                 "timestamp": at,
@@ -44,7 +44,7 @@ def ses_event(happening: Happening, mail: AcceptedMail, now: datetime) -> dict[s
                 "arrivalDate": at,
             }
             return {"eventType": "Complaint", "mail": _mail(mail), "complaint": complaint}
-    return {"eventType": "Bounce", "bounce": _bounce(happening, mail, at), "mail": _mail(mail)}
+    return {"eventType": "Bounce", "bounce": _bounce(kind, mail, at), "mail": _mail(mail)}
 
 
 class SnsTopic:
@@ -124,8 +124,8 @@ def _mail(mail: AcceptedMail) -> dict[str, Any]:
     }
 
 
-def _bounce(happening: Happening, mail: AcceptedMail, at: str) -> dict[str, Any]:
-    is_hard = happening is Happening.HARD_BOUNCE
+def _bounce(kind: EventKind, mail: AcceptedMail, at: str) -> dict[str, Any]:
+    is_hard = kind is EventKind.HARD_BOUNCE
     status, reason = ("5.1.1", "550 5.1.1 user unknown") if is_hard else ("4.2.2", "452 4.2.2 mailbox full")
     recipient = {
         "emailAddress": mail.recipient,

@@ -10,25 +10,25 @@ from deployments.sandbox.mailbox.messages import FaultKind
 
 REPORTED: Final = (FaultKind.BOUNCE, FaultKind.COMPLAIN)
 _PAUSES: Final = (0.2, 1.0, 5.0, 15.0, 60.0)
-"""Seconds between tries while the server does not answer, or says that it will take the report later."""
+"""Seconds between tries while the server does not answer, or says that it will take the notification later."""
 
 
 class BounceSender:
-    """Sends reports to one LMTP server, `host:port`, or nowhere if it is None."""
+    """Sends notifications to one LMTP server, `host:port`, or nowhere if it is None."""
 
     def __init__(self, server: str | None) -> None:
         self._server = server
         self._background = Background()
 
     def start(self, kind: FaultKind, return_path: str, recipient: str) -> None:
-        """Send the report in the background until `close`."""
+        """Send the notification in the background until `close`."""
         if self._server is None or not return_path:
             return
-        self._background.start(self._send(self._server, return_path, make_report(kind, return_path, recipient)))
+        self._background.start(self._send(self._server, return_path, make_notification(kind, return_path, recipient)))
 
-    async def _send(self, server: str, return_path: str, report: bytes) -> None:
+    async def _send(self, server: str, return_path: str, notification: bytes) -> None:
         for pause in _PAUSES:
-            if await asyncio.to_thread(_is_taken, server, return_path, report):
+            if await asyncio.to_thread(_is_taken, server, return_path, notification):
                 return
             await asyncio.sleep(pause)
 
@@ -37,8 +37,8 @@ class BounceSender:
         await self._background.close()
 
 
-def make_report(kind: FaultKind, return_path: str, recipient: str) -> bytes:
-    """The report about a mail to this recipient."""
+def make_notification(kind: FaultKind, return_path: str, recipient: str) -> bytes:
+    """The notification about a mail to this recipient."""
     if kind is FaultKind.BOUNCE:
         name, subject = "delivery-status", "Undelivered Mail Returned to Sender"
         fields = (
@@ -47,7 +47,7 @@ def make_report(kind: FaultKind, return_path: str, recipient: str) -> bytes:
     else:
         name, subject = "feedback-report", "A reader reported your mail"
         fields = "Feedback-Type: abuse\nUser-Agent: Mailbox/1\nVersion: 1\n"
-    report = f"""From: MAILER-DAEMON@{DOMAIN}
+    notification = f"""From: MAILER-DAEMON@{DOMAIN}
 To: {return_path}
 Subject: {subject}
 MIME-Version: 1.0
@@ -63,15 +63,15 @@ Content-Type: message/{name}
 {fields}
 --part--
 """
-    return report.replace("\n", "\r\n").encode()
+    return notification.replace("\n", "\r\n").encode()
 
 
-def _is_taken(server: str, return_path: str, report: bytes) -> bool:
-    """Whether the server took the report, or refuses it for good."""
+def _is_taken(server: str, return_path: str, notification: bytes) -> bool:
+    """Whether the server took the notification, or refuses it for good."""
     host, _, port = server.rpartition(":")
     try:
         with smtplib.LMTP(host, int(port), timeout=10) as connection:
-            connection.sendmail("", [return_path], report)
+            connection.sendmail("", [return_path], notification)
     except smtplib.SMTPResponseException as error:
         return error.smtp_code >= 500  # noqa: PLR2004  for good: RFC 5321, section 4.2.1
     except smtplib.SMTPRecipientsRefused as error:

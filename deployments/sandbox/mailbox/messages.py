@@ -27,7 +27,7 @@ class FaultKind(DescribedEnum):
     HANG = "hang", "The server reads the content and never replies."
     DROP = "drop", "The server stores the message and closes the connection without a reply."
     BOUNCE = "bounce", "The message is accepted; then a bounce says that there is no such mailbox."
-    COMPLAIN = "complain", "The message is accepted; then a report says that its reader complained."
+    COMPLAIN = "complain", "The message is accepted; then a notification says that its reader complained."
 
 
 @dataclass
@@ -63,7 +63,7 @@ class ReceivedMessage:
 
     @property
     def parsed(self) -> EmailMessage:
-        """The content, parsed."""
+        """The mail, parsed from its bytes."""
         return message_from_bytes(self.content, policy=default)
 
     def summary(self) -> dict[str, Any]:

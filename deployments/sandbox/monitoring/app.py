@@ -17,7 +17,7 @@ from deployments.sandbox.monitoring.dashboard import Dashboard, Panel, read_dash
 from deployments.sandbox.monitoring.prometheus import Prometheus, PrometheusError, Range, Series
 
 RANGES: Final = {"15 min": 900, "1 h": 3_600, "6 h": 21_600, "24 h": 86_400}
-"""What the page offers, in seconds."""
+"""The ranges of time that the page offers, in seconds."""
 _FILES: Final = {"page.html": "text/html", "page.js": "text/javascript", "charts.js": "text/javascript"}
 _SECURITY: Final = {
     "Cache-Control": "no-store",

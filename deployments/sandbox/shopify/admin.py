@@ -22,7 +22,7 @@ TOKEN_TYPES: Final = (
     "urn:ietf:params:oauth:token-type:id_token",
     "urn:shopify:params:oauth:token-type:offline-access-token",
 )
-"""What is exchanged, and for what."""
+"""The token to be exchanged, and the type of token asked for."""
 SCOPES: Final = "read_customer_merge,read_inventory,read_orders,read_products,write_app_proxy"
 _UNAUTHORIZED: Final = {"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}
 

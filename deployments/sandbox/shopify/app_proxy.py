@@ -39,7 +39,7 @@ class ProxiedRequest(NamedTuple):
     """None for a guest, who is not logged in."""
 
 
-class AppAwayError(Exception):
+class AppUnreachableError(Exception):
     """The app cannot be asked, does not answer, or answers too much."""
 
 
@@ -56,10 +56,10 @@ class AppProxy:
         """The app's answer; redirects are left to the browser.
 
         Raises:
-            AppAwayError: No answer, or one larger than `MAX_ANSWER`.
+            AppUnreachableError: No answer, or one larger than `MAX_ANSWER`.
         """
         if {".", ".."}.intersection(unquote(request.path).split("/")):
-            raise AppAwayError("the path leads out of /api")
+            raise AppUnreachableError("the path leads out of /api")
         query = signed_query(shop, request, self.secret, self.clock())
         kept = passed_on(request.headers)
         forwarded = [value for name, value in request.headers if name.lower() == "x-forwarded-for"]
@@ -76,11 +76,11 @@ class AppProxy:
                 async for part in answer.aiter_bytes():
                     body += part
                     if len(body) > MAX_ANSWER:
-                        raise AppAwayError("the app's answer is too large")
+                        raise AppUnreachableError("the app's answer is too large")
             finally:
                 await answer.aclose()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise AppAwayError(f"the app does not answer: {in_words(error)}") from None
+            raise AppUnreachableError(f"the app does not answer: {in_words(error)}") from None
         return httpx.Response(answer.status_code, headers=passed_on(answer.headers.multi_items()), content=body)
 
 

@@ -57,7 +57,7 @@ class Credentials:
         self._save()
 
     def id_token(self, shop: str, client_id: str, secret: str) -> str:
-        """What App Bridge gives to the app's page in the shop's admin."""
+        """The id token that App Bridge gives to the app's page in the shop's admin."""
         now = int(self._clock())
         claims = {
             "iss": f"https://{shop}/admin", "dest": f"https://{shop}", "aud": client_id, "sub": "42",

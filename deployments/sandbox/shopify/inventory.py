@@ -164,7 +164,7 @@ class Inventory:
         if change.product_status is not None:
             self._statuses[variant.product_id] = change.product_status
         variant.by_hand = True
-        self._note_change(variant, before)
+        self._publish_change(variant, before)
         if variant.tracked != was_tracked:
             self.on_item_change(variant)
 
@@ -175,7 +175,7 @@ class Inventory:
         fullest = max(before, key=lambda location: before[location])
         if variant.tracked and pieces < 0 and fullest in variant.elsewhere:
             variant.elsewhere[fullest] += pieces
-        self._note_change(variant, before)
+        self._publish_change(variant, before)
 
     def tick(self) -> None:
         """Sell, restock or reprice some variants that were not changed by hand."""
@@ -193,9 +193,9 @@ class Inventory:
             variant.quantity += self._random.randint(5, 20)
         else:
             variant.quantity = max(0, variant.quantity - self._random.randint(1, 3))
-        self._note_change(variant, before)
+        self._publish_change(variant, before)
 
-    def _note_change(self, variant: Variant, before: Mapping[int, int]) -> None:
+    def _publish_change(self, variant: Variant, before: Mapping[int, int]) -> None:
         variant.updated_at = self._now()
         self.on_change(variant, before)
 

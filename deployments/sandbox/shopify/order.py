@@ -1,4 +1,4 @@
-"""What an order of a simulated shop consists of."""
+"""An order of a simulated shop: lines, refunds, people."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -23,7 +23,7 @@ _FIRST_NUMBER: Final = 100_001
 _NUMBERED_SINCE: Final = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 
 Publish: TypeAlias = Callable[[str, dict[str, Any], str], None]
-"""Tells the app of an event: the topic, the payload, and a word for people on what it is about."""
+"""Publishes an event to the app: the topic, the payload, and a description for people."""
 
 
 class OrderRefused(ValueError):  # noqa: N818  it names a state
@@ -95,8 +95,8 @@ class Orders:
         self._by_id[order.id] = order
         if len(self._by_id) > MAX_ORDERS:
             self._by_id.popitem(last=False)
-        self._tell(order, "orders/create")
-        self._tell(order, "orders/updated")
+        self._publish_order(order, "orders/create")
+        self._publish_order(order, "orders/updated")
         self._move({line.variant_id: -line.ordered for line in lines})
         return order
 
@@ -114,7 +114,7 @@ class Orders:
         order.updated_at = self._now()
         edit = edit_payload(self._demo, order, next(self._ids), line.id, pieces)
         self._publish("orders/edited", edit, order.name)
-        self._tell(order, "orders/updated")
+        self._publish_order(order, "orders/updated")
         self._move({line.variant_id: -pieces})
 
     def refund(self, order: Order, pieces: Mapping[int, int]) -> None:
@@ -128,7 +128,7 @@ class Orders:
             raise OrderRefused("A refund has at least one piece of each line, and no more than are left.")
         self._refund(order, pieces)
         order.financial_status = "partially_refunded" if order.is_open else "refunded"
-        self._tell(order, "orders/updated")
+        self._publish_order(order, "orders/updated")
 
     def cancel(self, order: Order) -> None:
         """Cancel the order, and give back what is left of it.
@@ -142,8 +142,8 @@ class Orders:
             self._refund(order, left)
         order.updated_at = order.cancelled_at = self._now()
         order.financial_status = "refunded"
-        self._tell(order, "orders/cancelled")
-        self._tell(order, "orders/updated")
+        self._publish_order(order, "orders/cancelled")
+        self._publish_order(order, "orders/updated")
 
     def settle(self, order: Order, status: str) -> None:
         """Let the payment of an unpaid order end: it is `paid`, or the authorization `voided` or `expired`.
@@ -155,7 +155,7 @@ class Orders:
             raise OrderRefused("The order is cancelled, or its payment has ended.")
         order.updated_at = self._now()
         order.financial_status = status
-        self._tell(order, "orders/updated")
+        self._publish_order(order, "orders/updated")
 
     def delete(self, order: Order) -> None:
         """Delete the order without a trace. Its stock does not come back."""
@@ -173,7 +173,7 @@ class Orders:
         self._publish("refunds/create", refund_payload(self._demo, order, refund), order.name)
         self._move(moved)
 
-    def _tell(self, order: Order, topic: str) -> None:
+    def _publish_order(self, order: Order, topic: str) -> None:
         self._publish(topic, order_payload(self._demo, order), order.name)
 
     def _move(self, pieces: Mapping[int, int]) -> None:

@@ -74,15 +74,15 @@ class SimulatedShop:
 
     def _publish_stock(self, variant: Variant, before: Mapping[int, int]) -> None:
         """Publish a change of a variant; `before` has its pieces by location before it."""
-        about = variant.product_title
+        description = variant.product_title
         if not self.inventory.variant_ids(variant.product_id):
-            self._publish("products/delete", {"id": variant.product_id}, about)
+            self._publish("products/delete", {"id": variant.product_id}, description)
             return
-        self._publish("products/update", product_payload(self.demo, self.inventory, variant, self._origin), about)
+        self._publish("products/update", product_payload(self.demo, self.inventory, variant, self._origin), description)
         for location_id, available in variant.levels.items():
             if available != before.get(location_id):
                 payload = level_payload(self.demo, variant, location_id, available)
-                self._publish("inventory_levels/update", payload, about)
+                self._publish("inventory_levels/update", payload, description)
 
     def _publish_item(self, variant: Variant) -> None:
         self._publish("inventory_items/update", inventory_item_payload(self.demo, variant), variant.product_title)

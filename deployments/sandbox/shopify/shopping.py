@@ -17,7 +17,7 @@ import httpx
 import orjson
 
 from deployments.sandbox.catalogue import CURRENCIES
-from deployments.sandbox.shopify.app_proxy import AppAwayError, AppProxy, ProxiedRequest
+from deployments.sandbox.shopify.app_proxy import AppProxy, AppUnreachableError, ProxiedRequest
 from deployments.sandbox.shopify.order import Customer, Order, Terms
 from deployments.sandbox.shopify.orders import UNPAID, OrderRefused, WantedLine
 from deployments.sandbox.shopify.shop import SimulatedShop
@@ -33,7 +33,7 @@ _OPEN: Final = 500
 _LIST_PAGE: Final = 50
 _READS_PER_LIST: Final = 20
 _ACTIONS: Final = {"view": 45, "cart": 18, "order": 24, "edit": 4, "cancel": 3, "return": 4, "payment": 2}
-"""What guests do, and the shop's staff about their orders, by weight."""
+"""Actions of guests, and of the shop's staff on their orders, by weight."""
 _STATUSES: Final = {"paid": 94, "pending": 4, "authorized": 2}
 _CLAIMS: Final = {"line": 80, "note": 8, "cart": 6, "none": 6}
 """Where an order says what it is for, by weight: themes differ, and some guests just buy."""
@@ -57,12 +57,12 @@ class SeenItem:
 
 @dataclass(slots=True)
 class GuestAction:
-    """What a guest did, for people."""
+    """An action of a guest, for people."""
 
     at: float
     shop: str
     what: str
-    about: str
+    description: str
 
 
 @dataclass(slots=True)
@@ -137,17 +137,17 @@ class Shopping:
         try:
             if not guests.seen or action == "view":
                 action = "view"
-                about = await self._view(guests)
+                description = await self._view(guests)
             elif action == "cart":
-                about = await self._put_into_cart(guests)
+                description = await self._put_into_cart(guests)
             elif action == "order" or (order := self._open_order(guests, unpaid=action == "payment")) is None:
                 action = "order"
-                about = self._order(guests)
+                description = self._order(guests)
             else:
-                about = self._change(guests.shop, order, action)
-        except (AppAwayError, OrderRefused) as error:
-            about = f"failed: {error}"
-        self.recent.appendleft(GuestAction(time.time(), guests.shop.demo.domain, action, about))
+                description = self._change(guests.shop, order, action)
+        except (AppUnreachableError, OrderRefused) as error:
+            description = f"failed: {error}"
+        self.recent.appendleft(GuestAction(time.time(), guests.shop.demo.domain, action, description))
 
     async def _view(self, guests: Guests) -> str:
         if not guests.slugs or guests.reads >= _READS_PER_LIST:
@@ -239,17 +239,17 @@ class Shopping:
         try:
             value = orjson.loads(answer.content)
         except orjson.JSONDecodeError:
-            raise AppAwayError("the app's answer is no JSON") from None
+            raise AppUnreachableError("the app's answer is not JSON") from None
         return value if isinstance(value, dict) else {}
 
     async def _ask(self, guests: Guests, request: ProxiedRequest) -> httpx.Response:
         """The app's answer to a guest.
 
         Raises:
-            AppAwayError: None, or one that the guest cannot use.
+            AppUnreachableError: None, or one that the guest cannot use.
         """
         address = f"198.51.100.{self._random.randint(1, 254)}"
         answer = await self._proxy.forward(guests.shop.demo.domain, request._replace(address=address))
         if not answer.is_success:
-            raise AppAwayError(f"the app answered {answer.status_code} {HTTPStatus(answer.status_code).phrase}")
+            raise AppUnreachableError(f"the app answered {answer.status_code} {HTTPStatus(answer.status_code).phrase}")
         return answer

@@ -85,10 +85,10 @@ class Simulator:
             for demo in (*DEMO_SHOPS, NEW_SHOP)
         }
 
-    def publish(self, shop: str, topic: str, payload: dict[str, Any], about: str) -> None:
+    def publish(self, shop: str, topic: str, payload: dict[str, Any], description: str) -> None:
         """Send a webhook of the shop, if it has the app."""
         if self.credentials.is_installed(shop):
-            self.webhooks.publish(shop, topic, payload, about)
+            self.webhooks.publish(shop, topic, payload, description)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import HTMLResponse
 
 from deployments.sandbox.shopify.admin import ShopDep, SimulatorDep
-from deployments.sandbox.shopify.app_proxy import PREFIX, AppAwayError, ProxiedRequest, passed_on
+from deployments.sandbox.shopify.app_proxy import PREFIX, AppUnreachableError, ProxiedRequest, passed_on
 
 MAX_BODY: Final = 2 * 2**20
 CUSTOMER_COOKIE: Final = "customer_id"
@@ -66,7 +66,7 @@ async def visit(shop: ShopDep, simulator: SimulatorDep, request: Request) -> Res
     )
     try:
         answer = await simulator.proxy.forward(shop.demo.domain, visit)
-    except AppAwayError as error:
+    except AppUnreachableError as error:
         return Response(f"The page cannot be shown: {error}.", HTTPStatus.BAD_GATEWAY)
     passed = Response(answer.content, answer.status_code)
     for name, value in passed_on(answer.headers.multi_items()):

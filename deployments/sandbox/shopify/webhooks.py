@@ -35,7 +35,7 @@ SHOWN: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """How webhooks arrive."""
+    """Delivery habits of webhooks."""
 
     delayed: float = 0.3
     """Share of the webhooks that are delayed, so that later ones overtake them."""
@@ -55,7 +55,7 @@ class Delivery:
 
     shop: str
     topic: str
-    about: str
+    description: str
     webhook_id: str
     triggered_at: str
     tries: int = 0
@@ -97,7 +97,7 @@ class WebhookSender:
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
-    def publish(self, shop: str, topic: str, payload: dict[str, Any], about: str) -> None:
+    def publish(self, shop: str, topic: str, payload: dict[str, Any], description: str) -> None:
         """Send a webhook about an event of this moment."""
         if self.http is None:
             return
@@ -106,7 +106,7 @@ class WebhookSender:
         moment = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=self._microseconds)
         at = moment.strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
         # Not of the generator: after a restart, its ids would be those of webhooks that the app has had.
-        delivery = Delivery(shop, topic, about, str(uuid4()), at)
+        delivery = Delivery(shop, topic, description, str(uuid4()), at)
         self.recent.appendleft(delivery)
         if self.totals.pending >= MAX_PENDING or self.random.random() < self.habits.lost:
             self.totals.lost += 1

@@ -4,16 +4,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from psycopg import Connection
 from sqlalchemy import CursorResult, event
 
+from tests.support.aliases import Demo
 from wishcraft.domain.retention import Bounds, DataKind, is_compliance
 from wishcraft.errors import RunStopped
 from wishcraft.resources import Resources
 from wishcraft.services.cleanup import expired
 from wishcraft.services.cleanup.expired import clean_table
 
-Demo = Connection[tuple[Any, ...]]
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 MONTH_AGO = NOW - timedelta(days=30)
 FOREVER = datetime.max.replace(tzinfo=UTC)
@@ -102,15 +101,15 @@ async def test_no_statement_deletes_more_than_a_batch(resources: Resources, demo
     add(demo, kind, MONTH_AGO - TINY, 25)
     deleted: list[int] = []
 
-    def note(_connection: object, cursor: CursorResult[Any], statement: str, *_: object) -> None:
+    def record(_connection: object, cursor: CursorResult[Any], statement: str, *_: object) -> None:
         if statement.startswith("\nDELETE"):
             deleted.append(cursor.rowcount)
 
-    event.listen(resources.db.engine.sync_engine, "after_cursor_execute", note)
+    event.listen(resources.db.engine.sync_engine, "after_cursor_execute", record)
     try:
         await clean_table(resources, kind, MONTH_AGO, Bounds(10, FOREVER))
     finally:
-        event.remove(resources.db.engine.sync_engine, "after_cursor_execute", note)
+        event.remove(resources.db.engine.sync_engine, "after_cursor_execute", record)
     assert deleted == [10, 10, 5, 0]
 
 
@@ -228,10 +227,10 @@ async def test_progress_is_reported_between_batches(resources: Resources, demo: 
     add(demo, DataKind.AUDIT, MONTH_AGO - TINY, 25)
     progress_calls: list[tuple[int, int]] = []
 
-    async def note(done: int, total: int) -> None:
+    async def record(done: int, total: int) -> None:
         progress_calls.append((done, total))
 
-    await clean_table(resources, DataKind.AUDIT, MONTH_AGO, Bounds(10, FOREVER), checkpoint=note)
+    await clean_table(resources, DataKind.AUDIT, MONTH_AGO, Bounds(10, FOREVER), checkpoint=record)
     assert progress_calls == [(0, 25), (10, 25), (20, 25), (25, 25)]
 
 

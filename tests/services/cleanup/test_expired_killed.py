@@ -3,11 +3,10 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from tests.support.job_processes import command, environment
 from tests.support.waiting import block_until
 from wishcraft.domain.retention import Bounds, DataKind
@@ -16,7 +15,6 @@ from wishcraft.services.cleanup.expired import clean_table
 from wishcraft.settings import Settings
 
 pytestmark = pytest.mark.chaos
-Demo = Connection[tuple[Any, ...]]
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 BOUNDS = Bounds(10, datetime.max.replace(tzinfo=UTC))
 ROWS = 100

@@ -1,11 +1,10 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 
+from tests.support.aliases import Demo
 from wishcraft.cache import keys
 from wishcraft.cache.keys import SessionName
 from wishcraft.domain.retention import Bounds, DataKind
@@ -14,7 +13,6 @@ from wishcraft.resources import Resources
 from wishcraft.services.cleanup.expired import clean_orphans, clean_table
 from wishcraft.store import retention
 
-Demo = Connection[tuple[Any, ...]]
 FOREVER = datetime.max.replace(tzinfo=UTC)
 HOUR = timedelta(hours=1)
 

@@ -5,8 +5,8 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from tests.support.api import Shopper
 from tests.support.erased_person import receive
 from tests.support.webhooks import apply, line, message, order
@@ -18,7 +18,6 @@ from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 A, B, C = 7_500_000_000_001, 7_500_000_000_002, 7_500_000_000_003
 
 

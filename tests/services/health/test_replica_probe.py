@@ -19,14 +19,14 @@ ANSWERS: Final = {
     "another system": text("SELECT 0::bigint, 1::bigint"),
     "nothing replayed": text("SELECT 0::bigint, system_identifier FROM pg_control_system()"),
 }
-"""What a replica would say, by the server of the tests, which is none."""
+"""Answers of a replica, given by the server of the tests, which is not one."""
 
 
 @pytest.mark.parametrize(
     ("primary", "other", "expected"),
     [
         ("here", "nowhere", "does not answer"),
-        ("here", "here", "is no streaming replica"),
+        ("here", "here", "is not a streaming replica"),
         ("here", "another system", "is a replica of another system than DATABASE_URL"),
         ("here", "nothing replayed", "lags by a time that is not known yet"),
         ("nowhere", "here", "cannot be checked while DATABASE_URL does not answer"),

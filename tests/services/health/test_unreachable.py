@@ -1,4 +1,4 @@
-"""What a driver says becomes what a person has to mend."""
+"""Messages of drivers, translated into what a person has to mend."""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""What /health says about the mail server and Shopify, from the counters that all processes share."""
+"""Health of the mail server and of Shopify in /health, from the counters that all processes share."""
 
 import pytest
 from redis.asyncio import Redis

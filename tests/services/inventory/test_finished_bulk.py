@@ -5,10 +5,10 @@ import threading
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.bulk import BulkOperation, BulkQuery
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.api import SHOP
 from tests.support.erased_person import receive
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
@@ -21,8 +21,6 @@ from wishcraft.services.webhooks.process import process
 from wishcraft.shopify import bulk
 from wishcraft.shopify.variants import bulk_read_variants
 from wishcraft.store.shops import ShopRef
-
-Demo = Connection[tuple[Any, ...]]
 
 
 async def read_all(resources: Resources) -> int:
@@ -39,13 +37,13 @@ async def test_webhook_wakes_the_sync_that_waits(
         await wait_until(released.is_set)
         await run(self, operation, root_value)
 
-    async def noted(operation_id: str, seconds: float) -> None:
+    async def record_wait(operation_id: str, seconds: float) -> None:
         waits.append(operation_id)
         await resources.bulk_signals.wait(operation_id, seconds)
 
     monkeypatch.setattr(BulkQuery, "run", run_once_released)
     monkeypatch.setattr(bulk, "_FIRST_PAUSE_SECONDS", 50 * PATIENCE_SECONDS)
-    monkeypatch.setattr(resources.shopify, "wait_for_bulk", noted)
+    monkeypatch.setattr(resources.shopify, "wait_for_bulk", record_wait)
     reading = asyncio.create_task(read_all(resources))
     await wait_until(lambda: waits)
     released.set()

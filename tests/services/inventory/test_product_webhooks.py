@@ -8,13 +8,13 @@ from typing import Any
 
 import orjson
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.services.inventory.conftest import Wished, versions
+from tests.support.aliases import Demo
 from tests.support.variants import reading
 from tests.support.webhooks import NOON, apply, inventory_item, level, message, product, variant
+from tests.support.wished_variants import Wished, versions
 from wishcraft.domain.inventory import InventoryPolicy, is_available, item_status
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import PayloadInvalid, ShopifyUnavailable
@@ -33,7 +33,6 @@ from wishcraft.store.audit_log import Actor
 from wishcraft.store.item_readings import observe
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 UPDATE, DELETE = "products/update", "products/delete"
 SOLD = "available, status, product_active"
 
@@ -128,7 +127,7 @@ async def test_deleted_product_is_discontinued_for_good_and_keeps_title_and_pric
     assert wished.row("inventory_quantity")[0] in {0, wished.variant.quantity}
 
 
-async def test_variants_that_payloads_lack_are_read_together_and_deleted_ones_are_discontinued(
+async def test_missing_variants_are_read_together_and_deleted_ones_are_discontinued(
     resources: Resources, simulator: Simulator, shop: ShopRef, wishes: list[Wished]
 ) -> None:
     gone, hundredth = wishes[:2]
@@ -303,7 +302,7 @@ async def test_event_without_any_time_is_refused(resources: Resources, shop: Sho
             await apply(resources, shop, handler, [each._replace(triggered_at=None)])
 
 
-async def test_unusable_webhooks_become_dead_letters_and_the_others_of_their_batch_are_applied(
+async def test_unusable_webhooks_become_dead_letters_and_the_rest_of_the_batch_is_applied(
     resources: Resources, demo: Demo, shop: ShopRef, wished: Wished
 ) -> None:
     await resources.redis.learn_era()
@@ -333,10 +332,9 @@ async def test_unusable_webhooks_become_dead_letters_and_the_others_of_their_bat
 async def test_webhooks_are_applied_without_redis(
     resources: Resources, settings: Settings, shop: ShopRef, wished: Wished
 ) -> None:
-    async with open_resources(settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})) as away:
-        await apply(away, shop, handle_products, [message(UPDATE, updated(wished))])
+    async with open_resources(settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})) as unreachable:
+        await apply(unreachable, shop, handle_products, [message(UPDATE, updated(wished))])
     assert wished.row("price") == (Decimal(77),)
-    assert resources
 
 
 async def test_availability_and_status_follow_from_the_values_as_for_a_new_item(

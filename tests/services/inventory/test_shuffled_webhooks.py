@@ -10,32 +10,29 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from psycopg import Connection
 
 from deployments.sandbox.shopify.inventory import LOCATION, ProductStatus, Variant, VariantChange
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.hypothesis_profiles import examples
 from tests.support.webhooks import NOON, apply, inventory_item, level, message, product, variant
-from wishcraft.resources import Resources, open_resources
+from wishcraft.resources import Resources
 from wishcraft.services.inventory import sync
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.services.webhooks.handlers import HANDLERS
-from wishcraft.settings import Settings
-from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 ELSEWHERE: Final = 71
 SHOWN: Final = "tracked, inventory_quantity, available, status, product_active"
-"""What of a deleted variant does not depend on what came before its deletion: it keeps the price that is known then."""
+"""Columns of a deleted variant that do not depend on what came before; it keeps the price that was known."""
 ITEMS: Final = f"{SHOWN}, price, product_title"
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What Shopify has of a variant at some time."""
+    """The state of a variant in Shopify at some time."""
 
     price: str = "5.00"
     title: str = "Vase"
@@ -204,23 +201,17 @@ class Clock(datetime):
 
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("kind", ["plain", "with tracking", "with losses", "deleted"])
-def test_any_order_and_repetition_of_webhooks_and_syncs_ends_in_the_state_of_the_shop(
+def test_webhooks_and_syncs_in_any_order_and_number_end_in_the_state_of_the_shop(
     runner: asyncio.Runner,
-    settings: Settings,
+    resources_of_runner: Resources,
+    shop_of_runner: ShopRef,
     demo: Demo,
     simulator: Simulator,
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
 ) -> None:
     monkeypatch.setattr(sync, "datetime", Clock)
-    context = open_resources(settings, redis_timeout=5)
-    resources = runner.run(context.__aenter__())
-
-    async def find_shop() -> ShopRef:
-        async with resources.db.repeatable_read() as session:
-            return await shops.find_one(session, 1)
-
-    shop = runner.run(find_shop())
+    resources, shop = resources_of_runner, shop_of_runner
     query = """SELECT i.variant_id, r.id FROM registry_items i JOIN registries r ON r.id = i.registry_id
                WHERE r.shop_id = 1 AND r.status = 'active' AND i.inventory_policy = 'deny' AND i.status <> 'hidden'
                    AND r.id = (SELECT max(id) FROM registries WHERE shop_id = 1 AND status = 'active')
@@ -253,4 +244,3 @@ def test_any_order_and_repetition_of_webhooks_and_syncs_ends_in_the_state_of_the
         assert runner.run(deliveries.deliver(batches)) == serial
 
     shuffle()
-    runner.run(context.__aexit__(None, None, None))

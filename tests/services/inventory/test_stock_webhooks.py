@@ -5,14 +5,14 @@ from typing import Any
 
 import orjson
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import LOCATION
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.services.inventory.conftest import Wished, versions
+from tests.support.aliases import Demo
 from tests.support.webhooks import NOON, apply, inventory_item, level, message
+from tests.support.wished_variants import Wished, versions
 from wishcraft.cache import keys
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.shops import ShopFacts
@@ -30,7 +30,6 @@ from wishcraft.store import shops
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 LEVELS, ITEM = "inventory_levels/update", "inventory_items/update"
 STOCK = "inventory_quantity, available, status"
 ELSEWHERE = 71
@@ -243,7 +242,7 @@ async def test_item_that_is_not_counted_is_available_and_levels_are_read_when_it
     assert shopify.counters.requests == 1
 
 
-async def test_stock_is_left_to_the_sync_if_the_shop_refuses_and_tried_again_if_it_is_unavailable(
+async def test_stock_is_left_to_the_sync_if_refused_and_retried_if_shopify_is_unavailable(
     resources: Resources, shop: ShopRef, shopify: SimulatedShop, wishes: list[Wished]
 ) -> None:
     wished, known = wishes[:2]

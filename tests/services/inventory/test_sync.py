@@ -5,13 +5,13 @@ from typing import Any
 
 import orjson
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.simulator import Simulator
-from tests.services.inventory.conftest import versions
+from tests.support.aliases import Demo
 from tests.support.job_processes import command, environment
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
+from tests.support.wished_variants import versions
 from wishcraft.errors import CacheUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
@@ -20,8 +20,6 @@ from wishcraft.services.registries.warm import warm_shop
 from wishcraft.settings import Settings
 from wishcraft.store import locks
 from wishcraft.store.shops import ShopRef
-
-Demo = Connection[tuple[Any, ...]]
 
 
 class SyncedItem:
@@ -196,8 +194,8 @@ async def test_a_sync_without_redis_writes_nothing(
 ) -> None:
     item.variant.price += 1
     before = contents(demo), versions(demo)
-    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
-    async with open_resources(away) as resources:
+    unreachable = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    async with open_resources(unreachable) as resources:
         with pytest.raises(CacheUnavailable):
             await sync_shop(resources, shop)
     assert (contents(demo), versions(demo)) == before

@@ -2,21 +2,18 @@
 
 import logging
 from decimal import Decimal
-from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import ProductStatus, VariantChange
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from wishcraft.errors import ShopifyForbidden
 from wishcraft.resources import Resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.store.shops import ShopRef
-
-Demo = Connection[tuple[Any, ...]]
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 """The daily limits of invitations when several processes claim at once."""
 
 import asyncio
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from tests.support.invitations import invite
+from tests.support.waiting import wait_until
 from wishcraft.domain.invitations import Limits, derive_key, hash_token
 from wishcraft.mail.messages.content import Letterhead
 from wishcraft.resources import Resources, open_resources
@@ -18,19 +16,11 @@ from wishcraft.settings import Settings
 from wishcraft.store import invitations
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 TODAY = datetime.now(UTC).date()
 WAITS_FOR_A_LOCK = """
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock' AND strpos(query, 'INSERT INTO locks') > 0
 """
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not reached():
-        assert time.monotonic() < deadline, "it did not come to that"
-        await asyncio.sleep(0)
 
 
 @pytest.fixture
@@ -57,7 +47,7 @@ async def test_second_claim_waits_for_the_first_and_counts_it(
             hashes = {each: hash_token(str(each)) for each in ids[:2]}
             assert len(await invitations.claim_batch(session, shop.id, hashes)) == 2
             second = asyncio.create_task(claim_within_limits(run, ids[2:]))
-            await until(lambda: second.done() or demo.execute(WAITS_FOR_A_LOCK).fetchone() == (1,))
+            await wait_until(lambda: second.done() or demo.execute(WAITS_FOR_A_LOCK).fetchone() == (1,), pause=0)
         assert [claimed.id for claimed, _ in await second] == [ids[2]]
     assert demo.execute("SELECT count(*) FROM invitations WHERE state = 'sending'").fetchone() == (3,)
 

@@ -8,9 +8,9 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from tests.support.aliases import Demo
 from tests.support.invitations import invite, link_in
 from tests.support.mail import recipients_of
 from wishcraft.domain.addresses import address_hash
@@ -26,7 +26,6 @@ from wishcraft.store import shops
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 NOW = datetime.now(UTC)
 HUGO = "hugo@example.com"
 
@@ -34,7 +33,6 @@ HUGO = "hugo@example.com"
 @pytest.fixture(autouse=True)
 def _no_invitations(demo: Demo, settings: Settings) -> None:
     """The shop's registries are active, their events far ahead, and there is no invitation yet."""
-    assert settings.mail_from
     demo.execute("DELETE FROM invitations")
     demo.execute("UPDATE registries SET status = 'active', event_date = %s", [NOW.date() + timedelta(60)])
 
@@ -258,10 +256,10 @@ async def test_invitations_wait_while_the_mail_server_does_not_answer(
     settings: Settings, demo: Demo, shop: ShopRef
 ) -> None:
     invite(demo, HUGO)
-    away = settings.model_copy(update={"mail_url": type(settings.encryption_keys)("smtp://127.0.0.1:1")})
-    async with open_resources(away) as resources:
+    unreachable = settings.model_copy(update={"mail_url": type(settings.encryption_keys)("smtp://127.0.0.1:1")})
+    async with open_resources(unreachable) as resources:
         with pytest.raises(MailUnavailable):
-            await invite_shop(resources, away, shop, now=NOW)
+            await invite_shop(resources, unreachable, shop, now=NOW)
     assert states(demo)[HUGO][:2] == ("pending", 0)
 
 

@@ -1,13 +1,11 @@
 """Invitations of a run that is killed (SIGKILL) at different moments, and the next run."""
 
-from typing import Any
-
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Mailbox
-from tests.services.reminders.test_send_killed import gate, ids, kill_when
+from tests.support.aliases import Demo
 from tests.support.invitations import invite, link_in
+from tests.support.killed_runs import gate, kill_when, message_ids
 from tests.support.reminders import NOW
 from wishcraft.resources import Resources
 from wishcraft.services.invitations.send import invite_shop
@@ -15,7 +13,6 @@ from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
 
 pytestmark = pytest.mark.chaos
-Demo = Connection[tuple[Any, ...]]
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +50,8 @@ async def test_under_resend_the_next_run_completes_a_killed_one_with_the_same_li
     counts = await invite_shop(resources, settings, shop, now=NOW)
     assert (counts["sent"], counts["held"]) == (2, 0)
     assert states(demo) == {"sent"}
-    assert (len(ids(mailbox)), len(set(ids(mailbox)))) == (copies, 2)  # a second copy has the first one's Message-ID
+    ids = message_ids(mailbox)
+    assert (len(ids), len(set(ids))) == (copies, 2)  # a second copy has the first one's Message-ID
     assert len({link_in(received) for received in mailbox.messages}) == 2
     assert (await invite_shop(resources, settings, shop, now=NOW))["due"] == 0
 
@@ -67,4 +65,5 @@ async def test_under_hold_an_invitation_accepted_before_a_kill_is_not_sent_again
     for sent in (1, 0):
         counts = await invite_shop(resources, holding, shop, now=NOW)
         assert (counts["sent"], counts["held"]) == (sent, 1)
-    assert len(ids(mailbox)) == len(set(ids(mailbox))) == 2
+    ids = message_ids(mailbox)
+    assert len(ids) == len(set(ids)) == 2

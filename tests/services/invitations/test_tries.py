@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.processes import ROOT
+from tests.support.aliases import Demo
 from tests.support.invitations import invite
-from wishcraft.domain.invitations import TRIED_FOR, TRIES, Answer
+from wishcraft.domain.invitations import TRIED_FOR, TRIES, InvitationAnswer
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.errors import TooManyAddressesRefused
 from wishcraft.resources import Resources
@@ -21,7 +21,6 @@ from wishcraft.settings import Settings
 from wishcraft.store import invitations
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 NOW = datetime.now(UTC)
 HUGO, EMMA = "hugo@example.com", "emma@example.com"
 
@@ -116,7 +115,7 @@ async def test_answers_do_not_count_as_mails_that_were_accepted(
     began = datetime.now(UTC)
     assert (await invite_shop(resources, settings, shop, now=NOW))["refused"] == 5
     async with resources.db.transaction() as session:
-        assert all([await invitations.answer(session, shop.id, each, Answer.CONFIRMED) for each in sent])
+        assert all([await invitations.answer(session, shop.id, each, InvitationAnswer.CONFIRMED) for each in sent])
     with pytest.raises(TooManyAddressesRefused, match="5 of 5"):
         await judge_refusals(resources, MailKind.INVITATION, began)
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)

@@ -1,11 +1,10 @@
 """Complaints pause a shop's mail, also during a run."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from tests.support.invitations import confirm_everyone
 from wishcraft.resources import Resources
 from wishcraft.services.mail import send as mail_send
@@ -14,7 +13,6 @@ from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 NOW = datetime(2026, 3, 14, 15, tzinfo=UTC)
 
 

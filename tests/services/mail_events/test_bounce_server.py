@@ -5,14 +5,13 @@ import logging
 import smtplib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.app import create_app as create_mailbox
 from deployments.sandbox.mailbox.messages import Fault, FaultKind
-from tests.mail.test_dsn import dsn
+from tests.support.aliases import Demo
+from tests.support.dsn import dsn
 from tests.support.http_server import served
 from tests.support.outages import postgresql_unavailable
 from tests.support.waiting import wait_until
@@ -26,7 +25,6 @@ from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 MAPLE = "maple-and-pine.myshopify.com"
 BOUNCE = dsn("failed", "5.1.1")
 

@@ -1,4 +1,4 @@
-"""What follows from what became of mails: outcomes, and suppressed addresses."""
+"""Effects of mail events: outcomes, and suppressed addresses."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from itertools import permutations
 from typing import Any, Final
 
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from tests.support.counted_webhooks import MAPLE, receive
 from tests.support.waiting import wait_until
 from tests.support.webhooks import NOON
@@ -29,7 +29,6 @@ from wishcraft.services.webhooks.process import process
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 JO: Final = "jo@example.com"
 Helper = Callable[..., Any]
 BOUNCED, DELIVERED, COMPLAINED = MailEventKind.BOUNCED, MailEventKind.DELIVERED, MailEventKind.COMPLAINED

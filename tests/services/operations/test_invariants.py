@@ -2,12 +2,12 @@ import asyncio
 from typing import Any
 
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 from sqlalchemy import text
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.invitations import invite
 from tests.support.waiting import wait_until
 from wishcraft.cache import keys
@@ -24,7 +24,6 @@ from wishcraft.store import locks, registries
 from wishcraft.store.registries import WriteSession
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 WRONG = 77
 
 
@@ -352,8 +351,8 @@ async def test_a_shop_without_active_registries_need_not_be_synced(
 async def test_a_check_without_redis_raises_cache_unavailable(settings: Settings, demo: Demo, shop: ShopRef) -> None:
     item, *_ = an_item(demo, shop)
     miscount(demo, item)
-    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
-    async with open_resources(away) as resources:
+    unreachable = settings.model_copy(update={"redis_url": "redis://127.0.0.1:1/0"})
+    async with open_resources(unreachable) as resources:
         with pytest.raises(CacheUnavailable):
             await check(resources, shop)
     assert counted(demo, item) == WRONG

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from wishcraft.cache.client import connect
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.observability.metrics import CACHE_READS, LATENCY_BOUNDS, REQUEST_SECONDS
@@ -18,7 +18,6 @@ from wishcraft.services.operations.sli_recorder import SliRecorder
 from wishcraft.settings import Settings
 from wishcraft.store.engine import Database
 
-Demo = Connection[tuple[Any, ...]]
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 NOWHERE = "postgresql+psycopg://nobody@127.0.0.1:1/nothing"

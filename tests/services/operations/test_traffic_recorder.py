@@ -1,12 +1,11 @@
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 
+from tests.support.aliases import Demo
 from wishcraft.cache import keys
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.analytics_events import AnalyticsType
@@ -17,8 +16,6 @@ from wishcraft.services.operations.traffic_recorder import MAX_PENDING_EVENTS, T
 from wishcraft.store.analytics_events import Event
 from wishcraft.store.engine import Database
 from wishcraft.store.shops import ShopRef
-
-Demo = Connection[tuple[Any, ...]]
 
 
 @pytest.fixture

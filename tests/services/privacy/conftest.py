@@ -3,16 +3,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.api import SHOP, Shopper, app_state_of
 from tests.support.erased_person import CUSTOMER, EMAIL, GUEST_ORDER, REDACT, REGISTRANT, handle, ordered, receive
 from tests.support.webhooks import line, order
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
-
-Demo = Connection[tuple[Any, ...]]
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """Claims of orders keep no slug of a registry that is gone: it has a part of the title, and may name a person."""
 
-from typing import Any
-
-from psycopg import Connection
-
+from tests.support.aliases import Demo
 from tests.support.erased_person import handle, receive, redact
 from tests.support.webhooks import line, order
 from wishcraft.resources import Resources
@@ -11,8 +8,6 @@ from wishcraft.services.registries.lifecycle import remove
 from wishcraft.services.registries.write import registry_write
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
-
-Demo = Connection[tuple[Any, ...]]
 
 
 async def test_new_order_that_claims_an_erased_registry_does_not_bring_its_slug_back(

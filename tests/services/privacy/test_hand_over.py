@@ -8,12 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from tests.support.aliases import Demo
 from tests.support.api import SHOP
 from tests.support.erased_person import CUSTOMER, EMAIL, GUEST_ORDER, NAMES, REDACT, REGISTRANT, handle, receive, redact
-from tests.support.traces import traces_in_postgresql
+from tests.support.residual_data import traces_in_postgresql
 from tests.support.waiting import wait_until
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.webhooks import DATA_REQUEST
@@ -25,7 +25,6 @@ from wishcraft.services.webhooks.process import process
 from wishcraft.store import people, webhook_inbox
 
 pytestmark = pytest.mark.usefixtures("worker_environment")
-Demo = Connection[tuple[Any, ...]]
 REQUEST = REDACT | {"orders_requested": [GUEST_ORDER], "data_request": {"id": 9999}}
 
 
@@ -81,7 +80,6 @@ async def test_mail_has_a_link_to_the_file_and_nothing_about_the_customer(
 async def test_mail_is_in_the_language_of_the_shop(
     demo: Demo, resources: Resources, planted: str, mailbox: Mailbox
 ) -> None:
-    assert planted
     demo.execute('UPDATE shops SET settings = settings || \'{"language": "de"}\' WHERE id = 1')
     await request(demo, resources)
     [received] = mailbox.messages
@@ -89,7 +87,6 @@ async def test_mail_is_in_the_language_of_the_shop(
 
 
 async def test_redaction_deletes_the_file(demo: Demo, resources: Resources, planted: str, tmp_path: Path) -> None:
-    assert planted
     await request(demo, resources)
     other = {"shop_domain": SHOP, "customer": {"id": CUSTOMER + 1}, "orders_requested": []}
     await request(demo, resources, other)
@@ -257,7 +254,6 @@ async def test_file_is_found_by_whatever_of_its_person_the_redaction_names(
 async def test_file_of_another_customer_that_names_the_person_is_deleted_too(
     demo: Demo, resources: Resources, planted: str, tmp_path: Path
 ) -> None:
-    assert planted
     [(owner,)] = demo.execute("SELECT customer_id FROM registries WHERE title = 'Hugo'")
     await redact(demo, resources, request_of(owner), DATA_REQUEST)
     [file] = (tmp_path / "runs").rglob("*.json")

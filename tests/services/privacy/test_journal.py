@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 from prefect import get_client
-from psycopg import Connection
 from pydantic import BaseModel
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from flows.replay_erasures import replay_erasures
+from tests.support.aliases import Demo
 from tests.support.api import SHOP
 from tests.support.dump import dump, restore
 from tests.support.erased_person import CUSTOMER, EMAIL, NAMES, REDACT, SHOP_REDACT, receive, redact
 from tests.support.prefect_artifacts import table_of
-from tests.support.traces import traces_in_postgresql
+from tests.support.residual_data import traces_in_postgresql
 from wishcraft.errors import ConfigurationError
 from wishcraft.files import FileStore
 from wishcraft.resources import Resources
@@ -26,7 +26,6 @@ from wishcraft.services.webhooks.process import process
 from wishcraft.store import shop_erasure
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment")
-Demo = Connection[tuple[Any, ...]]
 
 
 def entries(folder: Path) -> list[dict[str, Any]]:
@@ -133,11 +132,11 @@ async def test_shop_that_installs_the_app_while_it_is_asked_for_is_later_than_th
     demo.execute("UPDATE shops SET status = 'uninstalled', installed_at = now() - interval '1 year' WHERE id = 1")
     add, added = journal.add, list[journal.JournalEntry]()
 
-    async def note(files: FileStore, new: Iterable[journal.JournalEntry]) -> None:
+    async def record(files: FileStore, new: Iterable[journal.JournalEntry]) -> None:
         added.extend(new)
         await add(files, added)
 
-    monkeypatch.setattr(journal, "add", note)
+    monkeypatch.setattr(journal, "add", record)
     await redact(demo, resources, SHOP_REDACT, "shop/redact")
     row = demo.execute("SELECT installed_at FROM shops WHERE id = 1").fetchone()
     assert row

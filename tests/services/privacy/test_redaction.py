@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.api import SHOP, Shopper, public_slug
 from tests.support.erased_person import (
     CUSTOMER,
@@ -26,7 +26,7 @@ from tests.support.erased_person import (
     receive,
     redact,
 )
-from tests.support.traces import traces_in_postgresql, traces_in_redis
+from tests.support.residual_data import traces_in_postgresql, traces_in_redis
 from tests.support.webhooks import apply
 from wishcraft.domain.addresses import address_hash
 from wishcraft.errors import CacheUnavailable, ShopifyForbidden, ShopifyUnavailable
@@ -42,11 +42,9 @@ from wishcraft.store.audit_log import Actor
 from wishcraft.store.schema import ShopSettings
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
-
 
 def others(demo: Demo) -> list[tuple[Any, ...]]:
-    """What the tables have of other people."""
+    """The rows of other people."""
     return demo.execute(
         """SELECT 'r', id, title, customer_email, 0 FROM registries
                WHERE customer_id <> %(id)s AND title <> 'Hugo'
@@ -117,7 +115,6 @@ async def test_others_registry_that_named_the_customer_is_shown_without_them(
 async def test_order_that_waits_is_counted_without_its_purchaser(
     demo: Demo, resources: Resources, planted: str
 ) -> None:
-    assert planted
     orders = """
         SELECT order_id, purchaser_id, purchaser_name, purchaser_email, gift_message FROM purchases
         WHERE order_id IN (9100, 9105, %s) ORDER BY order_id
@@ -135,7 +132,6 @@ async def test_order_that_waits_is_counted_without_its_purchaser(
 async def test_dead_letter_of_an_order_can_be_replayed_without_its_purchaser(
     demo: Demo, resources: Resources, planted: str
 ) -> None:
-    assert planted
     await redact(demo, resources)
     replayed = "UPDATE webhook_events SET outcome = NULL, handled_at = NULL WHERE outcome = 'dead'"
     assert demo.execute(replayed).rowcount == 1  # that of a redaction is discarded
@@ -208,7 +204,6 @@ async def test_contact_address_in_anothers_registry_is_removed_and_the_registry_
 
 
 async def test_redaction_can_be_repeated(demo: Demo, resources: Resources, planted: str) -> None:
-    assert planted
     await redact(demo, resources)
     before = others(demo)
     row_id = await redact(demo, resources)
@@ -337,7 +332,7 @@ async def test_while_shopify_does_not_say_so_no_shop_is_erased(
     expected: tuple[str | None, int],
 ) -> None:
     async def query(*_: object) -> None:
-        raise error("away")
+        raise error("no answer")
 
     monkeypatch.setattr(resources.shopify, "query", query)
     row_id = await redact(demo, resources, SHOP_REDACT, "shop/redact")

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.api import SHOP
 from tests.support.erased_person import CUSTOMER, EMAIL, NAMES, REDACT, SHOP_REDACT, handle, ordered, receive
-from tests.support.traces import traces_in_postgresql
+from tests.support.residual_data import traces_in_postgresql
 from tests.support.webhooks import line, order
 from wishcraft.domain.people import make_person
 from wishcraft.resources import Resources
@@ -17,12 +17,11 @@ from wishcraft.services.privacy import webhooks
 from wishcraft.services.privacy.erase import Erasure
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
-from wishcraft.shopify.privacy_payloads import nameless
+from wishcraft.shopify.privacy_payloads import without_people
 from wishcraft.store import shop_erasure, webhook_dead_letters, webhook_payloads
 from wishcraft.store.schema import Base
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 ABOUT_NO_PERSON = {"products", "inventory_levels", "inventory_items", "bulk_operations", "mail-events"}
 """Topics whose payloads `webhook_payloads.find_payloads` leaves out."""
 ABOUT_PEOPLE_ALONE = {"customers/merge", "customers/data_request", "customers/redact", "shop/redact"}
@@ -155,7 +154,7 @@ async def test_other_webhooks_of_the_shop_have_their_turn_between_the_tries(
 async def test_of_many_redactions_some_are_done_at_each_try(
     demo: Demo, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(webhooks, "TOGETHER", 2)
+    monkeypatch.setattr(webhooks, "MAX_PEOPLE_PER_BATCH", 2)
     payloads = [{"shop_domain": SHOP, "customer": {"id": CUSTOMER + number}} for number in range(5)]
     ids = [receive(demo, "customers/redact", payload) for payload in payloads]
     for done in (2, 4, 5):
@@ -187,7 +186,7 @@ def test_no_table_of_a_shop_is_left_to_one_statement() -> None:
 
 def test_every_topic_either_goes_on_without_people_or_is_about_them_alone() -> None:
     for topic in HANDLERS:
-        stays = nameless(topic, {"id": 1}) is not None
+        stays = without_people(topic, {"id": 1}) is not None
         assert stays != (topic.partition("/")[0] in ABOUT_NO_PERSON or topic in ABOUT_PEOPLE_ALONE), topic
 
 

@@ -2,16 +2,16 @@
 
 import subprocess
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
-from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 from redis.asyncio import Redis
 
 from deployments.sandbox.postgres import _binary
+from tests.support.aliases import Demo
 from tests.support.erased_person import CUSTOMER, GUEST_ORDER, NAMES, REDACT, handle, redact
-from tests.support.traces import patterns_of, traces_in_redis
+from tests.support.residual_data import patterns_of, traces_in_redis
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.tables import TABLES
@@ -21,7 +21,6 @@ from wishcraft.reports.export import export_table
 from wishcraft.resources import Resources
 
 pytestmark = pytest.mark.usefixtures("worker_environment")
-Demo = Connection[tuple[Any, ...]]
 PERSONAL: Final = {
     "audit_logs": "actor metadata user_agent",
     "counted_invitations": "customer_id",
@@ -93,7 +92,7 @@ def columns_with(demo: Demo, *names: object) -> set[tuple[str, str]]:
 
 
 def dump(database_url: str) -> str:
-    """What `pg_dump` writes of all data, in small letters."""
+    """The dump of all data by `pg_dump`, in small letters."""
     command = (_binary("pg_dump"), "--data-only", "--dbname", database_url.replace("+psycopg", ""))
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.lower()  # noqa: S603  ours
 

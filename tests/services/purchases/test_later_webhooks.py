@@ -1,14 +1,14 @@
-"""What later webhooks and readings of an order must not change: what people decided, and ordinary shopping."""
+"""Later webhooks and readings of an order change neither what people decided nor ordinary shopping."""
 
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.order import Customer
 from deployments.sandbox.shopify.orders import WantedLine
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.webhooks import NOON, WishedItem, apply, find_items, line, message, order
 from wishcraft.resources import Resources
 from wishcraft.services.purchases.match import dismiss, match
@@ -16,7 +16,6 @@ from wishcraft.services.purchases.reconcile import reconcile_shop
 from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 SOCKS = 777
 
 

@@ -5,12 +5,12 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.order import Customer, Order, Terms
 from deployments.sandbox.shopify.orders import WantedLine
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.webhooks import NOON, WishedItem, apply, find_items, line, message, order, refund
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import PayloadInvalid
@@ -21,7 +21,6 @@ from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 STATUSES = "SELECT status FROM purchases UNION ALL SELECT status FROM unmatched_lines"
 
 
@@ -86,7 +85,6 @@ async def test_deletion_without_a_sensible_time_counts_from_its_receipt(
 async def test_what_names_no_order_or_describes_one_is_no_deletion(
     resources: Resources, shop: ShopRef, items: list[WishedItem], payload: dict[str, Any]
 ) -> None:
-    assert items
     with pytest.raises(PayloadInvalid):
         await apply(resources, shop, handle_orders, [message("orders/delete", payload)])
 
@@ -151,7 +149,7 @@ async def test_each_run_asks_about_those_orders_that_were_asked_about_longest_ag
     resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], sold: SimulatedShop,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(reconcile, "ASKED", 2)
+    monkeypatch.setattr(reconcile, "ORDERS_PER_QUERY", 2)
     monkeypatch.setattr(sold.orders, "_clock", (datetime.now(UTC) - timedelta(hours=2)).timestamp)
     made = [buy(sold, items[0]) for _ in range(5)]
     await reconcile_shop(resources, shop)

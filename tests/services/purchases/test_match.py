@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from tests.support.waiting import wait_until
 from tests.support.webhooks import apply, line, message, order
 from wishcraft.errors import CacheUnavailable, QueryRefused
@@ -17,7 +17,6 @@ from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
 
@@ -36,7 +35,6 @@ def item(demo: Demo) -> int:
 @pytest.fixture
 async def unmatched(resources: Resources, demo: Demo, shop: ShopRef, item: int) -> int:
     """Three pieces that name no item."""
-    assert item
     payload = order([line(1, 5, 3, str(uuid4()))])
     await apply(resources, shop, handle_orders, [message("orders/create", payload)])
     [(unmatched_id,)] = demo.execute("SELECT id FROM unmatched_lines").fetchall()
@@ -94,8 +92,8 @@ async def test_item_that_is_removed_meanwhile_takes_no_line_item(
 async def test_without_redis_nothing_is_matched(
     settings: Settings, demo: Demo, shop: ShopRef, item: int, unmatched: int
 ) -> None:
-    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})
-    async with open_resources(away, redis_timeout=1) as resources:
+    unreachable = settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})
+    async with open_resources(unreachable, redis_timeout=1) as resources:
         with pytest.raises(CacheUnavailable):
             await match(resources, shop, unmatched, item, {})
     assert counted(demo, item) == (0, 0)

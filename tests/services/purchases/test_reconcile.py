@@ -8,29 +8,27 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from psycopg import Connection
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.order import Customer, Order
 from deployments.sandbox.shopify.orders import OrderRefused, WantedLine
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.hypothesis_profiles import examples
 from tests.support.webhooks import WishedItem, apply, find_items
 from wishcraft.errors import RunStopped
-from wishcraft.resources import Resources, open_resources
+from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import MAX_EXAMPLES, Changes
 from wishcraft.services.purchases import reconcile
 from wishcraft.services.purchases.reconcile import OVERDUE, reconcile_shop
 from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.services.webhooks.handler_protocol import Message
-from wishcraft.settings import Settings
 from wishcraft.shopify.order_payloads import read_order
 from wishcraft.shopify.orders import read_changed_orders
 from wishcraft.store import locks, shops
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 ADA = Customer(1, "Ada", "Byron", "ada@example.com")
 LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -52,10 +50,10 @@ class Store:
     def __init__(self, simulator: Simulator) -> None:
         self.shop: SimulatedShop = next(iter(simulator.shops.values()))
         self.sent: list[Message] = []
-        self.shop.orders._publish = self._note
+        self.shop.orders._publish = self._record
         self._events = 0
 
-    def _note(self, topic: str, payload: dict[str, Any], _about: str) -> None:
+    def _record(self, topic: str, payload: dict[str, Any], _description: str) -> None:
         self._events += 1
         now = datetime.now(UTC)
         self.sent.append(Message(self._events, topic, now, now, payload))
@@ -71,7 +69,7 @@ def store(simulator: Simulator) -> Store:
 
 
 def state(demo: Demo) -> list[list[tuple[Any, ...]]]:
-    """What orders change, apart from times."""
+    """The rows that orders change, apart from times."""
     queries = (
         "SELECT line_item_id, item_id, quantity, status, unit_price, purchaser_name FROM purchases ORDER BY 1",
         "SELECT line_item_id, quantity, status, claim, reason FROM unmatched_lines ORDER BY 1",
@@ -344,20 +342,14 @@ def act(store: Store, items: list[WishedItem], made: list[Order], step: tuple[st
 
 @pytest.mark.hypothesis
 def test_whichever_webhooks_are_lost_reconciliation_ends_as_if_all_had_come_in_order(
-    runner: asyncio.Runner, settings: Settings, demo: Demo, simulator: Simulator
+    runner: asyncio.Runner, resources_of_runner: Resources, shop_of_runner: ShopRef, demo: Demo, simulator: Simulator
 ) -> None:
-    context = open_resources(settings, redis_timeout=5)
-    resources = runner.run(context.__aenter__())
+    resources, shop = resources_of_runner, shop_of_runner
 
-    async def find_shop() -> ShopRef:
-        async with resources.db.repeatable_read() as session:
-            return await shops.find_one(session, 1)
-
-    async def deliver(shop: ShopRef, batches: list[list[Message]]) -> None:
+    async def deliver(batches: list[list[Message]]) -> None:
         for batch in batches:
             await apply(resources, shop, handle_orders, batch)
 
-    shop = runner.run(find_shop())
     simulator.shops[shop.domain].bucket.enabled = False
 
     @hypothesis.settings(max_examples=examples(quick=12, deep=200), suppress_health_check=list(HealthCheck))
@@ -368,7 +360,7 @@ def test_whichever_webhooks_are_lost_reconciliation_ends_as_if_all_had_come_in_o
         for step in before:
             act(store, items, made, step)
         come = data.draw(st.permutations(store.sent))[: data.draw(st.integers(0, len(store.sent)))]
-        runner.run(deliver(shop, [[each] for each in come]))
+        runner.run(deliver([[each] for each in come]))
         if data.draw(st.booleans()):
             runner.run(reconcile_shop(resources, shop))
         known = len(store.sent)
@@ -376,12 +368,11 @@ def test_whichever_webhooks_are_lost_reconciliation_ends_as_if_all_had_come_in_o
             act(store, items, made, step)
         late = [each for each in store.sent[:known] if each not in come] + store.sent[known:]
         come = data.draw(st.permutations(late))[: data.draw(st.integers(0, len(late)))]
-        runner.run(deliver(shop, [come] if come else []))
+        runner.run(deliver([come] if come else []))
         runner.run(reconcile_shop(resources, shop))
         reconciled = state(demo)
         clean(demo)
-        runner.run(deliver(shop, [[each] for each in store.sent]))
+        runner.run(deliver([[each] for each in store.sent]))
         assert reconciled == state(demo)
 
     lose()
-    runner.run(context.__aexit__(None, None, None))

@@ -8,8 +8,8 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from tests.support.hypothesis_profiles import examples
 from tests.support.webhooks import (
     WishedItem,
@@ -25,15 +25,11 @@ from tests.support.webhooks import (
 )
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import PayloadInvalid
-from wishcraft.resources import Resources, open_resources
+from wishcraft.resources import Resources
 from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.webhooks.handler_protocol import Message
-from wishcraft.settings import Settings
-from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
-
-Demo = Connection[tuple[Any, ...]]
 
 
 @pytest.fixture
@@ -265,17 +261,11 @@ async def test_order_of_500_lines_costs_a_fixed_number_of_queries(
 
 @pytest.mark.hypothesis
 def test_any_order_and_repetition_of_webhooks_ends_in_the_same_state(
-    runner: asyncio.Runner, settings: Settings, demo: Demo
+    runner: asyncio.Runner, resources_of_runner: Resources, shop_of_runner: ShopRef, demo: Demo
 ) -> None:
-    context = open_resources(settings, redis_timeout=5)
-    resources = runner.run(context.__aenter__())
+    resources, shop = resources_of_runner, shop_of_runner
     [item, *_] = find_items(demo)
-
-    async def find_shop() -> ShopRef:
-        async with resources.db.repeatable_read() as session:
-            return await shops.find_one(session, 1)
-
-    shop, sent = runner.run(find_shop()), life_of_an_order(item)
+    sent = life_of_an_order(item)
 
     async def deliver(batches: list[list[Message]]) -> list[list[tuple[Any, ...]]]:
         find_items(demo)
@@ -296,4 +286,3 @@ def test_any_order_and_repetition_of_webhooks_ends_in_the_same_state(
         assert runner.run(deliver(batches)) == serial
 
     shuffle()
-    runner.run(context.__aexit__(None, None, None))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.support.registry_writes import Demo, Registry, of_shop
+from tests.support.aliases import Demo
+from tests.support.registry_writes import Registry, of_shop
 from wishcraft.store.shops import ShopRef
 
 

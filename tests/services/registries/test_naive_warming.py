@@ -1,4 +1,4 @@
-"""What `benchmarks jobs` compares warming with: it stores what the cache does, or their times would not compare.
+"""The naive warming of `benchmarks jobs`: it stores what the cache does, or their times would not compare.
 
 Its links name Shopify's own host, and not the simulator.
 """

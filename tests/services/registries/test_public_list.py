@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import orjson
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 
+from tests.support.aliases import Demo
 from wishcraft.cache import keys
 from wishcraft.cache.read_permit import ReadPermit
 from wishcraft.cache.shared_connection import SharedConnection
@@ -24,7 +24,6 @@ from wishcraft.store.pending_invalidations import record
 from wishcraft.store.registry_lists import PageRequest, Search
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 PAGE: Final = PageRequest(100)
 
 

@@ -3,8 +3,8 @@ from typing import Any
 
 import orjson
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from tests.support.recorded_statements import recorded_statements
 from tests.support.waiting import wait_until
 from wishcraft.cache.registries import CacheState
@@ -14,8 +14,6 @@ from wishcraft.observability.context import current_context, log_context
 from wishcraft.resources import Resources
 from wishcraft.services.registries.reader import RegistryReader, load_registries
 from wishcraft.store.shops import ShopRef
-
-Demo = Connection[tuple[Any, ...]]
 
 
 def slug_of(demo: Demo, shop: ShopRef) -> str:

@@ -3,9 +3,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 
+from tests.support.aliases import Demo
 from wishcraft.cache import keys
 from wishcraft.cache.coherence import now_ms
 from wishcraft.domain.cached_registry import LIFETIME_AFTER_CHANGE, CachedRegistry
@@ -15,8 +15,6 @@ from wishcraft.services.registries import reader, warm
 from wishcraft.services.registries.reader import RegistryReader, load_registries
 from wishcraft.services.registries.warm import FRESH_FOR, warm_shop
 from wishcraft.store.shops import ShopRef
-
-Demo = Connection[tuple[Any, ...]]
 
 
 def active_slugs(demo: Demo, shop: ShopRef) -> list[str]:

@@ -9,7 +9,8 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 
-from tests.support.registry_writes import Demo, Registry, of_shop, rename, spying, version
+from tests.support.aliases import Demo
+from tests.support.registry_writes import Registry, of_shop, rename, spying, version
 from wishcraft.cache import keys
 from wishcraft.resources import Resources
 from wishcraft.services.registries import write as write_module

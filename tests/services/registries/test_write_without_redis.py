@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from tests.support.registry_writes import Demo, Registry, pending, rename, spying, version
+from tests.support.aliases import Demo
+from tests.support.registry_writes import Registry, pending, rename, spying, version
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
 from wishcraft.cache import keys
@@ -26,7 +27,6 @@ from wishcraft.store.shops import ShopRef
 @pytest.fixture
 async def on_own_valkey(settings: Settings, own_valkey: OwnValkey, demo: Demo) -> Any:
     """Resources on a Redis that the test can kill."""
-    assert not demo.closed
     async with open_resources(settings.model_copy(update={"redis_url": own_valkey.url})) as opened:
         yield opened
 
@@ -170,7 +170,6 @@ async def test_slow_writes_leave_connections_to_readers(
     async def wait_for_ever(_seconds: float) -> None:
         await asyncio.Event().wait()
 
-    assert not demo.closed
     monkeypatch.setattr(write_module, "asyncio", SimpleNamespace(sleep=wait_for_ever))
     async with open_resources(
         settings.model_copy(update={"redis_url": own_valkey.url}), redis_circuit_breaker=True

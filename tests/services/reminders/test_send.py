@@ -7,8 +7,9 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from tests.support.aliases import Demo
 from tests.support.mail import recipients_of
-from tests.support.reminders import DAY, NOW, WEEK, Demo, change, fresh, rows
+from tests.support.reminders import DAY, NOW, WEEK, change, fresh, rows
 from wishcraft.domain.addresses import address_hash
 from wishcraft.errors import ConfigurationError, MailUnavailable, RunStopped, SenderRefused
 from wishcraft.resources import Resources, open_resources
@@ -84,7 +85,6 @@ async def test_each_co_registrant_gets_a_separate_mail(
 async def test_a_reminder_has_the_address_for_answers_and_the_postal_address_of_its_shop(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
-    assert registry
     own = {"reply_to": "help@maple.example", "postal_address": "12 Harbor Street, Portland"}
     demo.execute("UPDATE shops SET settings = %s WHERE id = 1", [Jsonb(own)])
     await remind_shop(resources, settings, await fresh(resources, shop), now=NOW)
@@ -112,7 +112,6 @@ async def test_a_shop_sends_from_its_own_domain_once_it_is_verified(
 async def test_a_refused_own_sender_is_not_used_again(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
-    assert registry
     own = {"mail_from": OWN_SENDER}
     demo.execute("UPDATE shops SET settings = %s, verified_mail_domain = 'maple-and-pine.example'", [Jsonb(own)])
     mailbox.set_fault(Fault(FaultKind.REJECT, remaining=1))
@@ -162,7 +161,6 @@ async def test_no_reminder_is_due_for(
     mailbox: Mailbox,
     statement: str,
 ) -> None:
-    assert registry
     active = await fresh(resources, shop)
     demo.execute(statement.encode())
     now = active if "uninstalled" in statement else await fresh(resources, shop)
@@ -173,7 +171,6 @@ async def test_no_reminder_is_due_for(
 async def test_mail_switched_off_after_a_killed_run_leaves_no_reminder_in_sending(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
-    assert registry
     await remind_shop(resources, settings, shop, now=NOW)
     demo.execute("UPDATE reminders SET state = 'sending'")
     demo.execute("""UPDATE shops SET settings = '{"email_notifications": false}'""")
@@ -185,7 +182,6 @@ async def test_mail_switched_off_after_a_killed_run_leaves_no_reminder_in_sendin
 async def test_no_mail_is_sent_to_a_suppressed_address(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
-    assert registry
     hashed = address_hash(shop.id, "emma@example.com")
     demo.execute("INSERT INTO email_suppressions VALUES (%s, %s, 'complaint')", [shop.id, hashed])
     counts = await remind_shop(resources, settings, shop, now=NOW)
@@ -197,7 +193,6 @@ async def test_no_mail_is_sent_to_a_suppressed_address(
 async def test_a_suppression_of_one_shop_does_not_bind_another(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
-    assert registry
     hashed = address_hash(2, "emma@example.com")
     demo.execute("INSERT INTO email_suppressions VALUES (2, %s, 'unsubscribe')", [hashed])
     assert (await remind_shop(resources, settings, shop, now=NOW))["sent"] == len(mailbox.messages) == 1
@@ -256,11 +251,10 @@ async def test_mail_switched_off_during_a_run_ends_the_sending(
 async def test_all_reminders_stay_due_while_the_mail_server_does_not_answer(
     settings: Settings, demo: Demo, shop: ShopRef, registry: int
 ) -> None:
-    assert registry
-    away = settings.model_copy(update={"mail_url": type(settings.encryption_keys)("smtp://127.0.0.1:1")})
-    async with open_resources(away) as resources:
+    unreachable = settings.model_copy(update={"mail_url": type(settings.encryption_keys)("smtp://127.0.0.1:1")})
+    async with open_resources(unreachable) as resources:
         with pytest.raises(MailUnavailable):
-            await remind_shop(resources, away, shop, now=NOW)
+            await remind_shop(resources, unreachable, shop, now=NOW)
     assert [row[3] for row in rows(demo)] == ["pending"]
 
 
@@ -268,7 +262,6 @@ async def test_all_reminders_stay_due_while_the_mail_server_does_not_answer(
 async def test_a_missing_setting_is_named_in_the_error(
     settings: Settings, demo: Demo, shop: ShopRef, registry: int, missing: str
 ) -> None:
-    assert registry
     lacking = settings.model_copy(update={missing: None})
     async with open_resources(lacking) as resources:
         with pytest.raises(ConfigurationError, match=missing.upper()):

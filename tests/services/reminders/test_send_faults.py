@@ -10,9 +10,10 @@ from pydantic import SecretStr
 
 from deployments.sandbox.mail_providers.faults import ProviderFault, ProviderFaultKind
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
+from tests.support.aliases import Demo
 from tests.support.invitations import confirm_everyone
 from tests.support.mail import recipients_of
-from tests.support.reminders import NOW, Demo
+from tests.support.reminders import EMMA, HUGO, NOW
 from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_references import MailKind, MailReference, read_token
 from wishcraft.errors import EveryMailRefused, MailUnavailable, TooManyAddressesRefused
@@ -25,20 +26,7 @@ from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
-EMMA, HUGO = "emma@example.com", "hugo@example.com"
-
-
-@pytest.fixture(autouse=True)
-def _two_to_remind(demo: Demo, shop: ShopRef) -> None:
-    """Two due reminders: Emma's and Hugo's, a week before their event."""
-    demo.execute("UPDATE registries SET event_date = %s", [NOW.date() + timedelta(60)])
-    demo.execute(
-        """UPDATE registries SET event_date = %s, status = 'active', customer_email = %s,
-               co_registrants = jsonb_build_array(jsonb_build_object('first_name', 'Hugo', 'email', %s::text))
-           WHERE id = (SELECT min(id) FROM registries WHERE shop_id = %s)""",
-        [NOW.date() + timedelta(7), EMMA, HUGO, shop.id],
-    )
-    confirm_everyone(demo)
+pytestmark = pytest.mark.usefixtures("two_to_remind")
 
 
 def states(demo: Demo) -> dict[str, tuple[Any, ...]]:
@@ -232,10 +220,10 @@ async def test_a_held_reminder_is_given_up_after_its_event(
 async def test_a_mail_server_lost_mid_run_leaves_the_rest_for_the_next_run(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef
 ) -> None:
-    away = settings.model_copy(update={"mail_url": SecretStr("smtp://127.0.0.1:1")})
-    async with open_resources(away) as unable:
+    unreachable = settings.model_copy(update={"mail_url": SecretStr("smtp://127.0.0.1:1")})
+    async with open_resources(unreachable) as unable:
         with pytest.raises(MailUnavailable):
-            await remind_shop(unable, away, shop, now=NOW)
+            await remind_shop(unable, unreachable, shop, now=NOW)
     assert {state for state, *_ in states(demo).values()} == {"pending"}
     assert (await remind_shop(resources, settings, shop, now=NOW))["sent"] == 2
 

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 
 from deployments.sandbox.mailbox.messages import Mailbox
+from tests.support.aliases import Demo
 from tests.support.invitations import confirm_everyone
-from tests.support.reminders import NOW, WEEK, Demo
+from tests.support.reminders import NOW, WEEK
 from tests.support.waiting import wait_until
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.reminders import due_dates

@@ -7,9 +7,9 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
-from psycopg import Connection
 
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.hypothesis_profiles import examples
 from wishcraft.domain.cached_registry import CachedRegistry, Quota
 from wishcraft.domain.callers import Caller
@@ -35,7 +35,6 @@ from wishcraft.store.registry_items import NewItem
 from wishcraft.store.schema import ShopSettings
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 SHOP, STOCK = "maple-and-pine.myshopify.com", 8
 
 
@@ -197,7 +196,7 @@ JUNK = st.sampled_from(
 
 
 async def use(resources: Resources, settings: Settings, slug: str, unlisted: int) -> None:
-    """What jobs and readers do with a shop's settings."""
+    """Use a shop's settings, as jobs and readers do."""
     async with resources.db.repeatable_read() as session:
         [shop] = await shops.find_active(session, [SHOP])
     counts = await warm_shop(resources, shop)

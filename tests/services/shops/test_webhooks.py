@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from psycopg import Connection
 from redis.asyncio import Redis
 
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.api import SHOP
 from tests.support.erased_person import receive
 from tests.support.webhooks import NOON, apply, message
@@ -17,14 +17,13 @@ from wishcraft.errors import PayloadInvalid, ShopifyForbidden, ShopifyUnauthoriz
 from wishcraft.resources import Resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.registries.warm import warm_shop
-from wishcraft.services.shops.webhooks import DOUBT, handle_shop_update, handle_uninstalled
+from wishcraft.services.shops.webhooks import TOKEN_REVOCATION_DELAY, handle_shop_update, handle_uninstalled
 from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 UNINSTALLED, UPDATED = "app/uninstalled", "shop/update"
 OURS = {"myshopify_domain": SHOP}
 APPLIED, IGNORED = WebhookOutcome.APPLIED, WebhookOutcome.IGNORED
@@ -110,7 +109,7 @@ async def test_an_uninstallation_older_than_the_installation_changes_nothing(
 async def test_another_webhooks_body_sent_as_an_uninstallation_changes_nothing(
     resources: Resources, shop: ShopRef, demo: Demo, caplog: pytest.LogCaptureFixture
 ) -> None:
-    row_id = receive(demo, UNINSTALLED, facts(1).payload, received_at=datetime.now(UTC) - DOUBT)
+    row_id = receive(demo, UNINSTALLED, facts(1).payload, received_at=datetime.now(UTC) - TOKEN_REVOCATION_DELAY)
     assert await process(resources, HANDLERS, shop.domain, [row_id]) == {IGNORED: 1}
     assert await resources.shopify.query(shop.domain, "query Name { shop { name } }", {})
     found = demo.execute("SELECT status, uninstalled_at FROM shops WHERE id = 1").fetchone()
@@ -136,11 +135,11 @@ async def test_while_shopify_does_not_say_so_no_shop_is_uninstalled(
     expected: str | None,
 ) -> None:  # fmt: skip
     async def query(*_: object) -> None:
-        raise error("away")
+        raise error("no answer")
 
     row_id = receive(demo, UNINSTALLED, OURS)
-    with monkeypatch.context() as away:
-        away.setattr(resources.shopify, "query", query)
+    with monkeypatch.context() as patched:
+        patched.setattr(resources.shopify, "query", query)
         await process(resources, HANDLERS, shop.domain, [row_id])
     assert demo.execute("SELECT outcome FROM webhook_events WHERE id = %s", [row_id]).fetchone() == (expected,)
     assert demo.execute("SELECT status FROM shops WHERE id = 1").fetchone() == ("active",)

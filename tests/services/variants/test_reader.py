@@ -8,12 +8,12 @@ from decimal import Decimal
 from typing import Final
 
 import pytest
-from psycopg import Connection
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import ProductStatus, Variant, VariantChange
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
+from tests.support.aliases import Demo
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
 from wishcraft.cache import keys
@@ -29,7 +29,6 @@ from wishcraft.settings import Settings
 from wishcraft.shopify.pauses import Pauses
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[object, ...]]
 POINTS_PER_DESCRIBED: Final = 12
 HOUR: Final = timedelta(hours=1)
 
@@ -199,7 +198,7 @@ async def test_draft_is_asked_for_again_after_a_minute(
 
 
 @pytest.mark.parametrize("kind", [FaultKind.UNAVAILABLE, FaultKind.FORBIDDEN])
-async def test_facts_stand_in_while_shopify_does_not_answer_if_all_are_known(
+async def test_facts_replace_the_answer_while_shopify_does_not_answer_if_all_are_known(
     products: VariantReader,
     caller: Caller,
     variants: list[Variant],
@@ -292,8 +291,6 @@ async def without_redis(
     settings: Settings, demo: Demo, own_valkey: OwnValkey, simulator: Simulator
 ) -> AsyncIterator[Resources]:
     """Resources whose Redis has stopped."""
-    assert not demo.closed
-    assert simulator.shops
     own_valkey.kill()
     async with open_resources(settings.model_copy(update={"redis_url": own_valkey.url})) as opened:
         yield opened

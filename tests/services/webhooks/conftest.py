@@ -1,14 +1,11 @@
 """An empty inbox, and a table for the effects of webhooks."""
 
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from wishcraft.resources import Resources
-
-Demo = Connection[tuple[Any, ...]]
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from psycopg import Connection
 from sqlalchemy import text
 
+from tests.support.aliases import Demo
 from tests.support.counted_webhooks import (
     COUNTING,
     MAPLE,
@@ -38,7 +38,6 @@ from wishcraft.settings import Settings
 from wishcraft.store import webhook_dead_letters, webhook_inbox
 from wishcraft.store.shops import ShopRef
 
-Demo = Connection[tuple[Any, ...]]
 pytestmark = pytest.mark.usefixtures("effects")
 
 
@@ -118,8 +117,8 @@ async def test_queue_that_redis_lost_is_filled_from_the_inbox(resources: Resourc
 
 async def test_webhooks_are_handled_without_redis(settings: Settings, demo: Demo) -> None:
     ids = receive(demo, 3)
-    away = settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})
-    async with open_resources(away, redis_timeout=1) as resources:
+    unreachable = settings.model_copy(update={"redis_url": "redis://127.0.0.1:9/0"})
+    async with open_resources(unreachable, redis_timeout=1) as resources:
         assert await handle(Consumer(resources, COUNTING, "a")) == 3
     assert applied(demo) == ids
 
@@ -153,7 +152,7 @@ async def test_webhook_that_waits_for_shopify_becomes_no_dead_letter_for_a_day(
     assert await process(resources, COUNTING, MAPLE, [row_id]) == {WebhookOutcome.DEAD: 1}
 
 
-async def test_failure_is_tried_again_later_and_at_last_becomes_a_dead_letter_that_can_be_replayed(
+async def test_failure_is_retried_later_and_ends_as_a_dead_letter_that_can_be_replayed(
     resources: Resources, demo: Demo
 ) -> None:
     [failing] = receive(demo, fails="bug")
@@ -380,13 +379,13 @@ async def test_erasures_come_after_what_they_erase_and_requests_for_data_last_an
 ) -> None:
     order_of_topics: list[list[str]] = []
 
-    async def note(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
+    async def record(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
         order_of_topics.append([each.topic for each in messages])
         return await count_effects(resources, shop, messages)
 
     request, erasure, order = "customers/data_request", "customers/redact", "orders/create"
     topics = (erasure, order, request, order, erasure, request)
     ids = [row_id for topic in topics for row_id in receive(demo, topic=topic)]
-    await process(resources, dict.fromkeys(topics, note), MAPLE, ids)
+    await process(resources, dict.fromkeys(topics, record), MAPLE, ids)
     assert order_of_topics == [[order] * 2, [erasure] * 2, [request], [request]]
     assert applied(demo) == ids

@@ -1,11 +1,10 @@
 """A shop that sends many webhooks, and high priority, hold up no others."""
 
 import asyncio
-from typing import Any
 
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from tests.support.counted_webhooks import COUNTING, MAPLE, NOW, SAKURA, applied, handle, receive
 from tests.support.waiting import wait_until
 from wishcraft.cache import keys, webhook_queue
@@ -18,7 +17,6 @@ from wishcraft.services.webhooks.consume import Consumer, enqueue_due
 from wishcraft.services.webhooks.handler_protocol import Effect, change_nothing
 from wishcraft.store import webhook_inbox
 
-Demo = Connection[tuple[Any, ...]]
 FLOOD = 30_000
 pytestmark = pytest.mark.usefixtures("effects")
 

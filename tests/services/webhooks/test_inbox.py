@@ -2,11 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any
 
 import pytest
-from psycopg import Connection
 
+from tests.support.aliases import Demo
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.cache.webhook_queue import Enqueued, QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import TopicPriority
@@ -17,8 +16,6 @@ from wishcraft.services.webhooks.inbox import Inbox
 from wishcraft.store import webhook_inbox
 from wishcraft.store.engine import Database
 from wishcraft.store.webhook_inbox import Received
-
-Demo = Connection[tuple[Any, ...]]
 
 
 def webhook(name: str, topic: str = "orders/create", event_id: str | None = None, payload: bytes = b"{}") -> Received:

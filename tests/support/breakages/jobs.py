@@ -76,7 +76,7 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "an unconfirmed address is reminded", "wishcraft/store/reminders.py",
-        "                Invitation.answer == Answer.CONFIRMED,\n", "",
+        "                Invitation.answer == InvitationAnswer.CONFIRMED,\n", "",
         (f"{_INVITE}::test_reminders_go_to_confirmed_addresses_that_are_still_named",),
     ),
     Breakage(

@@ -1,1 +1,1 @@
-"""What mail providers report about mails that were sent: verified, and read as `domain.mail_events.MailEvent`."""
+"""Events of mail providers about sent mails: verified, and read as `domain.mail_events.MailEvent`."""

@@ -36,8 +36,8 @@ def reference_of(address: str, keys: Sequence[bytes]) -> MailReference | None:
     return read_token(match[1], keys) if match else None
 
 
-def read_report(content: bytes, reference: MailReference, now: datetime) -> MailEvent | None:
-    """What a received mail says became of the mail; None if it is no report, such as an automatic reply.
+def read_notification(content: bytes, reference: MailReference, now: datetime) -> MailEvent | None:
+    """The event that a notification reports; None if it is not a notification, such as an automatic reply.
 
     Only what is needed of it is parsed, in linear time: the standard library's parser of whole mails, and of long
     headers, takes minutes for what was made for that.
@@ -70,13 +70,13 @@ def _read(content: bytes) -> tuple[MailEventKind | None, bool, str]:
 
 
 def _parts(content: bytes) -> Iterator[Message]:
-    """The first parts of a report, whose own parts are not parsed."""
-    report = _PARSER.parsebytes(content)
-    is_short = len(str(report.get("content-type", ""))) <= _MAX_TYPE
-    boundary = report.get_boundary() if is_short and report.get_content_type() == "multipart/report" else None
+    """The first parts of a notification, whose own parts are not parsed."""
+    message = _PARSER.parsebytes(content)
+    is_short = len(str(message.get("content-type", ""))) <= _MAX_TYPE
+    boundary = message.get_boundary() if is_short and message.get_content_type() == "multipart/report" else None
     if not boundary:
         return
-    body = b"\n" + str(report.get_payload()).encode(errors="surrogateescape")
+    body = b"\n" + str(message.get_payload()).encode(errors="surrogateescape")
     delimiter = rb"\r?\n--" + re.escape(boundary.encode()) + rb"(?:--)?[ \t]*(?=\r?\n|\Z)"
     for part in re.split(delimiter, body, maxsplit=_MOST_PARTS + 1)[1 : _MOST_PARTS + 1]:
         yield _PARSER.parsebytes(_NEWLINE.sub(b"", part, count=1))

@@ -77,14 +77,14 @@ def read_sendgrid(body: bytes, keys: Sequence[bytes]) -> list[MailEvent | None]:
     """The events of a verified body; None for each that is not about one of our mails, or has no outcome.
 
     Raises:
-        EventsUnsigned: It is no list of events.
+        EventsUnsigned: It is not a list of events.
     """
     try:
         events = orjson.loads(body)
     except orjson.JSONDecodeError:
         events = None
     if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
-        raise EventsUnsigned("The body is no list of events.")
+        raise EventsUnsigned("The body is not a list of events.")
     return [_read(event, keys) for event in events]
 
 

@@ -43,14 +43,14 @@ def read_ses(text: str, message_id: str, keys: Sequence[bytes]) -> MailEvent | N
         keys: Of references.
 
     Raises:
-        EventsUnsigned: It is no event of SES.
+        EventsUnsigned: It is not an event of SES.
     """
     try:
         event = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None  # SES confirms a new destination by a plain text
     if not isinstance(event, dict):
-        raise EventsUnsigned("The message is no event of SES.")
+        raise EventsUnsigned("The message is not an event of SES.")
     name = as_text(event.get("eventType") or event.get("notificationType"))
     kind, place = _KINDS.get(name, (None, ""))
     mail = _object(event, "mail")

@@ -43,7 +43,7 @@ _MOST_KEPT: Final = 16
 
 
 class _Known(NamedTuple):
-    """What is known of a certificate; times are on the monotonic clock."""
+    """State of a certificate; times are on the monotonic clock."""
 
     key: RSAPublicKey | None
     """None if it could not be read."""
@@ -133,7 +133,7 @@ class SnsVerifier:
 
     @staticmethod
     def _renewed(before: _Known | None, fetched: RSAPublicKey | None) -> _Known:
-        """What is known after a request; a key that was good a day ago is used while SNS does not answer."""
+        """The state after a request; a key that was good a day ago is used while SNS does not answer."""
         now = time.monotonic()
         if fetched is not None:
             return _Known(fetched, now + _KEPT_SECONDS, now + _GOOD_SECONDS)
@@ -170,9 +170,9 @@ def _parse(body: bytes) -> dict[str, Any]:
     try:
         message = orjson.loads(body)
     except orjson.JSONDecodeError:
-        raise EventsUnsigned("The body is no JSON.") from None
+        raise EventsUnsigned("The body is not JSON.") from None
     if not isinstance(message, dict):
-        raise EventsUnsigned("The body is no message of SNS.")
+        raise EventsUnsigned("The body is not a message of SNS.")
     texts: dict[str, Any] = {name: value for name, value in message.items() if isinstance(value, str)}
     kind = texts.get("Type")
     if kind not in _SIGNED:
@@ -200,4 +200,4 @@ def _decode(signature: str) -> bytes:
     try:
         return base64.b64decode(signature, validate=True)
     except ValueError:  # of base64, or because it is not ASCII
-        raise EventsUnsigned("The signature is no base64.") from None
+        raise EventsUnsigned("The signature is not base64.") from None

@@ -1,4 +1,4 @@
-"""What the mails of a shop share, and what each one consists of."""
+"""Letterhead of a shop's mails, and the content of each mail."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from wishcraft.domain.languages import Language
 
 @dataclass(frozen=True, slots=True)
 class Letterhead:
-    """What all mails of a shop share: its name and colour (`#rrggbb`), its own sender, where answers go, its postal
+    """Letterhead of all mails of a shop: its name and colour (`#rrggbb`), its own sender, where answers go, its postal
     address in one line, and the language.
     """
 

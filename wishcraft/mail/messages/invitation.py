@@ -37,7 +37,7 @@ REGISTRIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Invited:
-    """What an invitation says of its registry."""
+    """The registry as an invitation shows it."""
 
     event_type: EventType
     event_date: date | None

@@ -1,4 +1,4 @@
-"""What the providers with an HTTP API share: one client, bounded concurrency, waiting while throttled, and errors."""
+"""Shared code of the providers with an HTTP API: client, bounded concurrency, waiting while throttled, errors."""
 
 import asyncio
 import random

@@ -43,7 +43,7 @@ REPLY_TIMEOUT_SECONDS: Final = 30.0
 _CLOSING: Final = 421  # the server may send it in reply to any command: RFC 5321, section 3.8
 _PERMANENT: Final = 500
 _REFUSALS: Final = range(400, 600)
-"""All other codes but 250, and what is no reply, say nothing of a mail: RFC 5321, section 4.2.1."""
+"""All other codes but 250, and what is not a reply, say nothing of a mail: RFC 5321, section 4.2.1."""
 _ENHANCED_CODE: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?![\d.])", re.ASCII)
 """An enhanced status code (RFC 2034) at the start of a reply; elsewhere it may be part of an IP address."""
 _REFUSED_RECIPIENT: Final = frozenset({550, 551, 553})

@@ -55,7 +55,7 @@ def mails(failed: Sequence[FailedMails]) -> Section:
 
 
 def outcomes(counted: Sequence[ShopOutcomes], paused: Sequence[str] = ()) -> Section:
-    """What became of mails by shop: the shares by which mailbox providers judge a sender; and paused shops."""
+    """Outcomes of mails by shop: the shares by which mailbox providers judge a sender; and paused shops."""
     title = "What became of mails"
     if not counted and not paused:
         return Section(title, "No mail was sent.")

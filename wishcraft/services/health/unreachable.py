@@ -1,4 +1,4 @@
-"""Why a store or Prefect cannot be used, in words for /health: without hosts, users and secrets. Pure."""
+"""Reasons why a store or Prefect cannot be used, in words for /health: without hosts, users and secrets. Pure."""
 
 import re
 from typing import Final
@@ -21,7 +21,7 @@ _CAUSES: Final = {
         "server does not support SSL|certificate verify failed|SSL error|SSLError": TLS,
     }.items()
 }
-"""What drivers and servers say, and what it means."""
+"""Messages of drivers and servers, with their meaning."""
 _REFUSED: Final = {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
 
 

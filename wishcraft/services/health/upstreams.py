@@ -1,4 +1,4 @@
-"""How the mail server and Shopify answered in the last minutes, from the counters that all processes share in Redis."""
+"""Health of the mail server and of Shopify in the last minutes, from the counters that all processes share in Redis."""
 
 import time
 from collections import Counter, deque

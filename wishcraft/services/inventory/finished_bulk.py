@@ -33,5 +33,5 @@ def _operation(message: Message) -> str:
     try:
         number = from_global("BulkOperation", str(message.payload.get("admin_graphql_api_id")))
     except ValueError:
-        raise PayloadInvalid("admin_graphql_api_id is no id of a bulk operation.") from None
+        raise PayloadInvalid("admin_graphql_api_id is not an id of a bulk operation.") from None
     return to_global("BulkOperation", number)

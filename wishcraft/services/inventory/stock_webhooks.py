@@ -22,21 +22,21 @@ from wishcraft.services.webhooks.handler_protocol import Effect, Message, wait_f
 from wishcraft.shopify.inventory_levels import read_levels
 from wishcraft.shopify.product_payloads import LevelSnapshot, read_inventory_item, read_level
 from wishcraft.store import inventory_levels, item_readings
-from wishcraft.store.inventory_levels import ItemState, Level, ReadLevels, Tracking
+from wishcraft.store.inventory_levels import ItemState, ReadLevels, StockAtLocation, Tracking
 from wishcraft.store.item_readings import Observation, WishedVariant
 from wishcraft.store.shops import ShopRef
 
 LEVELS: Final = "inventory_levels/update"
 _log: Final = logging.getLogger(__name__)
 Key = TypeVar("Key")
-Update = TypeVar("Update", Level, Tracking)
+Update = TypeVar("Update", StockAtLocation, Tracking)
 
 
 @dataclass(slots=True)
 class StockUpdates:
-    """What a batch says of inventory items: the newest of each level and item, each with the message's id."""
+    """Newest stock levels and tracking of a batch, each with the message's id."""
 
-    levels: dict[tuple[int, int], tuple[Level, int]] = field(default_factory=dict)
+    levels: dict[tuple[int, int], tuple[StockAtLocation, int]] = field(default_factory=dict)
     """By inventory item and location."""
     tracking: dict[int, tuple[Tracking, int]] = field(default_factory=dict)
     """By inventory item."""
@@ -165,8 +165,8 @@ async def _read_levels(resources: Resources, shop: ShopRef, item_ids: Mapping[in
     }
 
 
-def _level(snapshot: LevelSnapshot, time: EventTime) -> Level:
-    return Level(snapshot.inventory_item_id, snapshot.location_id, snapshot.available, time)
+def _level(snapshot: LevelSnapshot, time: EventTime) -> StockAtLocation:
+    return StockAtLocation(snapshot.inventory_item_id, snapshot.location_id, snapshot.available, time)
 
 
 async def _apply_stock(

@@ -125,9 +125,9 @@ async def _sync(
                 changes["items_changed"] += len(written)
                 changes["registries_touched"] = len(touched)
             for each in written:
-                _note(each, changes)
+                _add_examples(each, changes)
             for registry_id in sorted({each.registry_id for each in written}):
-                changes.note("registries", str(registry_id))
+                changes.add_example("registries", str(registry_id))
     unreadable = len(variant_ids) - counts["variants"]
     return {
         **counts,
@@ -230,14 +230,14 @@ async def _write(
     return written
 
 
-def _note(change: ItemChange, changes: Changes) -> None:
-    """Note what a person wants to know of the change: stock that ran out or came back, and another price."""
+def _add_examples(change: ItemChange, changes: Changes) -> None:
+    """Add the change to the examples: stock that ran out or came back, another price."""
     name = f"{change.product_title}, {change.variant_title}".removesuffix(", ")
     if change.available != change.was_available:
-        changes.note("available again" if change.available else "no longer available", name)
+        changes.add_example("available again" if change.available else "no longer available", name)
     if change.price != change.old_price:
         old, new = (format_money(amount, change.currency) for amount in (change.old_price, change.price))
-        changes.note("other price", f"{name} ({old} → {new} {change.currency})")
+        changes.add_example("other price", f"{name} ({old} → {new} {change.currency})")
 
 
 def _stock_counts(readings: Readings, low_stock_threshold: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What the webhooks about products and about stock share: their times, and the changes of items."""
+"""Shared code of the webhooks about products and about stock: their times, and the changes of items."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence

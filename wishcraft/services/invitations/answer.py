@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from wishcraft.domain.invitations import Answer, hash_token, is_token
+from wishcraft.domain.invitations import InvitationAnswer, hash_token, is_token
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.resources import Resources
 from wishcraft.store import audit_log, invitations, suppressions
@@ -21,7 +21,7 @@ async def find_invitation(resources: Resources, token: str) -> LinkedInvitation 
 
 
 async def answer_invitation(
-    resources: Resources, token: str, answer: Answer, origin: Origin
+    resources: Resources, token: str, answer: InvitationAnswer, origin: Origin
 ) -> LinkedInvitation | None:
     """Store the answer if the invitation waits for one, and return the invitation as it is then.
 
@@ -36,7 +36,7 @@ async def answer_invitation(
         if await invitations.answer(session, found.shop_id, found.id, answer):
             actor = Actor(found.shop_id, _ACTOR, origin)
             await audit_log.record(session, actor, f"invitation.{answer}", "registry", str(found.registry_id))
-            if answer is Answer.CONFIRMED and await suppressions.lift(
+            if answer is InvitationAnswer.CONFIRMED and await suppressions.lift(
                 session, found.shop_id, [found.address_hash], [SuppressionReason.BOUNCE]
             ):
                 await audit_log.record(session, actor, "mail.resubscribed", "address", found.address_hash.hex())

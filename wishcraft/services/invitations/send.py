@@ -124,7 +124,9 @@ async def _send(run: InvitationRun, changes: Changes, ids: Sequence[int]) -> Non
     mail_run = MailRun(run.resources, run.settings, run.shop.id, MailKind.INVITATION)
     await send_claimed(mail_run, len(claimed), [(each, mail) for each, mail in claimed if mail], changes)
     for each, mail in claimed:
-        changes.note("registries with invitations" if mail else "suppressed, of registries", str(each.registry_id))
+        changes.add_example(
+            "registries with invitations" if mail else "suppressed, of registries", str(each.registry_id)
+        )
 
 
 def _compose(run: InvitationRun, claimed: ClaimedInvitation, token: str) -> Mail:

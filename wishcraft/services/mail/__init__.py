@@ -1,1 +1,1 @@
-"""What all mail shares: sending, suppressed addresses, unsubscribing."""
+"""Shared code of all mail: sending, suppressed addresses, unsubscribing."""

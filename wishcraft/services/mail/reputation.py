@@ -40,7 +40,7 @@ async def is_paused(resources: Resources, shop: ShopRef) -> bool:
 def count_paused(changes: Changes, waiting: int) -> None:
     """Count the mails that wait because complaints pause their shop, and say so in the run's summary."""
     changes["paused"] += waiting
-    changes.note("mails paused because of complaints (runbook: mail)", f"{waiting:,}")
+    changes.add_example("mails paused because of complaints (runbook: mail)", f"{waiting:,}")
 
 
 async def judge_refusals(resources: Resources, kind: MailKind, since: datetime) -> None:

@@ -1,4 +1,4 @@
-"""What sending reminders and sending invitations share: letterhead, batches and hand-over.
+"""Sending of reminders and invitations: letterhead, batches and hand-over.
 
 The result of each hand-over is recorded at once; at the end of a run `judge_refusals` decides which refused addresses
 are suppressed.
@@ -171,7 +171,7 @@ async def _send_one(run: MailRun, claimed: ClaimedMail, mail: Mail, changes: Cha
         await _hand_over(run.resources, mail)
     except (MailPostponed, MailRefused, MailAcceptanceUnknown) as error:
         result = await _record_failure(run, claimed, error)
-        changes.note(_REASONS[result], str(error))
+        changes.add_example(_REASONS[result], str(error))
         return result
     except (MailUnavailable, SenderRefused, ConfigurationError) as error:
         await _requeue(run, claimed, error)

@@ -139,7 +139,7 @@ def _read_rows(content: bytes) -> list[list[str]]:
     """The cells of each line; an empty line has one empty cell.
 
     Raises:
-        QueryRefused: It is no CSV in UTF-8.
+        QueryRefused: It is not CSV in UTF-8.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -147,7 +147,7 @@ def _read_rows(content: bytes) -> list[list[str]]:
         delimiter = ";" if ";" in first and "," not in first else ","
         return [[cell.strip() for cell in row] or [""] for row in csv.reader(io.StringIO(text), delimiter=delimiter)]
     except (UnicodeDecodeError, csv.Error):
-        raise QueryRefused(f"the file is no CSV in UTF-8. It stays in {IMPORTS}: correct or delete it.") from None
+        raise QueryRefused(f"the file is not CSV in UTF-8. It stays in {IMPORTS}: correct or delete it.") from None
 
 
 def _hash(shop_id: int, cell: str) -> bytes | None:

@@ -17,7 +17,7 @@ _ACTOR: Final = "unsubscribe link"
 
 
 class UnsubscribeTarget(NamedTuple):
-    """What an unsubscribe page shows: the subscription, whether it has ended, and its shop's name, colour, language."""
+    """Content of an unsubscribe page: the subscription, whether it has ended, and its shop's name, colour, language."""
 
     subscription: Subscription
     shop: str

@@ -96,7 +96,7 @@ async def _check_dkim(dns: DnsClient, domain: str, selectors: Sequence[str]) -> 
 
 
 async def _count_lookups(dns: DnsClient, texts: Sequence[str]) -> int:
-    """How often a receiver asks DNS for the SPF record among the texts, with what it includes; stops when too often."""
+    """Count the DNS queries of a receiver for the SPF record among the texts, with its includes; stops at too many."""
     waiting, lookups, seen = find_spf(texts)[:1], 0, set[str]()
     while waiting and len(seen) < _MOST_SPF_RECORDS:
         terms = spf_terms(waiting.pop())

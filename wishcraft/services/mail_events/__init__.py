@@ -1,1 +1,1 @@
-"""What became of mails: receipt of providers' events, and what follows from them."""
+"""Receipt and effects of mail provider events."""

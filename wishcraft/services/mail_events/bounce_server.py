@@ -17,7 +17,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.errors import ConfigurationError, DatabaseRefused, DatabaseUnavailable
-from wishcraft.mail.events.dsn import read_report, reference_of
+from wishcraft.mail.events.dsn import read_notification, reference_of
 from wishcraft.resources import Resources
 from wishcraft.services.mail.references import reference_keys
 from wishcraft.services.mail_events.receive import BY_SMTP, store_events
@@ -25,7 +25,7 @@ from wishcraft.services.webhooks.inbox import Inbox
 from wishcraft.settings import Settings
 
 MAX_BYTES: Final = 256 * 1024
-"""Of a report, which quotes the mail that it is about."""
+"""Of a notification, which quotes the mail that it is about."""
 MAX_CONNECTIONS: Final = 200
 MAX_OF_A_CLIENT: Final = 20
 """Connections of one address. More are closed at once: a mail server needs a few, and tries again later."""
@@ -95,7 +95,7 @@ class _Handler:
         if reference is None:
             return "550 5.1.1 No such address"
         try:
-            event = await asyncio.to_thread(read_report, content, reference, datetime.now(UTC))
+            event = await asyncio.to_thread(read_notification, content, reference, datetime.now(UTC))
             if event is None or event.outcome is None:
                 return "250 2.0.0 Ignored"
             await store_events(self._resources.db, self._inbox, BY_SMTP, [event])
@@ -103,8 +103,8 @@ class _Handler:
             return "451 4.3.0 Not stored, try again later"
         except DatabaseRefused:
             return "554 5.6.0 Malformed"
-        except Exception:  # noqa: BLE001  it is logged, and the mail server keeps the report
-            _log.exception("A report could not be stored")
+        except Exception:  # noqa: BLE001  it is logged, and the mail server keeps the notification
+            _log.exception("A notification could not be stored")
             return "451 4.3.0 Not stored, try again later"
         return "250 2.0.0 Stored"
 

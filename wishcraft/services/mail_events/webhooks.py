@@ -41,7 +41,7 @@ async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequ
     is replayed. While most bounce softly, soft bounces are recorded and suppress nothing.
 
     Raises:
-        PayloadInvalid: A payload is no event of a mail of this shop.
+        PayloadInvalid: A payload is not an event of a mail of this shop.
     """
     events = {message.id: _read(message, shop) for message in messages}
     hard, soft = (_with_outcome(events, each) for each in (MailOutcome.BOUNCED, MailOutcome.SOFT_BOUNCED))
@@ -84,7 +84,7 @@ def _read(message: Message, shop: ShopRef) -> MailEvent:
     try:
         event = MailEvent.from_json(message.payload)
     except (KeyError, ValueError, TypeError):
-        raise PayloadInvalid("The payload is no event of a mail.") from None
+        raise PayloadInvalid("The payload is not an event of a mail.") from None
     if event.reference.shop_id != shop.id:
         raise PayloadInvalid("The event is about a mail of another shop.")
     received_at = message.received_at

@@ -20,14 +20,14 @@ from wishcraft.resources import Resources
 from wishcraft.services.registries.lifecycle import remove
 from wishcraft.services.registries.write import RegistryWrite, registry_write
 from wishcraft.shopify.customer_payloads import Merge, read_merge
-from wishcraft.shopify.privacy_payloads import nameless
+from wishcraft.shopify.privacy_payloads import without_people
 from wishcraft.store import customers, people, registries, shop_erasure, webhook_payloads
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.people import NamedIn
 from wishcraft.store.shops import ShopRef
 from wishcraft.store.webhook_payloads import StoredPayload
 
-EVER: Final = datetime.max.replace(tzinfo=UTC)
+NO_LIMIT: Final = datetime.max.replace(tzinfo=UTC)
 """As `before`: no limit."""
 _REGISTRIES: Final = 100
 """Deleted at once, with their items."""
@@ -44,7 +44,7 @@ class Erasure:
         resources: Resources,
         shop: ShopRef,
         people: Sequence[Person],
-        before: datetime = EVER,
+        before: datetime = NO_LIMIT,
         signs: Sequence[frozenset[bytes] | None] = (None,),
         webhooks: Collection[int] = (),
     ) -> None:
@@ -106,7 +106,7 @@ class Erasure:
         erased = await asyncio.to_thread(self._erased, batch, is_theirs)
         async with db.transaction() as session:
             await webhook_payloads.erase_payloads(session, erased)
-            await webhook_payloads.note_searched(session, self._webhooks, last)
+            await webhook_payloads.record_searched(session, self._webhooks, last)
         return last
 
     def _erased(self, stored: Sequence[StoredPayload], is_theirs: Callable[[bytes], bool]) -> dict[int, bytes | None]:
@@ -115,7 +115,7 @@ class Erasure:
         One that is already reduced is left out: it still matches by order and would be replaced forever.
         """
         theirs = [each for each in stored if is_theirs(_to_compare(each))]
-        left = {each.id: nameless(each.topic, read_payload(each.payload), self._slugs) for each in theirs}
+        left = {each.id: without_people(each.topic, read_payload(each.payload), self._slugs) for each in theirs}
         return {each.id: left[each.id] for each in theirs if left[each.id] != each.payload}
 
     async def delete_files(self) -> None:
@@ -189,7 +189,7 @@ def _without(registry: NamedIn) -> dict[str, Any]:
 
 
 async def erase_shop(
-    resources: Resources, shop: ShopRef, kept: Sequence[int] = (), before: datetime = EVER
+    resources: Resources, shop: ShopRef, kept: Sequence[int] = (), before: datetime = NO_LIMIT
 ) -> AsyncGenerator[None]:
     """Erase a shop that has not installed the app, but for its row and its webhooks `kept`; each step is committed.
 

@@ -17,7 +17,7 @@ from wishcraft.mail.mailer import Mail
 from wishcraft.mail.messages.content import Letterhead
 from wishcraft.mail.messages.data_request import compose_data_request
 from wishcraft.resources import Resources
-from wishcraft.services.privacy.erase import EVER, read_payload, runs_of
+from wishcraft.services.privacy.erase import NO_LIMIT, read_payload, runs_of
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handler_protocol import Effect, Message, TakenByAnotherError, change_nothing
 from wishcraft.settings import Settings, settings
@@ -80,7 +80,7 @@ async def _is_to_be_erased(session: AsyncSession, shop: ShopRef, person: Person)
 
 async def _write(resources: Resources, session: AsyncSession, shop: ShopRef, message: Message, person: Person) -> str:
     """Write the file; its path in the URL."""
-    known = await people.collect(session, shop.id, person, EVER)
+    known = await people.collect(session, shop.id, person, NO_LIMIT)
     run, name = runs_of(shop, person)[0], f"customer-data-{message.id}.json"
     content = {"shop": shop.domain, "request": message.payload, **known}
     await asyncio.to_thread(

@@ -24,7 +24,7 @@ ACTOR: Final = "replay-erasures"
 
 
 class JournalEntry(NamedTuple):
-    """An erasure."""
+    """An erasure, as its file in the journal records it."""
 
     name: str
     """Of its file: entries follow each other in the order of their names."""
@@ -62,10 +62,10 @@ async def remove(files: FileStore, names: Iterable[str]) -> None:
 
 
 async def find_person(files: FileStore, name: str) -> Person | None:
-    """Who was erased, as the entry of this name says; None if there is none.
+    """The erased person of the entry with this name; None without one.
 
     Raises:
-        ConfigurationError: The file is no entry, or cannot be read.
+        ConfigurationError: The file is not an entry, or cannot be read.
     """
     content = await asyncio.to_thread(files.read, ERASURES, name)
     return None if content is None else _decode(name, content).person
@@ -75,7 +75,7 @@ async def read(files: FileStore) -> list[JournalEntry]:
     """All entries, the oldest first.
 
     Raises:
-        ConfigurationError: A file is no entry.
+        ConfigurationError: A file is not an entry.
     """
     found = await asyncio.to_thread(lambda: list(files.read_all(ERASURES)))
     return [_decode(name, content) for name, content in found]
@@ -114,7 +114,7 @@ async def replay(resources: Resources, entry: JournalEntry, *, dry_run: bool) ->
 
 async def _replay_shop(resources: Resources, shop: ShopRef, entry: JournalEntry, *, dry_run: bool) -> dict[str, int]:
     async with resources.db.autocommit() as session:
-        if await shop_erasure.is_back(session, shop.id, entry.at):
+        if await shop_erasure.was_reinstalled(session, shop.id, entry.at):
             return {}
     if not dry_run:
         async with resources.db.transaction() as session:
@@ -148,4 +148,4 @@ def _decode(name: str, content: bytes) -> JournalEntry:
         at = datetime.fromisoformat(found["at"])
         return JournalEntry(name, found["topic"], found["shop"], int(found["shop_id"]), at, person)
     except (ValueError, KeyError, TypeError):
-        raise ConfigurationError(f"FILES_URL: {ERASURES}/{name} is no entry of the journal of erasures") from None
+        raise ConfigurationError(f"FILES_URL: {ERASURES}/{name} is not an entry of the journal of erasures") from None

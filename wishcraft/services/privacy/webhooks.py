@@ -23,7 +23,7 @@ from wishcraft.store.shops import ShopRef
 
 TRY_SECONDS: Final = 10.0
 """For steps of a try: much less than what lets other consumers take its webhooks over."""
-TOGETHER: Final = 10
+MAX_PEOPLE_PER_BATCH: Final = 10
 """People who are erased in one transaction: for each, all rows of the shop are compared."""
 
 
@@ -35,8 +35,8 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
         ConfigurationError: The journal cannot be written.
     """
     subjects = [read_subject(each.payload, shop.id, shop.domain, "orders_to_redact") for each in messages]
-    later = frozenset(each.id for each in messages[TOGETHER:])
-    messages, subjects = messages[:TOGETHER], subjects[:TOGETHER]
+    later = frozenset(each.id for each in messages[MAX_PEOPLE_PER_BATCH:])
+    messages, subjects = messages[:MAX_PEOPLE_PER_BATCH], subjects[:MAX_PEOPLE_PER_BATCH]
     ids = [each.id for each in messages]
     signs = [each.signs for each in subjects]
     erasure = Erasure(resources, shop, [each.person for each in subjects], signs=signs, webhooks=ids)

@@ -79,7 +79,7 @@ def attribute_lines(
 
 
 def order_claim(snapshot: OrderSnapshot) -> str:
-    """What the order as a whole claims; empty if nothing."""
+    """The claim of the order as a whole; empty without one."""
     return snapshot.registry_claim or next(iter(snapshot.item_claims), "")
 
 

@@ -26,7 +26,7 @@ class Unmatched(NamedTuple):
 
 
 async def find_unmatched(resources: Resources, shop: ShopRef, most: int) -> Unmatched:
-    """What waits for people in a shop."""
+    """A shop's line items and over-purchases that wait for a person."""
     async with resources.db.repeatable_read() as session:
         lines, total = await purchases.find_unmatched(session, shop.id, most)
         return Unmatched(lines, total, await purchases.find_over_purchases(session, shop.id, most))

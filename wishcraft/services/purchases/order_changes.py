@@ -1,4 +1,4 @@
-"""What an update of an order changes: its purchases, its lines without an item, and its state. Pure."""
+"""Changes by an update of an order: its purchases, its lines without an item, and its state. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from wishcraft.store.purchases import ItemRef, LineChange, PurchaseRow, StoredLi
 
 @dataclass(slots=True)
 class Rows:
-    """What a batch changes in the tables."""
+    """Changes of the tables by a batch."""
 
     bought: list[PurchaseRow] = field(default_factory=list)
     unmatched: list[UnmatchedRow] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What webhooks and readings of Shopify say of orders."""
+"""Updates of orders, from webhooks and from readings of Shopify."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class ReceivedSnapshot(NamedTuple):
 
 @dataclass(slots=True)
 class OrderUpdate:
-    """What a batch says of one order."""
+    """The update of one order by a batch."""
 
     newest: ReceivedSnapshot | None = None
     adjustments: dict[str, tuple[Adjustment, int]] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class OrderUpdate:
 
 
 def read_messages(messages: Sequence[Message]) -> tuple[dict[int, OrderUpdate], list[int]]:
-    """What the messages say, by order; and the ids of those that are about test orders or older than others."""
+    """The updates of the messages, by order; and the ids of those about test orders, and of outdated ones."""
     updates: defaultdict[int, OrderUpdate] = defaultdict(OrderUpdate)
     ignored: list[int] = []
     for message in messages:

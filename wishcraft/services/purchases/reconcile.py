@@ -28,7 +28,7 @@ OVERDUE: Final = timedelta(hours=4)
 """After this, Shopify no longer tries a webhook."""
 SETTLED: Final = timedelta(seconds=5)
 """`updated_at` has whole seconds: a state known this long after it includes every change of that second."""
-ASKED: Final = 250
+ORDERS_PER_QUERY: Final = 250
 """A regular run asks in one query whether this many orders still exist: those asked about longest ago."""
 _MARGIN: Final = timedelta(days=1)
 """Before `REACH` ends, after which Shopify says of every order that it does not exist."""
@@ -145,7 +145,7 @@ async def _apply(
     ]
     done["missed"] += len(missed)
     for order_id in () if dry_run else missed:
-        done.note("orders that no webhook brought", str(order_id))
+        done.add_example("orders that no webhook brought", str(order_id))
     return len(refused)
 
 
@@ -170,7 +170,9 @@ async def _write(resources: Resources, shop: ShopRef, updates: Mapping[int, Orde
 async def _apply_deletions(resources: Resources, shop: ShopRef, started: datetime, *, dry_run: bool) -> int:
     """Ask Shopify for some of the orders that count, and give back what was bought by those that it no longer has."""
     async with resources.db.autocommit() as session:
-        asked = await orders.find_live(session, shop.id, started - REACH + _MARGIN, started - _YOUNGEST, ASKED)
+        asked = await orders.find_live(
+            session, shop.id, started - REACH + _MARGIN, started - _YOUNGEST, ORDERS_PER_QUERY
+        )
     if not asked:
         return 0
     deleted = await find_deleted_orders(resources.shopify, shop.domain, asked)
@@ -183,7 +185,7 @@ async def _apply_deletions(resources: Resources, shop: ShopRef, started: datetim
         }
         await _write(resources, shop, {order_id: OrderUpdate(each) for order_id, each in snapshots.items()})
         async with resources.db.transaction() as session:
-            await orders.note_asked(session, shop.id, asked)
+            await orders.record_asked(session, shop.id, asked)
     return len(deleted)
 
 

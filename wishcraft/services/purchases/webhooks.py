@@ -36,7 +36,7 @@ async def handle_orders(resources: Resources, shop: ShopRef, messages: Sequence[
 
 
 async def find_effect(resources: Resources, shop: ShopRef, updates: Mapping[int, OrderUpdate]) -> Effect:
-    """What the updates change, by order id; messages that bring nothing new are `IGNORED`."""
+    """The effect of the updates, by order id; messages that bring nothing new are `IGNORED`."""
     async with resources.db.autocommit() as session:
         found = await _find_items(session, shop.id, updates)
         stored = await purchases.find_lines(session, shop.id, list(updates))
@@ -106,5 +106,5 @@ async def _name_kept_customers(session: WriteSession, shop_id: int, rows: Rows) 
 async def _drop_unknown_claims(session: WriteSession, shop_id: int, rows: Rows) -> None:
     """Keep of the claims only attributions and slugs that registries have: others may name a person who was erased."""
     slugs = {row.claim for row in rows.unmatched if find_attribution(row.claim) is None}
-    known = await registries.hold_named(session, shop_id, slugs)
+    known = await registries.lock_for_share(session, shop_id, slugs)
     rows.unmatched = [row._replace(claim="") if row.claim in slugs - known else row for row in rows.unmatched]

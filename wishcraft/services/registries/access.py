@@ -41,7 +41,7 @@ async def unlock(resources: Resources, caller: Caller, senders: Sequence[str], s
         TooManyTries: The sender tried too many codes, or more are tried at this moment than can be verified.
     """
     tries = CodeTries(resources.limiter, name_for_tries(caller.shop_id, slug), senders, caller.is_server)
-    require_capacity(tries.shares)  # before the try is counted: a caller that is sent away has not tried
+    require_capacity(tries.shares)  # before the try is counted: a caller that is refused has not tried
     async with tries.count():
         async with resources.db.autocommit() as session:
             found = await registries.find_access(session, caller.shop_id, slug)

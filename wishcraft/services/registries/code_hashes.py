@@ -13,7 +13,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from wishcraft.errors import TooManyTries
 
 MAX_HASHES: Final = 100
-"""At once, most of them waiting: a second's work. Others are sent away, and hold no connection and no memory."""
+"""At once, most of them waiting: a second's work. Others are refused, and hold no connection and no memory."""
 MAX_OF_REGISTRY: Final = 50
 MAX_OF_SENDER: Final = 10
 """Of these for one registry and for one sender, so that a flood leaves a place for the others."""

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.keys import SessionName
-from wishcraft.domain.access_codes import weakness
+from wishcraft.domain.access_codes import find_weakness
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import MAX_REGISTRIES_PER_CUSTOMER, RegistryStatus, Visibility, make_slug
 from wishcraft.errors import Conflict, LimitReached, NotAllowed, invalid_field
@@ -176,7 +176,7 @@ def _check_number(registered: int) -> None:
 
 
 def _check_strength(draft: Draft, title: str, day: date | None, slug: str = "") -> None:
-    if draft.access_code and (reason := weakness(draft.access_code, (title, slug), day)):
+    if draft.access_code and (reason := find_weakness(draft.access_code, (title, slug), day)):
         raise invalid_field("access_code", reason)
 
 

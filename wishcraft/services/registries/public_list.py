@@ -16,7 +16,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.single_flight import LOAD_TIMEOUT_SECONDS, SingleFlightCache
 from wishcraft.store import registry_lists
 from wishcraft.store.engine import Database
-from wishcraft.store.registry_lists import Page, PageRequest, Search
+from wishcraft.store.registry_lists import ListPage, PageRequest, Search
 
 KEPT_SECONDS: Final = 1.0
 """With a load of at most 5 s, a page is used for less than the 10 s by which `keys.WRITTEN_TTL_MS` is longer than a
@@ -79,10 +79,12 @@ class PublicLists:
         cursor = encode_cursor(page.sort, search, found.end) if found.end else None
         return orjson.dumps(page_payload(registries, found.total, cursor))
 
-    async def _find(self, shop_id: int, page: PageRequest, search: Search, *, may_use_replica: bool) -> Page[Summary]:
+    async def _find(
+        self, shop_id: int, page: PageRequest, search: Search, *, may_use_replica: bool
+    ) -> ListPage[Summary]:
         resources = self._resources
 
-        async def find(db: Database) -> Page[Summary]:
+        async def find(db: Database) -> ListPage[Summary]:
             return await registry_lists.list_public(db, shop_id, page, search, resources.shopify_origin)
 
         if may_use_replica and resources.replica and (found := await resources.replica.try_read(find)):

@@ -40,7 +40,7 @@ from wishcraft.store.registries import CurrentVersion, LockedRegistry, WriteSess
 from wishcraft.store.statements import Call, Rows
 
 OnCacheDown = Literal["announce", "refuse"]
-"""What a write does while Redis does not answer: announce it and commit a second later, or raise and roll back."""
+"""Behaviour of a write while Redis does not answer: announce it and commit a second later, or raise and roll back."""
 _INVALIDATIONS_PER_BATCH: Final = 200
 _MOST_PENDING: Final = 10_000
 """Above it, a process uses no entry at all instead of listing those that may be outdated."""

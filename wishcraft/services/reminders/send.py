@@ -143,7 +143,7 @@ async def _send(run: ReminderRun, changes: Changes, ids: Sequence[int]) -> None:
     mail_run = MailRun(run.resources, run.settings, run.shop.id, MailKind.REMINDER)
     await send_claimed(mail_run, len(claimed), mails, changes)
     for each, _ in mails:
-        changes.note("registries with due reminders", str(by_slug[each.slug][0].id))
+        changes.add_example("registries with due reminders", str(by_slug[each.slug][0].id))
 
 
 def _compose(run: ReminderRun, claimed: ClaimedReminder, registry: RegistryFacts, items: list[ItemFacts]) -> Mail:

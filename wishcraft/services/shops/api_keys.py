@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.api_keys import Rights, excess, make_key
+from wishcraft.domain.api_keys import Rights, find_excess, make_key
 from wishcraft.domain.callers import Scope
 from wishcraft.errors import Conflict, NotAllowed, NotFound
 from wishcraft.store import api_keys, audit_log
@@ -113,7 +113,7 @@ async def _check_rights(session: AsyncSession, actor: Actor, new: Rights) -> Non
     granting = await api_keys.find(session, actor.shop_id, prefix)
     if granting is None:
         raise NotAllowed("The key was revoked.")
-    if reason := excess(new, Rights(granting.scopes, granting.ip_allow_list, granting.expires_at)):
+    if reason := find_excess(new, Rights(granting.scopes, granting.ip_allow_list, granting.expires_at)):
         raise NotAllowed(reason)
 
 

@@ -19,7 +19,7 @@ from wishcraft.store import audit_log, shop_erasure, shops
 from wishcraft.store.shops import ShopRef
 
 IS_IT_INSTALLED: Final = "Shopify refuses requests for the shop, which counts as installed: is the app installed?"
-DOUBT: Final = timedelta(minutes=5)
+TOKEN_REVOCATION_DELAY: Final = timedelta(minutes=5)
 """For how long after an uninstallation that Shopify accepts the app's token denies nothing: it may not know yet."""
 _log: Final = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ async def handle_uninstalled(resources: Resources, shop: ShopRef, messages: Sequ
 
     Raises:
         PayloadInvalid: A payload names another shop, or none.
-        ShopifyUncertain: Shopify accepts the token, but the webhook came less than `DOUBT` ago.
+        ShopifyUncertain: Shopify accepts the token, but the webhook came less than `TOKEN_REVOCATION_DELAY` ago.
         DecisionNeeded, ShopifyUnavailable, ShopifyThrottled: As `accepts_token`.
     """
     _require_own(shop, messages)
@@ -41,7 +41,7 @@ async def handle_uninstalled(resources: Resources, shop: ShopRef, messages: Sequ
         state = await shop_erasure.find_installation(session, shop.id)
     is_current = state is not None and state.is_active and state.installed_at <= _happened_at(latest)
     is_denied = is_current and await accepts_token(resources, shop)
-    if is_denied and datetime.now(UTC) < latest.received_at + DOUBT:
+    if is_denied and datetime.now(UTC) < latest.received_at + TOKEN_REVOCATION_DELAY:
         raise ShopifyUncertain(f"{shop.domain}: the token is accepted just after the uninstallation")
     if is_denied:
         _log.warning("app/uninstalled of %s is ignored: Shopify accepts the app's token", shop.domain)

@@ -1,1 +1,1 @@
-"""What is known of the variants that a shop sells."""
+"""Facts about the variants that a shop sells."""

@@ -85,7 +85,7 @@ class VariantReader:
     async def _read_cached(
         self, shop_id: int, variant_ids: Sequence[int]
     ) -> tuple[dict[int, VariantFacts], CacheState]:
-        """What Redis has, and what to call an answer that needs more than that."""
+        """The variant facts in Redis, and the `X-Cache` state of an answer that needs more than them."""
         try:
             return await self._resources.variants.get(shop_id, variant_ids), CacheState.MISS
         except CacheUnavailable:

@@ -30,7 +30,7 @@ SWEEP_SECONDS: Final = 5.0
 _REST: Final = 4
 """While some shop has more webhooks than the queue takes, a sweep follows after this many times its duration."""
 TAKE_OVER_IDLE: Final = timedelta(seconds=30)
-"""What was taken longer ago was probably taken by a consumer that died. If it is alive, one of the two handles it."""
+"""An id that idles longer is taken over: its consumer has probably died. If it is alive, one of the two handles it."""
 REMOVE_IDLE: Final = timedelta(hours=1)
 _PAUSE_SECONDS: Final = 1.0
 """Before the next try when PostgreSQL does not answer."""
@@ -66,7 +66,7 @@ class Consumer:
         """Set by `stop`."""
         self._slots = asyncio.Semaphore(SHOPS_AT_ONCE)
         self._held: dict[int, PendingEntry | None] = {}
-        """What is taken and not finished, by id; None for what comes from the inbox."""
+        """Webhooks in progress, by id; None for one that comes from the inbox."""
         self._by_shop: dict[_Line, deque[int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._some_finished = asyncio.Event()

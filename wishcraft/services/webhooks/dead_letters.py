@@ -16,7 +16,7 @@ from wishcraft.store.webhook_dead_letters import DeadLetter
 
 Decision = Literal["replay", "discard"]
 ACTOR: Final = "webhook-dead-letters"
-MOST: Final = 10_000
+MAX_DECIDED: Final = 10_000
 """Dead letters that one call decides about."""
 _BATCH: Final = 500
 _NAMED: Final = 10
@@ -40,7 +40,7 @@ async def inspect(resources: Resources, shop: str | None, ids: Sequence[int]) ->
     """These dead letters with their payloads, None for one that was redacted.
 
     Raises:
-        QueryRefused: One is no dead letter, or of another shop.
+        QueryRefused: One is not a dead letter, or of another shop.
     """
     async with resources.db.repeatable_read() as session:
         found = await webhook_dead_letters.find_dead_with_payloads(session, ids, shop)
@@ -56,7 +56,7 @@ async def decide(
     Each decision about a shop that is known is in its audit log, with the details.
 
     Raises:
-        QueryRefused: One is no dead letter, or of another shop, or is to be handled again without a payload.
+        QueryRefused: One is not a dead letter, or of another shop, or is to be handled again without a payload.
     """
     async with resources.db.transaction() as session:
         letters = _require(ids, await webhook_dead_letters.lock_dead(session, ids, shop))
@@ -71,11 +71,11 @@ async def decide(
 async def decide_all(
     resources: Resources, shop: str | None, decision: Decision, details: Mapping[str, Any]
 ) -> list[DeadLetter]:
-    """As `decide`, for the oldest `MOST` dead letters of the shop or of all; those without a payload are not replayed.
+    """As `decide`, for the oldest `MAX_DECIDED` dead letters of the shop or of all; those without a payload stay.
 
     It works in batches: what was decided before it fails stays decided.
     """
-    found, _ = await find_dead_letters(resources, shop, MOST)
+    found, _ = await find_dead_letters(resources, shop, MAX_DECIDED)
     ids = [letter.id for letter in found if letter.has_payload or decision == "discard"]
     decided: list[DeadLetter] = []
     for batch in batches(ids, _BATCH):

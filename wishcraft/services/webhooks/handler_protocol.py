@@ -1,4 +1,4 @@
-"""What a handler of webhooks takes and returns.
+"""Protocol of the handlers of webhooks: their arguments and results.
 
 A handler takes webhooks of one shop, in the order of their receipt, which says nothing about the order of their events.
 It looks up what it needs, from Shopify too, and returns an effect, which one transaction applies together with those of
@@ -19,7 +19,7 @@ from wishcraft.store.shops import ShopRef
 
 SHOPIFY_SECONDS: Final = 15.0
 """How long a handler waits for Shopify."""
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 
 class Message(NamedTuple):
@@ -36,14 +36,14 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What webhooks change."""
+    """Effect of webhooks: the changes that they cause."""
 
     registry_ids: frozenset[int]
     """To lock before `apply`. They were found without a lock, so `apply` checks them again."""
     apply: Callable[[RegistryWrite], Awaitable[Mapping[int, WebhookOutcome]]]
     """Writes; returns the outcomes by message id, those not named are `APPLIED`. No calls to Shopify."""
     failed: Mapping[int, TransientError | PayloadInvalid | DecisionNeeded] = field(default_factory=dict)
-    """What keeps single messages from being handled, at least wholly, by their ids: they are tried again, or dead."""
+    """Errors of single messages that were not handled, or not wholly, by id: they are tried again, or dead."""
     after_commit: Callable[[], Awaitable[None]] | None = None
     """Work that may be lost, such as dropping cache entries that expire by themselves. Exceptions are logged."""
     unfinished: frozenset[int] = frozenset()
@@ -63,7 +63,7 @@ Handler = Callable[[Resources, ShopRef, Sequence[Message]], Awaitable[Effect]]
 """Raises PayloadInvalid or DecisionNeeded for what no later try can handle, and TransientError if it can none now."""
 
 
-async def wait_for_shopify(answer: Awaitable[Answer]) -> Answer:
+async def wait_for_shopify(answer: Awaitable[T]) -> T:
     """Wait for an answer of Shopify, not for longer than a webhook may take.
 
     Raises:

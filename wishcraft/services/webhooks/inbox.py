@@ -30,7 +30,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 _Request = tuple["asyncio.Future[bool]", Received]
-"""What is awaited until its webhook is stored, with whether it is new."""
+"""A webhook, with the future that says, once it is stored, whether it is new."""
 
 
 class Inbox:

@@ -119,7 +119,7 @@ async def _process(
 
 
 def _parts(batch: Sequence[Message]) -> Iterator[list[Message]]:
-    """What is handled together, one part after the other.
+    """Divide the batch into parts that are handled one after the other.
 
     Mail events come first: addresses are suppressed within seconds, while others may wait for Shopify. Erasures find
     what the others write. Data requests are handled one by one: one that fails holds up no other.
@@ -135,14 +135,14 @@ def _read(stored: StoredWebhook) -> Message:
     """The message, with its payload as an object.
 
     Raises:
-        PayloadInvalid: The payload is no JSON object.
+        PayloadInvalid: The payload is not a JSON object.
     """
     try:
         payload = orjson.loads(stored.payload or b"")
     except orjson.JSONDecodeError:
-        raise PayloadInvalid("The payload is no JSON.") from None
+        raise PayloadInvalid("The payload is not JSON.") from None
     if not isinstance(payload, dict):
-        raise PayloadInvalid("The payload is no JSON object.")
+        raise PayloadInvalid("The payload is not a JSON object.")
     return Message(stored.id, stored.topic, stored.triggered_at, stored.received_at, payload)
 
 
@@ -247,7 +247,7 @@ class _Run:
         return effects, failed
 
     def _failure(self, message: Message, error: Exception) -> Failure:
-        """What is recorded of a failed try: only our own errors' texts are known to have no personal data."""
+        """The reason of a failed try, as recorded: only our own errors' texts are known to have no personal data."""
         if isinstance(error, PayloadInvalid | DecisionNeeded):
             return Failure(message.id, str(error), None)
         now = datetime.now(UTC)

@@ -11,7 +11,7 @@ from wishcraft.store.schema.base import Base, choice
 
 
 class SessionKind(StrEnum):
-    """What a session grants."""
+    """Kind of session."""
 
     GUEST_GRANT = "guest_grant"
 

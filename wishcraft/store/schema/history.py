@@ -44,7 +44,7 @@ class AuditLog(Base):
 
 
 class AnalyticsEvent(Base):
-    """What a visitor, a browser without a name, did with a registry."""
+    """Event of a visitor, a browser without a name, in a registry."""
 
     __tablename__ = "analytics_events"
     __table_args__ = (

@@ -6,7 +6,7 @@ from enum import StrEnum
 from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, LargeBinary, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from wishcraft.domain.invitations import Answer
+from wishcraft.domain.invitations import InvitationAnswer
 from wishcraft.domain.mail_events import MailOutcome
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.store.schema.base import Base, Timestamps, choice
@@ -36,7 +36,7 @@ class OutboxMail(Timestamps):
     provider: Mapped[str | None]
     """The mail provider that last said whether it accepts the mail: `smtp`, `ses` or `sendgrid`."""
     outcome: Mapped[MailOutcome | None] = mapped_column(choice(MailOutcome))
-    """What became of it after it was sent, as the mail provider reports; NULL before it does."""
+    """Outcome after it was sent, as the mail provider reports; NULL before it does."""
     outcome_at: Mapped[datetime | None]
     """When that happened, by the provider's clock."""
 
@@ -102,7 +102,7 @@ class Invitation(OutboxMail, Base):
     registry_id: Mapped[int]
     token_hash: Mapped[bytes | None] = mapped_column(LargeBinary(32))
     """SHA-256 of the link's token; NULL before the mail is sent."""
-    answer: Mapped[Answer | None] = mapped_column(choice(Answer))
+    answer: Mapped[InvitationAnswer | None] = mapped_column(choice(InvitationAnswer))
     removed_at: Mapped[datetime | None]
     """When the registry stopped to name the address."""
     expires_at: Mapped[datetime | None]

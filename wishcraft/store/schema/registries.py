@@ -26,7 +26,7 @@ _SHOWN_WORDS: Final = (
     "title || ' ' || customer_first_name || ' ' ||"
     " translate(jsonb_path_query_array(co_registrants, '$[*].first_name')::text, '[]\",\\', '     ')"
 )
-"""What guests see of a registry in a list. The characters of JSON are no part of a name."""
+"""SQL of the words that guests see of a registry in a list. The characters of JSON are no part of a name."""
 
 
 def _folded(text: str) -> str:

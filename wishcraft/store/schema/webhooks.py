@@ -118,7 +118,7 @@ class UnmatchedLine(Base):
     status: Mapped[str]
     """As that of a purchase."""
     claim: Mapped[str]
-    """What the line or the order said: an item's attribution, or a registry's slug; empty if no registry has it."""
+    """The claim of the line or the order: an item's attribution, or a registry's slug; empty if no registry has it."""
     reason: Mapped[str]
     purchaser_id: Mapped[int | None]
     purchaser_name: Mapped[str | None]
@@ -158,7 +158,7 @@ class ProductVersion(Base):
 
 
 class InventoryItem(Base):
-    """What webhooks have said of the stock of a wished-for variant, besides its levels."""
+    """Tracking and stock of a wished-for variant from webhooks, besides its levels."""
 
     __tablename__ = "inventory_items"
     __table_args__ = (Index("ix_inventory_items_find_old", text(LAST_SAID)),)

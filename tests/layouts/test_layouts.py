@@ -4,26 +4,23 @@ import re
 from collections.abc import AsyncIterator
 from datetime import date
 from email.message import EmailMessage
-from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 from playwright.async_api import Browser, Locator, Page, Route, expect
-from psycopg import Connection
 
 from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.monitoring.app import Addresses
 from deployments.sandbox.monitoring.app import create_app as create_monitoring
-from tests.mail.test_invitation_content import compose as compose_invitation
-from tests.mail.test_reminder_content import compose as compose_reminder
-from tests.mail.test_reminder_content import item
-from tests.rendering.test_translations import mails as translated_mails
+from tests.support.aliases import Demo
 from tests.support.api import Shopper, open_api_client, public_slug
 from tests.support.demo_reports import maintenance_reports
 from tests.support.http_server import served
-from tests.support.looks import find_faults, open_page, show
+from tests.support.layouts import find_faults, open_page, show
+from tests.support.mail_content import invitation_content, item, reminder_content
+from tests.support.mail_content import mails as translated_mails
 from wishcraft.domain.languages import Language
 from wishcraft.domain.work_results import WorkResult
 from wishcraft.errors import ShopifyForbidden
@@ -40,9 +37,8 @@ LONG = "a-word-that-is-wider-than-a-phone-" * 3
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def client(settings: Settings, demo: Connection[tuple[Any, ...]]) -> AsyncIterator[httpx.AsyncClient]:
+async def client(settings: Settings, demo: Demo) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an API in the browser's event loop."""
-    assert not demo.closed
     async with open_api_client(settings, records_minutes=False) as client:
         yield client
 
@@ -83,9 +79,9 @@ async def test_mails_and_the_pages_behind_their_links_fit_and_are_legible(browse
     items = [item(number, product_title=f"{LONG} {number}") for number in range(4)]
     buttons = [Button("Yes, send me mail"), Button("No", "/no")]
     pages = {
-        "reminder": compose_reminder(items, title=LONG).html,
-        "reminder-done": compose_reminder([], date(2026, 3, 20), to_registrant=False).html,
-        "invitation": compose_invitation().html,
+        "reminder": reminder_content(items, title=LONG).html,
+        "reminder-done": reminder_content([], date(2026, 3, 20), to_registrant=False).html,
+        "invitation": invitation_content().html,
         "data-request": compose_data_request(Letterhead(LONG, "#101010"), f"https://x.example/{LONG}").html,
         **{
             f"link-page-{colour}": link_page("Confirm your address?", LONG, f"#{colour}", buttons)
@@ -110,7 +106,7 @@ async def test_mailbox_shows_a_mail_at_three_widths_and_in_the_dark(
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = "a@b.example", "emma@example.com", "Hello"
     message.set_content("Hello")
-    message.add_alternative(compose_reminder([item(1)]).html, subtype="html")
+    message.add_alternative(reminder_content([item(1)]).html, subtype="html")
     mailbox.add("a@b.example", ["emma@example.com"], message.as_bytes())
     page = await open_page(
         browser, mailbox_server[0], "#message:not([hidden])", viewport={"width": 1400, "height": 900}
@@ -171,7 +167,7 @@ async def through(browser: Browser, client: httpx.AsyncClient, path: str, ready:
 
 
 async def test_page_of_a_registry_fits_and_is_legible(
-    browser: Browser, guest: Shopper, emma: Shopper, demo: Connection[tuple[Any, ...]]
+    browser: Browser, guest: Shopper, emma: Shopper, demo: Demo
 ) -> None:
     slug = public_slug(demo)
     demo.execute(

@@ -1,4 +1,4 @@
-"""Chromium that looks at a page in wide, middling and narrow windows, light and dark, and says what cannot be read."""
+"""Chromium shows a page in wide, medium and narrow windows, light and dark, and finds what cannot be read."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -102,7 +102,7 @@ async def show(page: Page, shown: str, ready: str = "body") -> None:
 
 
 async def find_faults(page: Page) -> list[str]:
-    """What cannot be read of the page at each width, light and dark."""
+    """Faults of the page at each width, light and dark."""
     found = []
     for width in WIDTHS:
         for scheme in ("light", "dark"):

@@ -1,6 +1,6 @@
 """The API with limits of time within which PostgreSQL and Redis answer on a busy machine too.
 
-`python -m tests.support.patient_api` serves it as `python -m api` does.
+`python -m tests.support.long_timeouts` serves it as `python -m api` does.
 """
 
 import pkgutil

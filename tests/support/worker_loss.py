@@ -1,4 +1,4 @@
-"""Deaths of a worker together with the process of its run, as when their machine is lost."""
+"""A worker is killed together with the process of its run, as when their machine is lost."""
 
 import os
 import signal

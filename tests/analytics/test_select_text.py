@@ -1,13 +1,13 @@
-"""A question is read as PostgreSQL reads it, without its final semicolon and what follows."""
+"""A text is read as PostgreSQL reads it, without its final semicolon and what follows."""
 
 import pytest
 
-from wishcraft.analytics.question import parse_question, wrap_question
+from wishcraft.analytics.select_text import parse_select, wrap_sql
 from wishcraft.errors import QueryRefused
 
 
 @pytest.mark.parametrize(
-    ("question", "select"),
+    ("text", "select"),
     [
         ("SELECT 1; -- done", "SELECT 1"),
         ("SELECT 1;;\n/* a /* b */ c */ ;\n", "SELECT 1"),
@@ -25,12 +25,12 @@ from wishcraft.errors import QueryRefused
         ("SELECT 'unterminated;", "SELECT 'unterminated;"),
     ],
 )
-def test_select_is_cut_before_the_semicolon_that_ends_it(question: str, select: str) -> None:
-    assert parse_question(question) == select
+def test_select_is_cut_before_the_semicolon_that_ends_it(text: str, select: str) -> None:
+    assert parse_select(text) == select
 
 
 @pytest.mark.parametrize(
-    ("question", "reason"),
+    ("text", "reason"),
     [
         ("", "is empty"),
         ("-- SELECT 1", "is empty"),
@@ -44,9 +44,9 @@ def test_select_is_cut_before_the_semicolon_that_ends_it(question: str, select: 
         ("SELECT '\ud800'", "not allowed"),
     ],
 )
-def test_what_is_not_one_select_is_refused_with_its_reason(question: str, reason: str) -> None:
+def test_what_is_not_one_select_is_refused_with_its_reason(text: str, reason: str) -> None:
     with pytest.raises(QueryRefused, match=reason):
-        parse_question(question)
+        parse_select(text)
 
 
 @pytest.mark.parametrize(
@@ -61,4 +61,4 @@ def test_what_is_not_one_select_is_refused_with_its_reason(question: str, reason
     ],
 )
 def test_long_lines_of_sql_are_broken_between_words(sql: str, wrapped: str) -> None:
-    assert wrap_question(sql, 14) == wrapped
+    assert wrap_sql(sql, 14) == wrapped

@@ -1,4 +1,4 @@
-"""The result of an analyst's question as a frame: every type of PostgreSQL can be shown and written to a file."""
+"""The result of an analyst's query as a frame: every type of PostgreSQL can be shown and written to a file."""
 
 import math
 import re

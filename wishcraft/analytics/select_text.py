@@ -1,4 +1,4 @@
-"""The text of an analyst's question: one SELECT, without what surrounds it. Pure."""
+"""The text of an analyst's query: one SELECT, without what surrounds it. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -25,8 +25,8 @@ _COMMENT_EDGE: Final = re.compile(r"/\*|\*/")
 _INDENT: Final = "    "
 
 
-def parse_question(sql: str) -> str:
-    """The SELECT in the question: what precedes a final semicolon, with plain spaces instead of other white space.
+def parse_select(sql: str) -> str:
+    """The SELECT in the text: what precedes a final semicolon, with plain spaces instead of other white space.
 
     Characters keep their places, so that PostgreSQL's messages name the right line.
 
@@ -49,7 +49,7 @@ def parse_question(sql: str) -> str:
     return "".join(token for token, _ in tokens)
 
 
-def wrap_question(sql: str, width: int) -> str:
+def wrap_sql(sql: str, width: int) -> str:
     """The SQL with line breaks in place of spaces where its lines are longer; texts and comments stay whole."""
     wrapped, column, space = "", 0, ""
     for is_space, tokens in groupby((token for token, _ in _tokens(sql)), str.isspace):

@@ -1,13 +1,13 @@
-"""What the stores still have of something, by its names and ids."""
+"""Residual data: what the stores still have of a person or shop, by names and ids."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final, cast
 
-from psycopg import Connection
 from psycopg.sql import SQL, Identifier
 from redis.asyncio import Redis
 
+from tests.support.aliases import Demo
 from wishcraft.store.schema import Base
 
 _READ: Final = {
@@ -44,7 +44,7 @@ def patterns_of(*names: object) -> list[str]:
     return [f"%{each}%" for name in spelled for each in (name, json.dumps(name)[1:-1], name.encode().hex())]
 
 
-def traces_in_postgresql(demo: Connection[tuple[Any, ...]], *names: object) -> set[str]:
+def traces_in_postgresql(demo: Demo, *names: object) -> set[str]:
     """The tables with a row that has one of these in a column, in any spelling, also as bytes or escaped as in JSON."""
     patterns, found = patterns_of(*names), set()
     for table in Base.metadata.sorted_tables:

@@ -12,7 +12,7 @@ USER, PASSWORD = "ops", "let:me:in"
 Credentials = Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]
 
 
-class PrefectStandIn:
+class FakePrefect:
     """Two deployments, their `runs`, `overdue` and `upcoming` ones; if `failing`, status 500 to every query."""
 
     def __init__(self) -> None:

@@ -212,7 +212,7 @@ def test_database_of_prefect_is_on_the_same_server_with_the_options_of_asyncpg(q
     assert options.keys() <= signature(import_module("asyncpg").connect).parameters.keys()
 
 
-def test_option_of_the_database_that_prefect_cannot_use_is_refused_before_anything_starts(
+def test_database_option_that_prefect_cannot_use_is_refused_before_a_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://user:secret@db.example/wishcraft?sslrootcert=/ca.pem")

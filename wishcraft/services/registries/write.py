@@ -8,7 +8,7 @@ decision 40 what goes in which round trip.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence, Set as AbstractSet
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
@@ -89,6 +89,11 @@ class RegistryWrite:
         Their columns need casts: a migration that changes the type of one fails the write.
         """
         return await self.transaction.driver.run(calls)
+
+    async def lock_more(self, registry_ids: AbstractSet[int]) -> None:
+        """Lock registries that were found since the block began, in the order of their ids."""
+        if late := list(registry_ids - self.locked.keys()):
+            self.locked |= await registries.lock(self.session, self.actor.shop_id, late)
 
     def own_entry(self, slug: str) -> Entry | None:
         """After the commit: the registry's cache entry for its registrant; None if it was not filled."""

@@ -13,6 +13,7 @@ from tests.support.api import SHOP
 from tests.support.erased_person import SHOP_REDACT, redact
 from tests.support.traces import traces_in_redis
 from tests.support.waiting import wait_until
+from wishcraft.cache.erasure import delete_shop_keys
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import EventType, Visibility
 from wishcraft.resources import Resources
@@ -34,8 +35,8 @@ WAITING: Final = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_
 async def create(resources: Resources, before_commit: Callable[[], Awaitable[None]] | None = None) -> None:
     """Create a registry of the shop and put it into Redis, as the API does for a caller whom it has let in before."""
     code_hash = await hash_code(CODE, "customer:1:7")
-    names = ("late@example.com", "Late", "Xylophone", [])
-    new = NewRegistry(SLUG, "Late", "", EventType.GENERAL, None, None, Visibility.PASSWORD, code_hash, 7, *names)
+    who = ("late@example.com", "Late", "Xylophone")
+    new = NewRegistry(SLUG, "Late", "", EventType.GENERAL, None, None, Visibility.PASSWORD, code_hash, 7, *who, [])
     lock = registries.lock_customer(1, 7)
     async with registry_write(resources, Actor(1, "customer:1:7"), on_cache_down="refuse", first=lock) as write:
         registry_id = registries.read_customer(write.found[-1]).next_id
@@ -70,7 +71,7 @@ async def test_registry_created_after_the_others_were_erased_leaves_no_trace(
     demo: Demo, resources: Resources, redis: Redis, erase_it: Callable[[], Awaitable[None]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    delete_shop_keys, seen = erase.delete_shop_keys, list[list[str]]()
+    seen = list[list[str]]()
 
     async def delete_then_create(*arguments: Any) -> None:
         await delete_shop_keys(*arguments)

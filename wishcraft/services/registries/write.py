@@ -1,14 +1,15 @@
 """`registry_write`: the one way to change what a guest can see of a registry.
 
 It locks, bumps versions, invalidates, takes leases, commits, refills or forgets, and calls `Resources.after_write`, in
-that order; no other module does any of these, which a test enforces. Decision 2 argues why the order keeps the cache
-coherent, decision 11 why a write may go through while Redis does not answer, decision 23 how a deletion ends, and
-decision 40 what goes in which round trip.
+that order. tests/test_architecture.py names the modules that may do each of these. Decision 2 argues why the order
+keeps the cache coherent, decision 11 why a write may go through while Redis does not answer, decision 23 how a deletion
+ends, and decision 40 what goes in which round trip.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence, Set as AbstractSet
+from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
@@ -320,7 +321,7 @@ async def find_pending(resources: Resources) -> Pending | None:
     return frozenset(rows) if len(rows) <= _MOST_PENDING else None
 
 
-async def replay_invalidations(resources: Resources) -> int:
+async def replay_invalidations(resources: Resources, *, batch_size: int = _INVALIDATIONS_PER_BATCH) -> int:
     """Inform Redis of all pending invalidations and deletions; how many invalidations it had missed.
 
     Their writers may not have committed yet, or never will: this invalidates as they would have done themselves. A row
@@ -334,7 +335,7 @@ async def replay_invalidations(resources: Resources) -> int:
     failure: CacheUnavailable | None = None
     while True:
         async with resources.announcements.autocommit() as session:
-            batch = await pending_invalidations.find_batch(session, last, _INVALIDATIONS_PER_BATCH)
+            batch = await pending_invalidations.find_batch(session, last, batch_size)
         if not batch:
             if failure:
                 raise failure

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 import pytest
 
 from wishcraft.domain.mail_events import MailOutcome
-from wishcraft.domain.mail_references import MailKind, MailReference, derive_keys, make_token
+from wishcraft.domain.mail_references import PURPOSE, MailKind, MailReference, make_token
+from wishcraft.domain.signing import derive_keys
 from wishcraft.mail.events.dsn import read_report, reference_of
 
-[KEY] = derive_keys(["key"])
+[KEY] = derive_keys(["key"], PURPOSE)
 REFERENCE = MailReference(MailKind.REMINDER, 1, 5)
 TOKEN = make_token(REFERENCE, KEY)
 NOW = datetime(2026, 11, 29, tzinfo=UTC)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.cache.erasure import delete_request_counters, delete_shop_keys
 from wishcraft.domain.addresses import address_hash
+from wishcraft.domain.ids import LARGEST_ID
 from wishcraft.domain.people import Person, find_mentions, has_sign
 from wishcraft.domain.webhooks import COMPLIANCE_TOPICS, MERGE, REDACT_SHOP
 from wishcraft.errors import CacheUnavailable, PayloadInvalid
@@ -93,9 +94,7 @@ class Erasure:
         while last is not None and last < up_to:
             last = await self._search_some(is_theirs, last, up_to)
 
-    async def _search_some(
-        self, is_theirs: Callable[[bytes], bool], after: int, up_to: int = webhook_payloads.MAX_ID
-    ) -> int | None:
+    async def _search_some(self, is_theirs: Callable[[bytes], bool], after: int, up_to: int = LARGEST_ID) -> int | None:
         """Search the next payloads after this id; up to which id, None if there are none."""
         db = self._resources.db
         async with db.autocommit() as session:

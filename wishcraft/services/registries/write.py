@@ -23,12 +23,13 @@ from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry, access
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.etags import allows_change
 from wishcraft.errors import (
+    NO_SUCH_REGISTRY,
     CacheUnavailable,
     DatabaseRefused,
     DatabaseUnavailable,
     NotAllowed,
     NotFound,
-    PreconditionFailed,
+    changed_since,
 )
 from wishcraft.resources import Resources
 from wishcraft.services.registries.reader import refill, with_private_fields
@@ -290,11 +291,9 @@ def _authorize(change: ChangeRequest, registry: LockedRegistry | None) -> Locked
     if registry is None or not change.caller.owns(registry.owner):
         if registry and access_level(registry.visibility, registry.status) in {AccessLevel.OPEN, AccessLevel.CODE}:
             raise NotAllowed("Only its registrant can change a registry.")
-        raise NotFound("The shop has no such registry.")
+        raise NotFound(NO_SUCH_REGISTRY)
     if change.if_match is not None and not allows_change(change.if_match, registry.version):
-        raise PreconditionFailed(
-            "The registry has changed since, or If-Match is not an ETag as it was sent, without W/: read it again."
-        )
+        raise changed_since("The registry has", "it")
     return registry
 
 

@@ -50,21 +50,21 @@ def plan_events(mail: AcceptedMail, faults: ProviderFaults) -> list[PlannedEvent
     """What becomes of the mail, in the order in which the events are sent."""
     kinds = ProviderFaultKind
     events = [PlannedEvent(Happening.SEND), *_ending(mail, faults)]
-    if faults.use(mail.recipient, kinds.REORDER):
+    if faults.use([mail.recipient], kinds.REORDER):
         events.reverse()
-    if faults.use(mail.recipient, kinds.DUPLICATE):
+    if faults.use([mail.recipient], kinds.DUPLICATE):
         events = [event._replace(copies=2) for event in events]
-    if faults.use(mail.recipient, kinds.FORGE):
+    if faults.use([mail.recipient], kinds.FORGE):
         events.insert(0, PlannedEvent(Happening.HARD_BOUNCE, forged=True))
     return events
 
 
 def _ending(mail: AcceptedMail, faults: ProviderFaults) -> Iterator[PlannedEvent]:
     kinds = ProviderFaultKind
-    if fault := faults.use(mail.recipient, kinds.BOUNCE, kinds.SOFT_BOUNCE):
+    if fault := faults.use([mail.recipient], kinds.BOUNCE, kinds.SOFT_BOUNCE):
         is_hard = fault.kind is kinds.BOUNCE
         yield PlannedEvent(Happening.HARD_BOUNCE if is_hard else Happening.SOFT_BOUNCE, fault.seconds)
         return
     yield PlannedEvent(Happening.DELIVERY)
-    if fault := faults.use(mail.recipient, kinds.COMPLAIN):
+    if fault := faults.use([mail.recipient], kinds.COMPLAIN):
         yield PlannedEvent(Happening.COMPLAINT, fault.seconds)

@@ -18,6 +18,7 @@ from starlette.types import Scope
 from api.problem_kinds import KINDS, USUAL
 from api.schemas.headers import RETRY_AFTER, WWW_AUTHENTICATE
 from wishcraft.errors import (
+    NO_SUCH_REGISTRY,
     DatabaseBusy,
     DatabaseRefused,
     DatabaseUnavailable,
@@ -70,7 +71,7 @@ class Problem(BaseModel):
     )
     title: str = Field(examples=["Not Found"], description="The phrase of the status.")
     status: int = Field(examples=[404], description="The status of the response.")
-    detail: str = Field(examples=["The shop has no such registry."], description="What is wrong, and what to do.")
+    detail: str = Field(examples=[NO_SUCH_REGISTRY], description="What is wrong, and what to do.")
     errors: list[InvalidField] | None = Field(None, description="With 422: the values that are not valid, if known.")
 
 
@@ -101,7 +102,7 @@ def not_installed() -> ProblemError:
 
 def no_such_registry() -> ProblemError:
     """404: the shop has no such registry, or the caller may not read it."""
-    return not_found("The shop has no such registry.")
+    return not_found(NO_SUCH_REGISTRY)
 
 
 def forbidden(detail: str, kind: str = NotAllowed.kind) -> ProblemError:

@@ -8,12 +8,13 @@ from pydantic import Field, StringConstraints
 from flows.runtime.job import job
 from flows.runtime.publish import publish
 from tasks.mail_suppressions import import_file, lift, list_suppressed
+from wishcraft.domain.ids import LARGEST_ID
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.errors import QueryRefused
 from wishcraft.files import is_name
 
 Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 MOST_LIFTED: Final = 500
 
 

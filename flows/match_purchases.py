@@ -8,9 +8,10 @@ from pydantic import Field
 from flows.runtime.job import job
 from flows.runtime.publish import publish
 from tasks.match_purchases import list_unmatched, match_line_item
+from wishcraft.domain.ids import LARGEST_ID
 from wishcraft.errors import QueryRefused
 
-Id = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 
 
 @job("match-purchases")

@@ -92,7 +92,14 @@ STEPS_OF_A_WRITE = {
     "invalidate": {WRITE, "wishcraft/analytics/database.py", "wishcraft/store/engine.py"},
     "pending_invalidations.record": {WRITE},
     "pending_invalidations.delete": {WRITE},
+    "forget": {WRITE},
+    "lease": {"wishcraft/cache/registries.py"},
+    "after_write": {WRITE},
+    "registries.lock": {WRITE},
+    "registries.lock_one": {WRITE},
+    "registries.lock_each": {WRITE},
     "WriteSession()": {WRITE, "wishcraft/store/registries.py"},
+    "delete(Shop)": {"wishcraft/store/shop_erasure.py"},
     "SQL": SQL_QUERIES,
     "ORM": QUERIES,
 }
@@ -104,12 +111,16 @@ def steps_in(source: str) -> set[str]:  # noqa: C901  one case for each way to w
     found = set()
     for node in ast.walk(ast.parse(source)):
         match node:
-            case ast.Attribute(value=ast.Name(id="pending_invalidations"), attr="record" | "delete" as name):
-                found.add(f"pending_invalidations.{name}")
-            case ast.ImportFrom(module="wishcraft.store.pending_invalidations", names=names):
-                found |= {f"pending_invalidations.{each.name}" for each in names if each.name in {"record", "delete"}}
-            case ast.Attribute(attr="bump_versions" | "invalidate" as name) | ast.Name(id="bump_versions" as name):
+            case ast.Attribute(value=ast.Name(id=module), attr=name) if f"{module}.{name}" in STEPS_OF_A_WRITE:
+                found.add(f"{module}.{name}")
+            case ast.ImportFrom(module=str(module), names=names):
+                found |= {f"{module.rpartition('.')[2]}.{each.name}" for each in names} & STEPS_OF_A_WRITE.keys()
+            case ast.Attribute(attr="bump_versions" | "invalidate" | "forget" | "lease" | "after_write" as name):
                 found.add(name)
+            case ast.Name(id="bump_versions" as name):
+                found.add(name)
+            case ast.Call(func=ast.Name(id="delete"), args=[entity]) if name_of(entity) == "Shop":
+                found.add("delete(Shop)")
             case ast.alias(name="bump_versions" as name) | ast.FunctionDef(name="bump_versions" as name):
                 found.add(name)
             case ast.Call(func=ast.Name(id="WriteSession")):
@@ -131,7 +142,11 @@ def steps_in(source: str) -> set[str]:  # noqa: C901  one case for each way to w
 
 
 def is_registry(entity: ast.expr) -> bool:
-    return ast.unparse(entity).removesuffix(".__table__").rpartition(".")[2] in {"Registry", "RegistryItem"}
+    return name_of(entity) in {"Registry", "RegistryItem"}
+
+
+def name_of(entity: ast.expr) -> str:
+    return ast.unparse(entity).removesuffix(".__table__").rpartition(".")[2]
 
 
 def offenders(sources: dict[str, str]) -> list[str]:
@@ -168,6 +183,12 @@ def test_only_the_write_primitive_changes_what_a_guest_can_see() -> None:
         "session.add(Registry(title='x'))",
         "pending_invalidations.record(session, shop_id, versions)",
         "from wishcraft.store.pending_invalidations import record",
+        "resources.cache.forget(shop_id, slugs)",
+        "resources.cache.lease(shop_id, slugs)",
+        "resources.after_write(shop_id, versions)",
+        "registries.lock(session, shop_id, ids)",
+        "from wishcraft.store.registries import lock_each",
+        "delete(Shop).where(Shop.id == shop_id)",
     ],
 )
 def test_a_write_past_the_primitive_is_noticed(line: str) -> None:

@@ -41,6 +41,9 @@ class NotFound(RequestRefused):
     kind = "not-found"
 
 
+NO_SUCH_REGISTRY: Final = "The shop has no such registry."
+
+
 class NotAllowed(RequestRefused):
     """The caller lacks the permission."""
 
@@ -69,6 +72,13 @@ class PreconditionFailed(RequestRefused):
     """`If-Match` does not name the registry's current version."""
 
     kind = "changed-since"
+
+
+def changed_since(what: str, them: str) -> PreconditionFailed:
+    """`what` has changed since `If-Match` was sent; `them` is its pronoun."""
+    return PreconditionFailed(
+        f"{what} changed since, or If-Match is not an ETag as it was sent, without W/: read {them} again."
+    )
 
 
 class InvalidValue(NamedTuple):
@@ -175,6 +185,11 @@ class DatabaseUnavailable(TransientError):  # noqa: N818  it names a state
     """PostgreSQL refused, timed out, deadlocked or closed the connection; the driver's error is the cause."""
 
     advice = "Check PostgreSQL (see /health); the next run makes up for this one."
+
+
+def database_silent(seconds: float) -> DatabaseUnavailable:
+    """PostgreSQL did not answer for so long."""
+    return DatabaseUnavailable(f"PostgreSQL did not answer within {seconds:g} s")
 
 
 class DatabaseBusy(DatabaseUnavailable):

@@ -1,7 +1,7 @@
 """Routes of a shop's administrator: API keys, usage, settings and audit log."""
 
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -17,6 +17,7 @@ from api.schemas.admin import AuditTrail, KeyIssued, KeyList, SettingsAnswer, Us
 from api.schemas.examples import CHANGED_SETTINGS, NEW_KEYS
 from api.schemas.headers import ETAG
 from api.schemas.requests import ChangedSettings, IsoTime, NewKey, Rotation, SuppressedAddress
+from wishcraft.domain.times import from_microseconds, to_microseconds
 from wishcraft.errors import CacheUnavailable, invalid_parameter
 from wishcraft.services.mail.suppressions import lift_address
 from wishcraft.services.shops.api_keys import Issued, create_key, list_keys, revoke_key, rotate_key
@@ -37,8 +38,6 @@ AuditCursor = Annotated[
     ),
 ]
 AuditText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 _SETTINGS: Final[dict[int | str, dict[str, Any]]] = {
     HTTPStatus.OK: {
@@ -256,14 +255,14 @@ async def list_audit_log(
 
 
 def _cursor(entry: AuditEntry) -> str:
-    return f"{(entry.created_at - _EPOCH) // _MICROSECOND}-{entry.id}"
+    return f"{to_microseconds(entry.created_at)}-{entry.id}"
 
 
 def _position(cursor: str | None) -> tuple[datetime, int] | None:
     if cursor is None:
         return None
     microseconds, _, entry_id = cursor.partition("-")
-    return _EPOCH + int(microseconds) * _MICROSECOND, int(entry_id)
+    return from_microseconds(int(microseconds)), int(entry_id)
 
 
 def _issued(issued: Issued) -> dict[str, object]:

@@ -1,28 +1,23 @@
 """The app's page in Shopify's admin, and the request by which it installs the app."""
 
-import base64
-import hashlib
 import re
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from api.auth.dependencies import Administrator, AppStateDep, IdToken
 from api.problems import COMMON, documented, forbidden, not_installed
 from api.schemas.admin import InstallationAnswer
+from api.templating import PAGES, csp_source
+from wishcraft.domain.shops import SHOP_DOMAIN
 from wishcraft.errors import UnknownShop
 from wishcraft.store import shops
 
 router: Final = APIRouter()
 
-_SHOP: Final = re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com")
-_PAGES: Final = Environment(
-    loader=PackageLoader("api"), autoescape=select_autoescape(["html"]), undefined=StrictUndefined, auto_reload=False
-)
-_SCRIPT: Final = _PAGES.get_template("app_home.js").render()
-_SCRIPT_HASH: Final = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+_SHOP: Final = re.compile(SHOP_DOMAIN)
+_SCRIPT: Final = PAGES.get_template("app_home.js").render()
 
 
 @router.get("/app", include_in_schema=False)
@@ -32,13 +27,13 @@ async def show(app_state: AppStateDep, shop: Annotated[str, Query(max_length=300
     It has no data of the shop: App Bridge gives the ID token for the request only to the shop's own staff.
     """
     is_framed = _SHOP.fullmatch(shop) is not None
-    page = _PAGES.get_template("app_home.html").render(
+    page = PAGES.get_template("app_home.html").render(
         client_id=app_state.settings.shopify_api_key, script=_SCRIPT, is_framed=is_framed
     )
     # Only the admin of the shop in question may frame the page; App Bridge comes from Shopify, as it demands.
     ancestors = f"https://{shop} https://admin.shopify.com" if is_framed else "'none'"
     policy = (
-        f"frame-ancestors {ancestors}; script-src 'sha256-{_SCRIPT_HASH}' https://cdn.shopify.com;"
+        f"frame-ancestors {ancestors}; script-src {csp_source(_SCRIPT)} https://cdn.shopify.com;"
         " object-src 'none'; base-uri 'none'; form-action 'none'"
     )
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}

@@ -11,7 +11,8 @@ from api.routes.registries import ONE
 from api.routes.registry_changes import CHANGED, CREATED, IdempotencyKeyHeader, IfMatch, RegistryRequestDep, make_key
 from api.schemas.demo import DEMO_ITEM
 from api.schemas.examples import CHANGED_ITEMS, NEW_ITEMS
-from api.schemas.requests import LARGEST_ID, ChangedItem, NewItem
+from api.schemas.requests import ChangedItem, NewItem
+from wishcraft.domain.ids import LARGEST_ID
 from wishcraft.services.registries.items import add_item, change_item, remove_item
 from wishcraft.store import registry_items
 

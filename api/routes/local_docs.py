@@ -14,13 +14,13 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, HTMLResponse, RedirectResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from markupsafe import Markup
 
 from api import problems
 from api.routes.start_page import require_this_machine
+from api.templating import PAGES
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 DOCS: Final = _ROOT / "docs"
@@ -35,9 +35,7 @@ LINKED: Final = {
 }
 """Files that are no pages and that pages link to, by their path beside the pages."""
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False}).enable("table")
-_PAGE: Final = Environment(
-    loader=PackageLoader("api"), autoescape=select_autoescape(["html"]), undefined=StrictUndefined, auto_reload=False
-).get_template("local_docs.html")
+_PAGE: Final = PAGES.get_template("local_docs.html")
 _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (

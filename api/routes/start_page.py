@@ -4,8 +4,6 @@
 """
 
 import asyncio
-import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,17 +13,15 @@ from typing import Any, Final, NamedTuple
 import httpx
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from api.auth.dependencies import AppStateDep
 from api.problems import ProblemError
 from api.state import AppState
-from wishcraft.domain import times
+from api.templating import PAGES, csp_source
 from wishcraft.domain.networks import is_within, names_loopback, parse_networks
 from wishcraft.domain.work_results import join_names
 from wishcraft.errors import CacheUnavailable, ConfigurationError
 from wishcraft.services.operations.runs import JobRuns, find_runs
-from wishcraft.settings import time_zone
 
 SHOWN_RUNS: Final = 8
 _ALERTS_SECONDS: Final = 1.0
@@ -33,21 +29,11 @@ _ADDRESSES: Final = ("api", "prefect_ui", "prefect_password_file", "shopify", "m
 _OF_SHOPS: Final = ("domain", "api_key", "customer_id", "registries")
 """The fields of the stack's file that the page shows; the file also has passwords."""
 _LOOPBACK: Final = parse_networks("127.0.0.0/8, ::1")
-_PAGES: Final = Environment(
-    loader=PackageLoader("api"),
-    autoescape=select_autoescape(["html"]),
-    undefined=StrictUndefined,
-    auto_reload=False,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-_PAGES.filters |= {"utc": times.utc, "minute": lambda moment: times.minute(moment, time_zone())}
-_SCRIPT: Final = _PAGES.get_template("start_page.js").render()
-_SCRIPT_HASH: Final = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+_SCRIPT: Final = PAGES.get_template("start_page.js").render()
 _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
-        f"default-src 'none'; script-src 'sha256-{_SCRIPT_HASH}'; style-src 'unsafe-inline'; connect-src 'self';"
+        f"default-src 'none'; script-src {csp_source(_SCRIPT)}; style-src 'unsafe-inline'; connect-src 'self';"
         " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -104,7 +90,7 @@ async def _render(template: str, app_state: AppState) -> HTMLResponse:
         _find_troubles(app_state),
         _count_alerts(app_state, stack),
     )
-    page = _PAGES.get_template(template).render(
+    page = PAGES.get_template(template).render(
         stack=stack,
         health=health,
         runs=runs,

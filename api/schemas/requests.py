@@ -24,6 +24,7 @@ from wishcraft.domain.addresses import normalise
 from wishcraft.domain.analytics_events import VISITOR_ID
 from wishcraft.domain.api_keys import MAX_DAYS, MAX_GRACE_HOURS
 from wishcraft.domain.callers import Scope
+from wishcraft.domain.ids import LARGEST_ID
 from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.networks import parse_network
 from wishcraft.domain.registries import EventType, Priority, RegistryStatus, Visibility
@@ -32,7 +33,6 @@ from wishcraft.shopify.ids import from_global
 from wishcraft.shopify.variants import MAX_DESCRIBED
 from wishcraft.store.schema import ShopSettings
 
-LARGEST_ID: Final = 2**63 - 1
 MAX_QUANTITY: Final = 1_000
 _TIME: Final = (
     r"(?:19|2[0-9])[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,6})?(?:Z|[+-][0-9]{2}:[0-9]{2})"

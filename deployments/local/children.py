@@ -3,8 +3,11 @@
 import asyncio
 from asyncio.subprocess import Process
 from pathlib import Path
+from typing import Final
 
 from deployments.sandbox.processes import Program, spawn_options
+
+_LAST_LINES: Final = 15
 
 
 class Child:
@@ -54,7 +57,7 @@ class Child:
         if self._process and self._process.returncode is None:
             self._process.kill()
 
-    def last_lines(self, count: int = 15) -> str:
+    def last_lines(self) -> str:
         """The last lines of the log, indented."""
-        lines = self.log.read_text(errors="replace").splitlines()[-count:]
+        lines = self.log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
         return "\n".join(f"    {line}" for line in lines)

@@ -28,7 +28,7 @@ from wishcraft.domain.callers import Scope
 from wishcraft.errors import ConfigurationError
 from wishcraft.settings import Settings, load
 from wishcraft.store.engine import Database
-from wishcraft.store.schema.shops import ShopSettings
+from wishcraft.store.schema.shop_settings import ShopSettings
 from wishcraft.store.tokens import TokenVault
 
 DEFAULT_REGISTRIES: Final = 200

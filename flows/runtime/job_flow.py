@@ -10,7 +10,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 from prefect import Flow
 from prefect.exceptions import ParameterTypeError
 
-from wishcraft.domain.storable_text import is_storable
+from wishcraft.domain.storable_text import NOT_STORABLE, is_storable
 from wishcraft.errors import QueryRefused
 
 P = ParamSpec("P")
@@ -43,7 +43,7 @@ class JobFlow(Flow[P, R]):
     def _validate(self, parameters: dict[str, Any]) -> dict[str, Any]:
         for name, value in parameters.items():
             if not all(map(is_storable, _texts(value))):
-                raise QueryRefused(f"{name} contains a character that is not allowed: NUL, or half of a surrogate pair")
+                raise QueryRefused(f"{name} {NOT_STORABLE}")
         try:
             return super().validate_parameters(parameters)
         except ParameterTypeError as error:  # a line for each parameter after the first line; it quotes no value

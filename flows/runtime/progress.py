@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Any, cast
 from uuid import UUID
 
 from prefect import get_client
@@ -11,14 +11,14 @@ from prefect.artifacts import acreate_progress_artifact, aupdate_progress_artifa
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterTaskRunId, ArtifactFilterType
 from prefect.futures import PrefectFuture, PrefectWrappedFuture, wait
 
+from tasks.runtime.progress import UPDATE_SECONDS
 from wishcraft.services.operations.prefect_api import read_pages
-
-UPDATE_SECONDS: Final = 2.0
-"""Interval of updates; a shorter run gets no progress artifact."""
 
 
 async def wait_with_progress(futures: Sequence[PrefectFuture[Any]], weights: Sequence[int]) -> None:
     """Wait for all futures and keep the flow run's progress artifact up to date; `weights` are their shares.
+
+    A run that is shorter than `UPDATE_SECONDS` gets none.
 
     Waits in a thread, so that the event loop stays free for the run's heartbeats.
     """

@@ -253,7 +253,7 @@ async def test_removal_of_a_person_whose_mail_may_be_out_keeps_the_tries(
     client: httpx.AsyncClient, emma: Shopper, send: Send, mailbox: Mailbox
 ) -> None:
     slug = await emma.create()
-    mailbox.set_fault(Fault(FaultKind.DROP, HUGO))
+    mailbox.faults.set(Fault(FaultKind.DROP, HUGO))
     [hugo] = WEDDING["co_registrants"]
     for _ in range(TRIES + 2):
         links = (await send())[HUGO]

@@ -113,7 +113,7 @@ def set_faults(name: str, mailbox: FastAPI) -> Expected:
         for kind, recipients in chosen.items():
             for recipient in recipients:
                 lasting = kind in {"reject", "refuse"}
-                mailbox.state.mailbox.set_fault(Fault(FaultKind[kind.upper()], recipient, None if lasting else 1))
+                mailbox.state.mailbox.faults.set(Fault(FaultKind[kind.upper()], recipient, None if lasting else 1))
         return Expected(chosen)
     replies = take(
         {"too_many_requests": few, "unavailable": few, "fail": some, "drop": some, "reject": some, "refuse": some}

@@ -2,9 +2,10 @@
 
 import pytest
 
-from wishcraft.domain.mail_references import MailKind, MailReference, derive_keys, make_token, read_token
+from wishcraft.domain.mail_references import PURPOSE, MailKind, MailReference, make_token, read_token
+from wishcraft.domain.signing import derive_keys
 
-NEW, OLD = derive_keys(["new", "old"])
+NEW, OLD = derive_keys(["new", "old"], PURPOSE)
 REFERENCE = MailReference(MailKind.REMINDER, 7, 2**62)
 
 
@@ -27,7 +28,7 @@ def test_token_fits_in_the_local_part_of_an_address() -> None:
         make_token(REFERENCE, NEW) + "a",
         make_token(REFERENCE, NEW).replace("r-", "i-", 1),
         make_token(REFERENCE, NEW).replace("-7-", "-8-", 1),
-        make_token(REFERENCE, derive_keys(["other"])[0]),
+        make_token(REFERENCE, derive_keys(["other"], PURPOSE)[0]),
         "r-7-4000000000000000-\u00c4aaaaaaaaaaaaaaa",
         "r-\u0667-7-aaaaaaaaaaaaaaaa",
     ],

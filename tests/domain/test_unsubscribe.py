@@ -3,9 +3,10 @@
 import pytest
 
 from wishcraft.domain.addresses import address_hash
-from wishcraft.domain.unsubscribe import Subscription, derive_keys, make_token, read_token
+from wishcraft.domain.signing import derive_keys
+from wishcraft.domain.unsubscribe import PURPOSE, Subscription, make_token, read_token
 
-KEYS = derive_keys(["new", "old"])
+KEYS = derive_keys(["new", "old"], PURPOSE)
 SUBSCRIPTION = Subscription(7, address_hash(7, "emma@example.com"))
 
 

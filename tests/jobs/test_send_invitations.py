@@ -47,7 +47,7 @@ async def test_dry_run_counts_and_the_next_run_sends_each_invitation_once(demo: 
 
 
 async def test_run_fails_with_advice_if_most_recipients_are_refused(demo: Demo, mailbox: Mailbox) -> None:
-    mailbox.set_fault(Fault(FaultKind.REFUSE))
+    mailbox.faults.set(Fault(FaultKind.REFUSE))
     state = await send_invitations(return_state=True)
     assert state.is_failed()
     assert "Too many addresses refused: the mail server says that 6 of 6" in str(state.message)

@@ -61,7 +61,7 @@ async def test_dry_run_logs_the_registries_and_sends_nothing(demo: Demo, mailbox
 async def test_no_address_is_in_logs_artifacts_or_messages(demo: Demo, mailbox: Mailbox) -> None:
     for kind in FaultKind:
         if kind is not FaultKind.HANG:  # it takes half a minute
-            mailbox.set_fault(Fault(kind, remaining=1))
+            mailbox.faults.set(Fault(kind, remaining=1))
     for dry_run in (True, False):
         state = await send_reminders(dry_run=dry_run, today=TODAY, return_state=True)
         logs, table = await logs_of(state, "Finished in state"), json.dumps(await table_of(state))
@@ -73,7 +73,7 @@ async def test_no_address_is_in_logs_artifacts_or_messages(demo: Demo, mailbox: 
 
 async def test_task_is_retried_if_the_mail_server_is_down_for_a_moment(demo: Demo, mailbox: Mailbox) -> None:
     demo.execute("UPDATE shops SET status = 'uninstalled' WHERE domain <> %s", [SHOP])
-    mailbox.set_fault(Fault(FaultKind.UNAVAILABLE, remaining=1))
+    mailbox.faults.set(Fault(FaultKind.UNAVAILABLE, remaining=1))
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_completed(), state.message
     counts: Any = await state.aresult()
@@ -93,7 +93,7 @@ async def test_shop_with_an_unknown_time_zone_fails_by_name_and_others_are_remin
 
 
 async def test_run_fails_with_advice_if_most_recipients_are_refused(demo: Demo, mailbox: Mailbox) -> None:
-    mailbox.set_fault(Fault(FaultKind.REFUSE))
+    mailbox.faults.set(Fault(FaultKind.REFUSE))
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_failed()
     assert "Too many addresses refused: the mail server says that" in str(state.message)
@@ -106,7 +106,7 @@ async def test_run_fails_with_advice_if_most_recipients_are_refused(demo: Demo, 
 
 
 async def test_single_refused_recipient_is_suppressed_at_the_end_of_the_run(demo: Demo, mailbox: Mailbox) -> None:
-    mailbox.set_fault(Fault(FaultKind.REFUSE, remaining=1))
+    mailbox.faults.set(Fault(FaultKind.REFUSE, remaining=1))
     state = await send_reminders(today=TODAY, return_state=True)
     assert state.is_completed(), state.message
     assert sum(int(row["refused"]) for row in await table_of(state)) == 1

@@ -128,7 +128,7 @@ async def test_report_without_a_recipient_is_published_with_a_warning(
 async def test_report_that_the_mail_server_refuses_is_published_with_a_warning(
     mailbox: Mailbox,
 ) -> None:
-    mailbox.set_fault(Fault(FaultKind.REFUSE))
+    mailbox.faults.set(Fault(FaultKind.REFUSE))
     state = await service_levels(mail=True, return_state=True)
     assert state.is_completed()
     found, _, warning = str(state.message).partition(f" {NOT_MAILED}")

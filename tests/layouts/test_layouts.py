@@ -139,8 +139,8 @@ async def test_mailbox_page_sets_faults_of_the_mail_server_and_of_the_providers(
     await expect(button).to_have_attribute("aria-pressed", "true")
     active = {
         "SMTP": mailbox.faults,
-        "Amazon SES": app.state.ses.faults.active,
-        "SendGrid": app.state.sendgrid.faults.active,
+        "Amazon SES": app.state.ses.faults,
+        "SendGrid": app.state.sendgrid.faults,
     }
     [fault] = active.pop(server)
     assert (fault.kind, fault.address, getattr(fault, "seconds", 60)) == (kind, "emma@example.com", 60)

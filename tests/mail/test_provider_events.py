@@ -8,11 +8,12 @@ import pytest
 
 from tests.support.mail_events import sendgrid_event, ses_event
 from wishcraft.domain.mail_events import MailEvent, MailOutcome
-from wishcraft.domain.mail_references import MailKind, MailReference, derive_keys, make_token
+from wishcraft.domain.mail_references import PURPOSE, MailKind, MailReference, make_token
+from wishcraft.domain.signing import derive_keys
 from wishcraft.mail.events.sendgrid import read_sendgrid
 from wishcraft.mail.events.ses import read_ses
 
-[KEY] = derive_keys(["key"])
+[KEY] = derive_keys(["key"], PURPOSE)
 REFERENCE = MailReference(MailKind.INVITATION, 3, 77)
 TOKEN = make_token(REFERENCE, KEY)
 SOFT, HARD = MailOutcome.SOFT_BOUNCED, MailOutcome.BOUNCED

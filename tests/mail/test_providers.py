@@ -76,7 +76,7 @@ async def provider(
 
     def set_fault(kind: str, remaining: int | None) -> None:
         if name == "smtp":
-            mailbox.set_fault(Fault(FaultKind[kind.upper()], "emma@example.com", remaining))
+            mailbox.faults.set(Fault(FaultKind[kind.upper()], "emma@example.com", remaining))
         else:
             fault = ProviderFault(ProviderFaultKind[kind.upper()], "emma@example.com", remaining)
             (state.ses if name == "ses" else state.sendgrid).faults.set(fault)
@@ -114,7 +114,7 @@ async def test_a_shops_own_sender_replaces_that_of_the_app(provider: Provider, m
 async def test_a_sender_that_is_not_verified_is_no_fault_of_the_mail(
     mail_urls: dict[str, SecretStr], mailbox: Mailbox
 ) -> None:
-    mailbox.set_fault(Fault(FaultKind.REJECT))  # a relay says so by its policy
+    mailbox.faults.set(Fault(FaultKind.REJECT))  # a relay says so by its policy
     for name in NAMES:
         mailer = make_mailer(name, mail_urls[name])
         with pytest.raises(SenderRefused, match="sender"):
@@ -207,7 +207,7 @@ async def test_a_throttled_mail_is_sent_again_after_the_pause(
     mailer = make_mailer(name, mail_urls[name])
     await mailer.send(mail())
     assert len(mailbox.messages) == 1
-    assert not faults.active
+    assert not faults
     await mailer.close()
 
 

@@ -120,7 +120,7 @@ async def test_mails_are_sent_concurrently(mailer: SmtpMailer, mailbox: Mailbox)
 async def test_refusal_shows_the_reply_codes_and_never_the_address(
     mailer: SmtpMailer, mailbox: Mailbox, kind: FaultKind, error: type[Exception], codes: str
 ) -> None:
-    mailbox.set_fault(Fault(kind, "emma@example.com"))
+    mailbox.faults.set(Fault(kind, "emma@example.com"))
     with pytest.raises(error) as caught:
         await mailer.send(mail())
     assert caught.type is error
@@ -131,7 +131,7 @@ async def test_refusal_shows_the_reply_codes_and_never_the_address(
 
 
 async def test_lost_reply_means_outcome_unknown(mailer: SmtpMailer, mailbox: Mailbox) -> None:
-    mailbox.set_fault(Fault(FaultKind.DROP, remaining=1))
+    mailbox.faults.set(Fault(FaultKind.DROP, remaining=1))
     with pytest.raises(MailAcceptanceUnknown):
         await mailer.send(mail())
     assert len(mailbox.messages) == 1
@@ -140,7 +140,7 @@ async def test_lost_reply_means_outcome_unknown(mailer: SmtpMailer, mailbox: Mai
 
 
 async def test_server_that_hangs_means_outcome_unknown(mailer: SmtpMailer, mailbox: Mailbox) -> None:
-    mailbox.set_fault(Fault(FaultKind.HANG, remaining=1))
+    mailbox.faults.set(Fault(FaultKind.HANG, remaining=1))
     mailer._timeout = 3
     with pytest.raises(MailAcceptanceUnknown):
         await mailer.send(mail())

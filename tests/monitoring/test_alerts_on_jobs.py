@@ -178,7 +178,7 @@ async def test_mails_that_are_not_sent_alert_by_outcome(
 ) -> None:
     now = datetime.now(UTC)
     demo.execute("UPDATE registries SET event_date = %s, status = 'active'", [now.date() + timedelta(5)])
-    mailbox.set_fault(Fault(kind))
+    mailbox.faults.set(Fault(kind))
     for _ in range(runs):
         await remind_shop(
             watched.app_state.resources,

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.support.sql_oracle import Tables
+from tests.support.tables import table_pixels
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.domain.periods import Days, last_weeks
@@ -25,7 +26,6 @@ from wishcraft.reports.tables import (
     format_money,
     percentage,
     shorten_labels,
-    table_pixels,
     to_cells,
     to_markdown,
 )

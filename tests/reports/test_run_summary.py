@@ -1,6 +1,7 @@
+from tests.support.tables import table_pixels
 from wishcraft.domain.work_results import WorkResult, summary_sentence
 from wishcraft.reports.run_summary import render_summary, table_rows
-from wishcraft.reports.tables import BOX, table_pixels
+from wishcraft.reports.tables import BOX
 
 SUCCESS = WorkResult("a.example", {"variants": 1200, "low_stock": 0}, 1.5)
 LOW = WorkResult("b.example", {"variants": 800, "low_stock": 3}, 2.5)

@@ -68,7 +68,7 @@ async def test_mails_sent_before_a_shop_fails_are_counted(
     now: datetime,
 ) -> None:
     demo.execute("UPDATE registries SET event_date = %s, status = 'active'", [now.date() + timedelta(5)])
-    mailbox.set_fault(Fault(FaultKind.UNAVAILABLE, remaining=1))
+    mailbox.faults.set(Fault(FaultKind.UNAVAILABLE, remaining=1))
     with pytest.raises(MailUnavailable):
         await send.remind_shop(resources, settings, shop, now=now, changes=changes)
     sent = one(demo, "SELECT count(*) FROM reminders WHERE state = 'sent'")

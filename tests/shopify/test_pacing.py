@@ -10,8 +10,11 @@ from deployments.sandbox.shopify.faults import Fault, FaultKind
 from tests.support.shopify_world import SHOP, World
 from wishcraft.errors import ShopifyThrottled
 from wishcraft.shopify.client import MAX_WAIT_SECONDS
+from wishcraft.shopify.nodes import MAX_IDS
 from wishcraft.shopify.pacing import Bucket, ThrottleStatus
-from wishcraft.shopify.variants import POINTS_PER_BATCH, read_variants
+from wishcraft.shopify.variants import POINTS_PER_VARIANT, read_variants
+
+POINTS_PER_BATCH = MAX_IDS * POINTS_PER_VARIANT
 
 
 async def test_no_wait_while_there_are_points(world: World) -> None:

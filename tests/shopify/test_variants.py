@@ -24,7 +24,7 @@ from wishcraft.shopify.nodes import MAX_IDS
 from wishcraft.shopify.retries import MAX_RETRIES
 from wishcraft.shopify.variants import (
     MAX_DESCRIBED,
-    POINTS_PER_BATCH,
+    POINTS_PER_VARIANT,
     bulk_read_variants,
     describe_variants,
     read_variants,
@@ -60,7 +60,7 @@ async def test_variant_is_read_as_the_shop_has_it(world: World) -> None:
 
 async def test_full_batch_costs_points_per_batch(world: World) -> None:
     assert len(await read_variants(world.client, SHOP, world.ids())) == MAX_IDS
-    assert world.shop.counters.points_spent == POINTS_PER_BATCH
+    assert world.shop.counters.points_spent == MAX_IDS * POINTS_PER_VARIANT
 
 
 async def test_more_ids_than_a_batch_are_refused_before_the_request(world: World) -> None:

@@ -1,8 +1,9 @@
 """Delivery status notifications about a mail, as mail servers send them."""
 
-from wishcraft.domain.mail_references import MailKind, MailReference, derive_keys, make_token
+from wishcraft.domain.mail_references import PURPOSE, MailKind, MailReference, make_token
+from wishcraft.domain.signing import derive_keys
 
-[KEY] = derive_keys(["key"])
+[KEY] = derive_keys(["key"], PURPOSE)
 REFERENCE = MailReference(MailKind.REMINDER, 1, 5)
 TOKEN = make_token(REFERENCE, KEY)
 

@@ -78,8 +78,8 @@ def mailbox(mailbox_server: tuple[str, FastAPI]) -> Mailbox:
     mailbox: Mailbox = state.mailbox
     mailbox.messages.clear()
     mailbox.faults.clear()
-    state.ses.faults.active.clear()
-    state.sendgrid.faults.active.clear()
+    state.ses.faults.clear()
+    state.sendgrid.faults.clear()
     return mailbox
 
 

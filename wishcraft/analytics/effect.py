@@ -20,7 +20,7 @@ _COUNTS: Final = [f"{group}_{measure}" for group in _GROUPS for measure in _MEAS
 
 
 def count_after_reminder(
-    registries: pd.DataFrame, reminders: pd.DataFrame, purchases: pd.DataFrame, *, until: date, days: int = 3
+    registries: pd.DataFrame, reminders: pd.DataFrame, purchases: pd.DataFrame, *, until: date, days: int
 ) -> pd.DataFrame:
     """Count the purchases of registries in the `days` days from the day of the reminder a week before the event.
 

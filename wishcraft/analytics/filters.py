@@ -31,7 +31,7 @@ class ReportFilter:
     days: Days = field(default_factory=Days)
 
 
-def parse_filter(shops: Names = (), event_types: Names = (), first: Day = None, last: Day = None) -> ReportFilter:
+def parse_filter(shops: Names, event_types: Names, first: Day = None, last: Day = None) -> ReportFilter:
     """Parse a filter. The shops are checked when the report reads them.
 
     Raises:

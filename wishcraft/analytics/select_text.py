@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import groupby, takewhile
 from typing import Final
 
-from wishcraft.domain.storable_text import is_storable
+from wishcraft.domain.storable_text import NOT_STORABLE, is_storable
 from wishcraft.errors import QueryRefused
 
 SELECTS: Final = ("SELECT", "WITH", "VALUES", "TABLE")
@@ -34,7 +34,7 @@ def parse_select(sql: str) -> str:
         QueryRefused: It is empty, something else than a SELECT, or more than one statement.
     """
     if not is_storable(sql):
-        raise QueryRefused("the query contains a character that is not allowed: NUL, or half of a surrogate pair")
+        raise QueryRefused(f"the query {NOT_STORABLE}")
     tokens = list(_tokens(sql))
     words = [token for token, is_significant in tokens if is_significant]
     statement = list(takewhile(lambda word: word != ";", words))

@@ -7,7 +7,7 @@ import asyncio
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
@@ -19,6 +19,7 @@ from wishcraft.cache.lua import Call
 from wishcraft.cache.scripts import FillOutcome
 from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
+from wishcraft.domain.times import from_microseconds, to_microseconds
 from wishcraft.domain.variants import VariantFacts, VariantImage
 
 FORMAT: Final = 2
@@ -29,8 +30,6 @@ _OUTDATED: Final = b"-"
 """In place of a reading: what was known is outdated, and what was read before the same time is not stored."""
 _OUTDATED_MS: Final = 5 * 60 * 1000
 """Longer than a query to Shopify takes, waiting for points included."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
 
 
 class VariantCache:
@@ -70,9 +69,9 @@ class VariantCache:
                 "era": keys.ERA,
                 "variant_id": number,
                 "begin": _BEGIN.pack(FORMAT, era),
-                "read_at": _microseconds(each.observed_at),
+                "read_at": to_microseconds(each.observed_at),
                 "reading": orjson.dumps(asdict(each.reading), default=str) if each.reading else b"",
-                "image_read_at": _microseconds(each.image.observed_at) if each.image else 0,
+                "image_read_at": to_microseconds(each.image.observed_at) if each.image else 0,
                 "image": (each.image.url if each.image else None) or "",
                 "ttl_ms": keys.spread(each.lifetime // keys.MILLISECOND),
                 "max_entries": quota.entries,
@@ -96,7 +95,7 @@ class VariantCache:
                 "variant_sizes": shop.variant_sizes,
                 "variant_id": number,
                 "begin": begin,
-                "read_at": _microseconds(time) - 1,
+                "read_at": to_microseconds(time) - 1,
                 "mark": _OUTDATED,
                 "ttl_ms": _OUTDATED_MS,
             }
@@ -114,8 +113,8 @@ class VariantCache:
             return None
         return VariantFacts(
             reading=_decode(reading) if reading else None,
-            observed_at=_time(read_at),
-            image=VariantImage(image.decode() or None, _time(image_read_at)) if image_read_at else None,
+            observed_at=from_microseconds(read_at),
+            image=VariantImage(image.decode() or None, from_microseconds(image_read_at)) if image_read_at else None,
         )
 
 
@@ -128,11 +127,3 @@ def _decode(reading: bytes) -> VariantReading:
         "inventory_policy": InventoryPolicy(values["inventory_policy"]),
     }
     return VariantReading(**values | changed)
-
-
-def _microseconds(time: datetime) -> int:
-    return (time - _EPOCH) // _MICROSECOND
-
-
-def _time(microseconds: int) -> datetime:
-    return _EPOCH + microseconds * _MICROSECOND

@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 
 NAME: Final = "wishcraft"
 """Of the tag and of the custom argument."""
-_PURPOSE: Final = b"wishcraft: mail reference, 1"
+PURPOSE: Final = b"wishcraft: mail reference, 1"
+"""Of the keys."""
 _MAC_BYTES: Final = 10
 _TOKEN: Final = re.compile(r"([ri])-([0-9a-f]{1,16})-([0-9a-f]{1,16})-([a-z2-7]{16})", re.ASCII)
 
@@ -32,11 +33,6 @@ class MailReference(NamedTuple):
     kind: MailKind
     shop_id: int
     row_id: int
-
-
-def derive_keys(secrets: Sequence[str]) -> list[bytes]:
-    """Derive the signing keys of references from the application's secrets."""
-    return [hmac.digest(secret.encode(), _PURPOSE, hashlib.sha256) for secret in secrets]
 
 
 def make_token(reference: MailReference, key: bytes) -> str:

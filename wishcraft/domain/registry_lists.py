@@ -8,12 +8,12 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from wishcraft.domain.ids import LARGEST_ID
 from wishcraft.domain.storable_text import is_storable
 
 EXACT_TOTAL: Final = 1_000
 """A total is counted up to this number: 100,000 registries take PostgreSQL longer to count than a page to read."""
 MAX_CURSOR_LENGTH: Final = 600
-_LARGEST_ID: Final = 2**63 - 1
 _DIGEST_BYTES: Final = 6
 
 
@@ -56,7 +56,7 @@ def decode_cursor(sort: ListSort, filters: Sequence[object], cursor: str) -> Pos
         return None
     match content:
         case [str() as digest, None | str() as key, int() as number]:
-            is_position = type(number) is int and 0 < number <= _LARGEST_ID and _is_key(sort, key)
+            is_position = type(number) is int and 0 < number <= LARGEST_ID and _is_key(sort, key)
             return Position(key, number) if is_position and digest == _digest(sort, filters) else None
     return None
 

@@ -7,11 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
-
-from wishcraft.domain.webhooks import COMPLIANCE_TOPICS
-
-COMPLIANCE_PREFIX: Final = "compliance."
 
 
 class DataKind(StrEnum):
@@ -35,11 +30,6 @@ class DataKind(StrEnum):
     RUNS = "Prefect runs"
     SESSIONS = "expired sessions"
     ORPHANS = "orphaned sessions in Redis"
-
-
-def is_compliance(action: str) -> bool:
-    """Whether audit log entries of this action prove legal compliance, and so have the longer retention."""
-    return action.startswith(COMPLIANCE_PREFIX) or action in COMPLIANCE_TOPICS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Facts about a shop that Shopify provides. Pure."""
+"""Facts about a shop that Shopify provides; what a merchant sets: `wishcraft/store/schema/shop_settings.py`. Pure."""
 
 import re
 from typing import Final, NamedTuple
@@ -7,6 +7,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from wishcraft.domain.mail_text import one_line
 from wishcraft.domain.storable_text import storable
 
+SHOP_DOMAIN: Final = r"[a-z0-9][a-z0-9-]{0,99}\.myshopify\.com"
+"""A pattern of Shopify's domains of shops."""
 _CURRENCY: Final = re.compile("[A-Z]{3}")
 _MAX_NAME: Final = 200
 _MAX_EMAIL: Final = 320

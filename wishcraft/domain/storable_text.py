@@ -4,6 +4,8 @@ import re
 from typing import Final
 
 _UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+NOT_STORABLE: Final = "contains a character that is not allowed: NUL, or half of a surrogate pair"
+"""Of a text, in a message for people."""
 
 
 def is_storable(text: str) -> bool:

@@ -12,7 +12,8 @@ import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-_PURPOSE: Final = b"wishcraft: unsubscribe, 1"
+PURPOSE: Final = b"wishcraft: unsubscribe, 1"
+"""Of the keys."""
 _BODY: Final = struct.Struct("!q32s")
 _SIGNED: Final = _BODY.size + hashlib.sha256().digest_size
 _MAX_MASKED: Final = 60
@@ -27,11 +28,6 @@ class Subscription(NamedTuple):
     address_hash: bytes
     masked: str = ""
     """The address as `domain.addresses.mask` shows it; empty if it is not known."""
-
-
-def derive_keys(secrets: Sequence[str]) -> list[bytes]:
-    """Derive the signing keys of unsubscribe links from the application's secrets."""
-    return [hmac.digest(secret.encode(), _PURPOSE, hashlib.sha256) for secret in secrets]
 
 
 def make_token(subscription: Subscription, key: bytes) -> str:

@@ -17,8 +17,8 @@ _SECONDS: Final = 5.0
 class DnsClient:
     """Reads TXT records."""
 
-    def __init__(self, server: str | None = None) -> None:
-        """Ask this DNS server, an IP address with or without a port; by default that of the machine.
+    def __init__(self, server: str | None) -> None:
+        """Ask this DNS server, an IP address with or without a port, or without one that of the machine.
 
         Raises:
             ConfigurationError: The address is malformed, or the machine has no DNS server.

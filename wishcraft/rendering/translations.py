@@ -46,7 +46,7 @@ def translate(language: Language, text: str, **values: object) -> str:
     return translated % values
 
 
-def format_date(day: date, language: Language = Language.EN) -> str:
+def format_date(day: date, language: Language) -> str:
     """A date in words: `Saturday, 14 March 2026`, `Samstag, 14. März 2026`."""
     style = _ENGLISH_DATE if language is Language.EN else "full"
     text = babel_date(day, style, locale=language.value)

@@ -1,7 +1,7 @@
 """Format the columns and cells of data frames for tables in Markdown and in the Prefect UI."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 from typing import Any, Final, NamedTuple
 from unicodedata import east_asian_width
@@ -135,12 +135,6 @@ def _fit(name: str, pixels: float) -> str:
         characters -= 1
         [fitting] = shorten_labels([name], characters)
     return fitting
-
-
-def table_pixels(rows: Sequence[Row]) -> float:
-    """About how wide the Prefect UI shows a table."""
-    columns = [[name, *(str(row[name]) for row in rows)] for name in (rows[0] if rows else ())]
-    return sum(max(map(_pixels, column)) + _CELL_PADDING for column in columns)
 
 
 def _pixels(text: str) -> float:

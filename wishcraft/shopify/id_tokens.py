@@ -11,8 +11,10 @@ from typing import Final
 
 import jwt
 
+from wishcraft.domain.shops import SHOP_DOMAIN
+
 LEEWAY_SECONDS: Final = 10
-_SHOP: Final = re.compile(r"https://([a-z0-9][a-z0-9-]*\.myshopify\.com)")
+_SHOP: Final = re.compile(f"https://({SHOP_DOMAIN})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Retry policy of Shopify requests: `ShopifyUnavailable` is transient, every other error is final."""
 
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -25,7 +24,7 @@ def ignore(_seconds: float) -> None:
 class Retry:
     """Up to `MAX_RETRIES` further attempts, with full-jitter backoff."""
 
-    def __init__(self, clock: Clock, jitter: Jitter = random.uniform) -> None:
+    def __init__(self, clock: Clock, jitter: Jitter) -> None:
         self.clock = clock
         self.jitter = jitter
 

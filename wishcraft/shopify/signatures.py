@@ -8,6 +8,8 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 
+from wishcraft.domain.shops import SHOP_DOMAIN
+
 MAX_AGE: Final = timedelta(minutes=5)
 """Of a signed query that reads."""
 MAX_CHANGE_AGE: Final = timedelta(seconds=90)
@@ -17,14 +19,14 @@ _CLOCK_SKEW: Final = timedelta(seconds=30)
 _SET_BY_SHOPIFY: Final = {
     "logged_in_customer_id": re.compile(r"(?:[1-9][0-9]{0,17})?"),  # empty for a guest
     "path_prefix": re.compile(r"/.*", re.DOTALL),
-    "shop": re.compile(r"[a-z0-9][a-z0-9-]*\.myshopify\.com"),
+    "shop": re.compile(SHOP_DOMAIN),
     "timestamp": re.compile(r"[0-9]{1,18}"),
 }
 """The fields that Shopify adds once to every request, in their order in the signed message."""
 _FIELDS: Final = tuple((name, pattern.fullmatch) for name, pattern in _SET_BY_SHOPIFY.items())
 SIGNED_FIELDS: Final = frozenset({*_SET_BY_SHOPIFY, "signature"})
 """The query parameters that are Shopify's own."""
-_LONGEST_MATCHES: Final = (r"[0-9]*", r"/", _SET_BY_SHOPIFY["shop"].pattern, r"[0-9]{1,18}")
+_LONGEST_MATCHES: Final = (r"[0-9]*", r"/", SHOP_DOMAIN, r"[0-9]{1,18}")
 _OCCURRENCES: Final = tuple(
     re.compile(f"{name}=({value})") for name, value in zip(_SET_BY_SHOPIFY, _LONGEST_MATCHES, strict=True)
 )

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 from wishcraft.domain.currencies import MAX_AMOUNT
+from wishcraft.domain.ids import LARGEST_ID
 from wishcraft.domain.storable_text import storable
 from wishcraft.errors import PayloadInvalid
 
@@ -12,7 +13,6 @@ SOLD: Final = frozenset({"ACTIVE", "UNLISTED"})
 """Statuses of products. Guests buy an unlisted product by its link, which a registry has."""
 _NO_OPTIONS: Final = "Default Title"
 """Shopify's title for the only variant of a product without options."""
-_MAX_INTEGER: Final = 2**63 - 1
 
 
 def read_text(value: object) -> str:
@@ -37,7 +37,7 @@ def read_flag(value: object) -> bool:
 
 def read_integer(value: object) -> int:
     """An integer that its column can hold."""
-    if type(value) is not int or abs(value) > _MAX_INTEGER:
+    if type(value) is not int or abs(value) > LARGEST_ID:
         raise ValueError(f"{value!r} is not an integer of 64 bits")
     return value
 

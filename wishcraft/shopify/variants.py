@@ -16,9 +16,7 @@ from wishcraft.shopify.nodes import MAX_IDS, check_nodes
 from wishcraft.shopify.values import SOLD, read_amount, read_flag, read_integer, read_text, read_variant_title
 
 POINTS_PER_VARIANT: Final = 3
-"""One each for the variant, its inventory item and its product."""
-POINTS_PER_BATCH: Final = MAX_IDS * POINTS_PER_VARIANT
-"""Below the limit of 1,000 points per query."""
+"""One each for the variant, its inventory item and its product: `MAX_IDS` stay below the 1,000 points of a query."""
 MAX_DESCRIBED: Final = 50
 """Of 12 points each, so that a query stays below the limit too."""
 _log: Final = logging.getLogger(__name__)

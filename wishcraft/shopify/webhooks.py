@@ -7,13 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
+from wishcraft.domain.shops import SHOP_DOMAIN
+
 _PREFIX: Final = b"shopify-"
 _DIGEST_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 8
 """Enough of the signature to distinguish the payloads of one event."""
 _TEXT: Final = re.compile(r"[!-~]{1,128}")
 """Ids are UUIDs today; PostgreSQL indexes these values, and an entry of an index is at most 2,700 bytes."""
-_DOMAIN: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,99}\.myshopify\.com")
+_DOMAIN: Final = re.compile(SHOP_DOMAIN)
 _TOPIC: Final = re.compile(r"[a-z0-9_.]{1,64}(?:/[a-z0-9_.]{1,64})?")
 
 

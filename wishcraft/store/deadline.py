@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any, Final, TypeVar
 
-from wishcraft.errors import DatabaseUnavailable
+from wishcraft.errors import database_silent
 
 T = TypeVar("T")
 _running: Final[set[asyncio.Task[Any]]] = set()
@@ -22,7 +22,7 @@ async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
     task.add_done_callback(_discard_task)
     done, _ = await asyncio.wait({task}, timeout=seconds)
     if not done:
-        raise DatabaseUnavailable(f"PostgreSQL did not answer within {seconds:g} s")
+        raise database_silent(seconds)
     return task.result()
 
 

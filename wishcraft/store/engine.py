@@ -22,6 +22,7 @@ _TIMEOUTS: Final = (
 )
 
 _BEGIN: Final = Statement(text("BEGIN"))
+_PING: Final = Statement(text("SELECT 1"))
 _OPEN: Final = {TransactionStatus.INTRANS, TransactionStatus.INERROR}
 _DRIVER: Final = "wishcraft.driver"
 """Where the pool has the `Driver` of a connection that was used before."""
@@ -103,6 +104,14 @@ class Database:
                 finally:
                     await _give_back(proxy)
         raise AssertionError  # the second turn returns or raises
+
+    async def ping(self) -> None:
+        """Ask PostgreSQL for an answer.
+
+        Raises:
+            DatabaseUnavailable: There is none.
+        """
+        await self.fetch(_PING())
 
     @asynccontextmanager
     async def autocommit(self) -> AsyncIterator[AsyncSession]:

@@ -7,11 +7,10 @@ from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.mail_references import MailKind
-from wishcraft.domain.registries import LIVE_PURCHASES
 from wishcraft.store.outbox import TABLES
+from wishcraft.store.registry_items import LIVE
 from wishcraft.store.schema.mail import MailState
 
-_LIVE: Final = sorted(status.value for status in LIVE_PURCHASES)
 _FIND_MISCOUNTED: Final = text("""
 SELECT i.registry_id, count(*)
 FROM registry_items i LEFT JOIN (
@@ -32,7 +31,7 @@ FROM shops s WHERE s.id = :shop_id
 
 async def find_miscounted(session: AsyncSession, shop_id: int) -> dict[int, int]:
     """Number of items whose `quantity_purchased` differs from their live purchases, by registry id, ascending."""
-    rows = await session.execute(_FIND_MISCOUNTED, {"shop_id": shop_id, "live": _LIVE})
+    rows = await session.execute(_FIND_MISCOUNTED, {"shop_id": shop_id, "live": LIVE})
     return {registry_id: items for registry_id, items in rows}  # noqa: C416  rows are not pairs to mypy
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.people import Person
-from wishcraft.store.schema.registries import CoRegistrant
+from wishcraft.store.schema.registries import PURCHASER_COLUMNS, CoRegistrant
 from wishcraft.store.suppressions import hash_sql
 
 
@@ -38,13 +38,14 @@ def _is_theirs(column: str) -> str:
 
 _ADDRESSED: Final = f"shop_id = :shop_id AND created_at < :before AND {_is_theirs('recipient')}"
 _BOUGHT: Final = f"""
-shop_id = :shop_id AND num_nonnulls(purchaser_id, purchaser_name, purchaser_email, gift_message) > 0
+shop_id = :shop_id AND num_nonnulls({", ".join(PURCHASER_COLUMNS)}) > 0
 AND created_at < :before AND (
     order_id = ANY(CAST(:orders AS bigint[])) OR purchaser_id = ANY(CAST(:customers AS bigint[]))
     OR {_is_theirs("purchaser_email")}
 )
 """
-_NAMELESS: Final = "purchaser_id = NULL, purchaser_name = NULL, purchaser_email = NULL, gift_message = NULL"
+NAMELESS: Final = ", ".join(f"{column} = NULL" for column in PURCHASER_COLUMNS)
+"""The SQL that takes the names out of purchases and unmatched line items."""
 _OWNED: Final = f"""
 (customer_id = ANY(CAST(:customers AS bigint[])) OR (customer_id IS NULL AND {_is_theirs("customer_email")}))
 """
@@ -66,8 +67,8 @@ _ERASE: Final[Mapping[str, str]] = {
         WHERE e.shop_id = p.shop_id AND e.registry_id = p.registry_id AND e.occurred_at = p.created_at
             AND e.type = 'purchased'
     """,  # noqa: S608
-    "purchases": f"UPDATE purchases SET {_NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
-    "unmatched line items": f"UPDATE unmatched_lines SET {_NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
+    "purchases": f"UPDATE purchases SET {NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
+    "unmatched line items": f"UPDATE unmatched_lines SET {NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
     "reminders": f"DELETE FROM reminders WHERE {_ADDRESSED}",  # noqa: S608
     "invitations": f"DELETE FROM invitations WHERE {_ADDRESSED}",  # noqa: S608
     "idempotency keys": """

@@ -16,7 +16,7 @@ from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.domain.share_links import share_template
 from wishcraft.store.engine import Database
 from wishcraft.store.schema import Lock, Purchase, Registry, RegistryItem, Shop, ShopSettings, UnmatchedLine
-from wishcraft.store.schema.registries import CoRegistrant
+from wishcraft.store.schema.registries import PURCHASER_COLUMNS, CoRegistrant
 from wishcraft.store.statements import Call, Rows, Statement
 
 DAYS_OF_VIEWS: Final = 7
@@ -314,8 +314,7 @@ async def delete_one(session: WriteSession, shop_id: int, registry_id: int) -> N
     slug = select(Registry.slug).where(Registry.shop_id == shop_id, Registry.id == registry_id).scalar_subquery()
     claims = (UnmatchedLine.shop_id == shop_id, UnmatchedLine.claim == slug)
     await session.execute(update(UnmatchedLine).where(*claims).values(claim=""))
-    names = ("purchaser_id", "purchaser_name", "purchaser_email", "gift_message")
-    nameless = dict.fromkeys(("item_id", *names))
+    nameless = dict.fromkeys(("item_id", *PURCHASER_COLUMNS))
     bought = (Purchase.shop_id == shop_id, Purchase.registry_id == registry_id)
     await session.execute(update(Purchase).where(*bought).values(nameless))
     await session.execute(delete(Registry).where(Registry.shop_id == shop_id, Registry.id == registry_id))

@@ -16,7 +16,8 @@ from wishcraft.store.schema import Purchase, Registry, RegistryItem
 from wishcraft.store.statements import Call, Statement
 
 _ROWS_AT_ONCE: Final = 5_000
-_LIVE: Final = sorted(status.value for status in LIVE_PURCHASES)
+LIVE: Final = sorted(status.value for status in LIVE_PURCHASES)
+"""As `:live` in SQL."""
 
 _FIND_IMAGES: Final = text("""
 SELECT v.id, i.image FROM unnest(CAST(:variant_ids AS bigint[])) AS v(id) CROSS JOIN LATERAL (
@@ -224,7 +225,7 @@ async def recount(session: WriteSession, shop_id: int, registry_ids: Sequence[in
     Returns:
         The corrected items, by registry id.
     """
-    parameters = {"shop_id": shop_id, "live": _LIVE, "registry_ids": list(registry_ids)}
+    parameters = {"shop_id": shop_id, "live": LIVE, "registry_ids": list(registry_ids)}
     corrected: dict[int, list[CorrectedCount]] = {}
     for registry_id, *item in await session.execute(_RECOUNT, parameters):
         corrected.setdefault(registry_id, []).append(CorrectedCount(*item))

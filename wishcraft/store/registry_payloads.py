@@ -5,23 +5,24 @@
 
 import json
 from collections.abc import Sequence
+from datetime import date, timedelta
+from decimal import Decimal
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 import orjson
 from sqlalchemy import text
 
 from wishcraft.domain.cached_registry import CachedRegistry, Quota, access_level, soft_lifetime
 from wishcraft.domain.currencies import UNUSUAL_DECIMALS, USUAL_DECIMALS
-from wishcraft.domain.registries import RegistryStatus, Visibility
+from wishcraft.domain.registries import EventType, RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import RegistryFacts, Sums, compose_payload
 from wishcraft.domain.share_links import share_template
 from wishcraft.store.schema import ShopSettings
 from wishcraft.store.schema.base import load_valid
+from wishcraft.store.schema.registries import CoRegistrant
 from wishcraft.store.statements import Call, Rows, Statement
 
-_SETTINGS: Final = 13
-"""The column of the shop's settings: the same text in each row, so it is parsed once."""
 _MOST_SETTINGS: Final = 256
 """How many shops' settings stay in memory, of which those of an active shop are read many times a second."""
 
@@ -73,6 +74,40 @@ WHERE r.shop_id = :shop_id AND r.slug = ANY(ARRAY(SELECT unnest(CAST(:slugs AS t
 _FIND: Final = Statement(PAYLOADS)
 
 
+class _Row(NamedTuple):
+    """A row of `PAYLOADS`."""
+
+    id: int
+    slug: str
+    version: int
+    title: str
+    description: str
+    event_type: EventType
+    event_date: date | None
+    first_name: str
+    visibility: Visibility
+    status: RegistryStatus
+    owner: int | None
+    currency: str
+    co_registrants: Sequence[CoRegistrant]
+    settings: str
+    """The same in each row."""
+    items: str
+    wanted: int
+    purchased: int
+    fulfilled: int
+    wanted_amount: Decimal
+    purchased_amount: Decimal
+    unchanged_for: timedelta
+    days_to_event: int | None
+    domain: str
+    """The same in each row."""
+
+
+_FACTS: Final = _Row._fields.index("co_registrants")
+"""The columns before it are the first fields of `RegistryFacts`."""
+
+
 def find(shop_id: int, slugs: Sequence[str]) -> Call:
     """The query for these registries; unknown slugs are left out. `read` reads its rows.
 
@@ -85,24 +120,23 @@ def read(rows: Rows, shopify_origin: str) -> dict[str, CachedRegistry]:
     """The registries of the rows of `find`, by slug."""
     if not rows:
         return {}
-    settings = _load_settings(rows[0][_SETTINGS])
-    template = share_template(settings.share_url, rows[0][-1], shopify_origin)
+    first = _Row._make(rows[0])
+    settings = _load_settings(first.settings)
+    template = share_template(settings.share_url, first.domain, shopify_origin)
     quota = Quota(settings.cache_quota_entries, settings.cache_quota_bytes)
     found = {}
-    for row in rows:
-        # The columns are the first facts, what the other facts and the body are made of, the sums, and the rest.
-        facts, (co_registrants, _, items), sums = row[:12], row[12:15], row[15:20]
-        unchanged_for, days_to_event, _ = row[20:]
-        first_names = [person["first_name"] for person in co_registrants]
-        more = (first_names, settings.low_stock_threshold, template.replace("{slug}", facts[1]))
-        registry = RegistryFacts._make((*facts, *more))
+    for row in map(_Row._make, rows):
+        first_names = [person["first_name"] for person in row.co_registrants]
+        more = (first_names, settings.low_stock_threshold, template.replace("{slug}", row.slug))
+        registry = RegistryFacts._make((*row[:_FACTS], *more))
+        sums = Sums(row.wanted, row.purchased, row.fulfilled, row.wanted_amount, row.purchased_amount)
         found[registry.slug] = CachedRegistry(
             version=registry.version,
             access_level=access_level(Visibility(registry.visibility), RegistryStatus(registry.status)),
             owner=registry.owner or 0,
-            body=orjson.dumps(compose_payload(registry, orjson.Fragment(items), Sums._make(sums))),
+            body=orjson.dumps(compose_payload(registry, orjson.Fragment(row.items), sums)),
             quota=quota,
-            soft_lifetime=soft_lifetime(unchanged_for, days_to_event),
+            soft_lifetime=soft_lifetime(row.unchanged_for, row.days_to_event),
         )
     return found
 

@@ -51,21 +51,18 @@ class Replica:
     primary is no lag, and a replica that receives nothing, or does not answer, lags more with every second.
     """
 
-    def __init__(
-        self, url: str, primary: Database, max_lag_seconds: float, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, url: str, primary: Database, max_lag_seconds: float) -> None:
         """Not used before the first check.
 
         Args:
             url: As that of the primary, with the replica's address.
             primary: What to ask for the position.
             max_lag_seconds: The bound.
-            clock: Seconds that grow steadily.
         """
         self.max_lag_seconds: Final = max_lag_seconds
         self._db = Database(url, pool_size=_CONNECTIONS)
         self._primary = primary
-        self._clock = clock
+        self._clock = time.monotonic
         self._positions: deque[tuple[float, int]] = deque(maxlen=_POSITIONS)
         self._current_at = -inf
         self.fault: ReplicaFault | None = None

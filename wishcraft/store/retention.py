@@ -11,6 +11,7 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.retention import DataKind
+from wishcraft.store.people import NAMELESS
 from wishcraft.store.schema import Session
 from wishcraft.store.schema.history import IS_COMPLIANCE
 from wishcraft.store.schema.webhooks import LAST_SAID
@@ -51,10 +52,10 @@ _NOT_REPLAYABLE: Final = """
     )
 """
 """Without its order's state, a dead letter that is replayed would count as the newest webhook, and undo newer ones."""
-_DISMISSED_LINES: Final = """
-    UPDATE unmatched_lines u SET purchaser_id = NULL, purchaser_name = NULL, purchaser_email = NULL, gift_message = NULL
+_DISMISSED_LINES: Final = f"""
+    UPDATE unmatched_lines u SET {NAMELESS}
     FROM gone WHERE u.shop_id = gone.shop_id AND u.order_id = gone.order_id AND u.dismissed_at IS NOT NULL
-"""
+"""  # noqa: S608  constants alone
 """A person's decision stays, for a webhook that comes years later; no name does."""
 # With OFFSET, each row is looked up by its index, oldest first; otherwise the planner may join and sort all of them.
 _UNWISHED: Final = """NOT EXISTS (

@@ -48,14 +48,17 @@ async def end_installation(session: AsyncSession, shop_id: int, installed_at: da
     await session.execute(update(Shop).where(*where).values(status=ShopStatus.UNINSTALLED, **tokens))
 
 
-async def keep_uninstalled(session: AsyncSession, shop_id: int) -> bool:
-    """Let installations of the app in the shop wait for the end of the transaction; False if it is installed."""
+async def keep_uninstalled(session: AsyncSession, shop_id: int, *, alone: bool = False) -> bool:
+    """Let installations of the app in the shop wait for the end of the transaction; False if it is installed.
+
+    With `alone`, all that adds rows of the shop waits, too, or has committed them before.
+    """
     query = select(Shop.id).where(Shop.id == shop_id, Shop.status == ShopStatus.UNINSTALLED)
-    return (await session.execute(query.with_for_update(read=True))).scalar() is not None
+    return (await session.execute(query.with_for_update(read=not alone))).scalar() is not None
 
 
-async def find_registries(session: AsyncSession, shop_id: int, most: int) -> list[int]:
-    """The ids of up to `most` registries of the shop."""
+async def find_registries(session: AsyncSession, shop_id: int, most: int | None = None) -> list[int]:
+    """The ids of up to `most` registries of the shop, or of all."""
     return list(await session.scalars(select(Registry.id).where(Registry.shop_id == shop_id).limit(most)))
 
 
@@ -67,8 +70,8 @@ async def delete_rows(session: AsyncSession, table: str, shop_id: int, most: int
 
 
 async def delete_shop(session: AsyncSession, shop_id: int) -> None:
-    """Delete the shop's row, with the little that was added since the rest was deleted; unless it has the app."""
-    await session.execute(delete(Shop).where(Shop.id == shop_id, Shop.status == ShopStatus.UNINSTALLED))
+    """Delete the shop's row, with the little that was added since the rest was deleted. It has no registries now."""
+    await session.execute(delete(Shop).where(Shop.id == shop_id))
 
 
 async def was_reinstalled(session: AsyncSession, shop_id: int, moment: datetime) -> bool:

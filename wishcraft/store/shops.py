@@ -8,7 +8,6 @@ from sqlalchemy import case, cast, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import INT8RANGE, Range, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.share_links import share_template
 from wishcraft.domain.shops import ShopFacts
 from wishcraft.domain.storable_text import is_storable
@@ -35,11 +34,6 @@ class ShopRef(NamedTuple):
     domain: str
     settings: ShopSettings
     currency: str
-
-    @property
-    def quota(self) -> Quota:
-        """The shop's share of the cache."""
-        return Quota(self.settings.cache_quota_entries, self.settings.cache_quota_bytes)
 
 
 class Contact(NamedTuple):
@@ -267,12 +261,12 @@ async def find_stored_settings(
 
 
 async def update_settings(
-    session: AsyncSession, shop_id: int, settings: ShopSettings, outdated: Range[int] | None
+    session: AsyncSession, shop_id: int, settings: ShopSettings, quantities: range, *, outdate_all: bool
 ) -> int:
     """Store the settings, and add the quantities whose registries they change to `outdated_stock`; the new version."""
     values: dict[str, object] = {"settings": settings, "settings_version": Shop.settings_version + 1}
-    if outdated:
-        added = cast(outdated, INT8RANGE)
+    if quantities or outdate_all:
+        added = cast(ALL if outdate_all else Range(quantities.start, quantities.stop), INT8RANGE)
         values["outdated_stock"] = func.range_merge(func.coalesce(Shop.outdated_stock, added), added)
     statement = update(Shop).where(Shop.id == shop_id).values(**values).returning(Shop.settings_version)
     return int((await session.execute(statement)).scalar_one())

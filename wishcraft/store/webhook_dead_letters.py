@@ -57,7 +57,7 @@ async def find_dead_with_payloads(
     return [(DeadLetter(*row[:-1]), row[-1]) for row in await session.execute(query.order_by(WebhookEvent.id))]
 
 
-async def lock_dead(session: AsyncSession, ids: Sequence[int], shop_domain: str | None = None) -> list[DeadLetter]:
+async def lock_dead(session: AsyncSession, ids: Sequence[int], shop_domain: str | None) -> list[DeadLetter]:
     """Lock those of these webhooks that are dead letters, of one shop or of any."""
     query = select(*_LETTER).where(WebhookEvent.id.in_(ids), *_dead(shop_domain))
     return [DeadLetter(*row) for row in await session.execute(query.order_by(WebhookEvent.id).with_for_update())]

@@ -61,7 +61,6 @@ WHERE id = ANY(ARRAY(
 _ERASE_OWN: Final = text("UPDATE webhook_events SET payload = NULL WHERE id = ANY(:ids)")
 MOST_BYTES: Final = 2 * 1024 * 1024
 """Of payloads that are read at once."""
-MAX_ID: Final = 2**63 - 1
 _MOST: Final = 1_000
 
 

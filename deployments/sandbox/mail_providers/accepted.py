@@ -50,21 +50,21 @@ def plan_events(mail: AcceptedMail, faults: ProviderFaults) -> list[PlannedEvent
     """The events of the mail, in the order in which they are sent."""
     kinds = ProviderFaultKind
     events = [PlannedEvent(EventKind.SEND), *_outcome_events(mail, faults)]
-    if faults.use(mail.recipient, kinds.REORDER):
+    if faults.use([mail.recipient], kinds.REORDER):
         events.reverse()
-    if faults.use(mail.recipient, kinds.DUPLICATE):
+    if faults.use([mail.recipient], kinds.DUPLICATE):
         events = [event._replace(copies=2) for event in events]
-    if faults.use(mail.recipient, kinds.FORGE):
+    if faults.use([mail.recipient], kinds.FORGE):
         events.insert(0, PlannedEvent(EventKind.HARD_BOUNCE, forged=True))
     return events
 
 
 def _outcome_events(mail: AcceptedMail, faults: ProviderFaults) -> Iterator[PlannedEvent]:
     kinds = ProviderFaultKind
-    if fault := faults.use(mail.recipient, kinds.BOUNCE, kinds.SOFT_BOUNCE):
+    if fault := faults.use([mail.recipient], kinds.BOUNCE, kinds.SOFT_BOUNCE):
         is_hard = fault.kind is kinds.BOUNCE
         yield PlannedEvent(EventKind.HARD_BOUNCE if is_hard else EventKind.SOFT_BOUNCE, fault.seconds)
         return
     yield PlannedEvent(EventKind.DELIVERY)
-    if fault := faults.use(mail.recipient, kinds.COMPLAIN):
+    if fault := faults.use([mail.recipient], kinds.COMPLAIN):
         yield PlannedEvent(EventKind.COMPLAINT, fault.seconds)

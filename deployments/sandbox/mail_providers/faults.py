@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from deployments.sandbox.described import DescribedEnum
+from deployments.sandbox.mail_faults import AddressFault, AddressFaults
 
 
 class ProviderFaultKind(DescribedEnum):
@@ -25,32 +26,11 @@ class ProviderFaultKind(DescribedEnum):
 
 
 @dataclass
-class ProviderFault:
-    """An active fault: for one address or (`None`) for all, `remaining` times or (`None`) until it is removed."""
+class ProviderFault(AddressFault[ProviderFaultKind]):
+    """An active fault of a provider; an event that it causes comes after `seconds`."""
 
-    kind: ProviderFaultKind
-    address: str | None = None
-    remaining: int | None = None
     seconds: float = 0
 
 
-class ProviderFaults:
-    """The active faults of one provider."""
-
-    def __init__(self) -> None:
-        self.active: list[ProviderFault] = []
-
-    def set(self, fault: ProviderFault) -> None:
-        """Replace the fault of the same kind and address; `remaining` 0 removes it."""
-        self.active = [each for each in self.active if (each.kind, each.address) != (fault.kind, fault.address)]
-        if fault.remaining != 0:
-            self.active.append(fault)
-
-    def use(self, recipient: str, *kinds: ProviderFaultKind) -> ProviderFault | None:
-        """The active fault of these kinds for the recipient, if any; counts `remaining` down."""
-        for fault in self.active:
-            if fault.kind in kinds and (fault.address is None or fault.address.lower() == recipient.lower()):
-                if fault.remaining is not None:
-                    self.set(ProviderFault(fault.kind, fault.address, fault.remaining - 1, fault.seconds))
-                return fault
-        return None
+ProviderFaults = AddressFaults[ProviderFault]
+"""The active faults of one provider."""

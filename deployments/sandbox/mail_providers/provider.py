@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from deployments.sandbox.mail_faults import AddressFaultSetting
 from deployments.sandbox.mail_providers.accepted import AcceptedMail, PlannedEvent, plan_events
 from deployments.sandbox.mail_providers.faults import ProviderFault, ProviderFaultKind, ProviderFaults
 from deployments.sandbox.mail_providers.webhook_sender import WebhookSender
@@ -19,14 +20,9 @@ Publish = Callable[[PlannedEvent], Awaitable[None]]
 """Sends an event of a mail."""
 
 
-class ProviderFaultSetting(BaseModel):
-    """A fault to add; `remaining` 0 removes it, null keeps it until removed; a null `address` is every address."""
+class ProviderFaultSetting(AddressFaultSetting[ProviderFaultKind]):
+    """A fault to add to a provider."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    kind: ProviderFaultKind
-    address: str | None = None
-    remaining: Annotated[int, Field(ge=0)] | None = None
     seconds: Annotated[float, Field(ge=0)] = 0
 
 
@@ -41,13 +37,13 @@ def add_fault_routes(router: APIRouter, faults: ProviderFaults) -> None:
     @router.get("/faults")
     async def list_faults() -> dict[str, Any]:
         """The active faults, and the description of each kind."""
-        return {"faults": faults.active, "kinds": ProviderFaultKind.descriptions()}
+        return {"faults": faults, "kinds": ProviderFaultKind.descriptions()}
 
     @router.put("/faults")
     async def set_fault(setting: ProviderFaultSetting) -> list[ProviderFault]:
         """Add or remove a fault; returns the active ones."""
         faults.set(ProviderFault(**setting.model_dump()))
-        return faults.active
+        return faults
 
 
 async def wait_for_disconnect(request: Request) -> None:

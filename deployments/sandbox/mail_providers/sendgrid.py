@@ -162,7 +162,7 @@ class SimulatedSendGrid:
     def _reply_fault(self, mail: _MailSend) -> ProviderFaultKind | None:
         """The fault of the reply that the caller has to simulate; others are raised."""
         replies = (_KINDS.TOO_MANY_REQUESTS, _KINDS.UNAVAILABLE, _KINDS.FAIL, _KINDS.HANG, _KINDS.DROP, _KINDS.REFUSE)
-        found = self.faults.use(mail.recipient, *replies, _KINDS.REJECT, _KINDS.UNVERIFIED)
+        found = self.faults.use([mail.recipient], *replies, _KINDS.REJECT, _KINDS.UNVERIFIED)
         kind = found.kind if found else None
         if kind is _KINDS.UNVERIFIED or not is_verified(mail.sender.email):
             message = "The from address does not match a verified Sender Identity. Mail cannot be sent until this error"

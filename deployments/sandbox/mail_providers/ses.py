@@ -145,7 +145,7 @@ class SimulatedSes:
         """The fault of the reply that the caller has to simulate; others are raised."""
         recipient, sender = email.Destination.ToAddresses[0], email.FromEmailAddress
         kinds = [kind for kind in _KINDS if kind not in _EVENT_FAULTS]
-        found = self.faults.use(recipient, *kinds)
+        found = self.faults.use([recipient], *kinds)
         kind = found.kind if found else None
         if kind is _KINDS.UNVERIFIED or not is_verified(sender):
             raise _not_verified(sender)

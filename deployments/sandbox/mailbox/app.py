@@ -5,13 +5,14 @@ from contextlib import asynccontextmanager
 from email.message import EmailMessage
 from email.utils import make_msgid
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
 from deployments.sandbox.hosts import LoopbackOnly
+from deployments.sandbox.mail_faults import AddressFaultSetting
 from deployments.sandbox.mail_providers.sendgrid import SimulatedSendGrid
 from deployments.sandbox.mail_providers.ses import SimulatedSes
 from deployments.sandbox.mailbox import DOMAIN
@@ -24,14 +25,8 @@ OPS: Final = f"ops@{DOMAIN}"
 _ALERTS: Final = f"alerts@{DOMAIN}"
 
 
-class FaultSetting(BaseModel):
-    """A fault to add; `remaining` 0 removes it, null keeps it until removed; a null `address` is every address."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    kind: FaultKind
-    address: str | None = None
-    remaining: Annotated[int, Field(ge=0)] | None = None
+FaultSetting = AddressFaultSetting[FaultKind]
+"""A fault to add to the mail server."""
 
 
 class Alert(BaseModel):
@@ -125,5 +120,5 @@ def _add_routes(app: FastAPI, mailbox: Mailbox) -> None:
     @app.put("/faults")
     async def set_fault(setting: FaultSetting) -> list[Fault]:
         """Add or remove a fault; returns the active ones."""
-        mailbox.set_fault(Fault(**setting.model_dump()))
+        mailbox.faults.set(Fault(**setting.model_dump()))
         return mailbox.faults

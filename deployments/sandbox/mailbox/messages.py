@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deployments.sandbox.described import DescribedEnum
+from deployments.sandbox.mail_faults import AddressFault, AddressFaults
 from deployments.sandbox.secret_files import open_private
 
 MAX_MESSAGES: Final = 2_000
@@ -30,13 +31,8 @@ class FaultKind(DescribedEnum):
     COMPLAIN = "complain", "The message is accepted; then a notification says that its reader complained."
 
 
-@dataclass
-class Fault:
-    """An active fault: for one address or (`None`) for all, `remaining` times or (`None`) until it is removed."""
-
-    kind: FaultKind
-    address: str | None = None
-    remaining: int | None = None
+class Fault(AddressFault[FaultKind]):
+    """An active fault of the mail server."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +90,7 @@ class Mailbox:
 
     file: Path | None = None
     messages: deque[ReceivedMessage] = field(default_factory=lambda: deque(maxlen=MAX_MESSAGES))
-    faults: list[Fault] = field(default_factory=list)
+    faults: AddressFaults[Fault] = field(default_factory=AddressFaults)
     last_number: int = 0
 
     def __post_init__(self) -> None:
@@ -118,22 +114,6 @@ class Mailbox:
         self.messages.clear()
         if self.file:
             self.file.unlink(missing_ok=True)
-
-    def set_fault(self, fault: Fault) -> None:
-        """Replace the fault of the same kind and address; `remaining` 0 removes it."""
-        self.faults = [each for each in self.faults if (each.kind, each.address) != (fault.kind, fault.address)]
-        if fault.remaining != 0:
-            self.faults.append(fault)
-
-    def use_fault(self, addresses: list[str], *kinds: FaultKind) -> FaultKind | None:
-        """The active fault of these kinds for one of the addresses, if any; counts `remaining` down."""
-        wanted = {address.lower() for address in addresses}
-        for fault in self.faults:
-            if fault.kind in kinds and (fault.address is None or fault.address.lower() in wanted):
-                if fault.remaining is not None:
-                    self.set_fault(Fault(fault.kind, fault.address, fault.remaining - 1))
-                return fault.kind
-        return None
 
 
 def _body(message: EmailMessage, kind: str) -> str:

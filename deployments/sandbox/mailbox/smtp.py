@@ -27,7 +27,7 @@ class SmtpHandler:
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Accept the sender, or reply as the fault does."""
-        if self._mailbox.use_fault([], FaultKind.UNAVAILABLE):
+        if self._mailbox.faults.use([], FaultKind.UNAVAILABLE):
             return _REPLIES[FaultKind.UNAVAILABLE]
         envelope.mail_from = address
         envelope.mail_options.extend(options)
@@ -37,24 +37,24 @@ class SmtpHandler:
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
         """Accept the recipient, or reply as the fault does."""
-        fault = self._mailbox.use_fault([address], FaultKind.DEFER, FaultKind.REFUSE)
-        if fault:
-            return _REPLIES[fault].format(address=address)
+        if fault := self._mailbox.faults.use([address], FaultKind.DEFER, FaultKind.REFUSE):
+            return _REPLIES[fault.kind].format(address=address)
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
     async def handle_DATA(self, server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802
         """Store the message, or act as the fault does."""
-        fault = self._mailbox.use_fault(envelope.rcpt_tos, FaultKind.REJECT, FaultKind.HANG, FaultKind.DROP)
-        if fault is FaultKind.REJECT:
-            return _REPLIES[fault]
-        if fault is FaultKind.HANG:
+        fault = self._mailbox.faults.use(envelope.rcpt_tos, FaultKind.REJECT, FaultKind.HANG, FaultKind.DROP)
+        kind = fault.kind if fault else None
+        if kind is FaultKind.REJECT:
+            return _REPLIES[kind]
+        if kind is FaultKind.HANG:
             await asyncio.Event().wait()  # until the client disconnects
         self._mailbox.add(envelope.mail_from or "", envelope.rcpt_tos, envelope.original_content or b"")
         for recipient in envelope.rcpt_tos:
-            if reported := self._mailbox.use_fault([recipient], *REPORTED):
-                self._bounces.start(reported, envelope.mail_from or "", recipient)
-        if fault is FaultKind.DROP:
+            if reported := self._mailbox.faults.use([recipient], *REPORTED):
+                self._bounces.start(reported.kind, envelope.mail_from or "", recipient)
+        if kind is FaultKind.DROP:
             cast("asyncio.WriteTransport", server.transport).abort()
         return "250 2.0.0 Taken"
 

@@ -294,7 +294,9 @@ async def test_look_up_finds_the_new_stock_and_no_reading_from_before_is_kept(
     sent = at_level(wished, 2, (later - NOON).total_seconds())._replace(received_at=later)
     await apply(resources, shop, handle_stock, [sent])
     assert await resources.variants.get(shop.id, [number]) == {}
-    await resources.variants.store(shop.id, era, {number: before}, shop.quota)  # by a query that was under way
+    await resources.variants.store(
+        shop.id, era, {number: before}, shop.settings.cache_quota
+    )  # by a query that was under way
     found = (await products.read(caller, [number])).facts[number].reading
     assert found
     assert found.inventory_quantity == 2

@@ -197,7 +197,7 @@ async def test_a_postponed_invitation_is_sent_later_with_the_same_link(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     invite(demo, HUGO)
-    mailbox.set_fault(Fault(FaultKind.DROP, HUGO, remaining=1))  # the server has it, and its reply is lost
+    mailbox.faults.set(Fault(FaultKind.DROP, HUGO, remaining=1))  # the server has it, and its reply is lost
     assert (await invite_shop(resources, settings, shop, now=NOW))["postponed"] == 1
     assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == 1
     first, second = mailbox.messages
@@ -210,7 +210,7 @@ async def test_an_unknown_outcome_is_held_under_hold(
 ) -> None:
     invite(demo, HUGO)
     holding = settings.model_copy(update={"reminder_recovery": "hold"})
-    mailbox.set_fault(Fault(FaultKind.DROP, HUGO, remaining=1))
+    mailbox.faults.set(Fault(FaultKind.DROP, HUGO, remaining=1))
     for _ in range(2):
         assert (await invite_shop(resources, holding, shop, now=NOW))["held"] == 1
     assert recipients_of(mailbox) == [HUGO]
@@ -220,13 +220,13 @@ async def test_a_refused_address_is_suppressed_unless_most_are_refused(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     invite(demo, *(f"p{number}@example.com" for number in range(6)))
-    mailbox.set_fault(Fault(FaultKind.REFUSE))
+    mailbox.faults.set(Fault(FaultKind.REFUSE))
     began = datetime.now(UTC)
     assert (await invite_shop(resources, settings, shop, now=NOW))["refused"] == 6
     with pytest.raises(TooManyAddressesRefused, match="6 of 6"):
         await judge_refusals(resources, MailKind.INVITATION, began)
     mailbox.faults.clear()
-    mailbox.set_fault(Fault(FaultKind.REFUSE, "p1@example.com"))
+    mailbox.faults.set(Fault(FaultKind.REFUSE, "p1@example.com"))
     began = datetime.now(UTC)
     counts = await invite_shop(resources, settings, shop, now=NOW)
     assert (counts["sent"], counts["refused"]) == (5, 1)
@@ -286,7 +286,7 @@ async def test_no_address_is_logged_or_kept_in_an_error(
     caplog.set_level(logging.INFO)
     invite(demo, HUGO)
     for kind in (FaultKind.DEFER, FaultKind.DROP, FaultKind.REJECT):
-        mailbox.set_fault(Fault(kind, remaining=1))
+        mailbox.faults.set(Fault(kind, remaining=1))
         await invite_shop(resources, settings, shop, now=NOW)
         assert "example.com" not in str(states(demo)[HUGO])
     ours = [record.getMessage() for record in caplog.records if not record.name.startswith("mail.log")]
@@ -317,7 +317,7 @@ async def test_a_reminder_that_was_postponed_is_not_sent_after_a_removal(
     registry = invite(demo, HUGO)
     demo.execute("UPDATE invitations SET answer = 'confirmed'")
     demo.execute("UPDATE registries SET event_date = %s WHERE id = %s", [date(2026, 3, 21), registry])
-    mailbox.set_fault(Fault(FaultKind.DEFER, HUGO, remaining=1))
+    mailbox.faults.set(Fault(FaultKind.DEFER, HUGO, remaining=1))
     now = datetime(2026, 3, 14, 15, tzinfo=UTC)
     assert (await remind_shop(resources, settings, shop, now=now))["postponed"] == 1
     demo.execute("UPDATE invitations SET removed_at = now()")

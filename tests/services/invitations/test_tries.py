@@ -41,7 +41,7 @@ async def test_a_mail_that_is_never_answered_is_sent_three_times_at_most(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     invite(demo, HUGO)
-    mailbox.set_fault(Fault(FaultKind.DROP))  # the server has each mail, and its replies are lost
+    mailbox.faults.set(Fault(FaultKind.DROP))  # the server has each mail, and its replies are lost
     counts = [await invite_shop(resources, settings, shop, now=NOW) for _ in range(TRIES + 2)]
     assert [(each["postponed"], each["failed"]) for each in counts] == [(1, 0)] * TRIES + [(0, 1), (0, 0)]
     assert [each["due"] for each in counts] == [1] * (TRIES + 1) + [0]
@@ -53,7 +53,7 @@ async def test_a_mail_that_the_server_puts_off_is_given_up_after_four_days(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     invite(demo, HUGO)
-    mailbox.set_fault(Fault(FaultKind.DEFER))
+    mailbox.faults.set(Fault(FaultKind.DEFER))
     for _ in range(TRIES + 2):
         assert (await invite_shop(resources, settings, shop, now=NOW))["postponed"] == 1
     assert state_of(demo, HUGO) == ("pending", 0)
@@ -67,7 +67,7 @@ async def test_invitations_that_are_given_up_do_not_stop_a_run(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     invite(demo, *(f"p{number}@example.com" for number in range(MOST_FAILED)))
-    mailbox.set_fault(Fault(FaultKind.DEFER))
+    mailbox.faults.set(Fault(FaultKind.DEFER))
     await invite_shop(resources, settings, shop, now=NOW)
     demo.execute("UPDATE invitations SET expires_at = expires_at - %s", [TRIED_FOR])
     invite(demo, HUGO)
@@ -81,7 +81,7 @@ async def test_a_mail_counts_for_the_limits_if_it_may_have_arrived(
 ) -> None:
     limited = settings.model_copy(update={"invitations_per_shop": 1})
     invite(demo, HUGO)
-    mailbox.set_fault(Fault(fault, remaining=1))
+    mailbox.faults.set(Fault(fault, remaining=1))
     await invite_shop(resources, limited, shop, now=NOW)
     invite(demo, EMMA)
     assert (await invite_shop(resources, limited, shop, now=NOW))["sent"] == sent
@@ -92,7 +92,7 @@ async def test_a_link_that_may_be_out_works_on_after_a_suppression(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     invite(demo, HUGO)
-    mailbox.set_fault(Fault(FaultKind.DROP, remaining=1))
+    mailbox.faults.set(Fault(FaultKind.DROP, remaining=1))
     await invite_shop(resources, settings, shop, now=NOW)
     [before] = demo.execute("SELECT token_hash, claimed_at, expires_at FROM invitations").fetchall()
     demo.execute(
@@ -111,7 +111,7 @@ async def test_answers_do_not_count_as_mails_that_were_accepted(
     assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == 8
     sent = [each for (each,) in demo.execute("SELECT id FROM invitations")]
     invite(demo, *(f"refused{number}@example.com" for number in range(5)))
-    mailbox.set_fault(Fault(FaultKind.REFUSE))
+    mailbox.faults.set(Fault(FaultKind.REFUSE))
     began = datetime.now(UTC)
     assert (await invite_shop(resources, settings, shop, now=NOW))["refused"] == 5
     async with resources.db.transaction() as session:
@@ -125,7 +125,7 @@ async def test_a_change_of_a_refused_invitation_does_not_get_its_address_suppres
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     invite(demo, HUGO)
-    mailbox.set_fault(Fault(FaultKind.REFUSE))
+    mailbox.faults.set(Fault(FaultKind.REFUSE))
     await invite_shop(resources, settings, shop, now=NOW)
     later = datetime.now(UTC)
     demo.execute("UPDATE invitations SET removed_at = now(), updated_at = now()")
@@ -138,7 +138,7 @@ async def test_refused_mails_stay_due_however_often_the_server_refuses_most(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     invite(demo, *(f"p{number}@example.com" for number in range(5)))
-    mailbox.set_fault(Fault(FaultKind.REFUSE))
+    mailbox.faults.set(Fault(FaultKind.REFUSE))
     for _ in range(TRIES + 1):
         began = datetime.now(UTC)
         assert (await invite_shop(resources, settings, shop, now=NOW))["refused"] == 5

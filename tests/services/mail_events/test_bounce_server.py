@@ -79,7 +79,7 @@ async def test_simulated_mail_server_sends_bounces_and_complaints_to_the_return_
     port: int, address: str, resources: Resources, demo: Demo, kind: FaultKind, reason: str
 ) -> None:
     app = create_mailbox(bounces=f"127.0.0.1:{port}")
-    app.state.mailbox.set_fault(Fault(kind, "jo@example.com"))
+    app.state.mailbox.faults.set(Fault(kind, "jo@example.com"))
     with served(app):
 
         def send() -> None:

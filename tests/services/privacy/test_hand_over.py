@@ -99,11 +99,11 @@ async def test_redaction_deletes_the_file(demo: Demo, resources: Resources, plan
 async def test_without_the_mail_server_the_request_is_tried_again(
     demo: Demo, resources: Resources, mailbox: Mailbox
 ) -> None:
-    mailbox.set_fault(Fault(FaultKind.UNAVAILABLE))
+    mailbox.faults.set(Fault(FaultKind.UNAVAILABLE))
     row_id = await request(demo, resources)
     assert outcome(demo, row_id) is None
     demo.execute("UPDATE webhook_events SET due_at = now()")
-    mailbox.set_fault(Fault(FaultKind.UNAVAILABLE, remaining=0))
+    mailbox.faults.set(Fault(FaultKind.UNAVAILABLE, remaining=0))
     await handle(resources, demo)
     assert (outcome(demo, row_id), len(mailbox.messages)) == ("applied", 1)
 

@@ -163,6 +163,13 @@ async def test_replay_goes_on_after_the_error_of_one_shop(
     assert await replay_invalidations(resources) == 1
 
 
+async def test_replay_goes_on_until_nothing_is_pending(resources: Resources, demo: Demo) -> None:
+    for shop_id, slug in [(1, "a"), (1, "b"), (1, "c"), (2, "a"), (2, "b")]:
+        demo.execute("INSERT INTO pending_invalidations (shop_id, slug, version) VALUES (%s, %s, 7)", [shop_id, slug])
+    assert await replay_invalidations(resources, batch_size=2) == 5
+    assert pending(demo) == []
+
+
 async def test_slow_writes_leave_connections_to_readers(
     settings: Settings, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, registry: Registry,
     monkeypatch: pytest.MonkeyPatch,

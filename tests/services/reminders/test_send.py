@@ -114,7 +114,7 @@ async def test_a_refused_own_sender_is_not_used_again(
 ) -> None:
     own = {"mail_from": OWN_SENDER}
     demo.execute("UPDATE shops SET settings = %s, verified_mail_domain = 'maple-and-pine.example'", [Jsonb(own)])
-    mailbox.set_fault(Fault(FaultKind.REJECT, remaining=1))
+    mailbox.faults.set(Fault(FaultKind.REJECT, remaining=1))
     with pytest.raises(SenderRefused):
         await remind_shop(resources, settings, shop, now=NOW)
     assert (await remind_shop(resources, settings, shop, now=NOW))["sent"] == 1

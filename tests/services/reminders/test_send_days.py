@@ -46,7 +46,7 @@ async def test_a_moved_event_is_reminded_again(
 async def test_an_event_moved_before_its_reminder_gets_none_for_the_old_date(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:
-    mailbox.set_fault(Fault(FaultKind.DEFER))
+    mailbox.faults.set(Fault(FaultKind.DEFER))
     await remind_shop(resources, settings, shop, now=NOW)
     mailbox.faults.clear()
     change(demo, registry, event_date=WEEK + timedelta(1))

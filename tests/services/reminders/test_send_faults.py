@@ -37,7 +37,7 @@ def states(demo: Demo) -> dict[str, tuple[Any, ...]]:
 async def test_the_outcomes_of_mails_are_counted_for_the_metrics(
     resources: Resources, settings: Settings, shop: ShopRef, mailbox: Mailbox
 ) -> None:
-    mailbox.set_fault(Fault(FaultKind.DEFER, EMMA, remaining=1))
+    mailbox.faults.set(Fault(FaultKind.DEFER, EMMA, remaining=1))
     await remind_shop(resources, settings, shop, now=NOW)
     await resources.counters.flush()
     counted = (await resources.counters.read())["mails_total"]
@@ -47,7 +47,7 @@ async def test_the_outcomes_of_mails_are_counted_for_the_metrics(
 async def test_a_postponed_reminder_is_sent_by_a_later_run(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
-    mailbox.set_fault(Fault(FaultKind.DEFER, EMMA, remaining=1))
+    mailbox.faults.set(Fault(FaultKind.DEFER, EMMA, remaining=1))
     counts = await remind_shop(resources, settings, shop, now=NOW)
     assert (counts["due"], counts["sent"], counts["postponed"]) == (2, 1, 1)
     assert states(demo)[EMMA] == ("pending", 0, "the mail server takes it later: 451 4.7.1")
@@ -60,7 +60,7 @@ async def test_a_postponed_reminder_is_sent_by_a_later_run(
 async def test_a_refused_address_is_suppressed_and_other_mails_are_sent(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
-    mailbox.set_fault(Fault(FaultKind.REFUSE, EMMA))
+    mailbox.faults.set(Fault(FaultKind.REFUSE, EMMA))
     began = datetime.now(UTC)
     counts = await remind_shop(resources, settings, shop, now=NOW)
     assert (counts["sent"], counts["refused"]) == (1, 1)
@@ -84,7 +84,7 @@ async def test_a_run_stops_when_the_server_rejects_every_mail_and_leaves_the_res
            SELECT 1, min(id), 'p' || n || '@example.com', 'sent', 'confirmed'
            FROM registries, generate_series(1, 40) n WHERE shop_id = 1 GROUP BY n"""
     )
-    mailbox.set_fault(Fault(FaultKind.REJECT))
+    mailbox.faults.set(Fault(FaultKind.REJECT))
     changes = Changes()
     with pytest.raises(EveryMailRefused, match="every mail: 12 so far"):
         await remind_shop(resources, settings, shop, now=NOW, changes=changes)
@@ -106,7 +106,7 @@ async def test_no_address_is_suppressed_if_the_server_refuses_most_recipients(
     async with resources.db.repeatable_read() as session:
         every = await shops.find_active(session)
     began = datetime.now(UTC)
-    mailbox.set_fault(Fault(FaultKind.REFUSE))
+    mailbox.faults.set(Fault(FaultKind.REFUSE))
     refused = [(await remind_shop(resources, settings, each, now=NOW))["refused"] for each in every]
     assert refused == [2, 2, 2]
     with pytest.raises(TooManyAddressesRefused, match="6 of 6 mailboxes"):
@@ -123,7 +123,7 @@ async def test_no_address_is_suppressed_if_the_server_refuses_most_recipients(
 async def test_refusals_of_an_earlier_run_are_not_judged_again(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
-    mailbox.set_fault(Fault(FaultKind.REFUSE, EMMA))
+    mailbox.faults.set(Fault(FaultKind.REFUSE, EMMA))
     await remind_shop(resources, settings, shop, now=NOW)
     await judge_refusals(resources, MailKind.REMINDER, datetime.now(UTC))
     assert states(demo)[EMMA][0] == "pending"
@@ -133,7 +133,7 @@ async def test_refusals_of_an_earlier_run_are_not_judged_again(
 async def test_a_mail_refused_by_policy_fails_without_a_suppression(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
-    mailbox.set_fault(Fault(FaultKind.REJECT, EMMA))
+    mailbox.faults.set(Fault(FaultKind.REJECT, EMMA))
     counts = await remind_shop(resources, settings, shop, now=NOW)
     assert (counts["sent"], counts["failed"]) == (1, 1)
     assert states(demo)[EMMA][0] == "failed"
@@ -144,7 +144,7 @@ async def test_a_mail_refused_by_policy_fails_without_a_suppression(
 async def test_an_unknown_outcome_is_sent_again_under_resend(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
-    mailbox.set_fault(Fault(FaultKind.DROP, EMMA, remaining=1))
+    mailbox.faults.set(Fault(FaultKind.DROP, EMMA, remaining=1))
     assert (await remind_shop(resources, settings, shop, now=NOW))["postponed"] == 1
     await remind_shop(resources, settings, shop, now=NOW)
     assert recipients_of(mailbox) == [EMMA, EMMA, HUGO]
@@ -198,7 +198,7 @@ async def test_an_unknown_outcome_is_held_under_hold_until_a_person_decides(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     holding = settings.model_copy(update={"reminder_recovery": "hold"})
-    mailbox.set_fault(Fault(FaultKind.DROP, EMMA, remaining=1))
+    mailbox.faults.set(Fault(FaultKind.DROP, EMMA, remaining=1))
     for _ in range(2):
         assert (await remind_shop(resources, holding, shop, now=NOW))["held"] == 1
     assert recipients_of(mailbox) == [EMMA, HUGO]
@@ -211,7 +211,7 @@ async def test_a_held_reminder_is_given_up_after_its_event(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:
     holding = settings.model_copy(update={"reminder_recovery": "hold"})
-    mailbox.set_fault(Fault(FaultKind.DROP, EMMA, remaining=1))
+    mailbox.faults.set(Fault(FaultKind.DROP, EMMA, remaining=1))
     await remind_shop(resources, holding, shop, now=NOW)
     assert (await remind_shop(resources, holding, shop, now=NOW + timedelta(8)))["held"] == 0
     assert states(demo)[EMMA][0] == "failed"
@@ -238,7 +238,7 @@ async def test_no_address_is_logged_or_kept_in_an_error(
 ) -> None:
     caplog.set_level(logging.INFO)
     for kind in (FaultKind.DEFER, FaultKind.DROP, FaultKind.REJECT, FaultKind.REFUSE):
-        mailbox.set_fault(Fault(kind, remaining=2))
+        mailbox.faults.set(Fault(kind, remaining=2))
         await remind_shop(resources, settings, shop, now=NOW)
         errors = " ".join(str(error) for *_, error in states(demo).values())
         assert "example.com" not in errors

@@ -95,7 +95,7 @@ async def test_a_mail_unconfirmed_at_a_kill_is_sent_again_or_held(
     arrived: int,
 ) -> None:
     chosen = settings.model_copy(update={"reminder_recovery": recovery})
-    mailbox.set_fault(Fault(FaultKind.HANG, remaining=1))
+    mailbox.faults.set(Fault(FaultKind.HANG, remaining=1))
     await kill_when(chosen, lambda: not mailbox.faults)  # the fault was used: the server has the content
     counts = await remind_shop(resources, chosen, shop, now=NOW)
     assert counts["sent"] == arrived == len(mailbox.messages)

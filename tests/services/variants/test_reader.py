@@ -71,7 +71,7 @@ async def put_back(resources: Resources, shop: ShopRef, found: FoundVariantFacts
         )
         for number, facts in found.facts.items()
     }
-    await resources.variants.store(shop.id, await resources.variants.current_era(), older, shop.quota)
+    await resources.variants.store(shop.id, await resources.variants.current_era(), older, shop.settings.cache_quota)
 
 
 async def test_known_variants_cost_no_request_and_unknown_ones_one_together(
@@ -310,6 +310,6 @@ async def test_without_redis_shopify_is_asked_and_a_sync_without_changes_ends(
 async def test_facts_of_shops_with_the_same_variant_are_apart(resources: Resources, shop: ShopRef) -> None:
     now = datetime.now(UTC)
     known = {1: VariantFacts(None, now, VariantImage("/a.svg", now))}
-    await resources.variants.store(shop.id, await resources.variants.current_era(), known, shop.quota)
+    await resources.variants.store(shop.id, await resources.variants.current_era(), known, shop.settings.cache_quota)
     assert await resources.variants.get(shop.id, [1]) == known
     assert await resources.variants.get(10 * shop.id + 1, [1]) == {}

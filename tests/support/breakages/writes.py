@@ -7,6 +7,13 @@ from tests.support.breakages.breakage import Breakage
 _WRITE: Final = "tests/services/registries/test_write.py"
 _WITHOUT_REDIS: Final = "tests/services/registries/test_write_without_redis.py"
 _OUTAGES: Final = "tests/api/test_outages.py"
+_DELETION: Final = (
+    "tests/services/registries/test_deletion.py::test_deletion_while_redis_is_silent_leaves_no_trace_once_it_answers"
+)
+_THRESHOLD: Final = (
+    "tests/services/shops/test_settings.py::test_load_that_began_before_a_new_threshold_does_not_fill_the_cache"
+)
+_LATE: Final = "tests/services/privacy/test_late_registries.py"
 _CHANGES: Final = "tests/api/test_conditional_changes.py"
 _PRIMITIVE: Final = "wishcraft/services/registries/write.py"
 
@@ -99,6 +106,66 @@ BREAKAGES: Final = (
         "self._asked_at, self._pending = asked_at, pending",
         "self._asked_at, self._pending = inf, pending",
         (f"{_OUTAGES}::test_hanging_postgresql_leaves_what_redis_holds_readable",),
+    ),
+    Breakage(
+        "a deletion keeps the grants", _PRIMITIVE,
+        "ended = await sessions.end_grants(self.session, shop_id, self.deleted)",
+        "ended = {slug: [] for slug in self.deleted}", (_DELETION,),
+    ),
+    Breakage(
+        "a deletion is not announced with its commit", _PRIMITIVE,
+        "return await pending_invalidations.record_deletions(self.session, shop_id, self.deleted, ended)",
+        'return {slug: Announcement(version, "", ended[slug]) for slug, version in self.deleted.items()}', (_DELETION,),
+    ),
+    Breakage(
+        "a replay leaves the grants of what was deleted", _PRIMITIVE,
+        "    await resources.sessions.delete([SessionName(shop_id, each) for grants in deleted.values()"
+        " for each in grants])\n",
+        "", (_DELETION,),
+    ),
+    Breakage(
+        "what was replayed stays pending", _PRIMITIVE,
+        "        await pending_invalidations.delete(session, shop_id, announced)\n", "        pass\n", (_DELETION,),
+    ),
+    Breakage(
+        "entries are replaced without an invalidation", _PRIMITIVE,
+        "    held = await resources.cache.headers(shop_id, versions)\n"
+        "    await resources.cache.invalidate(shop_id, versions)\n",
+        "    held = await resources.cache.headers(shop_id, versions)\n",
+        (_THRESHOLD,),
+    ),
+    Breakage(
+        "writes that wait take every connection", _PRIMITIVE,
+        "resources.slow_writes if is_slow else nullcontext(),", "nullcontext(),",
+        (f"{_WITHOUT_REDIS}::test_slow_writes_leave_connections_to_readers",),
+    ),
+    Breakage(
+        "a write announces by a connection of the pool that it holds one of", _PRIMITIVE,
+        "        async with resources.announcements.autocommit() as session:\n"
+        "            await pending_invalidations.record(",
+        "        async with resources.db.autocommit() as session:\n"
+        "            await pending_invalidations.record(",
+        (f"{_WITHOUT_REDIS}::test_every_write_can_announce_while_all_connections_are_in_use",),
+    ),
+    Breakage(
+        "a hook that fails fails the committed write", _PRIMITIVE,
+        "except Exception:  # noqa: BLE001  it is logged", "except ZeroDivisionError:",
+        (f"{_WRITE}::test_a_hook_that_fails_does_not_fail_the_committed_write",),
+    ),
+    Breakage(
+        "a replay ends at the error of one shop", _PRIMITIVE,
+        "                failure = error\n                continue\n", "                raise\n",
+        (f"{_WITHOUT_REDIS}::test_replay_goes_on_after_the_error_of_one_shop",),
+    ),
+    Breakage(
+        "a replay ends after its first batch", _PRIMITIVE,
+        "        if not batch:\n", "        if not batch or last[0]:\n",
+        (f"{_WITHOUT_REDIS}::test_replay_goes_on_until_nothing_is_pending",),
+    ),
+    Breakage(
+        "a shop's row takes registries along that Redis keeps", "wishcraft/services/privacy/erase.py",
+        "    await _delete_locked(write, late)\n", "",
+        (f"{_LATE}::test_registry_created_after_the_others_were_erased_is_served_no_more",),
     ),
     # Writes by registrants
     Breakage(

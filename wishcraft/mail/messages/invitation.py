@@ -74,7 +74,7 @@ def compose_invitation(letterhead: Letterhead, invited: Invited, links: Invitati
     )
 
 
-def registry_phrase(event_type: EventType, language: Language = Language.EN) -> str:
+def registry_phrase(event_type: EventType, language: Language) -> str:
     """The registry by its event: `a wedding registry`."""
     return translate(language, REGISTRIES[event_type])
 

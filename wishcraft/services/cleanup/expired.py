@@ -22,8 +22,8 @@ async def delete_in_batches(
     count: Callable[[], Awaitable[int]],
     delete: Callable[[int], Awaitable[int]],
     bounds: Bounds,
-    checkpoint: Checkpoint = no_checkpoint,
-    changes: Changes | None = None,
+    checkpoint: Checkpoint,
+    changes: Changes | None,
 ) -> dict[str, int]:
     """Call `delete` with a batch size until it returns 0 deleted rows or the time of `bounds` is up.
 

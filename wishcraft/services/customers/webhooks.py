@@ -41,8 +41,7 @@ async def _apply(write: RegistryWrite, shop_id: int, merge: Merge) -> bool:
         return False
     await customers.keep(write.session, shop_id, merge.deleted, kept)
     ids = await customers.find_registries(write.session, shop_id, [merge.deleted])
-    if late := sorted(ids - write.locked.keys()):
-        write.locked |= await registries.lock(write.session, shop_id, late)
+    await write.lock_more(ids)
     for registry_id in sorted(ids):
         await registries.update_columns(write.session, shop_id, registry_id, {"customer_id": kept})
         write.changed(registry_id, "registry.owner_merged")

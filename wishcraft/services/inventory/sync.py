@@ -160,7 +160,7 @@ async def _store_facts(
         for number, reading in readings.items()
     }
     try:
-        await resources.variants.store(shop_id, era, facts, shop.quota)
+        await resources.variants.store(shop_id, era, facts, shop.settings.cache_quota)
     except CacheUnavailable as error:  # a write would fail now; without one, the sync needs no Redis
         _log.warning("Redis took no readings, Shopify is asked for them when they are needed: %s", error)
 

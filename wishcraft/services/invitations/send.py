@@ -18,7 +18,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.mail.references import make_reference
 from wishcraft.services.mail.reputation import count_paused, is_paused
-from wishcraft.services.mail.send import MailRun, find_letterhead, make_mail, send_claimed, send_in_batches
+from wishcraft.services.mail.send import NO_MAILS, MailRun, find_letterhead, make_mail, send_claimed, send_in_batches
 from wishcraft.services.mail.unsubscribe import unsubscribe_link
 from wishcraft.settings import Settings
 from wishcraft.store import invitations, locks, outbox
@@ -62,7 +62,7 @@ async def invite_shop(
         MailUnavailable, SenderRefused, EveryMailRefused, ConfigurationError, RunStopped: As `remind_shop`.
     """
     changes = Changes() if changes is None else changes
-    changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0, paused=0)
+    changes.update(NO_MAILS)
     letterhead, today = await find_letterhead(resources, shop, now)
     limits = limits_of(settings)
     run = InvitationRun(resources, settings, shop, letterhead, today, limits, _derive_key(settings))

@@ -47,6 +47,8 @@ MOST_FAILED: Final = 3 * SENDS_AT_ONCE
 """If this many mails of a shop are refused and none is sent, the sender is at fault: the run sends no more of it."""
 BATCHES_BETWEEN_CHECKS: Final = 25
 """After this many, a run looks again whether complaints pause its shop."""
+NO_MAILS: Final = dict.fromkeys(("due", "sent", "suppressed", "refused", "failed", "postponed", "paused"), 0)
+"""The counts with which a run begins."""
 _REASONS: Final = {
     "refused": "why addresses were refused",
     "failed": "why mails failed",

@@ -5,7 +5,8 @@ from typing import Final, NamedTuple
 from wishcraft.domain.addresses import address_hash, mask
 from wishcraft.domain.languages import Language
 from wishcraft.domain.mail_suppressions import SuppressionReason
-from wishcraft.domain.unsubscribe import Subscription, derive_keys, make_token, read_token
+from wishcraft.domain.signing import derive_keys
+from wishcraft.domain.unsubscribe import PURPOSE, Subscription, make_token, read_token
 from wishcraft.resources import Resources
 from wishcraft.settings import Settings
 from wishcraft.store import audit_log, shops, suppressions
@@ -28,7 +29,7 @@ class UnsubscribeTarget(NamedTuple):
 
 def unsubscribe_keys(settings: Settings) -> list[bytes]:
     """Return the signing keys, derived from ENCRYPTION_KEYS: the first signs links, all verify them."""
-    return derive_keys(settings.encryption_secrets)
+    return derive_keys(settings.encryption_secrets, PURPOSE)
 
 
 def unsubscribe_link(settings: Settings, shop_id: int, recipient: str) -> str:

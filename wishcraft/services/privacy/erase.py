@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.cache.erasure import delete_request_counters, delete_shop_keys
 from wishcraft.domain.addresses import address_hash
+from wishcraft.domain.ids import LARGEST_ID
 from wishcraft.domain.people import Person, find_mentions, has_sign
 from wishcraft.domain.webhooks import COMPLIANCE_TOPICS, MERGE, REDACT_SHOP
-from wishcraft.errors import PayloadInvalid
+from wishcraft.errors import CacheUnavailable, PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.registries.lifecycle import remove
 from wishcraft.services.registries.write import RegistryWrite, registry_write
@@ -93,9 +94,7 @@ class Erasure:
         while last is not None and last < up_to:
             last = await self._search_some(is_theirs, last, up_to)
 
-    async def _search_some(
-        self, is_theirs: Callable[[bytes], bool], after: int, up_to: int = webhook_payloads.MAX_ID
-    ) -> int | None:
+    async def _search_some(self, is_theirs: Callable[[bytes], bool], after: int, up_to: int = LARGEST_ID) -> int | None:
         """Search the next payloads after this id; up to which id, None if there are none."""
         db = self._resources.db
         async with db.autocommit() as session:
@@ -168,8 +167,7 @@ class Erasure:
     async def _erase(self, write: RegistryWrite, person: Person) -> dict[str, int]:
         shop_id = self._shop.id
         found = await people.find_registries(write.session, shop_id, person, self._before)
-        if late := sorted({each.id for each in found} - write.locked.keys()):
-            write.locked |= await registries.lock(write.session, shop_id, late)
+        await write.lock_more({each.id for each in found})
         mine = [each for each in found if each.is_owner]
         named = [each for each in found if not each.is_owner]
         counts = await people.erase(write.session, shop_id, person, self._before)
@@ -193,7 +191,7 @@ async def erase_shop(
 ) -> AsyncGenerator[None]:
     """Erase a shop that has not installed the app, but for its row and its webhooks `kept`; each step is committed.
 
-    It ends early if the shop installs the app meanwhile. `shop_erasure.delete_shop` deletes the row.
+    It ends early if the shop installs the app meanwhile. `delete_shop` deletes the row.
 
     Raises:
         CacheUnavailable: Redis does not answer; a repetition erases the rest.
@@ -225,10 +223,35 @@ async def _delete_registries(resources: Resources, shop: ShopRef) -> AsyncGenera
         async with registry_write(resources, Actor(shop.id, REDACT_SHOP), ids, on_cache_down="refuse") as write:
             if not await shop_erasure.keep_uninstalled(write.session, shop.id):
                 return
-            await registries.delete_many(write.session, shop.id, list(write.locked))
-            for registry_id in write.locked:
-                write.changed(registry_id)
+            await _delete_locked(write, list(write.locked))
         yield
+
+
+async def delete_shop(write: RegistryWrite) -> None:
+    """Delete the row of the write's shop, which `keep_uninstalled` holds alone, and what was added since `erase_shop`.
+
+    Redis forgets the registries; call `delete_late_keys` after the commit.
+    """
+    shop_id = write.actor.shop_id
+    late = await shop_erasure.find_registries(write.session, shop_id)
+    await write.lock_more(set(late))
+    await _delete_locked(write, late)
+    await shop_erasure.delete_shop(write.session, shop_id)
+
+
+async def delete_late_keys(resources: Resources, shop: ShopRef) -> None:
+    """If the shop is deleted, delete what Redis got of it since `erase_shop`; without Redis, it expires by itself."""
+    async with resources.db.autocommit() as session:
+        is_deleted = await shop_erasure.find_installation(session, shop.id) is None
+    if is_deleted:
+        with suppress(CacheUnavailable):
+            await delete_shop_keys(resources.redis, shop.id)
+
+
+async def _delete_locked(write: RegistryWrite, registry_ids: Sequence[int]) -> None:
+    await registries.delete_many(write.session, write.actor.shop_id, registry_ids)
+    for registry_id in registry_ids:
+        write.changed(registry_id)
 
 
 async def work_for(seconds: float, steps: AsyncGenerator[None]) -> bool:

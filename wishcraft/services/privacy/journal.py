@@ -14,7 +14,7 @@ from wishcraft.domain.people import Person
 from wishcraft.errors import ConfigurationError
 from wishcraft.files import ERASURES, FileStore
 from wishcraft.resources import Resources
-from wishcraft.services.privacy.erase import Erasure, erase_shop
+from wishcraft.services.privacy.erase import Erasure, delete_late_keys, delete_shop, erase_shop
 from wishcraft.services.registries.write import registry_write
 from wishcraft.store import shop_erasure, shops
 from wishcraft.store.audit_log import Actor, record
@@ -121,9 +121,13 @@ async def _replay_shop(resources: Resources, shop: ShopRef, entry: JournalEntry,
             await shop_erasure.end_installation(session, shop.id, entry.at)
         async for _ in erase_shop(resources, shop, before=entry.at):
             pass
-        async with resources.db.transaction() as session:
-            await record(session, Actor(shop.id, ACTOR), entry.topic, "erasure", entry.name)
-            await shop_erasure.delete_shop(session, shop.id)
+        actor = Actor(shop.id, ACTOR)
+        async with registry_write(resources, actor, on_cache_down="refuse") as write:
+            if not await shop_erasure.keep_uninstalled(write.session, shop.id, alone=True):
+                return {}
+            await record(write.session, actor, entry.topic, "erasure", entry.name)
+            await delete_shop(write)
+        await delete_late_keys(resources, shop)
     return {"shops": 1}
 
 

@@ -6,13 +6,14 @@ before the next one, other webhooks of the shop have their turn. So it ends at a
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import DecisionNeeded
 from wishcraft.resources import Resources
 from wishcraft.services.privacy import journal
-from wishcraft.services.privacy.erase import Erasure, details_of, erase_shop, work_for
+from wishcraft.services.privacy.erase import Erasure, delete_late_keys, delete_shop, details_of, erase_shop, work_for
 from wishcraft.services.privacy.journal import JournalEntry, entry_name
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.shops.webhooks import IS_IT_INSTALLED, accepts_token
@@ -86,15 +87,15 @@ async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: 
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         await webhook_payloads.erase_own_payloads(write.session, ids)
-        if not await shop_erasure.keep_uninstalled(write.session, shop.id):
+        if not await shop_erasure.keep_uninstalled(write.session, shop.id, alone=True):
             await journal.remove(resources.files, names)  # before the commit: no replay may erase the shop then
             return dict.fromkeys(ids, WebhookOutcome.IGNORED)
         for each in messages:
             await audit_log.record(write.session, write.actor, each.topic, "webhook", str(each.id))
-        await shop_erasure.delete_shop(write.session, shop.id)
+        await delete_shop(write)
         return {}
 
-    return Effect(frozenset(), apply)
+    return Effect(frozenset(), apply, after_commit=partial(delete_late_keys, resources, shop))
 
 
 async def _ends_installation(resources: Resources, shop: ShopRef) -> bool:

@@ -77,8 +77,7 @@ async def _apply(write: RegistryWrite, shop_id: int, updates: Mapping[int, Order
     touched = {row.registry_id for row in rows.bought} | {
         line.registry_id for lines in stored.values() for line in lines if line.registry_id and line.item_id
     }
-    if late := touched - write.locked.keys():  # a line was matched, or an item restored, since the look-up
-        write.locked |= await registries.lock(session, shop_id, sorted(late))
+    await write.lock_more(touched)  # a line was matched, or an item restored, since the look-up
     await _name_kept_customers(session, shop_id, rows)
     await _drop_unknown_claims(session, shop_id, rows)
     await purchases.add(session, shop_id, rows.bought)

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from wishcraft.cache.keys import SessionName
 from wishcraft.domain.cached_registry import AccessLevel, access_level
 from wishcraft.domain.callers import Caller
-from wishcraft.errors import CacheUnavailable, Conflict, NotAllowed, NotFound, WrongAccessCode
+from wishcraft.errors import NO_SUCH_REGISTRY, CacheUnavailable, Conflict, NotAllowed, NotFound, WrongAccessCode
 from wishcraft.resources import Resources
 from wishcraft.services.registries.code_hashes import require_capacity, verify_code
 from wishcraft.services.registries.code_tries import CodeTries, name_for_tries
@@ -47,7 +47,7 @@ async def unlock(resources: Resources, caller: Caller, senders: Sequence[str], s
             found = await registries.find_access(session, caller.shop_id, slug)
         needed = access_level(found.visibility, found.status) if found else AccessLevel.ABSENT
         if found is None or needed in {AccessLevel.ABSENT, AccessLevel.OWNER}:
-            raise NotFound("The shop has no such registry.")
+            raise NotFound(NO_SUCH_REGISTRY)
         if needed is AccessLevel.OPEN or found.access_code_hash is None:
             raise Conflict("The registry needs no access code.")
         if not await verify_code(code, found.access_code_hash, tries.shares):

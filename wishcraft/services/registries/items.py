@@ -1,6 +1,6 @@
 """Adding, changing and removing the items of a registry for its registrant."""
 
-from typing import Any
+from typing import Any, Final
 
 from wishcraft.cache.entries import Entry
 from wishcraft.domain.callers import Caller
@@ -14,6 +14,8 @@ from wishcraft.store import idempotency, registry_items
 from wishcraft.store.idempotency import IdempotencyKey
 from wishcraft.store.registries import LockedRegistry, WriteSession
 from wishcraft.store.registry_items import ItemReading, NewItem
+
+_NO_SUCH_ITEM: Final = "The registry has no such item."
 
 
 async def add_item(
@@ -70,7 +72,7 @@ async def change_item(
     find_values = registry_items.find_registrant_values(shop_id, change.slug, item_id)
     async with change_registry(resources, change, find_values) as (write, registry):
         if not write.found[0]:
-            raise NotFound("The registry has no such item.")
+            raise NotFound(_NO_SUCH_ITEM)
         current = dict(zip(registry_items.REGISTRANT_COLUMNS, write.found[0][0], strict=True))
         changed = {name: value for name, value in values.items() if value != current[name]}
         write.is_empty = not changed
@@ -88,7 +90,7 @@ async def remove_item(resources: Resources, change: ChangeRequest, item_id: int)
     """
     async with change_registry(resources, change) as (write, registry):
         if not await registry_items.remove(write.session, change.caller.shop_id, registry.id, item_id):
-            raise NotFound("The registry has no such item.")
+            raise NotFound(_NO_SUCH_ITEM)
         write.details["item"] = item_id
     return write.own_entry(change.slug)
 

@@ -10,7 +10,7 @@ from wishcraft.cache.read_permit import Trust
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registry_lists import encode_cursor
 from wishcraft.domain.registry_payload import Summary, page_payload, summary_payload
-from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
+from wishcraft.errors import CacheUnavailable, database_silent
 from wishcraft.observability.metrics import LIST_READS
 from wishcraft.resources import Resources
 from wishcraft.services.single_flight import LOAD_TIMEOUT_SECONDS, SingleFlightCache
@@ -60,7 +60,7 @@ class PublicLists:
         try:
             return await kept.get()
         except TimeoutError:
-            raise DatabaseUnavailable(f"PostgreSQL did not answer within {LOAD_TIMEOUT_SECONDS:g} s") from None
+            raise database_silent(LOAD_TIMEOUT_SECONDS) from None
 
     async def _is_quiet(self, shop_id: int) -> bool:
         """Whether it is known that the shop's registries have not changed lately."""

@@ -16,9 +16,10 @@ from wishcraft.cache.registries import CacheResult
 from wishcraft.cache.scripts import FillOutcome
 from wishcraft.domain.cached_registry import CachedRegistry
 from wishcraft.domain.callers import Caller
+from wishcraft.domain.ids import LARGEST_ID
 from wishcraft.domain.private_fields import private_fields_payload
 from wishcraft.domain.registries import is_registry_ref
-from wishcraft.errors import DatabaseUnavailable
+from wishcraft.errors import database_silent
 from wishcraft.resources import Resources
 from wishcraft.store import registries, registry_payloads
 from wishcraft.store.private_fields import VersionedFields
@@ -27,7 +28,6 @@ from wishcraft.store.registries import NamedRegistry
 DATABASE_READ_SECONDS: Final = 2.0
 """How long a reader waits for PostgreSQL."""
 _MAX_CACHED_SLUGS: Final = 100_000
-_LARGEST_ID: Final = 2**63 - 1
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class RegistryReader:
         if not ref.isdecimal():
             return ref
         number = int(ref)
-        if number > _LARGEST_ID:
+        if number > LARGEST_ID:
             return None
         named = self._named.get((caller.shop_id, number))
         if named is None and caller.may_use_id(caller.customer_id):
@@ -103,7 +103,7 @@ class RegistryReader:
         load.slugs.add(slug)
         done, _ = await asyncio.wait({load.task}, timeout=DATABASE_READ_SECONDS)
         if not done:
-            raise DatabaseUnavailable(f"PostgreSQL did not answer within {DATABASE_READ_SECONDS:g} s")
+            raise database_silent(DATABASE_READ_SECONDS)
         return load.task.result().get(slug)
 
     async def _load_next(self, shop_id: int) -> dict[str, CachedRegistry]:

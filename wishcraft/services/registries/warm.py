@@ -46,7 +46,7 @@ async def warm_shop(
         CacheUnavailable: Redis does not answer.
         RunStopped: The checkpoint ends the run; earlier batches stay filled.
     """
-    if not all(shop.quota):
+    if not all(shop.settings.cache_quota):
         async with resources.db.repeatable_read() as session:
             active = await registries.count_active(session, shop.id)
         return {"registries": active, "current": 0, "warmed": 0, "skipped": 0, "without_quota": active}

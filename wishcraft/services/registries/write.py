@@ -1,14 +1,15 @@
 """`registry_write`: the one way to change what a guest can see of a registry.
 
 It locks, bumps versions, invalidates, takes leases, commits, refills or forgets, and calls `Resources.after_write`, in
-that order; no other module does any of these, which a test enforces. Decision 2 argues why the order keeps the cache
-coherent, decision 11 why a write may go through while Redis does not answer, decision 23 how a deletion ends, and
-decision 40 what goes in which round trip.
+that order. tests/test_architecture.py names the modules that may do each of these. Decision 2 argues why the order
+keeps the cache coherent, decision 11 why a write may go through while Redis does not answer, decision 23 how a deletion
+ends, and decision 40 what goes in which round trip.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
@@ -22,12 +23,13 @@ from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry, access
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.etags import allows_change
 from wishcraft.errors import (
+    NO_SUCH_REGISTRY,
     CacheUnavailable,
     DatabaseRefused,
     DatabaseUnavailable,
     NotAllowed,
     NotFound,
-    PreconditionFailed,
+    changed_since,
 )
 from wishcraft.resources import Resources
 from wishcraft.services.registries.reader import refill, with_private_fields
@@ -89,6 +91,11 @@ class RegistryWrite:
         Their columns need casts: a migration that changes the type of one fails the write.
         """
         return await self.transaction.driver.run(calls)
+
+    async def lock_more(self, registry_ids: AbstractSet[int]) -> None:
+        """Lock registries that were found since the block began, in the order of their ids."""
+        if late := list(registry_ids - self.locked.keys()):
+            self.locked |= await registries.lock(self.session, self.actor.shop_id, late)
 
     def own_entry(self, slug: str) -> Entry | None:
         """After the commit: the registry's cache entry for its registrant; None if it was not filled."""
@@ -284,11 +291,9 @@ def _authorize(change: ChangeRequest, registry: LockedRegistry | None) -> Locked
     if registry is None or not change.caller.owns(registry.owner):
         if registry and access_level(registry.visibility, registry.status) in {AccessLevel.OPEN, AccessLevel.CODE}:
             raise NotAllowed("Only its registrant can change a registry.")
-        raise NotFound("The shop has no such registry.")
+        raise NotFound(NO_SUCH_REGISTRY)
     if change.if_match is not None and not allows_change(change.if_match, registry.version):
-        raise PreconditionFailed(
-            "The registry has changed since, or If-Match is not an ETag as it was sent, without W/: read it again."
-        )
+        raise changed_since("The registry has", "it")
     return registry
 
 
@@ -315,7 +320,7 @@ async def find_pending(resources: Resources) -> Pending | None:
     return frozenset(rows) if len(rows) <= _MOST_PENDING else None
 
 
-async def replay_invalidations(resources: Resources) -> int:
+async def replay_invalidations(resources: Resources, *, batch_size: int = _INVALIDATIONS_PER_BATCH) -> int:
     """Inform Redis of all pending invalidations and deletions; how many invalidations it had missed.
 
     Their writers may not have committed yet, or never will: this invalidates as they would have done themselves. A row
@@ -329,7 +334,7 @@ async def replay_invalidations(resources: Resources) -> int:
     failure: CacheUnavailable | None = None
     while True:
         async with resources.announcements.autocommit() as session:
-            batch = await pending_invalidations.find_batch(session, last, _INVALIDATIONS_PER_BATCH)
+            batch = await pending_invalidations.find_batch(session, last, batch_size)
         if not batch:
             if failure:
                 raise failure

@@ -22,7 +22,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.mail.references import make_reference
 from wishcraft.services.mail.reputation import count_paused, is_paused
-from wishcraft.services.mail.send import MailRun, find_letterhead, make_mail, send_claimed, send_in_batches
+from wishcraft.services.mail.send import NO_MAILS, MailRun, find_letterhead, make_mail, send_claimed, send_in_batches
 from wishcraft.services.mail.unsubscribe import unsubscribe_link
 from wishcraft.settings import Settings
 from wishcraft.store import locks, outbox, registries, reminders
@@ -73,7 +73,7 @@ async def remind_shop(
         RunStopped: Raised by the checkpoint.
     """
     changes = Changes() if changes is None else changes
-    changes.update(due=0, sent=0, suppressed=0, refused=0, failed=0, postponed=0, paused=0)
+    changes.update(NO_MAILS)
     run = await _start_run(resources, settings, shop, now, today)
     async with locks.acquire(resources.db, outbox.sending_lock(MailKind.REMINDER), shop.id):
         ids = await _find_work(run)

@@ -33,8 +33,8 @@ async def create_key(
     name: str,
     scopes: Sequence[Scope],
     *,
-    ip_allow_list: Sequence[str] = (),
-    days: int | None = None,
+    ip_allow_list: Sequence[str],
+    days: int | None,
 ) -> Issued:
     """Create a key for the actor's shop.
 
@@ -59,7 +59,7 @@ async def create_key(
     return Issued(new.key, facts)
 
 
-async def rotate_key(db: Database, actor: Actor, prefix: str, grace: timedelta = GRACE) -> Issued:
+async def rotate_key(db: Database, actor: Actor, prefix: str, grace: timedelta) -> Issued:
     """Replace the key with this prefix by a new one with the same rights and lifetime.
 
     The old key stays valid for `grace`, so that clients can change over without an interruption.

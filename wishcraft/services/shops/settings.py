@@ -1,4 +1,4 @@
-"""Reads and changes shops' settings, with an audit log record of each change, and carries out what a change means.
+"""Reads and changes shops' `ShopSettings` (`wishcraft/store/schema/shop_settings.py`), and what follows from a change.
 
 Jobs read settings when they begin with a shop, requests when they need them. Nothing caches them, except the registry
 page: its colour and language follow within 30 s (`CACHE_SECONDS` in `api/auth/authenticator.py`).
@@ -10,13 +10,11 @@ from hashlib import blake2b
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
-from sqlalchemy.dialects.postgresql import Range
 
 from wishcraft.domain.batches import batches
-from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.etags import allows_change, make_etag
 from wishcraft.domain.inventory import quantities_between
-from wishcraft.errors import CacheUnavailable, Invalid, InvalidValue, PreconditionFailed
+from wishcraft.errors import CacheUnavailable, Invalid, InvalidValue, changed_since
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
 from wishcraft.services.registries.write import replace_entries
@@ -76,7 +74,7 @@ async def change_settings(
     shop_id = actor.shop_id
     after = _apply(await read_settings(resources, shop_id), changes, if_match)
     with suppress(CacheUnavailable):  # the next fill evicts what is over the quota
-        await resources.cache.trim(shop_id, Quota(after.cache_quota_entries, after.cache_quota_bytes))
+        await resources.cache.trim(shop_id, after.cache_quota)
     async with resources.db.transaction() as session:
         before = await shops.find_stored_settings(session, shop_id, resources.shopify_origin, lock=True)
         after = _apply(before, changes, if_match)
@@ -84,10 +82,7 @@ async def change_settings(
         if not changed:
             return SettingsChange(before, before)
         quantities = quantities_between(before.settings.low_stock_threshold, after.low_stock_threshold)
-        outdated = Range(quantities.start, quantities.stop) if quantities else None
-        if "share_url" in changed:
-            outdated = shops.ALL
-        version = await shops.update_settings(session, shop_id, after, outdated)
+        version = await shops.update_settings(session, shop_id, after, quantities, outdate_all="share_url" in changed)
         values = {
             "before": before.settings.model_dump(include=set(changed)),
             "after": after.model_dump(include=set(changed)),
@@ -98,9 +93,7 @@ async def change_settings(
 
 def _apply(stored: StoredSettings, changes: Mapping[str, Any], if_match: str | None) -> ShopSettings:
     if if_match is not None and not allows_change(if_match, stored.version):
-        raise PreconditionFailed(
-            "The settings have changed since, or If-Match is not an ETag as it was sent, without W/: read them again."
-        )
+        raise changed_since("The settings have", "them")
     try:
         return ShopSettings.model_validate(stored.settings.model_dump() | dict(changes))
     except ValidationError as error:

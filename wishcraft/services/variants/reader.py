@@ -159,5 +159,5 @@ async def ask_shopify(resources: Resources, shop_id: int, variant_ids: Sequence[
         for number, each in described.items()
     }
     with suppress(CacheUnavailable):
-        await resources.variants.store(shop_id, era, facts, shop.quota)
+        await resources.variants.store(shop_id, era, facts, shop.settings.cache_quota)
     return facts

@@ -10,7 +10,7 @@ from typing import Final
 
 from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import priority_of
-from wishcraft.errors import CacheUnavailable, DatabaseRefused, DatabaseUnavailable
+from wishcraft.errors import CacheUnavailable, DatabaseRefused, DatabaseUnavailable, database_silent
 from wishcraft.observability.metrics import WEBHOOK_COMMIT_SECONDS
 from wishcraft.store.engine import Database
 from wishcraft.store.webhook_inbox import Received, insert
@@ -64,7 +64,7 @@ class Inbox:
             async with asyncio.timeout(ANSWER_SECONDS):
                 is_new = await stored
         except TimeoutError:
-            raise DatabaseUnavailable(f"PostgreSQL did not answer within {ANSWER_SECONDS:g} s") from None
+            raise database_silent(ANSWER_SECONDS) from None
         finally:
             self._bytes -= size
             self._waiting.pop(stored, None)

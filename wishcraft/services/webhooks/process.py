@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 import orjson
-from sqlalchemy import text
 
 from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
 from wishcraft.domain.webhooks import (
@@ -269,8 +268,7 @@ async def _require_database(resources: Resources, error: DatabaseUnavailable) ->
     A statement that takes too long, a lock that another transaction holds and a deadlock are errors of the same type.
     """
     try:
-        async with resources.db.autocommit() as session:
-            await session.execute(text("SELECT 1"))
+        await resources.db.ping()
     except DatabaseUnavailable:
         raise error from None
 

@@ -5,7 +5,8 @@ from wishcraft.store.schema.base import Base
 from wishcraft.store.schema.history import AnalyticsEvent, AuditLog, RegistryViews, ServiceMinute
 from wishcraft.store.schema.mail import CountedInvitation, EmailSuppression, Invitation, Reminder
 from wishcraft.store.schema.registries import PendingInvalidation, Purchase, Registry, RegistryItem
-from wishcraft.store.schema.shops import Shop, ShopSettings
+from wishcraft.store.schema.shop_settings import ShopSettings
+from wishcraft.store.schema.shops import Shop
 from wishcraft.store.schema.webhooks import (
     InventoryItem,
     InventoryLevel,

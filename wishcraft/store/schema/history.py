@@ -8,13 +8,15 @@ from sqlalchemy.dialects.postgresql import ARRAY, INET
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wishcraft.domain.analytics_events import AnalyticsType
-from wishcraft.domain.retention import COMPLIANCE_PREFIX
 from wishcraft.domain.webhooks import COMPLIANCE_TOPICS
 from wishcraft.store.schema.base import Base, choice
 
 _TOPICS: Final = ", ".join(f"'{topic}'" for topic in COMPLIANCE_TOPICS)
-IS_COMPLIANCE: Final = f"starts_with(action, '{COMPLIANCE_PREFIX}') OR action IN ({_TOPICS})"
-"""`domain.retention.is_compliance` in SQL; indexes and queries must use the same text."""
+IS_COMPLIANCE: Final = f"starts_with(action, 'compliance.') OR action IN ({_TOPICS})"
+"""Whether an audit log entry proves legal compliance, and so has the longer retention.
+
+Indexes and queries must use the same text.
+"""
 
 
 class AuditLog(Base):

@@ -184,6 +184,10 @@ class Purchase(Timestamps, Base):
     status: Mapped[PurchaseStatus] = mapped_column(choice(PurchaseStatus))
 
 
+PURCHASER_COLUMNS: Final = ("purchaser_id", "purchaser_name", "purchaser_email", "gift_message")
+"""What names a person, in `purchases` and in `unmatched_lines`: a purchase without a name has NULL in each."""
+
+
 class PendingInvalidation(Base):
     """A committed version that Redis has not been informed of. No foreign key: it outlives its registry and shop."""
 

@@ -1,0 +1,110 @@
+"""A registry that is created while its shop is being erased is erased with it, from Redis too."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pytest
+from redis.asyncio import Redis
+
+from tests.support.aliases import Demo
+from tests.support.api import SHOP
+from tests.support.erased_person import SHOP_REDACT, redact
+from tests.support.residual_data import traces_in_redis
+from tests.support.waiting import wait_until
+from wishcraft.cache.erasure import delete_shop_keys
+from wishcraft.domain.callers import Caller
+from wishcraft.domain.registries import EventType, Visibility
+from wishcraft.errors import CacheUnavailable
+from wishcraft.resources import Resources
+from wishcraft.services.privacy import erase, journal
+from wishcraft.services.privacy.journal import JournalEntry
+from wishcraft.services.registries.access import unlock
+from wishcraft.services.registries.code_hashes import hash_code
+from wishcraft.services.registries.write import registry_write
+from wishcraft.store import registries
+from wishcraft.store.audit_log import Actor
+from wishcraft.store.registries import NewRegistry
+
+SLUG: Final = "late-xylophone"
+CODE: Final = "tulip-canoe-amber"
+WAITING: Final = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+async def create(resources: Resources, before_commit: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Create a registry of the shop and put it into Redis, as the API does for a caller whom it has let in before."""
+    code_hash = await hash_code(CODE, "customer:1:7")
+    who = ("late@example.com", "Late", "Xylophone")
+    new = NewRegistry(SLUG, "Late", "", EventType.GENERAL, None, None, Visibility.PASSWORD, code_hash, 7, *who, [])
+    lock = registries.lock_customer(1, 7)
+    async with registry_write(resources, Actor(1, "customer:1:7"), on_cache_down="refuse", first=lock) as write:
+        registry_id = registries.read_customer(write.found[-1]).next_id
+        await write.run(registries.add(1, registry_id, new))
+        write.changed(registry_id, "registry.created")
+        if before_commit:
+            await before_commit()
+
+
+async def erase_by_webhook(resources: Resources, demo: Demo) -> None:
+    await redact(demo, resources, SHOP_REDACT, "shop/redact")
+
+
+async def erase_by_journal(resources: Resources, _demo: Demo) -> None:
+    entry = JournalEntry("1.json", "shop/redact", SHOP, 1, datetime.now(UTC), None)
+    assert await journal.replay(resources, entry, dry_run=False) == {"shops": 1}
+
+
+@pytest.fixture(params=[erase_by_webhook, erase_by_journal])
+def erase_it(request: pytest.FixtureRequest, demo: Demo, resources: Resources) -> Callable[[], Awaitable[None]]:
+    demo.execute("UPDATE shops SET status = 'uninstalled', installed_at = now() - interval '1 year' WHERE id = 1")
+    return lambda: request.param(resources, demo)
+
+
+async def kinds_of_traces(redis: Redis) -> set[str]:
+    return {key.split(":")[2] for key in await traces_in_redis(redis, SLUG)}
+
+
+def assert_it_is_erased(demo: Demo) -> None:
+    assert demo.execute("SELECT count(*) FROM shops WHERE id = 1").fetchone() == (0,)
+    assert demo.execute("SELECT count(*) FROM pending_invalidations").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(("is_cut_short", "left"), [(False, set[str]()), (True, {"session"})])
+async def test_registry_created_after_the_others_were_erased_is_served_no_more(
+    demo: Demo, resources: Resources, redis: Redis, erase_it: Callable[[], Awaitable[None]],
+    monkeypatch: pytest.MonkeyPatch, is_cut_short: bool, left: set[str],
+) -> None:  # fmt: skip
+    """If nothing else happens after the commit, grants stay until they expire, and open no registry."""
+    seen = set[str]()
+
+    async def delete_then_create(*arguments: Any) -> None:
+        if seen and is_cut_short:
+            raise CacheUnavailable
+        await delete_shop_keys(*arguments)
+        if not seen:
+            await create(resources)
+            await unlock(resources, Caller(1, "guest:1"), ["1"], SLUG, CODE)
+            seen.update(await kinds_of_traces(redis))
+
+    resources.cache._hold_seconds = 0
+    monkeypatch.setattr(erase, "delete_shop_keys", delete_then_create)
+    await erase_it()
+    assert seen >= {"entry", "session"}
+    assert await kinds_of_traces(redis) == left
+    assert_it_is_erased(demo)
+
+
+async def test_erasure_waits_for_a_creation_and_erases_its_registry(
+    demo: Demo, resources: Resources, redis: Redis, erase_it: Callable[[], Awaitable[None]]
+) -> None:
+    async def wait_for_the_erasure() -> None:
+        started.set()
+        await wait_until(lambda: demo.execute(WAITING).fetchone() == (1,), "the erasure does not wait")
+
+    started = asyncio.Event()
+    creation = asyncio.create_task(create(resources, wait_for_the_erasure))
+    await started.wait()
+    await asyncio.gather(creation, erase_it())
+    assert await kinds_of_traces(redis) == set()
+    assert_it_is_erased(demo)

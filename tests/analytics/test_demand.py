@@ -60,16 +60,16 @@ def frames(case: Case) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     return chunk.registries, items, chunk.purchases
 
 
-def lead(*case: Any, today: datetime = TODAY) -> pd.DataFrame:
-    return count_lead(*frames(case), today.date())
+def lead(*case: Any) -> pd.DataFrame:
+    return count_lead(*frames(case), TODAY.date())
 
 
-def count_open_items(*case: Any, today: datetime = EVENT, weeks: int = LEAD_WEEKS) -> pd.DataFrame:
-    return count_open(*frames(case), today.date(), weeks)
+def count_open_items(*case: Any, weeks: int = LEAD_WEEKS) -> pd.DataFrame:
+    return count_open(*frames(case), EVENT.date(), weeks)
 
 
-def first_weeks(counts: pd.DataFrame, weeks: int = 3) -> list[tuple[int, int]]:
-    return [(int(row["open"]), int(row["bought"])) for row in counts.head(weeks).to_dict("records")]
+def first_weeks(counts: pd.DataFrame) -> list[tuple[int, int]]:
+    return [(int(row["open"]), int(row["bought"])) for row in counts.head(3).to_dict("records")]
 
 
 def history(*figures: tuple[str, int, int, int]) -> pd.DataFrame:

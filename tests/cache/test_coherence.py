@@ -31,8 +31,8 @@ async def fill(cache: RegistryCache, lease: Lease, version: int) -> FillOutcome:
     ]
 
 
-async def cached_version(cache: RegistryCache, slug: str = "smith") -> int | None:
-    entry = await cache.get(SHOP, slug)
+async def cached_version(cache: RegistryCache) -> int | None:
+    entry = await cache.get(SHOP, "smith")
     return entry.header.version if entry else None
 
 

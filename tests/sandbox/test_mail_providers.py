@@ -59,8 +59,8 @@ def sandbox() -> Iterator[Sandbox]:
         yield Sandbox(client, received)
 
 
-def raw_message(sender: str = FROM, to: str = TO) -> str:
-    return b64encode(f"From: Shop <{sender}>\r\nTo: {to}\r\nSubject: Hello\r\n\r\nHello\r\n".encode()).decode()
+def raw_message(sender: str = FROM) -> str:
+    return b64encode(f"From: Shop <{sender}>\r\nTo: {TO}\r\nSubject: Hello\r\n\r\nHello\r\n".encode()).decode()
 
 
 def ses_email(**changes: Any) -> dict[str, Any]:

@@ -64,8 +64,8 @@ async def record_state(
     shop_id: int,
     claimed: ClaimedMail,
     state: MailState,
-    error: str | None = None,
-    provider: str | None = None,
+    error: str | None,
+    provider: str | None,
 ) -> None:
     """Store the state in which a claimed mail is now at its provider, unless another process has claimed it since."""
     await _update_claimed(session, kind, shop_id, claimed, state=state, last_error=error, provider=provider)

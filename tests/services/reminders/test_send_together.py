@@ -99,7 +99,7 @@ async def test_a_claim_that_was_taken_back_cannot_settle(
         [fresh] = await reminders.claim_batch(session, shop.id, DUE, planned[:1])
     assert (fresh.attempt, fresh.message_id) == (stale.attempt + 1, stale.message_id)
     async with resources.db.transaction() as session:
-        await outbox.record_state(session, MailKind.REMINDER, shop.id, stale, MailState.FAILED, "late")
+        await outbox.record_state(session, MailKind.REMINDER, shop.id, stale, MailState.FAILED, "late", None)
     assert demo.execute("SELECT state FROM reminders WHERE id = %s", [stale.id]).fetchone() == ("sending",)
 
 

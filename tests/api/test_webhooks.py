@@ -8,7 +8,6 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from api import large_bodies
 from api.large_bodies import MAX_PLACES, PLACES_OF_A_SENDER
 from api.middleware.request import LARGEST_BODY
 from tests.support.aliases import Demo, OpenClient
@@ -149,12 +148,12 @@ async def test_slow_large_bodies_of_one_address_leave_places_to_others(
         headers = {"X-Shopify-Hmac-Sha256": "A" * 43 + "=", "X-Forwarded-For": address}
         return client.post(URL, content=slow_body(), headers=headers)
 
-    monkeypatch.setattr(large_bodies, "SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr("api.middleware.request.MAX_SECONDS", PATIENCE_SECONDS)
     async with (
         open_client(settings.model_copy(update={"trusted_proxies": "127.0.0.1"})) as client,
         called_from(client, "127.0.0.1") as direct,  # a client over HTTP waits until it has sent its body
     ):
+        app_state_of(client).large_bodies.seconds = PATIENCE_SECONDS
         post = sender(client, settings.shopify_api_secret.get_secret_value())
         slow = [asyncio.ensure_future(send(direct, f"2001:db8::{each}")) for each in range(PLACES_OF_A_SENDER)]
         await wait_until(lambda: len(arrived) == PLACES_OF_A_SENDER)
@@ -175,7 +174,7 @@ async def test_slow_large_bodies_of_one_address_leave_places_to_others(
 
 
 async def test_large_body_that_comes_slowly_is_408_and_gives_its_place_back(
-    client: httpx.AsyncClient, post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, post: Callable[..., Any]
 ) -> None:
     async def endless_body() -> AsyncIterator[bytes]:
         yield b"{" * (LARGEST_BODY + 1)
@@ -184,11 +183,12 @@ async def test_large_body_that_comes_slowly_is_408_and_gives_its_place_back(
             yield b"{"
 
     headers, slow = {"X-Shopify-Hmac-Sha256": "A" * 43 + "="}, counted("unknown", "slow")
-    with monkeypatch.context() as patched:
-        patched.setattr(large_bodies, "SECONDS", 0.01)
-        async with called_from(client, "127.0.0.1") as direct:  # a client over HTTP waits until it has sent its body
-            requests = [direct.post(URL, content=endless_body(), headers=headers) for _ in range(PLACES_OF_A_SENDER)]
-            answers = [await each for each in requests]
+    large_bodies = app_state_of(client).large_bodies
+    large_bodies.seconds = 0.01
+    async with called_from(client, "127.0.0.1") as direct:  # a client over HTTP waits until it has sent its body
+        requests = [direct.post(URL, content=endless_body(), headers=headers) for _ in range(PLACES_OF_A_SENDER)]
+        answers = [await each for each in requests]
+    large_bodies.seconds = PATIENCE_SECONDS
     assert {problem(each) for each in answers} == {(408, "request-timeout")}
     assert answers[0].headers["connection"] == "close"
     assert counted("unknown", "slow") == slow + PLACES_OF_A_SENDER

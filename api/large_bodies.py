@@ -20,7 +20,7 @@ MAX_PLACES: Final = 16
 """With 4 MiB for each body at most, 64 MiB."""
 PLACES_OF_A_SENDER: Final = 4
 SECONDS: Final = 2.0
-"""How long a body may keep its slot. Shopify itself gives up after five seconds, the answer included."""
+"""Shopify itself gives up after five seconds, the answer included."""
 
 
 class NoPlaceError(Exception):
@@ -30,7 +30,9 @@ class NoPlaceError(Exception):
 class LargeBodies:
     """The slots of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float = SECONDS) -> None:
+        """`seconds` is how long a body may keep its slot."""
+        self.seconds = seconds
         self._taken = Counter[str]()
 
     @contextmanager
@@ -51,7 +53,7 @@ class LargeBodies:
 
 
 async def read_body(request: Request, app_state: "AppState", count_refused: Callable[[str], None]) -> bytes:
-    """The body. Beyond `LARGEST_BODY` it needs a slot of its sender, and must arrive within `SECONDS`.
+    """The body. Beyond `LARGEST_BODY` it needs a slot of its sender, and must arrive within their `seconds`.
 
     Args:
         request: Its body is not read yet.
@@ -62,15 +64,15 @@ async def read_body(request: Request, app_state: "AppState", count_refused: Call
         ProblemError: One of these, or the client left.
     """
     parts: list[bytes] = []
-    size = 0
+    size, large_bodies = 0, app_state.large_bodies
     try:
         async with asyncio.timeout(None) as deadline:
             with ExitStack() as slot:
                 async for part in request.stream():
                     if size <= LARGEST_BODY < size + len(part):
                         sender = network_of(app_state.authenticator.address(request.scope))
-                        slot.enter_context(app_state.large_bodies.slot(sender))
-                        deadline.reschedule(asyncio.get_running_loop().time() + SECONDS)
+                        slot.enter_context(large_bodies.slot(sender))
+                        deadline.reschedule(asyncio.get_running_loop().time() + large_bodies.seconds)
                     parts.append(part)
                     size += len(part)
     except NoPlaceError:
@@ -78,7 +80,7 @@ async def read_body(request: Request, app_state: "AppState", count_refused: Call
         raise ProblemError("unavailable", "Too many large bodies are being received. Try again later.", PAUSE) from None
     except TimeoutError:
         count_refused("slow")
-        detail = f"The rest of the request body did not arrive within {SECONDS:g} s."
+        detail = f"The rest of the request body did not arrive within {large_bodies.seconds:g} s."
         raise ProblemError("request-timeout", detail, {"Connection": "close"}) from None
     except ClientDisconnect:
         raise ProblemError("bad-request", "The body is incomplete.") from None

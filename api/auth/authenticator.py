@@ -63,10 +63,11 @@ class VerifiedQuery:
 
 
 class TTLCache(Generic[K, V]):
-    """Results of `find` in this process, for `CACHE_SECONDS`. A None is not cached."""
+    """Results of `find` in this process, for `seconds`. A None is not cached."""
 
-    def __init__(self, find: Callable[[K], Awaitable[V | None]]) -> None:
+    def __init__(self, find: Callable[[K], Awaitable[V | None]], seconds: float = CACHE_SECONDS) -> None:
         self._find = find
+        self.seconds = seconds
         self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
 
     def cached(self, key: K) -> V | None:
@@ -92,7 +93,7 @@ class TTLCache(Generic[K, V]):
         if value is not None:
             while len(self._entries) >= _LARGEST_CACHE:
                 self._entries.popitem(last=False)
-            self._entries[key] = (time.monotonic() + CACHE_SECONDS, value)
+            self._entries[key] = (time.monotonic() + self.seconds, value)
         return value
 
 

@@ -30,7 +30,12 @@ CONCURRENT_REQUESTS: Final = 4
 
 
 async def delete_runs(
-    before: datetime, bounds: Bounds, checkpoint: Checkpoint, changes: Changes | None = None
+    before: datetime,
+    bounds: Bounds,
+    checkpoint: Checkpoint,
+    changes: Changes | None = None,
+    *,
+    max_runs: int = MAX_RUNS,
 ) -> dict[str, int]:
     """Delete the runs that ended before `before`, and those due or started before it that never ended.
 
@@ -48,7 +53,7 @@ async def delete_runs(
 
         async def delete(runs: int) -> int:
             for each in filters:
-                if deleted := await _delete_batch(client, each, min(runs, MAX_RUNS)):
+                if deleted := await _delete_batch(client, each, min(runs, max_runs)):
                     return deleted
             return 0
 

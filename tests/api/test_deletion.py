@@ -15,6 +15,7 @@ from tests.support.api import SHOP, Shopper, app_state_of, problem
 from tests.support.invitations import confirm_everyone
 from tests.support.residual_data import traces_in_postgresql, traces_in_redis
 from tests.support.waiting import wait_until
+from wishcraft.cache.registries import WAIT_FOR_FILL_SECONDS
 from wishcraft.resources import Resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.operations.invariants import check_shop
@@ -202,11 +203,11 @@ async def test_deletion_and_change_with_one_etag_exclude_each_other(
 
 
 async def test_deletions_beside_changes_syncs_and_reads_end_clean(
-    emma: Shopper, guest: Shopper, simulator: Simulator, demo: Demo, resources: Resources, shop: ShopRef,
-    monkeypatch: pytest.MonkeyPatch,
+    client: httpx.AsyncClient, emma: Shopper, guest: Shopper, simulator: Simulator, demo: Demo, resources: Resources,
+    shop: ShopRef,
 ) -> None:  # fmt: skip
     # As in production: a reader whose lease holder is refused the fill waits this long for it.
-    monkeypatch.setattr("wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS", 0.5)
+    app_state_of(client).resources.cache.wait_for_fill_seconds = WAIT_FOR_FILL_SECONDS
     ids = simulator.shops[SHOP].inventory.variant_ids()[:6]
     slugs = [await emma.create(title=f"Number {number}") for number in range(6)]
     for slug, variant in zip(slugs, ids, strict=True):

@@ -13,7 +13,6 @@ from deployments.sandbox.demo_rows import ACCESS_CODE
 from tests.support.aliases import Demo, OpenClient
 from tests.support.api import Shopper, app_state_of, problem
 from wishcraft.domain.analytics_events import AnalyticsType
-from wishcraft.services.operations import traffic_recorder
 from wishcraft.settings import Settings
 from wishcraft.store.analytics_events import Event
 
@@ -257,9 +256,8 @@ async def test_events_are_answered_503_while_too_many_wait(
     guest: Shopper,
     demo: Demo,
     item: tuple[int, str, int, int],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(traffic_recorder, "MAX_PENDING_EVENTS", 1)
+    app_state_of(client).traffic_recorder.max_pending_events = 1
     two = VIEW | {"events": VIEWED * 2}
     answer = await guest.send("POST", f"{PATH}/{item[1]}/events", two)
     assert problem(answer) == (503, "unavailable")

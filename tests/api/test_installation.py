@@ -53,11 +53,10 @@ def stored(demo: Demo, columns: str, shop: str = NEW) -> tuple[Any, ...]:
 
 
 @pytest.fixture
-def uninstall(
-    monkeypatch: pytest.MonkeyPatch, client: httpx.AsyncClient, simulator: Simulator
-) -> Callable[[], Awaitable[None]]:
+def uninstall(client: httpx.AsyncClient, simulator: Simulator) -> Callable[[], Awaitable[None]]:
     """Function by which the merchant of `SHOP` uninstalls the app, and the webhook is handled."""
-    monkeypatch.setattr("api.auth.authenticator.CACHE_SECONDS", 0)  # otherwise a process learns it half a minute later
+    authenticator = app_state_of(client).authenticator
+    authenticator._keys.seconds = authenticator._shops.seconds = 0  # otherwise it learns it half a minute later
 
     async def handle() -> None:
         simulator.credentials.uninstall(SHOP)

@@ -3,6 +3,7 @@
 import asyncio
 from decimal import Decimal
 
+import httpx
 import pytest
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
@@ -10,11 +11,11 @@ from deployments.sandbox.shopify.inventory import ProductStatus, Variant, Varian
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.aliases import Demo
-from tests.support.api import SHOP, Shopper, problem
+from tests.support.api import SHOP, Shopper, app_state_of, problem
 from tests.support.items import PATH, add, buy, items, rows
-from wishcraft.services.variants import reader
+from wishcraft.services.variants.reader import VariantLimits, VariantReader
 from wishcraft.settings import Settings
-from wishcraft.shopify import pauses
+from wishcraft.shopify.pauses import Pauses
 
 
 async def test_item_is_added_with_shopifys_current_data(
@@ -137,27 +138,28 @@ async def test_full_registry_refuses_another_item(
      FaultKind.HANG, FaultKind.EXPIRED_TOKEN],
 )  # fmt: skip
 async def test_unusable_answer_of_shopify_adds_nothing_and_is_answered_503(
+    client: httpx.AsyncClient,
     emma: Shopper,
     slug: str,
     variants: list[Variant],
     shopify: SimulatedShop,
     demo: Demo,
     kind: FaultKind,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = rows(demo, slug)
     shopify.faults.set(Fault(kind, remaining=None))
     new_item = {"variant_id": variants[0].variant_id}
-    with monkeypatch.context() as patch:
-        patch.setattr(reader, "SHOPIFY_SECONDS", 0.5)
-        patch.setattr(pauses, "FIRST_SECONDS", 0.0)
-        answer = await emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one")
+    app_state = app_state_of(client)
+    limits = VariantLimits(shopify_seconds=0.5)
+    app_state.variants = VariantReader(app_state.resources, Pauses(limits.shopify_seconds, first_seconds=0), limits)
+    answer = await emma.send("POST", f"{PATH}/{slug}/items", new_item, idempotency_key="one")
     assert problem(answer) == (503, "unavailable")
     assert int(answer.headers["retry-after"]) > 0
     assert "shpat" not in answer.text
     assert rows(demo, slug) == before
     shopify.faults.set(Fault(kind, remaining=0))
     shopify.bucket.enabled = False
+    app_state.variants.limits = VariantLimits()
     assert await add(emma, slug, variants[0], idempotency_key="one")
 
 

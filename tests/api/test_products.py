@@ -17,9 +17,8 @@ from tests.support.api import Shopper, app_state_of, problem
 from wishcraft.cache import keys
 from wishcraft.domain.cached_registry import Quota
 from wishcraft.services.inventory.sync import sync_shop
-from wishcraft.services.variants import reader
-from wishcraft.services.variants.reader import QUERIES
-from wishcraft.shopify import pauses
+from wishcraft.services.variants.reader import QUERIES, VariantLimits, VariantReader
+from wishcraft.shopify.pauses import Pauses
 from wishcraft.store.shops import ShopRef
 
 PATH = "/api/products"
@@ -211,15 +210,15 @@ async def test_unusable_answer_of_shopify_is_503_unless_older_facts_are_known(
     shopify: SimulatedShop,
     redis: Redis,
     client: httpx.AsyncClient,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     number = variants[0].variant_id
-    products = app_state_of(client).resources.variants
+    app_state = app_state_of(client)
+    products = app_state.resources.variants
     await emma.send("GET", f"{PATH}?ids={number}")
     known = (await products.get(1, [number]))[number]
     shopify.faults.set(Fault(FaultKind.MALFORMED, remaining=None))
-    monkeypatch.setattr(reader, "SHOPIFY_SECONDS", 2.0)
-    monkeypatch.setattr(pauses, "FIRST_SECONDS", 10_000.0)
+    limits = VariantLimits(shopify_seconds=2)
+    app_state.variants = VariantReader(app_state.resources, Pauses(5, first_seconds=10_000), limits)
     for answers in (False, True):  # the second time, Shopify would answer and is not asked
         if answers:
             shopify.faults.set(Fault(FaultKind.MALFORMED, remaining=0))
@@ -235,8 +234,8 @@ async def test_unusable_answer_of_shopify_is_503_unless_older_facts_are_known(
     assert added.status_code == 201
 
 
-async def test_look_ups_of_made_up_ids_are_limited(emma: Shopper, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "QUERIES", replace(QUERIES, quota=1, seconds=10**9))
+async def test_look_ups_of_made_up_ids_are_limited(client: httpx.AsyncClient, emma: Shopper) -> None:
+    app_state_of(client).variants.limits = VariantLimits(queries=replace(QUERIES, quota=1, seconds=10**9))
     assert shown(await emma.send("GET", f"{PATH}?ids=1")).unknown_ids == [1]
     refused = await emma.send("GET", f"{PATH}?ids=2")
     assert problem(refused) == (429, "too-many-requests")

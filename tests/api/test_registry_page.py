@@ -11,7 +11,7 @@ import pytest
 
 from deployments.sandbox.demo_rows import ACCESS_CODE
 from tests.support.aliases import Demo
-from tests.support.api import SHOP, Shopper, problem, public_slug
+from tests.support.api import SHOP, Shopper, app_state_of, problem, public_slug
 from wishcraft.errors import DatabaseUnavailable
 
 HOSTILE: Final = "{{ shop.secret }}{% include 'x' %}<script>alert(1)</script>\"'&{"
@@ -70,8 +70,9 @@ async def test_the_pages_have_the_language_and_the_colour_of_the_shop(guest: Sho
 
 
 async def test_the_pages_are_served_while_postgresql_does_not_answer(
-    guest: Shopper, demo: Demo, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, guest: Shopper, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    app_state_of(client).shop_settings.seconds = 0
     slug = public_slug(demo)
     await page_of(guest, slug)
 
@@ -79,7 +80,6 @@ async def test_the_pages_are_served_while_postgresql_does_not_answer(
         raise DatabaseUnavailable("test")
 
     monkeypatch.setattr("api.state.shops.find_settings", unavailable)
-    monkeypatch.setattr("api.auth.authenticator.CACHE_SECONDS", 0)
     page = await page_of(guest, slug)
     assert (page.status_code, '<html lang="en">' in page.text) == (200, True)
 

@@ -59,12 +59,12 @@ def settings(settings: Settings, replica_server: Standby) -> Settings:
 
 
 @pytest.fixture
-async def clock(client: httpx.AsyncClient, replica_server: Standby, monkeypatch: pytest.MonkeyPatch) -> Clock:
+async def clock(client: httpx.AsyncClient, replica_server: Standby) -> Clock:
     """The clock of the API's replica, which is current, and checked when the test says so."""
     replica = replica_of(client)
     await app_state_of(client).stop()
     clock = Clock()
-    monkeypatch.setattr(replica, "_clock", clock)
+    replica.clock = clock
     await caught_up(client, replica_server)
     return clock
 
@@ -84,7 +84,8 @@ async def caught_up(client: httpx.AsyncClient, server: Standby) -> None:
         await replica.check()
         return replica.lag_seconds == 0
 
-    replica._clock.now += 1  # type: ignore[attr-defined]  # the test's own
+    assert isinstance(replica.clock, Clock)
+    replica.clock.now += 1
     await wait_until(has_caught_up, lambda: f"the replica does not catch up: {replica.fault}, {server.describe()}")
 
 
@@ -190,8 +191,8 @@ async def test_silent_replica_is_left_until_a_check_succeeds(
     async def hang(*_: object) -> None:
         await answers.wait()
 
+    replica.answer_seconds = 0.1
     with monkeypatch.context() as patch:
-        patch.setattr("wishcraft.store.replica.ANSWER_SECONDS", 0.1)
         patch.setattr(replica._db, "fetch_each", hang)
         assert await titles(guest)
         assert not replica.is_current

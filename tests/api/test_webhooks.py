@@ -8,27 +8,26 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from api import large_bodies
 from api.large_bodies import MAX_PLACES, PLACES_OF_A_SENDER
 from api.middleware.request import LARGEST_BODY
 from tests.support.aliases import Demo, OpenClient
-from tests.support.api import called_from, problem
+from tests.support.api import app_state_of, called_from, problem
 from tests.support.outages import postgresql_unavailable
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.support.webhooks import signed_headers
 from wishcraft.observability.metrics import PROCESS
-from wishcraft.services.webhooks import inbox
+from wishcraft.services.webhooks.inbox import InboxLimits
 from wishcraft.settings import Settings
 
 URL = "/api/webhooks/shopify"
 BODY = b'{"id":1, "total": 1.10,\n "big": 123456789012345678901234567890, "name": "\\u00e9\xc3\xa9", "id":2}'
 """JSON that parsing and writing would change."""
+PATIENT = InboxLimits(answer_seconds=PATIENCE_SECONDS)
 
 
 @pytest.fixture(autouse=True)
-def empty_inbox(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
+def empty_inbox(demo: Demo) -> None:
     demo.execute("TRUNCATE webhook_events")
-    monkeypatch.setattr(inbox, "ANSWER_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -38,6 +37,8 @@ def post(client: httpx.AsyncClient, settings: Settings) -> Callable[..., Any]:
 
 
 def sender(client: httpx.AsyncClient, secret: str) -> Callable[..., Any]:
+    app_state_of(client).inbox.limits = PATIENT
+
     async def post(webhook_id: str = "w1", body: bytes = BODY, **changed: Any) -> httpx.Response:
         headers = signed_headers(secret, body, "orders/create", "unknown-shop.myshopify.com", webhook_id) | {
             "X-Shopify-Event-Id": f"event of {webhook_id}".replace(" ", "-"),
@@ -147,12 +148,12 @@ async def test_slow_large_bodies_of_one_address_leave_places_to_others(
         headers = {"X-Shopify-Hmac-Sha256": "A" * 43 + "=", "X-Forwarded-For": address}
         return client.post(URL, content=slow_body(), headers=headers)
 
-    monkeypatch.setattr(large_bodies, "SECONDS", PATIENCE_SECONDS)
     monkeypatch.setattr("api.middleware.request.MAX_SECONDS", PATIENCE_SECONDS)
     async with (
         open_client(settings.model_copy(update={"trusted_proxies": "127.0.0.1"})) as client,
         called_from(client, "127.0.0.1") as direct,  # a client over HTTP waits until it has sent its body
     ):
+        app_state_of(client).large_bodies.seconds = PATIENCE_SECONDS
         post = sender(client, settings.shopify_api_secret.get_secret_value())
         slow = [asyncio.ensure_future(send(direct, f"2001:db8::{each}")) for each in range(PLACES_OF_A_SENDER)]
         await wait_until(lambda: len(arrived) == PLACES_OF_A_SENDER)
@@ -173,7 +174,7 @@ async def test_slow_large_bodies_of_one_address_leave_places_to_others(
 
 
 async def test_large_body_that_comes_slowly_is_408_and_gives_its_place_back(
-    client: httpx.AsyncClient, post: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, post: Callable[..., Any]
 ) -> None:
     async def endless_body() -> AsyncIterator[bytes]:
         yield b"{" * (LARGEST_BODY + 1)
@@ -182,11 +183,12 @@ async def test_large_body_that_comes_slowly_is_408_and_gives_its_place_back(
             yield b"{"
 
     headers, slow = {"X-Shopify-Hmac-Sha256": "A" * 43 + "="}, counted("unknown", "slow")
-    with monkeypatch.context() as patched:
-        patched.setattr(large_bodies, "SECONDS", 0.01)
-        async with called_from(client, "127.0.0.1") as direct:  # a client over HTTP waits until it has sent its body
-            requests = [direct.post(URL, content=endless_body(), headers=headers) for _ in range(PLACES_OF_A_SENDER)]
-            answers = [await each for each in requests]
+    large_bodies = app_state_of(client).large_bodies
+    large_bodies.seconds = 0.01
+    async with called_from(client, "127.0.0.1") as direct:  # a client over HTTP waits until it has sent its body
+        requests = [direct.post(URL, content=endless_body(), headers=headers) for _ in range(PLACES_OF_A_SENDER)]
+        answers = [await each for each in requests]
+    large_bodies.seconds = PATIENCE_SECONDS
     assert {problem(each) for each in answers} == {(408, "request-timeout")}
     assert answers[0].headers["connection"] == "close"
     assert counted("unknown", "slow") == slow + PLACES_OF_A_SENDER
@@ -222,14 +224,15 @@ async def test_without_postgresql_the_answer_is_503_and_a_retry_is_stored(
 
 
 async def test_hanging_postgresql_is_503_and_what_it_stores_later_is_a_repetition(
-    post: Callable[..., Any], demo: Demo, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, post: Callable[..., Any], demo: Demo
 ) -> None:
-    monkeypatch.setattr(inbox, "ANSWER_SECONDS", 0.2)
+    inbox = app_state_of(client).inbox
+    inbox.limits = InboxLimits(answer_seconds=0.2)
     with demo.transaction():
         demo.execute("LOCK webhook_events IN ACCESS EXCLUSIVE MODE")
         answers = await asyncio.gather(*(post(f"w{each}") for each in range(3)))
         assert {problem(each) for each in answers} == {(503, "unavailable")}
-    monkeypatch.setattr(inbox, "ANSWER_SECONDS", PATIENCE_SECONDS)
+    inbox.limits = PATIENT
     assert [(await post(f"w{each}")).status_code for each in range(3)] == [200] * 3
     assert stored(demo) == ["w0", "w1", "w2"]
 

@@ -125,11 +125,7 @@ def _without_lines(server: Server, lines: str) -> RegistryCache:
 def world(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[World]:
     valkey = OwnValkey(tmp_path_factory.mktemp("coherence"))
     world = World(valkey, database_url)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS", 0
-        )  # no other process runs while one reader waits
-        yield world
+    yield world
     world.close()
     valkey.kill()
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import pytest
 from redis.asyncio import Redis
 
-from wishcraft.cache import rate_limiter
 from wishcraft.cache.client import Server, connect
 from wishcraft.cache.rate_limiter import Limiter
 from wishcraft.domain.rate_limits import Policy, Verdict
@@ -160,11 +159,8 @@ async def test_peeking_counts_nothing(server: Server, clock: list[float]) -> Non
     assert limiter.peek(POLICY, "a").allowed
 
 
-async def test_windows_held_in_memory_are_limited(
-    server: Server, clock: list[float], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rate_limiter, "_MAX_WINDOWS", 10)
-    limiter = Limiter(server)
+async def test_windows_held_in_memory_are_limited(server: Server, clock: list[float]) -> None:
+    limiter = Limiter(server, max_windows=10)
     for number in range(100):
         limiter.take(POLICY, str(number))
     assert len(limiter._windows) == 10

@@ -72,9 +72,8 @@ async def test_answer_that_was_overtaken_by_a_later_question_is_ignored(clock: C
 
 
 async def test_question_that_hangs_holds_up_none_after_one_that_was_answered(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
+    clock: Clock,
 ) -> None:
-    monkeypatch.setattr(read_permit, "ANSWER_SECONDS", 0.01)
     hangs, questions = asyncio.Event(), 0
 
     async def find_pending() -> Pending:
@@ -84,9 +83,9 @@ async def test_question_that_hangs_holds_up_none_after_one_that_was_answered(
             await hangs.wait()
         return frozenset()
 
-    permit = ReadPermit(find_pending, clock=clock)
+    permit = ReadPermit(find_pending, clock=clock, answer_seconds=0.01)
     await permit.renew()
-    monkeypatch.setattr(read_permit, "ANSWER_SECONDS", PATIENCE_SECONDS)
+    permit.answer_seconds = PATIENCE_SECONDS
     for _ in range(3):
         clock.now += PERMIT_SECONDS
         await permit.renew()
@@ -126,9 +125,8 @@ async def test_question_that_fails_after_a_later_one_was_answered_says_nothing(c
 
 
 async def test_hanging_question_is_repeated_on_other_connections_and_bounded(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
+    clock: Clock,
 ) -> None:
-    monkeypatch.setattr(read_permit, "ANSWER_SECONDS", 0.01)
     answer, questions = asyncio.Event(), 0
 
     async def find_pending() -> Pending:
@@ -137,14 +135,14 @@ async def test_hanging_question_is_repeated_on_other_connections_and_bounded(
         await answer.wait()
         return frozenset()
 
-    permit = ReadPermit(find_pending, clock=clock)
+    permit = ReadPermit(find_pending, clock=clock, answer_seconds=0.01)
     await asyncio.gather(permit.renew(), permit.renew())
     assert questions == 1
     for _ in range(5):
         await permit.renew()
     assert questions == read_permit.MAX_QUESTIONS
     assert permit.trust(SHOP, SLUG) is Trust.SILENT
-    monkeypatch.setattr(read_permit, "ANSWER_SECONDS", 60)
+    permit.answer_seconds = PATIENCE_SECONDS
     answer.set()
     await permit.renew()
     assert permit.trust(SHOP, SLUG) is Trust.CURRENT

@@ -90,8 +90,8 @@ async def test_first_read_is_a_miss_and_the_second_a_hit(cache: RegistryCache) -
     )
 
 
-async def test_fifty_concurrent_readers_make_one_load(cache: RegistryCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS", 30)  # however busy the machine is
+async def test_fifty_concurrent_readers_make_one_load(cache: RegistryCache) -> None:
+    cache.wait_for_fill_seconds = 30  # however busy the machine is
     database = Database()
     results = await asyncio.gather(*(cache.read(SHOP, "smith", database.load) for _ in range(50)))
     assert database.loads == 1
@@ -217,10 +217,8 @@ async def test_lease_that_a_cancelled_caller_would_get_is_given_back(cache: Regi
     assert isinstance((await cache.lease(SHOP, ["smith"]))["smith"], Lease)
 
 
-async def test_one_reader_revalidates_while_others_get_the_stale_entry(
-    cache: RegistryCache, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("wishcraft.cache.registries.REVALIDATE_SECONDS", PATIENCE_SECONDS)
+async def test_one_reader_revalidates_while_others_get_the_stale_entry(cache: RegistryCache, redis: Redis) -> None:
+    cache.revalidate_seconds = PATIENCE_SECONDS
     database = Database()
     await cache.read(SHOP, "smith", database.load)
     await make_stale(redis, 1)
@@ -325,12 +323,10 @@ async def test_refill_of_no_slugs_loads_nothing(cache: RegistryCache) -> None:
     assert database.loads == 0
 
 
-async def test_readers_do_not_wait_for_each_other_while_nothing_can_be_filled(
-    server: Server, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS", PATIENCE_SECONDS)
+async def test_readers_do_not_wait_for_each_other_while_nothing_can_be_filled(server: Server, redis: Redis) -> None:
     assert not await redis.keys()
-    on_hold, database = RegistryCache(server, hold_seconds=PATIENCE_SECONDS), Database()
+    on_hold = RegistryCache(server, hold_seconds=PATIENCE_SECONDS, wait_for_fill_seconds=PATIENCE_SECONDS)
+    database = Database()
     database.gate = asyncio.Event()
     reads = [asyncio.create_task(on_hold.read(SHOP, "smith", database.load)) for _ in range(5)]
     await wait_until(lambda: database.loads == 5)
@@ -341,7 +337,7 @@ async def test_readers_do_not_wait_for_each_other_while_nothing_can_be_filled(
 async def test_five_hundred_readers_of_one_process_take_one_lease(
     cache: RegistryCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS", PATIENCE_SECONDS)
+    cache.wait_for_fill_seconds = PATIENCE_SECONDS
     leases: list[str] = []
     take_lease = cache.lease
 

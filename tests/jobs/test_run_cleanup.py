@@ -22,7 +22,6 @@ from prefect.logging.handlers import APILogHandler
 from prefect.runtime import flow_run, task_run
 from prefect.states import Pending, Running, Scheduled
 
-from tasks.runtime import run_cleanup
 from tasks.runtime.run_cleanup import delete_runs
 from tests.support.prefect_history import delete_all_runs
 from tests.support.waiting import wait_until
@@ -154,15 +153,14 @@ async def test_runs_are_deleted_in_bounded_batches_and_can_be_stopped_between_th
     assert sum(await exist(runs)) == 1
 
 
-async def test_batch_of_runs_is_capped_even_if_more_rows_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_cleanup, "MAX_RUNS", 4)
+async def test_batch_of_runs_is_capped_even_if_more_rows_are_allowed() -> None:
     await start(7)
     checkpoints: list[int] = []
 
     async def record(done: int, _total: int) -> None:
         checkpoints.append(done)
 
-    assert (await delete_runs(datetime.now(UTC), FOREVER, record))["left"] == 0
+    assert (await delete_runs(datetime.now(UTC), FOREVER, record, max_runs=4))["left"] == 0
     assert checkpoints == [0, 4, 7]
 
 

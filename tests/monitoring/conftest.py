@@ -15,8 +15,7 @@ from wishcraft.settings import Settings
 @pytest.fixture(autouse=True)
 def _generous_limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     request.getfixturevalue("generous_limits_of_redis")
-    for limit in ("health.monitor.PROBE_TIMEOUT_SECONDS", "webhooks.inbox.ANSWER_SECONDS"):
-        monkeypatch.setattr(f"wishcraft.services.{limit}", PATIENCE_SECONDS)
+    monkeypatch.setattr("wishcraft.services.health.monitor.PROBE_TIMEOUT_SECONDS", PATIENCE_SECONDS)
 
 
 @pytest.fixture

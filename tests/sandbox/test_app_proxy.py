@@ -99,10 +99,8 @@ async def test_too_large_requests_and_answers_and_paths_that_lead_out_are_refuse
         assert (await living.http.get(f"{PATH}/a")).status_code == 502
 
 
-async def test_guest_reads_and_customer_writes_through_the_proxy(
-    client: httpx.AsyncClient, demo: Demo, generous_limits: None
-) -> None:
-    assert generous_limits is None
+@pytest.mark.usefixtures("generous_limits")
+async def test_guest_reads_and_customer_writes_through_the_proxy(client: httpx.AsyncClient, demo: Demo) -> None:
     slug = public_slug(demo)
     async with living_shop(client._transport) as living:
         read = await living.http.get(f"{PATH}/registries/{slug}")

@@ -25,10 +25,10 @@ async def shop_for_a_while(living: LivingShop, actions: int) -> list[tuple[str, 
     return [(action.shop, action.what, action.description) for action in shopping.recent]
 
 
+@pytest.mark.usefixtures("generous_limits")
 async def test_guests_buy_for_registries_that_they_see_through_the_proxy(
-    client: httpx.AsyncClient, resources: Resources, demo: Demo, generous_limits: None
+    client: httpx.AsyncClient, resources: Resources, demo: Demo
 ) -> None:
-    assert generous_limits is None
     demo.execute("TRUNCATE webhook_events")
     days = []
     for _ in range(2):

@@ -20,10 +20,10 @@ from wishcraft.shopify.order_payloads import read_edit, read_order, read_refund
 SECOND = 1_790_000_000
 
 
+@pytest.mark.usefixtures("generous_limits")
 async def test_order_of_the_simulator_changes_what_the_api_answers(
-    client: httpx.AsyncClient, guest: Shopper, resources: Resources, demo: Demo, generous_limits: None
+    client: httpx.AsyncClient, guest: Shopper, resources: Resources, demo: Demo
 ) -> None:
-    assert generous_limits is None
     demo.execute("TRUNCATE webhook_events")
     slug = public_slug(demo)
     item = (await guest.read(slug)).json()["items"][0]

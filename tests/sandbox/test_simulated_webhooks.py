@@ -10,7 +10,6 @@ import httpx
 import pytest
 from shopify_app import ShopifyApp
 
-from deployments.sandbox.shopify import webhooks
 from deployments.sandbox.shopify.webhooks import RETRY_SECONDS, Habits, WebhookSender
 from wishcraft.shopify.webhooks import digest_of, is_signed, parse_headers, shopify_headers
 
@@ -101,10 +100,10 @@ async def test_only_an_answer_of_the_two_hundreds_accepts_a_webhook(statuses: tu
     assert (sender.totals.accepted, sender.totals.tried_again) == (1, tries - 1)
 
 
-async def test_answer_that_does_not_come_in_time_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "ANSWER_SECONDS", 0.001)
+async def test_answer_that_does_not_come_in_time_is_a_failure() -> None:
     receiver = Receiver(hangs=True)
     sender = receiver.sender()
+    sender.answer_seconds = 0.001
     sender.publish(SHOP, "orders/create", {"id": 1}, "#1")
     await sender.drain()
     assert len(receiver.requests) <= 9
@@ -130,10 +129,10 @@ async def test_webhooks_are_repeated_and_overtake_each_other_the_same_for_a_seed
     assert sorted(arrivals[0]) == sorted(arrivals[1])
 
 
-async def test_lost_webhooks_and_those_beyond_the_limit_are_never_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(webhooks, "MAX_PENDING", 3)
+async def test_lost_webhooks_and_those_beyond_the_limit_are_never_sent() -> None:
     receiver = Receiver()
     sender = receiver.sender()
+    sender.max_pending = 3
     for number in range(5):
         sender.publish(SHOP, "orders/updated", {"id": number}, f"#{number}")
     sender.habits = Habits(lost=1, delayed=0, repeated=0)

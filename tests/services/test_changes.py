@@ -91,11 +91,10 @@ async def test_items_changed_before_a_sync_stops_are_counted(
 
 
 async def test_entries_filled_before_a_warm_stops_are_counted(
-    resources: Resources, shop: ShopRef, changes: Changes, monkeypatch: Any
+    resources: Resources, shop: ShopRef, changes: Changes
 ) -> None:
-    monkeypatch.setattr(warm, "BATCH", 1)
     with pytest.raises(RunStopped):
-        await warm.warm_shop(resources, shop, checkpoint=StopAt(3), changes=changes)
+        await warm.warm_shop(resources, shop, checkpoint=StopAt(3), changes=changes, batch_size=1)
     assert changes == {"warmed": 2}
 
 
@@ -110,10 +109,9 @@ async def test_entries_filled_before_redis_fails_in_a_warm_are_counted(
         filled.extend(slugs)
         return await reader.refill(resources, shop_id, slugs)
 
-    monkeypatch.setattr(warm, "BATCH", 1)
     monkeypatch.setattr(warm, "refill", refill_two)
     with pytest.raises(CacheUnavailable):
-        await warm.warm_shop(resources, shop, force=True, changes=changes)
+        await warm.warm_shop(resources, shop, force=True, changes=changes, batch_size=1)
     assert changes == {"warmed": 2}
 
 

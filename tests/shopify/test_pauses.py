@@ -4,7 +4,6 @@ import pytest
 
 from tests.support.clock import Clock
 from wishcraft.errors import ShopifyPaused
-from wishcraft.shopify import pauses as pauses_module
 from wishcraft.shopify.pauses import Pauses
 
 QUERY = 5.0
@@ -84,8 +83,8 @@ def test_failures_together_are_one(pauses: Pauses, clock: Clock) -> None:
     assert wait_of(pauses) == 5
 
 
-def test_number_of_pauses_is_bounded(pauses: Pauses, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pauses_module, "MAX_SHOPS", 2)
+def test_number_of_pauses_is_bounded(clock: Clock) -> None:
+    pauses = Pauses(QUERY, clock, max_shops=2)
     for shop_id in (1, 2, 3):
         started_at = begin(pauses, shop_id)
         pauses.failed(shop_id, started_at)

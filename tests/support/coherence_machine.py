@@ -48,6 +48,8 @@ class Coherence(RuleBasedStateMachine):
         for link in self.world.links:
             link.is_cut = False
         self.caches = [type(self).make_cache(server) for server in self.world.servers]
+        for cache in self.caches:
+            cache.wait_for_fill_seconds = 0  # no other process runs while one reader waits
         self.readers: list[Interleaving] = []
         self.writer: Interleaving | None = None
         self.writer_is_of_an_older_era = False

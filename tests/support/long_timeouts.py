@@ -13,17 +13,19 @@ from tests.support.waiting import PATIENCE_SECONDS
 _LIMITS: Final = (
     "api.middleware.request.MAX_SECONDS",
     "wishcraft.cache.client.REDIS_READ_SECONDS",
-    "wishcraft.cache.read_permit.ANSWER_SECONDS",
     "wishcraft.cache.read_permit.PERMIT_SECONDS",
-    "wishcraft.cache.registries.REVALIDATE_SECONDS",
-    "wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS",
     "wishcraft.services.health.monitor.PROBE_TIMEOUT_SECONDS",
     "wishcraft.services.operations.metrics_collector.OPTIONAL_TIMEOUT_SECONDS",
     "wishcraft.services.operations.traffic_recorder.FLUSH_SECONDS",
     "wishcraft.services.registries.reader.DATABASE_READ_SECONDS",
-    "wishcraft.store.replica.ANSWER_SECONDS",
 )
 """With `FLUSH_SECONDS`, so that counts are saved when the test says so, and not under way in the background."""
+_ARGUMENTS: Final = {
+    "api.state.ReadPermit": ("answer_seconds",),
+    "wishcraft.resources.RegistryCache": ("revalidate_seconds", "wait_for_fill_seconds"),
+    "wishcraft.resources.Replica": ("answer_seconds",),
+}
+"""Limits that an object is given, by the name of its class where it is made."""
 
 
 def raise_limits(set_attribute: Callable[[object, str, object], None]) -> None:
@@ -31,6 +33,10 @@ def raise_limits(set_attribute: Callable[[object, str, object], None]) -> None:
     for limit in _LIMITS:
         module, _, name = limit.rpartition(".")
         set_attribute(pkgutil.resolve_name(module), name, PATIENCE_SECONDS)
+    for path, names in _ARGUMENTS.items():
+        module, _, name = path.rpartition(".")
+        patient = partial(pkgutil.resolve_name(path), **dict.fromkeys(names, PATIENCE_SECONDS))
+        set_attribute(pkgutil.resolve_name(module), name, patient)
     _let_redis_take(PATIENCE_SECONDS, set_attribute)
 
 

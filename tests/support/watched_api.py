@@ -13,6 +13,8 @@ from tests.support.alert_rules import firing
 from tests.support.aliases import Demo
 from tests.support.api import app_state_of, open_api_client
 from tests.support.metric_samples import Samples
+from tests.support.waiting import PATIENCE_SECONDS
+from wishcraft.services.webhooks.inbox import InboxLimits
 from wishcraft.settings import Settings
 
 REPLICAS = ("one", "two")
@@ -72,6 +74,7 @@ async def watching(settings: Settings, demo: Demo) -> AsyncIterator[Watched]:
     async with open_api_client(settings) as client:
         watched = Watched(client, {"X-API-Key": add_key(demo, 1).key})
         watched.app_state.resources.cache._hold_seconds = 0
+        watched.app_state.inbox.limits = InboxLimits(answer_seconds=PATIENCE_SECONDS)
         # The jobs are known from here on: their counters begin at 0, where a page is not faster than its health probe.
         await client.get("/health")
         yield watched

@@ -40,8 +40,9 @@ _Named = tuple[tuple[str, str], _Window]
 class Limiter:
     """The rate limiter of one process."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, *, max_windows: int = _MAX_WINDOWS) -> None:
         self._server = server
+        self._max_windows = max_windows
         self._windows: OrderedDict[tuple[str, str], _Window] = OrderedDict()
         self._exchanging = asyncio.Lock()
         """Two exchanges at once would count each other's requests twice."""
@@ -141,7 +142,7 @@ class Limiter:
     def _begin(self, policy: Policy, caller: str, now: int) -> _Window:
         begin = now - now % policy.seconds
         window = _Window(begin, begin + policy.seconds)
-        if len(self._windows) >= _MAX_WINDOWS:
+        if len(self._windows) >= self._max_windows:
             self._windows.popitem(last=False)
         self._windows.pop((policy.name, caller), None)
         self._windows[policy.name, caller] = window

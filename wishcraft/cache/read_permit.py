@@ -18,7 +18,6 @@ PERMIT_SECONDS: Final = 1.0
 RENEW_SECONDS: Final = 0.2
 """The pause between two renewals."""
 ANSWER_SECONDS: Final = 1.0
-"""How long a reader without a permit waits for PostgreSQL's answer."""
 _AWAITED_QUESTIONS: Final = 2
 """The first question may have been asked before the reader arrived, so a second is awaited."""
 MAX_QUESTIONS: Final = 3
@@ -56,16 +55,22 @@ class ReadPermit:
     """The permit of one process, used on one event loop."""
 
     def __init__(
-        self, find_pending: Callable[[], Awaitable[Pending | None]], *, clock: Callable[[], float] = time.monotonic
+        self,
+        find_pending: Callable[[], Awaitable[Pending | None]],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         """No permit yet.
 
         Args:
             find_pending: Asks PostgreSQL for all pending invalidations; None if they are too many to be listed.
             clock: Seconds that grow steadily, also while the process is stopped.
+            answer_seconds: How long a reader without a permit waits for PostgreSQL's answer.
         """
         self._find_pending = find_pending
         self._clock = clock
+        self.answer_seconds = answer_seconds
         self._asked_at = -inf
         self._pending: Pending | None = frozenset()
         self._is_silent = False
@@ -117,7 +122,7 @@ class ReadPermit:
         self._is_silent = True
 
     async def renew(self) -> None:
-        """Ask PostgreSQL, for at most `ANSWER_SECONDS`; concurrent callers share one question.
+        """Ask PostgreSQL, for at most `answer_seconds`; concurrent callers share one question.
 
         A question that hangs is not cancelled, which could take as long. The next call asks on another connection,
         as does each call after a later question was answered.
@@ -126,9 +131,9 @@ class ReadPermit:
         is_hanging = newest is not None and (self._is_silent or newest.asked_at <= self._asked_at)
         if newest is None or (is_hanging and len(self._questions) < MAX_QUESTIONS):
             newest = self._ask()
-        done, _ = await asyncio.wait({newest.task}, timeout=ANSWER_SECONDS)
+        done, _ = await asyncio.wait({newest.task}, timeout=self.answer_seconds)
         if not done:
-            self._note_silence_since(newest.asked_at, f"no answer within {ANSWER_SECONDS:g} s")
+            self._note_silence_since(newest.asked_at, f"no answer within {self.answer_seconds:g} s")
 
     async def stop(self) -> None:
         """Cancel the questions that are under way."""
@@ -136,7 +141,7 @@ class ReadPermit:
         for task in tasks:
             task.cancel()
         if tasks:
-            await asyncio.wait(tasks, timeout=ANSWER_SECONDS)
+            await asyncio.wait(tasks, timeout=self.answer_seconds)
 
     def _ask(self) -> _Question:
         asked_at = self._clock()

@@ -74,10 +74,18 @@ class RegistryCache(CoherenceCommands):
     """Without one, as in jobs, entries are used although an invalidation may be pending."""
 
     def __init__(
-        self, server: Server, *, hold_seconds: float = keys.HOLD_SECONDS, counters: Counters | None = None
+        self,
+        server: Server,
+        *,
+        hold_seconds: float = keys.HOLD_SECONDS,
+        counters: Counters | None = None,
+        wait_for_fill_seconds: float = WAIT_FOR_FILL_SECONDS,
+        revalidate_seconds: float = REVALIDATE_SECONDS,
     ) -> None:
         """A cache on `server`; see `CoherenceCommands`."""
         super().__init__(server, hold_seconds=hold_seconds, counters=counters)
+        self.wait_for_fill_seconds = wait_for_fill_seconds
+        self.revalidate_seconds = revalidate_seconds
         self._turns: dict[tuple[int, str], asyncio.Future[bool]] = {}
         """Registries that a reader of this process loads. True: look in Redis again. False: no fill is possible now."""
 
@@ -102,7 +110,7 @@ class RegistryCache(CoherenceCommands):
         trust = self.permit.trust(shop_id, slug) if self.permit else Trust.CURRENT
         if self.permit and trust is Trust.EXPIRED:
             trust = await self.permit.wait_for_trust(shop_id, slug)
-        deadline = time.monotonic() + WAIT_FOR_FILL_SECONDS
+        deadline = time.monotonic() + self.wait_for_fill_seconds
         with suppress(CacheUnavailable):
             if trust is Trust.SILENT and (entry := await self.get(shop_id, slug)):
                 return CacheResult(entry, CacheState.STALE)
@@ -189,7 +197,7 @@ class RegistryCache(CoherenceCommands):
         After a failed load the lease stays until it expires, so that not every reader queries a failing PostgreSQL.
         """
         try:
-            async with asyncio.timeout(REVALIDATE_SECONDS):
+            async with asyncio.timeout(self.revalidate_seconds):
                 registry = await load()
             result = await self._fill_one(shop_id, slug, lease, registry)
         except Exception:  # noqa: BLE001  any failure of the load is logged, and the stale entry answers
@@ -207,7 +215,7 @@ class RegistryCache(CoherenceCommands):
         return CacheResult(entry, CacheState.MISS)
 
     async def _wait_for_fill(self, shop_id: int, slug: str) -> Entry | None:
-        deadline = time.monotonic() + WAIT_FOR_FILL_SECONDS
+        deadline = time.monotonic() + self.wait_for_fill_seconds
         with suppress(CacheUnavailable):
             while time.monotonic() < deadline:
                 await asyncio.sleep(_POLL_SECONDS)

@@ -17,12 +17,15 @@ _SECONDS: Final = 5.0
 class DnsClient:
     """Reads TXT records."""
 
-    def __init__(self, server: str | None) -> None:
+    def __init__(self, server: str | None, *, seconds: float = _SECONDS) -> None:
         """Ask this DNS server, an IP address with or without a port, or without one that of the machine.
+
+        An answer may take `seconds`.
 
         Raises:
             ConfigurationError: The address is malformed, or the machine has no DNS server.
         """
+        self._seconds = seconds
         try:
             self._resolver = dns.asyncresolver.Resolver(configure=server is None)
             if server is not None:
@@ -41,7 +44,7 @@ class DnsClient:
             DnsUnavailable: No DNS server answered.
         """
         try:
-            answer = await self._resolver.resolve(name, TXT, lifetime=_SECONDS, search=False)
+            answer = await self._resolver.resolve(name, TXT, lifetime=self._seconds, search=False)
         except (NXDOMAIN, NoAnswer):
             return []
         except (DNSException, OSError) as error:

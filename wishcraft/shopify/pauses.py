@@ -27,10 +27,19 @@ class _Pause(NamedTuple):
 class Pauses:
     """The pauses of one process, by shop."""
 
-    def __init__(self, query_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        query_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        first_seconds: float = FIRST_SECONDS,
+        max_shops: int = MAX_SHOPS,
+    ) -> None:
         """`query_seconds` is how long a query may take, and others wait for the first one after a pause."""
         self._query_seconds = query_seconds
         self._clock = clock
+        self._first_seconds = first_seconds
+        self._max_shops = max_shops
         self._pauses: OrderedDict[int, _Pause] = OrderedDict()
 
     def check(self, shop_id: int) -> None:
@@ -55,9 +64,9 @@ class Pauses:
         last = self._pauses.get(shop_id)
         if last and started_at <= last.failed_at:
             return
-        seconds = min(LONGEST_SECONDS, 2 * last.seconds) if last else FIRST_SECONDS
+        seconds = min(LONGEST_SECONDS, 2 * last.seconds) if last else self._first_seconds
         now = self._clock()
         self._pauses.pop(shop_id, None)
         self._pauses[shop_id] = _Pause(now, seconds, now + seconds)
-        if len(self._pauses) > MAX_SHOPS:
+        if len(self._pauses) > self._max_shops:
             self._pauses.popitem(last=False)

@@ -16,7 +16,6 @@ from wishcraft.store.deadline import within
 from wishcraft.store.engine import Database
 
 ANSWER_SECONDS: Final = 1.0
-"""How long a reader waits for the replica, before it asks the primary."""
 _CONNECTIONS: Final = 5
 _POSITIONS: Final = 600
 """Positions of the primary that are kept, one for each check."""
@@ -51,18 +50,29 @@ class Replica:
     primary is no lag, and a replica that receives nothing, or does not answer, lags more with every second.
     """
 
-    def __init__(self, url: str, primary: Database, max_lag_seconds: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        primary: Database,
+        max_lag_seconds: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
         """Not used before the first check.
 
         Args:
             url: As that of the primary, with the replica's address.
             primary: What to ask for the position.
             max_lag_seconds: The bound.
+            clock: Seconds that grow steadily.
+            answer_seconds: How long a reader waits for the replica, before it asks the primary.
         """
         self.max_lag_seconds: Final = max_lag_seconds
         self._db = Database(url, pool_size=_CONNECTIONS)
         self._primary = primary
-        self._clock = time.monotonic
+        self.clock = clock
+        self.answer_seconds = answer_seconds
         self._positions: deque[tuple[float, int]] = deque(maxlen=_POSITIONS)
         self._current_at = -inf
         self.fault: ReplicaFault | None = None
@@ -71,7 +81,7 @@ class Replica:
     @property
     def lag_seconds(self) -> float:
         """How long ago the replica had all that was committed; infinite if that is not known."""
-        return self._clock() - self._current_at
+        return self.clock() - self._current_at
 
     @property
     def is_current(self) -> bool:
@@ -84,7 +94,7 @@ class Replica:
         Raises:
             DatabaseUnavailable: One of the two did not answer, or the other is not a replica of the primary.
         """
-        asked_at = self._clock()
+        asked_at = self.clock()
         with self._failing_as(ReplicaFault.PRIMARY_SILENT):
             async with self._primary.autocommit() as session:
                 position, system = (await session.execute(_PRIMARY_POSITION)).one()
@@ -109,7 +119,7 @@ class Replica:
         if not self.is_current:
             return None
         try:
-            return await within(ANSWER_SECONDS, query(self._db))
+            return await within(self.answer_seconds, query(self._db))
         except Exception as error:  # noqa: BLE001  the primary answers, or fails with the same error
             _log.warning("The replica gave no answer, the primary is asked: %s", error)
             self.fault = ReplicaFault.SILENT

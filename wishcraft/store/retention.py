@@ -109,10 +109,10 @@ _DELETE: Final = """
 """
 
 
-async def count_old(session: AsyncSession, kind: DataKind, before: datetime) -> int:
-    """Number of rows of this kind older than `before`, at most `MAX_COUNTED`."""
+async def count_old(session: AsyncSession, kind: DataKind, before: datetime, most: int = MAX_COUNTED) -> int:
+    """Number of rows of this kind older than `before`, at most `most`."""
     query = text(_COUNT.format(_AGING[kind]))
-    return int((await session.execute(query, {"before": before, "limit": MAX_COUNTED})).scalar_one())
+    return int((await session.execute(query, {"before": before, "limit": most})).scalar_one())
 
 
 async def delete_old(session: AsyncSession, kind: DataKind, before: datetime, limit: int) -> int:

@@ -92,6 +92,8 @@ class WebhookSender:
     totals: Totals = field(default_factory=Totals)
     recent: deque[Delivery] = field(default_factory=lambda: deque(maxlen=SHOWN))
     """Newest first."""
+    answer_seconds: float = ANSWER_SECONDS
+    max_pending: int = MAX_PENDING
     _microseconds: int = 0
     """Time of the last event."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -108,7 +110,7 @@ class WebhookSender:
         # Not of the generator: after a restart, its ids would be those of webhooks that the app has had.
         delivery = Delivery(shop, topic, description, str(uuid4()), at)
         self.recent.appendleft(delivery)
-        if self.totals.pending >= MAX_PENDING or self.random.random() < self.habits.lost:
+        if self.totals.pending >= self.max_pending or self.random.random() < self.habits.lost:
             self.totals.lost += 1
             delivery.state = "lost"
             return
@@ -179,8 +181,8 @@ class WebhookSender:
             self.totals.sent += 1
             began = time.perf_counter()
             try:
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+                async with asyncio.timeout(self.answer_seconds):
+                    timeout = httpx.Timeout(self.answer_seconds, connect=CONNECT_SECONDS)
                     answer = await self.http.post(PATH, content=body, headers=headers, timeout=timeout)
                 delivery.answer = str(answer.status_code)
                 is_accepted = answer.is_success

@@ -24,7 +24,7 @@ from wishcraft.services.registries.write import registry_write
 from wishcraft.services.webhooks.dead_letters import decide, find_dead_letters
 from wishcraft.services.webhooks.handler_protocol import Effect, Message, change_nothing
 from wishcraft.services.webhooks.handlers import HANDLERS
-from wishcraft.services.webhooks.inbox import MAX_WAITING, Inbox
+from wishcraft.services.webhooks.inbox import Inbox
 from wishcraft.services.webhooks.process import process
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
@@ -297,7 +297,7 @@ async def test_addresses_are_suppressed_in_one_order_that_no_two_consumers_deadl
 
 async def test_more_events_than_may_wait_are_stored_by_one_request(resources: Resources, sent: Helper) -> None:
     inbox, mail = Inbox(resources.db, WebhookQueue(resources.redis)), sent()
-    number = MAX_WAITING + 1
+    number = inbox.limits.waiting + 1
     events = [MailEvent(mail, DELIVERED, permanent=False, event_id=f"e{n}", occurred_at=NOON) for n in range(number)]
     assert await store_events(resources.db, inbox, "sendgrid", events) == number
 

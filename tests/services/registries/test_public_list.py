@@ -14,8 +14,7 @@ from wishcraft.cache.read_permit import ReadPermit
 from wishcraft.cache.shared_connection import SharedConnection
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.resources import Resources
-from wishcraft.services.registries import public_list
-from wishcraft.services.registries.public_list import PublicLists
+from wishcraft.services.registries.public_list import KEPT_SECONDS, PublicLists
 from wishcraft.services.registries.write import find_pending, registry_write
 from wishcraft.services.single_flight import LOAD_TIMEOUT_SECONDS
 from wishcraft.store import registries
@@ -28,13 +27,12 @@ PAGE: Final = PageRequest(100)
 
 
 @pytest.fixture
-async def lists(resources: Resources, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PublicLists]:
+async def lists(resources: Resources) -> AsyncIterator[PublicLists]:
     """The lists of a process that has the permit to use Redis; a page that is kept does not expire."""
-    monkeypatch.setattr(public_list, "KEPT_SECONDS", 3_600.0)
     permit = resources.cache.permit = ReadPermit(lambda: find_pending(resources))
     await permit.renew()
     await resources.redis.learn_era()
-    yield PublicLists(resources)
+    yield PublicLists(resources, kept_seconds=3_600)
     await permit.stop()
 
 
@@ -98,7 +96,7 @@ async def test_page_from_before_a_write_has_expired_when_the_shop_is_quiet_again
     await rename(resources, shop, demo, "First")
     [left_ms] = await redis.hpttl(keys.of_shop(shop.id).written, "at")
     seconds = left_ms / 1_000
-    a_load, a_page = LOAD_TIMEOUT_SECONDS, public_list.KEPT_SECONDS
+    a_load, a_page = LOAD_TIMEOUT_SECONDS, KEPT_SECONDS
     assert seconds > keys.HOLD_SECONDS + a_load + a_page  # of a load that began just before the last commit
 
 
@@ -133,9 +131,9 @@ async def test_no_page_is_kept_for_who_may_write_when_it_may_be_outdated(
 
 
 async def test_number_of_pages_that_are_kept_is_bounded(
-    lists: PublicLists, guest: Caller, monkeypatch: pytest.MonkeyPatch, queries: list[str]
+    resources: Resources, guest: Caller, queries: list[str]
 ) -> None:
-    monkeypatch.setattr(public_list, "_MOST_PAGES", 2)
+    lists = PublicLists(resources, kept_seconds=3_600, most_pages=2)
     for words in ("a", "b", "c", "c", "b"):
         await titles(lists, guest, Search(words))
     assert reads(queries) == 3

@@ -33,9 +33,9 @@ async def test_a_miss_takes_one_query_and_a_hit_takes_none(
 
 
 async def test_many_readers_of_one_miss_load_it_once(
-    resources: Resources, demo: Demo, shop: ShopRef, queries: list[str], monkeypatch: pytest.MonkeyPatch
+    resources: Resources, demo: Demo, shop: ShopRef, queries: list[str]
 ) -> None:
-    monkeypatch.setattr("wishcraft.cache.registries.WAIT_FOR_FILL_SECONDS", 30)  # however busy the machine is
+    resources.cache.wait_for_fill_seconds = 30  # however busy the machine is
     slug = slug_of(demo, shop)
     answers = await asyncio.gather(*(RegistryReader(resources).read(shop.id, slug) for _ in range(20)))
     assert len({answer.entry.body for answer in answers if answer.entry}) == 1

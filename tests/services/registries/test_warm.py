@@ -145,8 +145,7 @@ async def test_few_batches_are_loaded_at_once(
         return loaded
 
     monkeypatch.setattr(reader, "load_registries", load)
-    monkeypatch.setattr(warm, "BATCH", 5)
-    assert (await warm_shop(resources, shop))["warmed"] > 5 * warm._BATCHES_AT_ONCE
+    assert (await warm_shop(resources, shop, batch_size=5))["warmed"] > 5 * warm._BATCHES_AT_ONCE
     assert most == warm._BATCHES_AT_ONCE
 
 
@@ -162,10 +161,9 @@ async def test_batch_that_fails_leaves_no_task_and_no_lease(
         return loaded
 
     monkeypatch.setattr(reader, "load_registries", load)
-    monkeypatch.setattr(warm, "BATCH", 1)
     tasks = asyncio.all_tasks()
     with pytest.raises(DatabaseUnavailable):
-        await warm_shop(resources, shop)
+        await warm_shop(resources, shop, batch_size=1)
     assert asyncio.all_tasks() == tasks
     assert [key async for key in redis.scan_iter(f"{keys.of_shop(shop.id).lease_prefix}*")] == []
     assert await resources.cache.get(shop.id, fails) is None

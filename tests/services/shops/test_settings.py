@@ -139,9 +139,8 @@ async def test_check_of_invariants_does_the_rest_of_a_refresh_that_was_stopped(
 
 
 async def test_threshold_changed_again_during_a_refresh_is_not_lost(
-    resources: Resources, demo: Demo, shop: ShopRef, monkeypatch: pytest.MonkeyPatch
+    resources: Resources, demo: Demo, shop: ShopRef
 ) -> None:
-    monkeypatch.setattr("wishcraft.services.shops.settings.BATCH", 1)
     changed: list[object] = []
 
     async def change_again(done: int, total: int) -> None:
@@ -150,7 +149,7 @@ async def test_threshold_changed_again_during_a_refresh_is_not_lost(
 
     await warm_shop(resources, shop)
     await change_settings(resources, actor(shop), {"low_stock_threshold": 8})
-    await replace_outdated_entries(resources, shop.id, change_again)
+    await replace_outdated_entries(resources, shop.id, change_again, batch_size=1)
     assert changed
     for slug in slugs(demo, shop):
         entry = await resources.cache.get(shop.id, slug)

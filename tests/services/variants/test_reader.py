@@ -23,8 +23,7 @@ from wishcraft.domain.variants import READING_FRESH, VariantFacts, VariantImage
 from wishcraft.errors import ShopifyPaused, ShopifyRefused, ShopifyUnavailable, TooManyQueries
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.inventory.sync import sync_shop
-from wishcraft.services.variants import reader as reader_module
-from wishcraft.services.variants.reader import QUERIES, FoundVariantFacts, VariantReader
+from wishcraft.services.variants.reader import QUERIES, FoundVariantFacts, VariantLimits, VariantReader
 from wishcraft.settings import Settings
 from wishcraft.shopify.pauses import Pauses
 from wishcraft.store.shops import ShopRef
@@ -205,13 +204,12 @@ async def test_facts_replace_the_answer_while_shopify_does_not_answer_if_all_are
     shopify: SimulatedShop,
     resources: Resources,
     shop: ShopRef,
-    monkeypatch: pytest.MonkeyPatch,
     kind: FaultKind,
 ) -> None:
     first = await products.read(caller, ids(variants)[:2])
     await put_back(resources, shop, first, 12 * HOUR)
     shopify.faults.set(Fault(kind, remaining=None))
-    monkeypatch.setattr(reader_module, "SHOPIFY_SECONDS", 0.2)
+    products.limits = VariantLimits(shopify_seconds=0.2)
     stale = await products.read(caller, ids(variants)[:2])
     assert (stale.state, list(stale.facts)) == (CacheState.STALE, ids(variants)[:2])
     with pytest.raises((ShopifyUnavailable, ShopifyRefused)):
@@ -219,19 +217,14 @@ async def test_facts_replace_the_answer_while_shopify_does_not_answer_if_all_are
 
 
 async def test_shopify_that_does_not_answer_is_not_asked_again_for_some_seconds(
-    resources: Resources,
-    caller: Caller,
-    variants: list[Variant],
-    shopify: SimulatedShop,
-    monkeypatch: pytest.MonkeyPatch,
+    resources: Resources, caller: Caller, variants: list[Variant], shopify: SimulatedShop
 ) -> None:
     seconds = [0.0]
-    products = VariantReader(resources, Pauses(5, lambda: seconds[0]))
+    products = VariantReader(resources, Pauses(5, lambda: seconds[0]), VariantLimits(shopify_seconds=0.2))
     shopify.faults.set(Fault(FaultKind.MALFORMED, remaining=None))
-    monkeypatch.setattr(reader_module, "SHOPIFY_SECONDS", 0.2)
     with pytest.raises(ShopifyUnavailable):
         await products.read(caller, ids(variants)[:1])
-    monkeypatch.undo()
+    products.limits = VariantLimits()
     shopify.faults.set(Fault(FaultKind.MALFORMED, remaining=0))
     for number in ids(variants)[:3]:
         with pytest.raises(ShopifyPaused) as refused:
@@ -241,10 +234,11 @@ async def test_shopify_that_does_not_answer_is_not_asked_again_for_some_seconds(
     [paused] = (await resources.counters.read())["shopify_paused_total"]
     assert paused.value == 3
     seconds[0] = 5.0
-    with monkeypatch.context() as patch:  # who may cause no query does not take the turn of the first one
-        patch.setattr(reader_module, "QUERIES", replace(QUERIES, name="none", quota=0))
-        with pytest.raises(TooManyQueries):
-            await products.read(caller, ids(variants)[:1])
+    # Who may cause no query does not take the turn of the first one.
+    products.limits = VariantLimits(queries=replace(QUERIES, name="none", quota=0))
+    with pytest.raises(TooManyQueries):
+        await products.read(caller, ids(variants)[:1])
+    products.limits = VariantLimits()
     assert (await products.read(caller, ids(variants)[:1])).state is CacheState.MISS
     assert (await products.read(caller, ids(variants)[1:2])).state is CacheState.MISS
 
@@ -268,10 +262,12 @@ async def test_variant_that_cannot_be_stored_is_in_no_answer(
 
 
 async def test_caller_may_cause_a_limited_number_of_queries(
-    products: VariantReader, caller: Caller, variants: list[Variant], monkeypatch: pytest.MonkeyPatch
+    products: VariantReader, caller: Caller, variants: list[Variant]
 ) -> None:
-    monkeypatch.setattr(reader_module, "QUERIES", replace(QUERIES, quota=2, seconds=10**9))
-    monkeypatch.setattr(reader_module, "SERVER_QUERIES", replace(QUERIES, name="s", quota=3, seconds=10**9))
+    products.limits = VariantLimits(
+        queries=replace(QUERIES, quota=2, seconds=10**9),
+        server_queries=replace(QUERIES, name="s", quota=3, seconds=10**9),
+    )
     for number in ids(variants)[:2]:
         await products.read(caller, [number])
     with pytest.raises(TooManyQueries) as refused:

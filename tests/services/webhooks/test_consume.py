@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,8 +30,7 @@ from wishcraft.domain.webhooks import MAX_ATTEMPTS, TOPICS, TopicPriority, Webho
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable, ShopifyThrottled, ShopifyUnavailable
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.registries.write import RegistryWrite
-from wishcraft.services.webhooks import consume
-from wishcraft.services.webhooks.consume import Consumer
+from wishcraft.services.webhooks.consume import Consumer, ConsumerLimits
 from wishcraft.services.webhooks.handler_protocol import Effect, Message
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
@@ -73,11 +73,10 @@ async def test_consumers_that_handle_the_same_webhooks_at_once_apply_each_once(
     assert applied(demo) == sorted(ids)
 
 
-async def test_high_priority_comes_first(resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consume, "WINDOW", 2)
+async def test_high_priority_comes_first(resources: Resources, demo: Demo) -> None:
     receive(demo, 3, topic="products/update")
     [order_id] = receive(demo)
-    consumer = Consumer(resources, COUNTING, "a")
+    consumer = Consumer(resources, COUNTING, "a", limits=ConsumerLimits(window=2))
     while (await consumer.sweep()).added:
         pass
     queue = WebhookQueue(resources.redis)
@@ -86,16 +85,13 @@ async def test_high_priority_comes_first(resources: Resources, demo: Demo, monke
     assert order_id in applied(demo)
 
 
-async def test_what_a_dead_consumer_took_is_taken_over(
-    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_a_dead_consumer_took_is_taken_over(resources: Resources, demo: Demo) -> None:
     ids = receive(demo, 5)
     consumer, queue = Consumer(resources, COUNTING, "alive"), WebhookQueue(resources.redis)
     await consumer.sweep()
     assert len(await queue.take("dead", 10, NOW)) == 5
     assert await handle(consumer) == 0
-    monkeypatch.setattr(consume, "TAKE_OVER_IDLE", NOW)
-    monkeypatch.setattr(consume, "REMOVE_IDLE", timedelta(milliseconds=-1))
+    consumer.limits = ConsumerLimits(take_over_idle=NOW, remove_idle=timedelta(milliseconds=-1))
     await consumer.sweep()
     await consumer.finish()
     assert applied(demo) == ids
@@ -205,30 +201,26 @@ def test_each_topic_has_a_handler_and_each_handler_a_topic() -> None:
 
 @pytest.mark.parametrize("error", [ShopifyUnavailable("no answer"), ShopifyThrottled("wait"), None])
 async def test_shopify_that_does_not_answer_is_asked_once_for_a_batch(
-    resources: Resources, demo: Demo, error: Exception | None, monkeypatch: pytest.MonkeyPatch
+    resources: Resources, demo: Demo, error: Exception | None
 ) -> None:
     calls: list[int] = []
 
     async def ask(_resources: Resources, _shop: ShopRef, messages: Sequence[Message]) -> Effect:
         calls.append(len(messages))
         if error is None:  # it takes too long
-            monkeypatch.setattr("wishcraft.services.webhooks.process.HANDLER_SECONDS", PATIENCE_SECONDS)
             await asyncio.Event().wait()
         assert error
         raise error
 
-    if error is None:
-        monkeypatch.setattr("wishcraft.services.webhooks.process.HANDLER_SECONDS", 0.01)
     ids = receive(demo, 20) + receive(demo, 2, topic="products/update")
     handlers = {"orders/create": ask, "products/update": count_effects}
-    assert await process(resources, handlers, MAPLE, ids) == {None: 20, WebhookOutcome.APPLIED: 2}
+    counts = await process(resources, handlers, MAPLE, ids, handler_seconds=PATIENCE_SECONDS if error else 0.01)
+    assert counts == {None: 20, WebhookOutcome.APPLIED: 2}
     assert calls == [20]
     assert applied(demo) == ids[20:]
 
 
-async def test_slow_shop_holds_up_no_other(resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consume, "PER_SHOP", 2)
-    monkeypatch.setattr("wishcraft.services.webhooks.process.HANDLER_SECONDS", PATIENCE_SECONDS)
+async def test_slow_shop_holds_up_no_other(resources: Resources, demo: Demo) -> None:
     others_are_handled = asyncio.Event()
 
     async def wait(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
@@ -237,7 +229,8 @@ async def test_slow_shop_holds_up_no_other(resources: Resources, demo: Demo, mon
         return await count_effects(resources, shop, messages)
 
     slow = receive(demo, 5)
-    consumer = Consumer(resources, {"orders/create": wait}, "a")
+    patient = partial(process, handler_seconds=PATIENCE_SECONDS)
+    consumer = Consumer(resources, {"orders/create": wait}, "a", limits=ConsumerLimits(per_shop=2), process=patient)
     running = asyncio.create_task(consumer.run())
     others = receive(demo, 20, SAKURA)
     await wait_until(lambda: len(applied(demo)) == len(others))
@@ -250,21 +243,16 @@ async def test_slow_shop_holds_up_no_other(resources: Resources, demo: Demo, mon
     assert await WebhookQueue(resources.redis).length() == 0
 
 
-async def test_window_of_a_consumer_has_a_limit(
-    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(consume, "WINDOW", 3)
+async def test_window_of_a_consumer_has_a_limit(resources: Resources, demo: Demo) -> None:
     receive(demo, 5)
-    consumer = Consumer(resources, COUNTING, "a")
+    consumer = Consumer(resources, COUNTING, "a", limits=ConsumerLimits(window=3))
     await consumer.sweep()
     assert [await consumer.take(NOW), await consumer.take(NOW)] == [3, 0]
     await consumer.finish()
     assert await handle(consumer) == 2
 
 
-async def test_webhooks_wait_for_postgresql_and_are_then_handled(
-    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_webhooks_wait_for_postgresql_and_are_then_handled(resources: Resources, demo: Demo) -> None:
     calls: list[int] = []
 
     async def fail_first(*args: Any) -> dict[WebhookOutcome | None, int]:
@@ -273,10 +261,8 @@ async def test_webhooks_wait_for_postgresql_and_are_then_handled(
             raise DatabaseUnavailable("no answer")
         return await process(*args)
 
-    monkeypatch.setattr(consume, "process", fail_first)
-    monkeypatch.setattr(consume, "_PAUSE_SECONDS", 0)
     ids = receive(demo, 3)
-    consumer = Consumer(resources, COUNTING, "a")
+    consumer = Consumer(resources, COUNTING, "a", limits=ConsumerLimits(pause_seconds=0), process=fail_first)
     await consumer.sweep()
     await handle(consumer)
     assert applied(demo) == ids
@@ -334,12 +320,9 @@ async def test_ids_of_a_stream_that_redis_lost_are_queued_again(resources: Resou
     assert applied(demo) == ids
 
 
-async def test_sweep_fills_the_queue_with_all_that_waits(
-    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(consume, "WINDOW", 7)
+async def test_sweep_fills_the_queue_with_all_that_waits(resources: Resources, demo: Demo) -> None:
     receive(demo, 30)
-    assert (await Consumer(resources, COUNTING, "a").sweep()).added == 30
+    assert (await Consumer(resources, COUNTING, "a", limits=ConsumerLimits(window=7)).sweep()).added == 30
 
 
 async def test_poll_of_the_inbox_takes_some_of_each_shop(resources: Resources, demo: Demo) -> None:
@@ -351,9 +334,7 @@ async def test_poll_of_the_inbox_takes_some_of_each_shop(resources: Resources, d
     assert len(due) == 4
 
 
-async def test_large_bodies_are_handled_in_batches_of_bounded_size(
-    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_large_bodies_are_handled_in_batches_of_bounded_size(resources: Resources, demo: Demo) -> None:
     sizes: list[int] = []
 
     async def measure(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
@@ -361,8 +342,7 @@ async def test_large_bodies_are_handled_in_batches_of_bounded_size(
         return await count_effects(resources, shop, messages)
 
     ids = receive(demo, 2) + receive(demo, 3, text="x" * 600) + receive(demo, text="x" * 3000) + receive(demo, 2)
-    monkeypatch.setattr("wishcraft.services.webhooks.process.BATCH_BYTES", 1500)
-    counts = await process(resources, {"orders/create": measure}, MAPLE, list(reversed(ids)))
+    counts = await process(resources, {"orders/create": measure}, MAPLE, list(reversed(ids)), batch_bytes=1500)
     assert counts == {WebhookOutcome.APPLIED: 8}
     assert applied(demo) == ids
     assert sizes == [4, 1, 1, 2]

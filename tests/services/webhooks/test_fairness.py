@@ -1,6 +1,7 @@
 """A shop that sends many webhooks, and high priority, hold up no others."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -12,9 +13,9 @@ from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
 from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
 from wishcraft.domain.webhooks import TOPICS, TopicPriority
 from wishcraft.resources import Resources
-from wishcraft.services.webhooks import consume
-from wishcraft.services.webhooks.consume import Consumer, enqueue_due
+from wishcraft.services.webhooks.consume import Consumer, ConsumerLimits, enqueue_due
 from wishcraft.services.webhooks.handler_protocol import Effect, change_nothing
+from wishcraft.services.webhooks.process import process
 from wishcraft.store import webhook_inbox
 
 FLOOD = 30_000
@@ -44,10 +45,9 @@ async def test_shop_that_sent_more_than_the_queue_takes_is_handled_to_the_end(
     resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webhook_queue, "MOST_OF_A_SHOP", 3)
-    monkeypatch.setattr(consume, "SWEEP_SECONDS", 3_600)  # what is left must not wait for the next regular sweep
-    monkeypatch.setattr(consume, "GATHER_SECONDS", 0)
     ids = receive(demo, 20) + receive(demo, 20, topic="products/update")
-    consumer = Consumer(resources, COUNTING, "a")
+    limits = ConsumerLimits(gather_seconds=0, sweep_seconds=3_600)  # what is left must not wait for the next sweep
+    consumer = Consumer(resources, COUNTING, "a", limits=limits)
     running = asyncio.create_task(consumer.run())
     await wait_until(lambda: len(applied(demo)) == len(ids))
     consumer.stop()
@@ -67,17 +67,15 @@ async def test_low_priority_gets_a_share_and_what_it_does_not_need_is_left_to_th
     assert [[each.id for each in some] for some in taken] == [[*high[:6], *low[:2]], [*high[6:12], low[2], high[12]]]
 
 
-async def test_high_priority_does_not_wait_for_what_waits_for_shopify(
-    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("wishcraft.services.webhooks.process.HANDLER_SECONDS", 600.0)
+async def test_high_priority_does_not_wait_for_what_waits_for_shopify(resources: Resources, demo: Demo) -> None:
     released = asyncio.Event()
 
     async def hang(*_: object) -> Effect:
         await released.wait()
         return Effect(frozenset(), change_nothing)
 
-    consumer = Consumer(resources, {**COUNTING, "products/update": hang}, "a")
+    handlers = {**COUNTING, "products/update": hang}
+    consumer = Consumer(resources, handlers, "a", process=partial(process, handler_seconds=600))
     queue = WebhookQueue(resources.redis)
     try:
         await queue.enqueue(entries(receive(demo, topic="products/update"), priority=TopicPriority.LOW))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -12,10 +13,12 @@ from wishcraft.domain.webhooks import TopicPriority
 from wishcraft.errors import CacheUnavailable, DatabaseRefused, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks import inbox
-from wishcraft.services.webhooks.inbox import Inbox
+from wishcraft.services.webhooks.inbox import Inbox, InboxLimits
 from wishcraft.store import webhook_inbox
 from wishcraft.store.engine import Database
 from wishcraft.store.webhook_inbox import Received
+
+PATIENT = InboxLimits(answer_seconds=PATIENCE_SECONDS, enqueue_seconds=PATIENCE_SECONDS)
 
 
 def webhook(name: str, topic: str = "orders/create", event_id: str | None = None, payload: bytes = b"{}") -> Received:
@@ -38,10 +41,8 @@ class Queue(WebhookQueue):
 
 
 @pytest.fixture(autouse=True)
-def empty_inbox(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
+def empty_inbox(demo: Demo) -> None:
     demo.execute("TRUNCATE webhook_events")
-    for limit in ("ANSWER_SECONDS", "ENQUEUE_SECONDS"):
-        monkeypatch.setattr(inbox, limit, PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def stored(demo: Demo) -> int:
 async def test_requests_of_one_turn_share_one_statement(
     resources: Resources, demo: Demo, statements: list[int]
 ) -> None:
-    box = Inbox(resources.db, WebhookQueue(resources.redis))
+    box = Inbox(resources.db, WebhookQueue(resources.redis), PATIENT)
     assert await receive(box, *(webhook(f"w{each}") for each in range(100))) == [True] * 100
     assert statements == [100]
     assert stored(demo) == 100
@@ -78,14 +79,18 @@ async def test_requests_of_one_turn_share_one_statement(
 async def test_repetitions_within_one_statement_are_stored_once(resources: Resources, demo: Demo) -> None:
     queue = Queue()
     results = await receive(
-        Inbox(resources.db, queue), webhook("a"), webhook("a"), webhook("b", event_id="e"), webhook("c", event_id="e")
+        Inbox(resources.db, queue, PATIENT),
+        webhook("a"),
+        webhook("a"),
+        webhook("b", event_id="e"),
+        webhook("c", event_id="e"),
     )
     assert results == [True, False, True, False]
     assert stored(demo) == len(queue.entries) == 2
 
 
 async def test_event_with_several_payloads_is_stored_for_each(resources: Resources, demo: Demo) -> None:
-    box = Inbox(resources.db, WebhookQueue(resources.redis))
+    box = Inbox(resources.db, WebhookQueue(resources.redis), PATIENT)
     three = [webhook(f"w{each}", "inventory_levels/update", "e", b'{"at":%d}' % each) for each in range(3)]
     assert await receive(box, *three) == [True] * 3
     again = [each._replace(webhook_id=f"again-{each.webhook_id}") for each in three]
@@ -94,15 +99,12 @@ async def test_event_with_several_payloads_is_stored_for_each(resources: Resourc
     assert stored(demo) == 4
 
 
-async def test_statement_is_bounded_in_rows_and_bytes(
-    resources: Resources, demo: Demo, statements: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(inbox, "MAX_ROWS", 3)
-    monkeypatch.setattr(inbox, "MAX_BYTES", 100)
+async def test_statement_is_bounded_in_rows_and_bytes(resources: Resources, demo: Demo, statements: list[int]) -> None:
+    box = Inbox(resources.db, WebhookQueue(resources.redis), replace(PATIENT, rows=3, bytes=100))
     webhooks = [webhook(f"a{each}", payload=b" " * 60) for each in range(3)] + [
         webhook(f"b{each}") for each in range(5)
     ]
-    assert await receive(Inbox(resources.db, WebhookQueue(resources.redis)), *webhooks) == [True] * 8
+    assert await receive(box, *webhooks) == [True] * 8
     assert statements == [1, 1, 3, 3]
     assert stored(demo) == 8
 
@@ -110,18 +112,17 @@ async def test_statement_is_bounded_in_rows_and_bytes(
 async def test_refused_value_fails_its_own_request_alone(resources: Resources, demo: Demo) -> None:
     webhooks = [webhook(f"w{each}") for each in range(9)]
     webhooks[4] = webhook("nul\0")
-    results = await receive(Inbox(resources.db, WebhookQueue(resources.redis)), *webhooks)
+    results = await receive(Inbox(resources.db, WebhookQueue(resources.redis), PATIENT), *webhooks)
     assert isinstance(results.pop(4), DatabaseRefused)
     assert results == [True] * 8
     assert stored(demo) == 8
 
 
-@pytest.mark.parametrize(("limit", "value"), [("MAX_WAITING", 3), ("MAX_WAITING_BYTES", 3 * 10)])
+@pytest.mark.parametrize("limits", [replace(PATIENT, waiting=3), replace(PATIENT, waiting_bytes=3 * 10)])
 async def test_too_many_waiting_are_refused_and_later_ones_are_not(
-    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+    resources: Resources, demo: Demo, limits: InboxLimits
 ) -> None:
-    monkeypatch.setattr(inbox, limit, value)
-    box = Inbox(resources.db, WebhookQueue(resources.redis))
+    box = Inbox(resources.db, WebhookQueue(resources.redis), limits)
     results = await receive(box, *(webhook(f"w{each}", payload=b" " * 10) for each in range(5)))
     assert results[:3] == [True] * 3
     assert [type(each) for each in results[3:]] == [DatabaseUnavailable] * 2
@@ -130,11 +131,9 @@ async def test_too_many_waiting_are_refused_and_later_ones_are_not(
 
 
 async def test_what_waited_too_long_is_not_stored_afterwards(
-    resources: Resources, demo: Demo, statements: list[int], monkeypatch: pytest.MonkeyPatch
+    resources: Resources, demo: Demo, statements: list[int]
 ) -> None:
-    monkeypatch.setattr(inbox, "ANSWER_SECONDS", 0.1)
-    monkeypatch.setattr(inbox, "MAX_ROWS", 1)
-    box = Inbox(resources.db, WebhookQueue(resources.redis))
+    box = Inbox(resources.db, WebhookQueue(resources.redis), InboxLimits(answer_seconds=0.1, rows=1))
     with demo.transaction():
         demo.execute("LOCK webhook_events IN ACCESS EXCLUSIVE MODE")
         results = await receive(box, *(webhook(f"w{each}") for each in range(5)))
@@ -145,7 +144,9 @@ async def test_what_waited_too_long_is_not_stored_afterwards(
 
 async def test_stored_webhooks_enter_the_queue_by_priority(resources: Resources, demo: Demo) -> None:
     queue = Queue()
-    await receive(Inbox(resources.db, queue), webhook("a"), webhook("b", "products/update"), webhook("c", "made/up"))
+    await receive(
+        Inbox(resources.db, queue, PATIENT), webhook("a"), webhook("b", "products/update"), webhook("c", "made/up")
+    )
     rows = demo.execute("SELECT id, webhook_id FROM webhook_events").fetchall()
     names: dict[int, str] = dict(rows)
     assert [(names[each.id], each.shop_domain, each.priority) for each in queue.entries] == [
@@ -165,10 +166,10 @@ async def hang() -> None:
 
 @pytest.mark.parametrize("how", [refuse, hang])
 async def test_silent_queue_costs_no_webhook(
-    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch, how: Callable[[], Awaitable[object]]
+    resources: Resources, demo: Demo, how: Callable[[], Awaitable[object]]
 ) -> None:
-    monkeypatch.setattr(inbox, "ENQUEUE_SECONDS", 0.05)
-    assert await receive(Inbox(resources.db, Queue(how)), webhook("a"), webhook("b")) == [True, True]
+    limits = replace(PATIENT, enqueue_seconds=0.05)
+    assert await receive(Inbox(resources.db, Queue(how), limits), webhook("a"), webhook("b")) == [True, True]
     assert stored(demo) == 2
 
 
@@ -178,14 +179,14 @@ async def test_nothing_enters_the_queue_before_its_commit(resources: Resources, 
     async def look() -> None:
         seen.append(stored(demo))
 
-    await receive(Inbox(resources.db, Queue(look)), webhook("a"))
+    await receive(Inbox(resources.db, Queue(look), PATIENT), webhook("a"))
     assert seen == [1]
 
 
 async def test_webhook_waits_for_another_process_that_stores_it(resources: Resources, demo: Demo) -> None:
     first, second = (
-        Inbox(resources.db, WebhookQueue(resources.redis)),
-        Inbox(resources.db, WebhookQueue(resources.redis)),
+        Inbox(resources.db, WebhookQueue(resources.redis), PATIENT),
+        Inbox(resources.db, WebhookQueue(resources.redis), PATIENT),
     )
     names = [f"w{each}" for each in range(50)]
     results = await asyncio.gather(

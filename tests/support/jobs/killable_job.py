@@ -16,12 +16,11 @@ from sqlalchemy import event
 from wishcraft.cache.client import Server
 from wishcraft.resources import open_resources
 from wishcraft.services.inventory import sync
-from wishcraft.services.registries import warm
+from wishcraft.services.registries.warm import warm_shop
 from wishcraft.store import shops
 from wishcraft.store.statements import Driver
 
 job, last = sys.argv[1], int(sys.argv[2])
-warm.BATCH = 1  # type: ignore[misc]
 sync.REGISTRIES_PER_WRITE = 1  # type: ignore[misc]
 moments = 0
 
@@ -56,7 +55,10 @@ async def main() -> None:
         event.listen(resources.db.engine.sync_engine, "checkin", moment)
         async with resources.db.repeatable_read() as session:
             [shop] = await shops.find_active(session, ["maple-and-pine.myshopify.com"])
-        await (warm.warm_shop if job == "warm" else sync.sync_shop)(resources, shop)
+        if job == "warm":
+            await warm_shop(resources, shop, batch_size=1)
+        else:
+            await sync.sync_shop(resources, shop)
 
 
 asyncio.run(main())

@@ -7,8 +7,9 @@ from typing import Final
 
 import orjson
 
+from wishcraft.domain.batches import batches
 from wishcraft.domain.mail_events import TOPIC, MailEvent
-from wishcraft.services.webhooks.inbox import MAX_ROWS, Inbox
+from wishcraft.services.webhooks.inbox import Inbox
 from wishcraft.store import shops
 from wishcraft.store.engine import Database
 from wishcraft.store.webhook_inbox import Received
@@ -35,8 +36,8 @@ async def store_events(db: Database, inbox: Inbox, provider: str, events: Sequen
         if event.reference.shop_id in domains
     ]
     new = 0
-    for start in range(0, len(rows), MAX_ROWS):  # a request must not take all places of those that wait
-        new += sum(await asyncio.gather(*map(inbox.receive, rows[start : start + MAX_ROWS])))
+    for batch in batches(rows, inbox.limits.rows):  # a request must not take all places of those that wait
+        new += sum(await asyncio.gather(*map(inbox.receive, batch)))
     return new
 
 

@@ -44,8 +44,9 @@ def _no_views() -> Views:
 class TrafficRecorder:
     """In-memory counts of one process, and the loop that saves them."""
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, *, max_pending_events: int = MAX_PENDING_EVENTS) -> None:
         self._resources = resources
+        self.max_pending_events = max_pending_events
         self._reads: defaultdict[int, ReadCounts] = defaultdict(ReadCounts)
         self._pending_usage: defaultdict[int, ReadCounts] = defaultdict(ReadCounts)
         self._views = _no_views()
@@ -73,8 +74,8 @@ class TrafficRecorder:
         self._keys_used.add(prefix)
 
     def add_events(self, events: Sequence[Event]) -> bool:
-        """Queue a guest's events; return False, queueing none, if more than `MAX_PENDING_EVENTS` would wait."""
-        if len(self._events) + len(events) > MAX_PENDING_EVENTS:
+        """Queue a guest's events; return False, queueing none, if more than `max_pending_events` would wait."""
+        if len(self._events) + len(events) > self.max_pending_events:
             return False
         self._events += events
         return True

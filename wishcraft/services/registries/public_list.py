@@ -34,13 +34,17 @@ class _Request(NamedTuple):
 class PublicLists:
     """The lists of all shops, for one process.
 
-    Guests share a page for `KEPT_SECONDS`. Callers who may change registries get one that shows all changes which any
+    Guests share a page for `kept_seconds`. Callers who may change registries get one that shows all changes which any
     process has acknowledged: a kept page only while Redis says that nothing in the shop was written lately, and else
     one that is read from the primary.
     """
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(
+        self, resources: Resources, *, kept_seconds: float = KEPT_SECONDS, most_pages: int = _MOST_PAGES
+    ) -> None:
         self._resources = resources
+        self._kept_seconds = kept_seconds
+        self._most_pages = most_pages
         self._pages: OrderedDict[_Request, SingleFlightCache[bytes]] = OrderedDict()
 
     async def read(self, caller: Caller, page: PageRequest, search: Search) -> bytes:
@@ -54,9 +58,9 @@ class PublicLists:
             return await self._load(request)
         kept = self._pages.get(request)
         if kept is None:
-            if len(self._pages) >= _MOST_PAGES:
+            if len(self._pages) >= self._most_pages:
                 self._pages.popitem(last=False)
-            kept = self._pages[request] = SingleFlightCache(partial(self._load, request), KEPT_SECONDS)
+            kept = self._pages[request] = SingleFlightCache(partial(self._load, request), self._kept_seconds)
         try:
             return await kept.get()
         except TimeoutError:

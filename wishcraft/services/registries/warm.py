@@ -32,6 +32,7 @@ async def warm_shop(
     force: bool = False,
     checkpoint: Checkpoint = no_checkpoint,
     changes: Changes | None = None,
+    batch_size: int = BATCH,
 ) -> dict[str, int]:
     """Fill Redis with the shop's active registries, most viewed first, within its quota.
 
@@ -57,7 +58,7 @@ async def warm_shop(
     changes = Changes() if changes is None else changes
     in_progress = deque[asyncio.Task[Counter[str]]]()
     try:
-        for batch in batches(known, BATCH):
+        for batch in batches(known, batch_size):
             await checkpoint(counts.total(), len(known))
             if len(in_progress) == _BATCHES_AT_ONCE:
                 counts.update(await in_progress.popleft())

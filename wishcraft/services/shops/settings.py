@@ -102,7 +102,9 @@ def _apply(stored: StoredSettings, changes: Mapping[str, Any], if_match: str | N
         raise Invalid(message, *(InvalidValue(detail, pointer=f"#/{name}") for name, detail in problems)) from None
 
 
-async def replace_outdated_entries(resources: Resources, shop_id: int, checkpoint: Checkpoint = no_checkpoint) -> int:
+async def replace_outdated_entries(
+    resources: Resources, shop_id: int, checkpoint: Checkpoint = no_checkpoint, *, batch_size: int = BATCH
+) -> int:
     """Replace the cache entries of the registries that a new threshold or share link changed; how many registries.
 
     Their versions stay, so that an edit under way is not refused (decision 13); the digest in the ETag informs readers.
@@ -122,8 +124,8 @@ async def replace_outdated_entries(resources: Resources, shop_id: int, checkpoin
                 if outdated is None:
                     return replaced
                 found = await registry_items.find_showing_stock(session, shop_id, outdated.quantities)
-            for number, batch in enumerate(batches(found, BATCH)):
-                await checkpoint(number * BATCH, len(found))
+            for number, batch in enumerate(batches(found, batch_size)):
+                await checkpoint(number * batch_size, len(found))
                 await replace_entries(resources, shop_id, dict(batch))
                 replaced += len(batch)
             async with resources.db.transaction() as session:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Final, NamedTuple
@@ -26,8 +27,6 @@ from wishcraft.shopify.pauses import Pauses
 from wishcraft.shopify.variants import describe_variants
 from wishcraft.store import shops
 
-SHOPIFY_SECONDS: Final = 5.0
-"""How long a caller waits for Shopify."""
 QUERIES: Final = Policy("products", 60, 60)
 SERVER_QUERIES: Final = Policy("products-server", SERVER_FACTOR * QUERIES.quota, QUERIES.seconds)
 """Queries to Shopify that a caller may cause: made-up ids would use up the points that the shop's jobs need."""
@@ -44,12 +43,24 @@ class FoundVariantFacts(NamedTuple):
     """MISS and BYPASS: Shopify was asked for some. STALE: it did not answer, and some are no longer fresh."""
 
 
+@dataclass(frozen=True, slots=True)
+class VariantLimits:
+    """How long a caller waits for Shopify, and how many queries it may cause."""
+
+    shopify_seconds: float = 5.0
+    queries: Policy = QUERIES
+    server_queries: Policy = SERVER_QUERIES
+
+
 class VariantReader:
     """Read-through with single flight: a process asks Shopify once for a variant that many callers wait for."""
 
-    def __init__(self, resources: Resources, pauses: Pauses | None = None) -> None:
+    def __init__(
+        self, resources: Resources, pauses: Pauses | None = None, limits: VariantLimits = VariantLimits()
+    ) -> None:
         self._resources = resources
-        self._pauses = pauses or Pauses(SHOPIFY_SECONDS)
+        self._pauses = pauses or Pauses(limits.shopify_seconds)
+        self.limits = limits
         self._queries: dict[tuple[int, int], asyncio.Task[VariantFactsById]] = {}
         """The query under way for a shop's variant."""
 
@@ -96,7 +107,7 @@ class VariantReader:
         shop_id = caller.shop_id
         if others := [number for number in due if (shop_id, number) not in self._queries]:
             self._check_pause(shop_id)
-            policy = SERVER_QUERIES if caller.is_server else QUERIES
+            policy = self.limits.server_queries if caller.is_server else self.limits.queries
             verdict = self._resources.limiter.take(policy, caller.name)
             if not verdict.allowed:
                 raise TooManyQueries("Too many products that were not known. Wait for Retry-After.", verdict.reset)
@@ -118,7 +129,7 @@ class VariantReader:
 
     async def _ask(self, shop_id: int, variant_ids: Sequence[int], started_at: float) -> VariantFactsById:
         try:
-            facts = await ask_shopify(self._resources, shop_id, variant_ids)
+            facts = await ask_shopify(self._resources, shop_id, variant_ids, self.limits.shopify_seconds)
         except ShopifyUnavailable:
             self._pauses.failed(shop_id, started_at)
             raise
@@ -139,8 +150,10 @@ class VariantReader:
             self._resources.counters.count("product_reads_total", variants, state=state.value)
 
 
-async def ask_shopify(resources: Resources, shop_id: int, variant_ids: Sequence[int]) -> VariantFactsById:
-    """The facts of these variants as Shopify has them now, which are stored in Redis if it answers."""
+async def ask_shopify(
+    resources: Resources, shop_id: int, variant_ids: Sequence[int], seconds: float
+) -> VariantFactsById:
+    """The facts of these variants as Shopify has them within `seconds`, which are stored in Redis if it answers."""
     era = b""
     with suppress(CacheUnavailable):
         era = await resources.variants.current_era()
@@ -148,10 +161,10 @@ async def ask_shopify(resources: Resources, shop_id: int, variant_ids: Sequence[
         shop = await shops.find_one(session, shop_id)
     asked_at = datetime.now(UTC)
     try:
-        async with asyncio.timeout(SHOPIFY_SECONDS):
+        async with asyncio.timeout(seconds):
             described = await describe_variants(resources.shopify, shop.domain, variant_ids)
     except TimeoutError:
-        raise ShopifyUnavailable(f"{shop.domain}: Shopify did not answer within {SHOPIFY_SECONDS:g} s") from None
+        raise ShopifyUnavailable(f"{shop.domain}: Shopify did not answer within {seconds:g} s") from None
     facts = {
         number: VariantFacts(each[0], asked_at, VariantImage(each[1], asked_at))
         if each

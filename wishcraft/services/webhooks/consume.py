@@ -4,13 +4,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
 from wishcraft.cache.webhook_queue import Enqueued, PendingEntry, QueueEntry, WebhookQueue
-from wishcraft.domain.webhooks import TopicPriority, priority_of
+from wishcraft.domain.webhooks import TopicPriority, WebhookOutcome, priority_of
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks.handler_protocol import Handler
@@ -19,26 +20,40 @@ from wishcraft.store import webhook_inbox
 
 WINDOW: Final = 2_000
 """Webhooks that a consumer holds at once: more than a stream has of a shop, so that it sees those of others."""
-PER_SHOP: Final = 100
-"""Webhooks of a shop in one transaction."""
 SHOPS_AT_ONCE: Final = 8
 """One more connection is left to the sweep, and one to spare, of the pool's ten."""
 WAIT: Final = timedelta(seconds=1)
-GATHER_SECONDS: Final = 0.1
-"""How long webhooks gather while shops are under way, before more are taken: a transaction costs as much as 30."""
-SWEEP_SECONDS: Final = 5.0
 _REST: Final = 4
 """While some shop has more webhooks than the queue takes, a sweep follows after this many times its duration."""
-TAKE_OVER_IDLE: Final = timedelta(seconds=30)
-"""An id that idles longer is taken over: its consumer has probably died. If it is alive, one of the two handles it."""
-REMOVE_IDLE: Final = timedelta(hours=1)
-_PAUSE_SECONDS: Final = 1.0
-"""Before the next try when PostgreSQL does not answer."""
 _log: Final = logging.getLogger(__name__)
 
 
 _Line = tuple[str, TopicPriority]
 """A shop's webhooks of one priority, which are handled one batch after the other."""
+
+
+Process = Callable[
+    [Resources, Mapping[str, Handler], str, Sequence[int]], Awaitable[Mapping[WebhookOutcome | None, int]]
+]
+"""What handles webhooks of a shop: `process`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerLimits:
+    """How much a consumer takes at once, and how long it waits."""
+
+    window: int = WINDOW
+    per_shop: int = 100
+    """Webhooks of a shop in one transaction."""
+    gather_seconds: float = 0.1
+    """How long webhooks gather while shops are under way, before more are taken: a transaction costs as much as 30."""
+    sweep_seconds: float = 5.0
+    take_over_idle: timedelta = timedelta(seconds=30)
+    """An id that idles longer is taken over: its consumer has probably died. If it is alive, one of the two handles
+    it."""
+    remove_idle: timedelta = timedelta(hours=1)
+    pause_seconds: float = 1.0
+    """Before the next try when PostgreSQL does not answer."""
 
 
 class Consumer:
@@ -55,8 +70,13 @@ class Consumer:
         handlers: Mapping[str, Handler],
         name: str,
         on_sweep: Callable[[], None] = lambda: None,
+        *,
+        limits: ConsumerLimits = ConsumerLimits(),
+        process: Process = process,
     ) -> None:
         """`on_sweep` is called in each sweep, so about every five seconds, while PostgreSQL answers."""
+        self.limits = limits
+        self._process = process
         self._resources = resources
         self._handlers = handlers
         self._queue = WebhookQueue(resources.redis)
@@ -92,16 +112,16 @@ class Consumer:
     async def _take_or_pause(self) -> None:
         try:
             await self.take(WAIT)
-            if len(self._held) >= WINDOW:
+            if len(self._held) >= self.limits.window:
                 await self._wait_for_room()
             elif self._tasks:
-                await self._pause(GATHER_SECONDS)
+                await self._pause(self.limits.gather_seconds)
         except DatabaseUnavailable as error:
             _log.warning("Webhooks wait for PostgreSQL: %s", error)
-            await self._pause(_PAUSE_SECONDS)
+            await self._pause(self.limits.pause_seconds)
         except Exception:  # noqa: BLE001  it is logged, and tried again
             _log.exception("Webhooks could not be taken; the next try follows")
-            await self._pause(_PAUSE_SECONDS)
+            await self._pause(self.limits.pause_seconds)
 
     async def take(self, wait: timedelta) -> int:
         """Begin to handle what waits in the queue, or in the inbox while Redis does not answer; the number taken.
@@ -111,7 +131,7 @@ class Consumer:
         Raises:
             DatabaseUnavailable: Neither Redis nor PostgreSQL answers.
         """
-        room = WINDOW - len(self._held)
+        room = self.limits.window - len(self._held)
         if room <= 0:
             return 0
         if self._queue_answers:
@@ -121,7 +141,7 @@ class Consumer:
                 _log.warning("Webhooks are taken from the inbox: %s", error)
                 self._queue_answers = False
         async with self._resources.db.autocommit() as session:
-            due = await webhook_inbox.find_due_fairly(session, WINDOW, PER_SHOP)
+            due = await webhook_inbox.find_due_fairly(session, self.limits.window, self.limits.per_shop)
         new = [each for each in due if each.id not in self._held]
         taken = self._hold_ids({each.id: (each.shop_domain, priority_of(each.topic)) for each in new[:room]})
         if not taken:
@@ -139,15 +159,15 @@ class Consumer:
         Raises:
             CacheUnavailable, DatabaseUnavailable: A store does not answer.
         """
-        swept = await enqueue_due(self._resources, self._on_sweep)
-        self._hold(await self._queue.take_over(self._name, WINDOW, TAKE_OVER_IDLE))
-        await self._queue.remove_consumers(REMOVE_IDLE)
+        swept = await enqueue_due(self._resources, self._on_sweep, window=self.limits.window)
+        self._hold(await self._queue.take_over(self._name, self.limits.window, self.limits.take_over_idle))
+        await self._queue.remove_consumers(self.limits.remove_idle)
         self._queue_answers = True
         return swept
 
     async def _sweep_regularly(self) -> None:
         while not self.stopped.is_set():
-            started, pause = time.monotonic(), SWEEP_SECONDS
+            started, pause = time.monotonic(), self.limits.sweep_seconds
             try:
                 swept = await self.sweep()
                 await self._resources.counters.flush()
@@ -183,14 +203,14 @@ class Consumer:
         try:
             while waiting:
                 async with self._slots:
-                    batch = [waiting[place] for place in range(min(len(waiting), PER_SHOP))]
+                    batch = [waiting[place] for place in range(min(len(waiting), self.limits.per_shop))]
                     try:
                         await self._handle(line[0], batch)
                     except DatabaseUnavailable as error:
                         _log.warning("Webhooks wait for PostgreSQL: %s", error)
                         if self.stopped.is_set():
                             return
-                        await self._pause(_PAUSE_SECONDS)  # in its slot, so that not all shops try at once
+                        await self._pause(self.limits.pause_seconds)  # in its slot, so that not all shops try at once
                         continue
                     for each in batch:
                         waiting.popleft()
@@ -208,7 +228,7 @@ class Consumer:
             DatabaseUnavailable: PostgreSQL does not answer.
         """
         try:
-            counts = await process(self._resources, self._handlers, shop_domain, batch)
+            counts = await self._process(self._resources, self._handlers, shop_domain, batch)
         except DatabaseUnavailable:
             raise
         except Exception:  # noqa: BLE001  it is logged, and they are delivered again
@@ -229,12 +249,15 @@ class Consumer:
             await asyncio.wait_for(self.stopped.wait(), seconds)
 
 
-async def enqueue_due(resources: Resources, on_read: Callable[[], None] = lambda: None) -> Enqueued:
+async def enqueue_due(
+    resources: Resources, on_read: Callable[[], None] = lambda: None, *, window: int = WINDOW
+) -> Enqueued:
     """Put what is due and not handled into the queue, unless it is there or the queue has enough of the shop.
 
     Args:
         resources: The stores.
         on_read: Called once PostgreSQL has answered.
+        window: How many are read at once.
 
     Raises:
         CacheUnavailable, DatabaseUnavailable: A store does not answer.
@@ -242,12 +265,12 @@ async def enqueue_due(resources: Resources, on_read: Callable[[], None] = lambda
     queue, total, last = WebhookQueue(resources.redis), Enqueued(0, frozenset()), None
     while True:
         async with resources.db.autocommit() as session:
-            due = await webhook_inbox.find_due(session, WINDOW, last, total.full)
+            due = await webhook_inbox.find_due(session, window, last, total.full)
         on_read()
         added, full = await queue.enqueue(
             QueueEntry(each.id, each.shop_domain, priority_of(each.topic)) for each in due
         )
         total = Enqueued(total.added + added, total.full | full)
-        if len(due) < WINDOW:
+        if len(due) < window:
             return total
         last = due[-1]

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Sequence
 from contextvars import Context
+from dataclasses import dataclass
 from itertools import islice
 from typing import Final
 
@@ -15,15 +16,6 @@ from wishcraft.observability.metrics import WEBHOOK_COMMIT_SECONDS
 from wishcraft.store.engine import Database
 from wishcraft.store.webhook_inbox import Received, insert
 
-ANSWER_SECONDS: Final = 3.0
-"""How long a request waits for PostgreSQL: Shopify waits 5 s, connecting and sending included."""
-ENQUEUE_SECONDS: Final = 0.25
-"""How long it waits for Redis; the consumer finds in the inbox what is not in the queue."""
-MAX_ROWS: Final = 500
-MAX_BYTES: Final = 8 * 1024 * 1024
-"""Of the payloads in one statement; a larger payload goes alone."""
-MAX_WAITING: Final = 2_000
-MAX_WAITING_BYTES: Final = 64 * 1024 * 1024
 _STATEMENTS: Final = 2
 """Statements under way at once: what comes meanwhile shares the next one, and the pool is left to the readers."""
 _log: Final = logging.getLogger(__name__)
@@ -33,10 +25,26 @@ _Request = tuple["asyncio.Future[bool]", Received]
 """A webhook, with the future that says, once it is stored, whether it is new."""
 
 
+@dataclass(frozen=True, slots=True)
+class InboxLimits:
+    """What an inbox takes at once, and for how long its requests wait."""
+
+    answer_seconds: float = 3.0
+    """How long a request waits for PostgreSQL: Shopify waits 5 s, connecting and sending included."""
+    enqueue_seconds: float = 0.25
+    """How long it waits for Redis; the consumer finds in the inbox what is not in the queue."""
+    rows: int = 500
+    bytes: int = 8 * 1024 * 1024
+    """Of the payloads in one statement; a larger payload goes alone."""
+    waiting: int = 2_000
+    waiting_bytes: int = 64 * 1024 * 1024
+
+
 class Inbox:
     """Stores webhooks of many requests with few statements."""
 
-    def __init__(self, db: Database, queue: WebhookQueue) -> None:
+    def __init__(self, db: Database, queue: WebhookQueue, limits: InboxLimits = InboxLimits()) -> None:
+        self.limits = limits
         self._db = db
         self._queue = queue
         self._waiting: dict[asyncio.Future[bool], Received] = {}
@@ -50,8 +58,8 @@ class Inbox:
             DatabaseUnavailable: It is not known to be stored: PostgreSQL does not answer in time, or too many wait.
             DatabaseRefused: PostgreSQL refuses one of its values.
         """
-        size = len(webhook.payload)
-        if len(self._waiting) >= MAX_WAITING or (self._bytes and self._bytes + size > MAX_WAITING_BYTES):
+        limits, size = self.limits, len(webhook.payload)
+        if len(self._waiting) >= limits.waiting or (self._bytes and self._bytes + size > limits.waiting_bytes):
             raise DatabaseUnavailable("too many webhooks wait for PostgreSQL")
         loop = asyncio.get_running_loop()
         stored: asyncio.Future[bool] = loop.create_future()
@@ -61,10 +69,10 @@ class Inbox:
         self._bytes += size
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            async with asyncio.timeout(limits.answer_seconds):
                 is_new = await stored
         except TimeoutError:
-            raise database_silent(ANSWER_SECONDS) from None
+            raise database_silent(limits.answer_seconds) from None
         finally:
             self._bytes -= size
             self._waiting.pop(stored, None)
@@ -90,9 +98,9 @@ class Inbox:
     def _take(self) -> list[_Request]:
         batch: list[_Request] = []
         size = 0
-        for stored, webhook in islice(self._waiting.items(), MAX_ROWS):
+        for stored, webhook in islice(self._waiting.items(), self.limits.rows):
             size += len(webhook.payload)
-            if batch and size > MAX_BYTES:
+            if batch and size > self.limits.bytes:
                 break
             batch.append((stored, webhook))
         for stored, _ in batch:
@@ -129,7 +137,7 @@ class Inbox:
         if not entries:
             return
         try:
-            async with asyncio.timeout(ENQUEUE_SECONDS):
+            async with asyncio.timeout(self.limits.enqueue_seconds):
                 await self._queue.enqueue(entries)
         except (CacheUnavailable, TimeoutError) as error:
             _log.debug("Webhooks are in the inbox and not in the queue: %s", type(error).__name__)

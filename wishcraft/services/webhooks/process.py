@@ -56,7 +56,13 @@ _log: Final = logging.getLogger(__name__)
 
 
 async def process(
-    resources: Resources, handlers: Mapping[str, Handler], shop_domain: str, ids: Sequence[int]
+    resources: Resources,
+    handlers: Mapping[str, Handler],
+    shop_domain: str,
+    ids: Sequence[int],
+    *,
+    handler_seconds: float = HANDLER_SECONDS,
+    batch_bytes: int = BATCH_BYTES,
 ) -> dict[WebhookOutcome | None, int]:
     """Handle these webhooks of the shop; those that are handled, or that another consumer has locked, are left alone.
 
@@ -73,9 +79,9 @@ async def process(
     left = sorted(ids)
     while left:
         async with resources.db.autocommit() as session:
-            waiting = await webhook_inbox.find_waiting(session, shop_domain, left, BATCH_BYTES)
+            waiting = await webhook_inbox.find_waiting(session, shop_domain, left, batch_bytes)
             found = await shops.find_installed(session, shop_domain)
-        counts += await _process(resources, handlers, found, waiting)
+        counts += await _process(resources, handlers, found, waiting, handler_seconds)
         left = [each for each in left if waiting and each > waiting[-1].id]
     return dict(counts)
 
@@ -85,6 +91,7 @@ async def _process(
     handlers: Mapping[str, Handler],
     found: InstalledShop | None,
     waiting: Sequence[StoredWebhook],
+    handler_seconds: float,
 ) -> Counter[WebhookOutcome | None]:
     """Handle these webhooks of the shop. `found` is None if the app does not know the shop."""
     batch, outcomes, failures = list[Message](), dict[int, WebhookOutcome](), list[Failure]()
@@ -103,7 +110,8 @@ async def _process(
             await webhook_inbox.record_outcomes(session, outcomes)
             await webhook_inbox.record_failures(session, failures)
     if found and batch:
-        run = _Run(resources, handlers, found.shop, {stored.id: stored.attempts for stored in waiting})
+        attempts = {stored.id: stored.attempts for stored in waiting}
+        run = _Run(resources, handlers, found.shop, attempts, handler_seconds)
         for part in _parts(batch):
             if run.is_mail_down and part[0].topic == DATA_REQUEST:
                 await run.put_off(part[0])
@@ -154,6 +162,7 @@ class _Run:
     shop: ShopRef
     attempts: Mapping[int, int]
     """Failed tries before, by id."""
+    handler_seconds: float
     outcomes: dict[int, WebhookOutcome] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
     unfinished: set[int] = field(default_factory=set)
@@ -235,7 +244,7 @@ class _Run:
         for handler, messages in grouped.items():
             try:
                 async with asyncio.timeout(
-                    COMPLIANCE_SECONDS if messages[0].topic in COMPLIANCE_TOPICS else HANDLER_SECONDS
+                    COMPLIANCE_SECONDS if messages[0].topic in COMPLIANCE_TOPICS else self.handler_seconds
                 ):
                     effect = await handler(self.resources, self.shop, messages)
             except (ShopifyUnavailable, ShopifyThrottled, TimeoutError) as error:

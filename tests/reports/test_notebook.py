@@ -1,5 +1,6 @@
 """The parameters of the notebook functions: invalid ones are refused, convenient forms are accepted."""
 
+import warnings
 from collections.abc import Callable
 from datetime import date
 from functools import partial
@@ -103,3 +104,16 @@ def test_missing_database_url_is_explained(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("DATABASE_REPLICA_URL", raising=False)
     with pytest.raises(ConfigurationError, match=r"^Set DATABASE_REPLICA_URL to .*; docs/analysts\.md shows how"):
         notebook.registry_report()
+
+
+def test_ask_warns_each_time_that_it_leaves_rows_out(demo: Demo, settings: Settings) -> None:
+    assert not demo.closed
+    asked = partial(notebook.ask, "SELECT n FROM generate_series(1, 30) AS n", database=settings.database_replica_url)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")  # as in a notebook
+        frames = [asked(rows=20) for _ in range(2)]
+        assert len(asked(rows=30)) == 30
+    assert [len(frame) for frame in frames] == [20, 20]
+    assert [(each.category, each.filename) for each in shown] == 2 * [(notebook.RowsLeftOut, __file__)]
+    assert "more rows than the limit of 20" in str(shown[0].message)
+    assert "raise the limit: ask(…, rows=200)" in str(shown[0].message)

@@ -4,6 +4,8 @@ They read from DATABASE_REPLICA_URL (or DATABASE_URL), unless `database` is give
 `wishcraft.analytics` define the columns. In a terminal or a notebook a bar shows the progress.
 """
 
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -34,6 +36,10 @@ MAX_SECONDS: Final = 60
 """The limit of `ask`, as in its form in the Prefect UI."""
 MAX_ROWS: Final = 10_000_000
 """The limit of `ask`: a result of 50 MB has hardly more rows."""
+
+
+class RowsLeftOut(UserWarning):
+    """An answer of `ask` has more rows than its limit, so sums over its frame are too small."""
 
 
 def registry_report(
@@ -160,7 +166,7 @@ def export_data(
 
 
 def ask(question: str, rows: int = 1_000, seconds: int = 30, database: str | None = None) -> "pd.DataFrame":
-    """Run a SELECT on the analysts' views and return its first rows.
+    """Run a SELECT on the analysts' views and return its first rows; warn with `RowsLeftOut` if there are more.
 
     Args:
         question: One SELECT in PostgreSQL's syntax; docs/analysts.md lists the views and their columns.
@@ -176,7 +182,20 @@ def ask(question: str, rows: int = 1_000, seconds: int = 30, database: str | Non
     require_range("rows", rows, MAX_ROWS)
     require_range("seconds", seconds, MAX_SECONDS)
     with open_analysts_database(database) as db:
-        return db.query(question, rows, seconds).head(rows)
+        found = db.query(question, rows, seconds)
+    if len(found) > rows:
+        _warn_of_rows_left_out(rows)
+    return found.head(rows)
+
+
+def _warn_of_rows_left_out(rows: int) -> None:
+    """Warn the caller of `ask`, each time: Python shows a text of `warnings.warn` once for each line of a module."""
+    larger = f", or raise the limit: ask(…, rows={min(10 * rows, MAX_ROWS):_})" if rows < MAX_ROWS else ""
+    text = f"the answer has more rows than the limit of {rows:,}: the frame has only the first {rows:,}. Let the SELECT"
+    caller = sys._getframe(2)  # noqa: SLF001  as `stacklevel` of `warnings.warn` does
+    warnings.warn_explicit(
+        f"{text} count or add{larger}", RowsLeftOut, caller.f_code.co_filename, caller.f_lineno, registry={}
+    )
 
 
 class Picture(NamedTuple):

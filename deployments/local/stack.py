@@ -151,6 +151,9 @@ class Stack:
 
         with self._terminal.timed("Due jobs run"):
             await _gather(*(run(*each) for each in (await self._prefect.list_due_jobs()).items()))
+        if paused := await self._prefect.list_paused_jobs():
+            advice = "Deployments in the Prefect UI resumes a schedule"
+            self._terminal.show(f"! paused, as before this start: {', '.join(paused)}; {advice}")
 
     async def _terminate_orphaned_runs(self) -> None:
         """Terminate the flow-run processes that the worker left, and set their runs to Crashed."""

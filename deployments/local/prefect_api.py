@@ -51,6 +51,13 @@ class PrefectApi:
         except httpx.HTTPError:
             return False
 
+    async def refuses_login(self) -> bool:
+        """Whether a server answers that does not know this login; never raises."""
+        try:
+            return (await self._http.post("/flow_runs/count", json={})).status_code == httpx.codes.UNAUTHORIZED
+        except httpx.HTTPError:
+            return False
+
     async def worker_is_online(self, since: datetime) -> bool:
         """Whether a worker of the pool sent a heartbeat after `since`; never raises."""
         try:

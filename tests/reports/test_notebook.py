@@ -12,7 +12,7 @@ import pytest
 from tests.support.aliases import Demo
 from wishcraft.analytics import database
 from wishcraft.analytics.filters import ReportFilter, parse_filter
-from wishcraft.errors import ConfigurationError, QueryRefused
+from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused
 from wishcraft.reports import notebook
 from wishcraft.settings import Settings
 
@@ -66,6 +66,8 @@ def untyped(value: object) -> Any:
             )
             for rows in (-1, 0, float("nan"), 2.5, "x", 10**30)
         ),
+        (partial(notebook.ask, untyped(5)), "the query must be a text: write one SELECT"),
+        (partial(notebook.registry_report, untyped(5)), "5 is no name: write a text, or a list of texts"),
         (partial(notebook.ask, "SELECT 1", seconds=0), "seconds must be a whole number from 1 to 60, not 0"),
     ],
 )
@@ -104,6 +106,14 @@ def test_missing_database_url_is_explained(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("DATABASE_REPLICA_URL", raising=False)
     with pytest.raises(ConfigurationError, match=r"^Set DATABASE_REPLICA_URL to .*; docs/analysts\.md shows how"):
         notebook.registry_report()
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_server_that_does_not_answer_is_named_with_the_variable(monkeypatch: pytest.MonkeyPatch, given: bool) -> None:
+    monkeypatch.setenv("DATABASE_REPLICA_URL", NO_SERVER)
+    cause = "the URL `database`" if given else "DATABASE_REPLICA_URL"
+    with pytest.raises(DatabaseUnavailable, match=f"; check {cause}, and that its server runs: `make up` starts"):
+        notebook.ask("SELECT 1", database=NO_SERVER if given else None)
 
 
 def test_ask_warns_each_time_that_it_leaves_rows_out(demo: Demo, settings: Settings) -> None:

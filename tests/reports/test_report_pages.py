@@ -100,7 +100,7 @@ def test_amounts_have_their_currencys_decimals_and_cut_rows_are_counted() -> Non
         "€1,500.00",
         "KWD\N{NO-BREAK SPACE}12.345",
     ]
-    assert page.endswith("… and 1 more: see the run's tables.")
+    assert page.endswith("… and 1 more, not on this page.")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_tables_of_reports_fit_their_box_and_have_ids_last(analysts: AnalystsDat
 def test_shares_of_tables_are_not_rounded_to_something_false() -> None:
     shares = pd.DataFrame({"share": [0.00001, 0.99999, 0.5, 1.0, 0.0, None]})
     cells = [cell for [cell] in to_cells(shares, {"share": percentage("share")})]
-    assert cells == ["under 0.01 %", "99.99 %", "50 %", "100 %", "0 %", NO_VALUE]
+    assert cells == ["under 0.01 %", "99.99 %", "50.00 %", "100 %", "0 %", NO_VALUE]
 
 
 @pytest.mark.parametrize(

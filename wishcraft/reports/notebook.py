@@ -17,9 +17,10 @@ from rich.progress import Progress as ProgressBar
 
 from wishcraft.analytics import LEAD_WEEKS
 from wishcraft.analytics.filters import Day, Names, TableName, parse_choice, parse_day, parse_filter, require_range
+from wishcraft.analytics.question import parse_question
 from wishcraft.analytics.reader import Progress
 from wishcraft.domain.periods import last_weeks
-from wishcraft.errors import QueryRefused
+from wishcraft.errors import DatabaseUnavailable, QueryRefused
 from wishcraft.reports import conversion_report as conversion
 from wishcraft.reports import export, plots
 from wishcraft.reports import registry_report as registries
@@ -29,6 +30,8 @@ from wishcraft.settings import time_zone
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from wishcraft.analytics.database import AnalystsDatabase
 
 MAX_WEEKS: Final = 104
 """The limit of `conversion_report`, as in its form in the Prefect UI."""
@@ -68,7 +71,7 @@ def registry_report(
     """
     parse_choice("part", part, get_args(registries.Part))
     report_filter = parse_filter(shops, event_types, first_day, last_day)
-    with open_analysts_database(database) as db, _progress_bar() as progress:
+    with _open(database) as db, _progress_bar() as progress:
         return registries.RegistryReport(report_filter, datetime.now(UTC)).count(db, progress).part(part)
 
 
@@ -97,7 +100,7 @@ def conversion_report(
     parse_choice("part", part, get_args(conversion.Part))
     span = last_weeks(parse_day(today) or _today(), require_range("weeks", weeks, MAX_WEEKS))
     report_filter = parse_filter(shops, event_types, span.first, span.last)
-    with open_analysts_database(database) as db, _progress_bar() as progress:
+    with _open(database) as db, _progress_bar() as progress:
         return conversion.ConversionReport(report_filter, datetime.now(UTC)).count(db, progress).part(part)
 
 
@@ -124,7 +127,7 @@ def demand_forecast(
     report_filter = parse_filter(shops, event_types)
     first = parse_day(today) or _today()
     require_range("weeks", weeks, LEAD_WEEKS)
-    with open_analysts_database(database) as db, _progress_bar() as progress:
+    with _open(database) as db, _progress_bar() as progress:
         return DemandReport(report_filter, first, weeks).count(db, progress).part()
 
 
@@ -161,7 +164,7 @@ def export_data(
     path = Path(file)
     if not path.parent.is_dir():
         raise QueryRefused(f"there is no folder '{path.parent}': check the path, or create it")
-    with open_analysts_database(database) as db, _progress_bar() as progress:
+    with _open(database) as db, _progress_bar() as progress:
         return export.export_table(db, table, report_filter, path, progress)
 
 
@@ -181,7 +184,8 @@ def ask(question: str, rows: int = 1_000, seconds: int = 30, database: str | Non
     """
     require_range("rows", rows, MAX_ROWS)
     require_range("seconds", seconds, MAX_SECONDS)
-    with open_analysts_database(database) as db:
+    parse_question(question)
+    with _open(database) as db:
         found = db.query(question, rows, seconds)
     if len(found) > rows:
         _warn_of_rows_left_out(rows)
@@ -196,6 +200,18 @@ def _warn_of_rows_left_out(rows: int) -> None:
     warnings.warn_explicit(
         f"{text} count or add{larger}", RowsLeftOut, caller.f_code.co_filename, caller.f_lineno, registry={}
     )
+
+
+@contextmanager
+def _open(url: str | None) -> "Iterator[AnalystsDatabase]":
+    """As `open_analysts_database`, with what to do if PostgreSQL does not answer."""
+    try:
+        with open_analysts_database(url) as db:
+            yield db
+    except DatabaseUnavailable as error:
+        cause = "the URL `database`" if url else "DATABASE_REPLICA_URL"
+        remedy = f"check {cause}, and that its server runs: `make up` starts that of the local stack"
+        raise DatabaseUnavailable(f"{error}; {remedy}. docs/analysts.md shows how to set the variable") from error
 
 
 class Picture(NamedTuple):

@@ -234,7 +234,7 @@ async def test_overdue_job_is_named(all_well: Settings, open_client: OpenClient,
 
 
 async def test_job_whose_schedule_is_paused_is_named(
-    all_well: Settings, open_client: OpenClient, prefect: PrefectStandIn
+    all_well: Settings, open_client: OpenClient, prefect: FakePrefect
 ) -> None:
     prefect.paused = ["send-reminders"]
     async with open_client(all_well) as client:

@@ -130,9 +130,7 @@ async def test_start_page_shows_runs_and_health_in_words(local: httpx.AsyncClien
     assert "broken &lt;b&gt;" in ended
 
 
-async def test_start_page_names_jobs_whose_schedule_is_paused(
-    local: httpx.AsyncClient, prefect: PrefectStandIn
-) -> None:
+async def test_start_page_names_jobs_whose_schedule_is_paused(local: httpx.AsyncClient, prefect: FakePrefect) -> None:
     assert "Paused:" not in (await local.get("/start/live")).text
     prefect.paused = ["send-reminders"]
     text = (await local.get("/start/live")).text

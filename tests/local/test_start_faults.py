@@ -15,8 +15,8 @@ from deployments.local.supervisor import StartFailed
 from deployments.local.terminal import Terminal
 from deployments.local.workspace import Workspace
 from deployments.sandbox.processes import ROOT, free_port
+from tests.support.fake_prefect import PASSWORD, USER, FakePrefect
 from tests.support.http_server import served
-from tests.support.prefect_stand_in import PASSWORD, USER, PrefectStandIn
 from wishcraft.errors import ConfigurationError, WishCraftError
 
 PORTS = Ports(1, 2, 3, 4, 5, 6, 7)
@@ -53,7 +53,7 @@ async def test_prefect_of_another_stack_on_the_same_port_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str, is_another: bool
 ) -> None:
     stack = Stack(Workspace(tmp_path), "some", PORTS, Terminal())
-    with served(PrefectStandIn().app) as address:
+    with served(FakePrefect().app) as address:
         monkeypatch.setattr(stack, "_prefect", PrefectApi(address, password))
         if is_another:
             with pytest.raises(StartFailed, match=r"^another Prefect answers on 2, .*`PREFECT_PORT=\d+ .* up`$"):

@@ -17,8 +17,8 @@ from rich.progress import Progress as ProgressBar
 
 from wishcraft.analytics import LEAD_WEEKS
 from wishcraft.analytics.filters import Day, Names, TableName, parse_choice, parse_day, parse_filter, require_range
-from wishcraft.analytics.question import parse_question
 from wishcraft.analytics.reader import Progress
+from wishcraft.analytics.select_text import parse_select
 from wishcraft.domain.periods import last_weeks
 from wishcraft.errors import DatabaseUnavailable, QueryRefused
 from wishcraft.reports import conversion_report as conversion
@@ -184,7 +184,7 @@ def ask(question: str, rows: int = 1_000, seconds: int = 30, database: str | Non
     """
     require_range("rows", rows, MAX_ROWS)
     require_range("seconds", seconds, MAX_SECONDS)
-    parse_question(question)
+    parse_select(question)
     with _open(database) as db:
         found = db.query(question, rows, seconds)
     if len(found) > rows:

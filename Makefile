@@ -24,12 +24,12 @@ up: .venv/.installed ## Start everything on this machine: databases, Prefect, a 
 	@exec $(BIN)/python -m deployments.local up
 
 .PHONY: down
-down: .venv/.installed ## Stop the local stack from another terminal, as Ctrl-C does in its own
-	@exec $(BIN)/python -m deployments.local down
+down: ## Stop the local stack from another terminal, as Ctrl-C does in its own
+	@test -e .wishcraft/lock || { echo "No local stack runs in .wishcraft."; exit 0; }; $(MAKE) --no-print-directory .venv/.installed && exec $(BIN)/python -m deployments.local down
 
 .PHONY: reset
-reset: .venv/.installed ## Delete the local stack's data (stop it first)
-	@exec $(BIN)/python -m deployments.local reset
+reset: ## Delete the local stack's data (stop it first)
+	@test -e .wishcraft/lock || { echo "There are no data of a local stack in .wishcraft."; exit 0; }; $(MAKE) --no-print-directory .venv/.installed && exec $(BIN)/python -m deployments.local reset
 
 # Two take the least processor time. A third works while they wait, and ends the tests a minute sooner: so does CI.
 WORKERS ?= 2

@@ -217,6 +217,7 @@ class DrainingWorker(ProcessWorker):
         assert isinstance(configuration, FlowRunConfiguration)  # noqa: S101  the class's own configuration
         if configuration.refusal:
             await self.client.set_flow_run_state(flow_run.id, Cancelled(name="Refused", message=configuration.refusal))
+            (task_status or TASK_STATUS_IGNORED).started(0)  # no process, which Prefect would log as an error
             return ProcessWorkerResult(status_code=0, identifier="none")
         self._active_runs.add(flow_run.id)
         try:

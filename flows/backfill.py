@@ -145,6 +145,6 @@ async def _run(job: JobName, step: Step, *, dry_run: bool) -> WorkResult:
         counts = await state.aresult()
         return WorkResult(step.name, {"dry runs" if dry_run else "runs": 1, **(counts or {})}, seconds)
     if state.name == "Refused":  # and so would be every other step: they have the same parameters
-        raise QueryRefused(f"{flow.name}: {state.message}")
+        raise QueryRefused(f"{flow.name}: {str(state.message).removeprefix('Refused: ')}")
     page = run_page(str(state.state_details.flow_run_id))
     return WorkResult(step.name, {}, seconds, f"{state.name}: {state.message}", f"Look at the run of this step: {page}")

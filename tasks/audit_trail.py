@@ -1,5 +1,10 @@
 """The task of the job `audit-trail`."""
 
+from collections.abc import Sequence
+from typing import Literal
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from tasks.runtime.retries import task
 from tasks.runtime.shop_batches import find_shop
 from tasks.runtime.ui_links import run_page
@@ -9,7 +14,7 @@ from wishcraft.reports.audit_trail import audit_page
 from wishcraft.reports.page import Page
 from wishcraft.resources import open_resources
 from wishcraft.settings import time_zone
-from wishcraft.store.audit_log import AuditFilter, find_entries
+from wishcraft.store.audit_log import AuditFilter, find_entries, find_values
 
 
 @task("read the audit log of {domain}")
@@ -38,4 +43,15 @@ async def read_audit_trail(
         shop = await find_shop(resources, domain)
         async with resources.db.repeatable_read() as session:
             entries = await find_entries(session, shop.id, wanted, limit + 1)
-    return audit_page(domain, entries, limit, zone, run_page)
+            unknown = {} if entries else await _find_unknown(session, shop.id, wanted)
+    return audit_page(domain, entries, limit, zone, run_page, unknown)
+
+
+async def _find_unknown(session: AsyncSession, shop_id: int, wanted: AuditFilter) -> dict[str, list[str]]:
+    """The filters whose value is in no entry of the shop, each named with its value, and what entries have instead."""
+    filters: Sequence[Literal["actor", "action", "resource"]] = ("actor", "action", "resource")
+    return {
+        f"{name} {value}": found
+        for name in filters
+        if (value := getattr(wanted, name)) and value not in (found := await find_values(session, shop_id, name))
+    }

@@ -1,10 +1,12 @@
 """Every error that WishCraft raises on purpose."""
 
 import re
+from errno import ENOSPC
 from typing import ClassVar, Final, NamedTuple
 
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
 _NAMES: Final = {"Shopify": "Shopify", "Dns": "DNS"}
+_FULL: Final = ("No space left on device", "disk full:")
 
 
 def in_words(error: BaseException) -> str:
@@ -14,6 +16,11 @@ def in_words(error: BaseException) -> str:
     """
     words = _WORD.findall(type(error).__name__)
     return " ".join(_NAMES.get(word, word if len(word) > 1 and word.isupper() else word.lower()) for word in words)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether a program or server says that its disk has no space left, as an OSError or in words."""
+    return getattr(error, "errno", None) == ENOSPC or any(words in str(error) for words in _FULL)
 
 
 class WishCraftError(Exception):

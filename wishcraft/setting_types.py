@@ -104,7 +104,7 @@ def _user(parts: SplitResult) -> str:
 
 def _is_login(text: str) -> bool:
     user, separator, password = text.partition(":")
-    return bool(user and separator and password)
+    return bool(user.strip() and separator and password.strip()) and not password.startswith("//")  # a URL
 
 
 def _is_dns_server(text: str) -> bool:
@@ -114,7 +114,8 @@ def _is_dns_server(text: str) -> bool:
 
 
 def _is_host(text: str) -> object:
-    return _HOST_NAME.fullmatch(text) or ip_address(text)
+    is_name = _HOST_NAME.fullmatch(text) and not text.rpartition(".")[2].isdecimal()  # a number is an address
+    return is_name or ip_address(text)
 
 
 def _is_address(parts: SplitResult) -> bool:
@@ -170,8 +171,15 @@ def _fernet_keys(keys: SecretStr) -> SecretStr:
     return keys
 
 
+def _is_visible_ascii(text: str) -> bool:
+    """Whether it can be in a header, and has no spaces."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
 _HTTP: Final = _matching(_is_http, "must be a URL such as https://host.example/path")
 _BASE: Final = _matching(_is_base, "must be a URL such as https://registry.example, without ? and #")
+
+_AS_SHOWN: Final = "must not be blank, but as Shopify shows it"
 
 PostgresqlUrl = Annotated[str, AfterValidator(read_postgresql_url)]
 RedisUrl = Annotated[str, AfterValidator(read_redis_url)]
@@ -183,7 +191,10 @@ PrefectUiUrl = Annotated[str, _BASE, AfterValidator(_without_version)]
 ShopOrigin = Annotated[str, _matching(_is_shop_origin, "must be a URL such as https://{shop}, with no other braces")]
 Origins = Annotated[str, _matching(_are_origins, "must be origins such as https://shop.example, comma-separated")]
 SentryDsn = Annotated[SecretStr, _matching(_is_dsn, "must look like https://key@host.example/1, as Sentry shows it")]
-Login = Annotated[SecretStr, _matching(_is_login, "must look like user:password")]
+Login = Annotated[SecretStr, _matching(_is_login, "must look like user:password, and not like a URL")]
+ClientId = Annotated[str, _matching(str.strip, _AS_SHOWN)]
+ClientSecret = Annotated[SecretStr, _matching(str.strip, _AS_SHOWN)]
+Token = Annotated[SecretStr, _matching(_is_visible_ascii, "must be ASCII letters, digits and signs, without spaces")]
 FernetKeys = Annotated[SecretStr, AfterValidator(_fernet_keys)]
 MailAddress = Annotated[str, _matching(normalise, "must be an address, such as registry@example.com")]
 BounceAddress = Annotated[

@@ -19,6 +19,8 @@ from wishcraft.setting_types import (
     ApiVersion,
     BaseUrl,
     BounceAddress,
+    ClientId,
+    ClientSecret,
     DaskAddress,
     DnsServer,
     FernetKeys,
@@ -41,6 +43,7 @@ from wishcraft.setting_types import (
     SentryDsn,
     ShopOrigin,
     TimeZoneName,
+    Token,
     TopicArns,
 )
 from wishcraft.urls.parts import UrlError
@@ -167,7 +170,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     cors_origins: Origins = Field(
         "", description="Other sites whose pages may call the API, comma-separated. The app proxy needs none."
     )
-    metrics_token: SecretStr | None = Field(
+    metrics_token: Token | None = Field(
         None, description="Bearer token of /metrics. Without it, production has no /metrics."
     )
     drain_seconds: float = Field(
@@ -182,9 +185,9 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     encryption_keys: FernetKeys = Field(
         description="Fernet keys for access tokens at rest, comma-separated: the first encrypts, all decrypt."
     )
-    shopify_api_key: str = Field(description="The app's client id.")
-    shopify_api_secret: SecretStr = Field(description="The app's client secret, for signatures and token refreshes.")
-    shopify_api_secret_previous: SecretStr | None = Field(
+    shopify_api_key: ClientId = Field(description="The app's client id.")
+    shopify_api_secret: ClientSecret = Field(description="The app's client secret, for signatures and token refreshes.")
+    shopify_api_secret_previous: ClientSecret | None = Field(
         None, description="The former client secret, accepted during a rotation."
     )
     shopify_api_version: ApiVersion = Field("2026-10", description="Admin GraphQL version.")

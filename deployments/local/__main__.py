@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import os
+import shutil
 import sys
 import uuid
 from pathlib import Path
@@ -21,7 +22,7 @@ from deployments.local.terminal import Terminal
 from deployments.local.watchdog import watchdog
 from deployments.local.workspace import DEFAULT_FOLDER, Workspace
 from deployments.sandbox.processes import ROOT, become_subreaper, choose_port
-from wishcraft.errors import ConfigurationError, WishCraftError
+from wishcraft.errors import ConfigurationError, WishCraftError, is_disk_full
 
 _STOP_SECONDS: Final = 60
 
@@ -58,8 +59,13 @@ def main() -> int:
                 print(signed_url(workspace, arguments.path, arguments.shop, arguments.customer))
     except (StopRequested, KeyboardInterrupt):
         return 0
-    except WishCraftError as error:
-        print(error, file=sys.stderr)
+    except (WishCraftError, OSError) as error:
+        if is_disk_full(error):
+            print(f"{_full_disk(workspace.folder)}\n{error}", file=sys.stderr)
+        elif isinstance(error, OSError):
+            raise
+        else:
+            print(error, file=sys.stderr)
         return 1
     return 0
 
@@ -81,6 +87,7 @@ def up(workspace: Workspace) -> None:
             bounces=choose_port("The server of bounces", None, workspace.folder / "bounces.port"),
             monitoring=choose_monitoring_ports(workspace, os.environ),
         )
+        workspace.check_files()
         check_settings(workspace, stack_id, ports)
         workspace.stack_info.unlink(missing_ok=True)
         become_subreaper()
@@ -123,6 +130,13 @@ def reset(workspace: Workspace) -> None:
         terminate(find_processes(previous), patience=3)
         workspace.delete_data()
     print(f"Deleted the data of the local stack. `{workspace.command('up')}` creates new data.")
+
+
+def _full_disk(folder: Path) -> str:
+    """What to do about a disk without space, with what is left on that of the folder."""
+    nearest = next(each for each in (folder, *folder.parents) if each.exists())
+    left = shutil.disk_usage(nearest).free / 2**20
+    return f"The disk of {folder} is full ({left:,.0f} MiB left): free some space, or choose another with --folder."
 
 
 def _folder(text: str) -> Path:

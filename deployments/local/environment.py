@@ -8,6 +8,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import psycopg
 from psycopg.sql import SQL, Identifier
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from deployments.local.orphans import STACK_ID_VARIABLE
 from deployments.local.services import ADVICE_ON_URL, Ports, shopping_rate
@@ -21,6 +23,7 @@ from wishcraft.urls.postgresql import read_postgresql_url
 
 _DEFAULT_PORTS: Final = {"API_PORT": 8000, "PREFECT_PORT": 4200}
 _TRIED_PORTS: Final = 100
+PREFECT_DATABASE_VARIABLE: Final = "PREFECT_API_DATABASE_CONNECTION_URL"
 _ASYNCPG_OPTIONS: Final = {name: name for name in ("host", "port", "target_session_attrs")} | {"sslmode": "ssl"}
 """The options of libpq that asyncpg has, too, and how it calls them."""
 _UNUSED_BY_PREFECT: Final = frozenset({"application_name", "client_encoding", "connect_timeout"})
@@ -49,9 +52,12 @@ def ports_from_environment(command: str) -> tuple[int, int]:
     """The ports in the variables API_PORT and PREFECT_PORT, or their defaults.
 
     Raises:
-        ConfigurationError: A value is no port number, or ports are in use: the message has `command` with free ones.
+        ConfigurationError: A value is no port number, both are equal, or ports are in use: the message has `command`
+            with free ones.
     """
     ports = {variable: _port(variable, default) for variable, default in _DEFAULT_PORTS.items()}
+    if len({*ports.values()}) < len(ports):
+        raise ConfigurationError(f"{' and '.join(ports)} are both {ports['API_PORT']}: change one of them")
     taken = {variable: port for variable, port in ports.items() if not port_is_free(port)}
     if taken:
         free = dict(ports)
@@ -187,9 +193,11 @@ def prefect_database(database_url: str, environment: Mapping[str, str]) -> str:
     """URL of Prefect's database: PREFECT_API_DATABASE_CONNECTION_URL, or `prefect` on the same server.
 
     Raises:
-        ConfigurationError: It is on the same server, whose URL has an option without which asyncpg may not reach it.
+        ConfigurationError: The variable is no URL of a database that Prefect can use; or it is not set, and the URL of
+            the server has an option without which asyncpg may not reach it.
     """
-    if named := environment.get("PREFECT_API_DATABASE_CONNECTION_URL"):
+    if named := environment.get(PREFECT_DATABASE_VARIABLE):
+        _check_prefect_database(named)
         return named
     url = urlsplit(read_postgresql_url(database_url))
     options = {name: value for name, value in parse_qsl(url.query) if name not in _UNUSED_BY_PREFECT}
@@ -200,6 +208,22 @@ def prefect_database(database_url: str, environment: Mapping[str, str]) -> str:
         )
     query = urlencode({_ASYNCPG_OPTIONS[name]: value for name, value in options.items()})
     return url._replace(scheme="postgresql+asyncpg", path="/prefect", query=query).geturl()
+
+
+def _check_prefect_database(url: str) -> None:
+    """Refuse what Prefect could not use; the message has no value, which may be a password."""
+    try:
+        found = make_url(url)
+        is_valid = (found.drivername == "postgresql+asyncpg" and found.host and found.database) or (
+            found.drivername == "sqlite+aiosqlite" and found.database
+        )
+    except (ArgumentError, ValueError):  # the latter: a port
+        is_valid = False
+    if not is_valid:
+        raise ConfigurationError(
+            f"{PREFECT_DATABASE_VARIABLE} must look like postgresql+asyncpg://user:password@host/prefect or"
+            " sqlite+aiosqlite:////folder/prefect.db; unset it, and Prefect has a database in the stack's PostgreSQL"
+        )
 
 
 def create_databases(server_url: str, names: tuple[str, ...]) -> None:

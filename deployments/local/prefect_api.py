@@ -11,7 +11,7 @@ from typing import Any, Final
 import httpx
 
 from wishcraft.errors import WishCraftError, in_words
-from wishcraft.services.operations.prefect_api import POOL, read_pages
+from wishcraft.services.operations.prefect_api import POOL, is_active, paused_jobs, read_pages
 
 NOT_AT_START: Final = frozenset({"report", "analysis", "shop", "webhooks"})
 """Tags of jobs that a start of the stack does not run: they answer a question, or need the name of a shop."""
@@ -48,6 +48,13 @@ class PrefectApi:
         """Whether the server is healthy; never raises."""
         try:
             return (await self._http.get("/health")).is_success
+        except httpx.HTTPError:
+            return False
+
+    async def refuses_login(self) -> bool:
+        """Whether a server answers that does not know this login; never raises."""
+        try:
+            return (await self._http.post("/flow_runs/count", json={})).status_code == httpx.codes.UNAUTHORIZED
         except httpx.HTTPError:
             return False
 
@@ -89,8 +96,12 @@ class PrefectApi:
         jobs = [each for each in found if not NOT_AT_START & set(each["tags"])]
         return {each["name"]: each["id"] for each in jobs if each["name"] == CACHE_WARM or await self._is_due(each)}
 
+    async def list_paused_jobs(self) -> list[str]:
+        """Names of the jobs whose schedule is paused."""
+        return paused_jobs(await self._find_all("/deployments/filter", {}))
+
     async def _is_due(self, deployment: Mapping[str, Any]) -> bool:
-        if not _is_active(deployment):
+        if not is_active(deployment):
             return False
         deployment_id = deployment["id"]
         succeeded = {"state": {"type": {"any_": ["COMPLETED"]}}}
@@ -145,9 +156,3 @@ class PrefectApi:
 def now() -> datetime:
     """The current time in UTC; Prefect's server reads the same clock."""
     return datetime.now(UTC)
-
-
-def _is_active(deployment: Mapping[str, Any]) -> bool:
-    """Whether an operator lets the deployment run by itself: it is not paused, nor are all its schedules."""
-    schedules = deployment["schedules"]
-    return not deployment["paused"] and (not schedules or any(each["active"] for each in schedules))

@@ -9,16 +9,23 @@ from typing import Any, Final
 import psutil
 
 from deployments.local import monitoring, services
-from deployments.local.environment import Stores, child_environment, create_databases, prefect_password
+from deployments.local.environment import (
+    PREFECT_DATABASE_VARIABLE,
+    Stores,
+    child_environment,
+    create_databases,
+    prefect_password,
+)
 from deployments.local.make_signals import watch_make
 from deployments.local.orphans import belongs_to, terminate
 from deployments.local.prefect_api import PrefectApi, PrefectUnavailable, now
 from deployments.local.services import Ports, module
 from deployments.local.stack_info import describe, read_stack_info
-from deployments.local.supervisor import Service, Supervisor
+from deployments.local.supervisor import READY_SECONDS, Service, StartFailed, Supervisor, wait_until
 from deployments.local.terminal import Terminal
 from deployments.local.workspace import Workspace, write_private_json
 from deployments.sandbox.postgres import confine_analysts, create_analyst_login, enable_query_statistics
+from deployments.sandbox.processes import free_port
 
 _FIRST_RUN_SECONDS: Final = 120.0
 _FIRST_RUNS_AT_ONCE: Final = 2  # each run is a process that imports Prefect
@@ -36,6 +43,8 @@ class Stack:
         self._terminal = terminal
         self._environment: dict[str, str] = {}
         self._stopping = False
+        self._may_have_runs = False
+        """Whether Prefect has answered: before, no run of this start can be unfinished."""
         password = prefect_password(workspace, os.environ)
         self._prefect = PrefectApi(f"http://127.0.0.1:{ports.prefect}/api", password)
         self._supervisor = Supervisor(terminal, workspace.logs, self._update_stack_info)
@@ -85,7 +94,7 @@ class Stack:
                 service, redis_url = services.valkey(folder)
                 await self._supervisor.start(service)
             await services.begin_era(redis_url)
-        names = () if os.environ.get("PREFECT_API_DATABASE_CONNECTION_URL") else ("prefect",)
+        names = () if os.environ.get(PREFECT_DATABASE_VARIABLE) else ("prefect",)
         if database_url:
             await asyncio.to_thread(create_databases, database_url, names)
             return Stores(database_url, os.environ.get("DATABASE_REPLICA_URL"), redis_url)
@@ -138,8 +147,18 @@ class Stack:
     async def _start_prefect(self) -> None:
         began = now()
         server = services.prefect(self._environment, self._ports.prefect, self._prefect)
-        await self._start_service("Prefect ready", server)
+        await _gather(self._start_service("Prefect ready", server), self._refuse_another_prefect())
+        self._may_have_runs = True
         await self._crash_unfinished_runs("The local stack was killed during this run.", began, pool_only=False)
+
+    async def _refuse_another_prefect(self) -> None:
+        """Raise StartFailed if what answers at the port of Prefect does not know the login: another stack took it."""
+        await wait_until(self._prefect.is_healthy, READY_SECONDS)
+        if await self._prefect.refuses_login():
+            raise StartFailed(
+                f"another Prefect answers on {self._ports.prefect}, with another login: stop it, or choose a port, e.g."
+                f" `PREFECT_PORT={free_port()} {self._workspace.command('up')}`"
+            )
 
     async def _run_due_jobs(self) -> None:
         free = asyncio.Semaphore(_FIRST_RUNS_AT_ONCE)
@@ -151,6 +170,9 @@ class Stack:
 
         with self._terminal.timed("Due jobs run"):
             await _gather(*(run(*each) for each in (await self._prefect.list_due_jobs()).items()))
+        if paused := await self._prefect.list_paused_jobs():
+            advice = "Deployments in the Prefect UI resumes a schedule"
+            self._terminal.show(f"! paused, as before this start: {', '.join(paused)}; {advice}")
 
     async def _terminate_orphaned_runs(self) -> None:
         """Terminate the flow-run processes that the worker left, and set their runs to Crashed."""
@@ -165,7 +187,8 @@ class Stack:
         try:
             count = await self._prefect.crash_unfinished_runs(message, before, pool_only=pool_only)
         except PrefectUnavailable as error:
-            self._terminal.show(f"! {error}; unfinished runs are set to Crashed at the next start")
+            if self._may_have_runs:
+                self._terminal.show(f"! {error}; unfinished runs are set to Crashed at the next start")
             return
         if count:
             self._terminal.show(f"! {count} unfinished run(s) set to Crashed: {message}")

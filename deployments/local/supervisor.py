@@ -137,9 +137,9 @@ class Supervisor:
             await service.on_exit()
 
     def _start_failed(self, child: Child, what: str) -> StartFailed:
-        return StartFailed(
-            f"{child.program.name} {what}; last lines of its log:\n{child.last_lines()}\n    ({child.log})"
-        )
+        lines = child.last_lines()
+        cause = ": another program has taken its port" if "address already in use" in lines.lower() else ""
+        return StartFailed(f"{child.program.name} {what}{cause}; last lines of its log:\n{lines}\n    ({child.log})")
 
     async def _watch(self, service: Service, child: Child) -> None:
         delay = FIRST_DELAY

@@ -117,8 +117,30 @@ class Workspace:
                 "SHOPIFY_API_SECRET": secrets.token_hex(32),
             }
             write_private_json(file, new)
-        stored: dict[str, str] = json.loads(file.read_text())
+        stored: dict[str, str] = self._read_json(file)
         return stored
+
+    def check_files(self) -> None:
+        """Refuse JSON files that no process of the stack could read, except those that each start writes again.
+
+        Raises:
+            ConfigurationError: A file is not what the stack wrote.
+        """
+        for file in sorted(self.folder.glob("*.json")):
+            if file not in {self.stack_info, self.demo}:
+                self._read_json(file)
+
+    def _read_json(self, file: Path) -> dict[str, Any]:
+        try:
+            found = json.loads(file.read_bytes())
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ConfigurationError(
+                f"{self.shown(file)} is not the JSON that the stack wrote: restore it, or delete all data of the stack"
+                f" with `{self.command('reset')}`"
+            )
+        return found
 
     def prefect_password(self) -> str:
         """The login of Prefect's UI and API, as `user:password`: generated once and kept."""

@@ -76,9 +76,11 @@ def seed(settings: Settings, registries: int, random_seed: int, today: date, pro
 
 
 def write_demo_info(settings: Settings, file: Path) -> None:
-    """Write each shop's API key and slugs; valid keys that the file already has are kept."""
-    known = json.loads(file.read_text())["shops"] if file.exists() else []
-    keys = {shop["domain"]: shop["api_key"] for shop in known}
+    """Write each shop's API key and slugs; valid keys that the file already has, if it can be read, are kept."""
+    try:
+        keys = {shop["domain"]: shop["api_key"] for shop in json.loads(file.read_bytes())["shops"]}
+    except (FileNotFoundError, ValueError, LookupError, TypeError):  # a full disk may have left half of it
+        keys = {}
     shops = []
     with _connect(settings) as connection:
         for shop_id, domain in connection.execute("SELECT id, domain FROM shops ORDER BY id").fetchall():

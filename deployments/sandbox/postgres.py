@@ -176,10 +176,11 @@ def _check_data(data: Path) -> None:
     The lock file of a killed server is deleted if its process id belongs to another program.
     """
     version = data / "PG_VERSION"
-    found = version.read_text().strip() if version.is_file() else "an unknown version"
+    found = version.read_text().strip() if version.is_file() else ""
     if found != MAJOR_VERSION:
+        kind = f"PostgreSQL {found}" if found else "an unknown version of PostgreSQL"
         raise ConfigurationError(
-            f"{data} holds data of PostgreSQL {found}, not of {MAJOR_VERSION}: move it, or delete it with `make reset`"
+            f"{data} holds data of {kind}, not of {MAJOR_VERSION}: move it, or delete it with `make reset`"
         )
     _chown_from_root(data)
     data.chmod(0o700)  # required by PostgreSQL; a copied checkout may differ

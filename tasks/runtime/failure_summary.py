@@ -28,11 +28,14 @@ _GRACE: Final = timedelta(minutes=1)
 """In which the worker, if it lives, writes the summary itself."""
 
 
-async def summarise_failure(job: str, run_id: UUID, problem: str, advice: str) -> None:
-    """Store the summary as an artifact of the run; if Prefect does not answer, only the run's state has the problem."""
+async def summarise_failure(job: str, run_id: UUID, problem: str, advice: str, *, kind: str = "summary") -> None:
+    """Store the summary as an artifact of the run; if Prefect does not answer, only the run's state has the problem.
+
+    Prefect shows the newest artifact of a key: with a `kind` of its own, the summary does not hide the last report.
+    """
     advice = with_runbook_links(escape(advice))
     text = f"**{escape(problem)}**\n\n## What to do\n\n{advice}\n\n[The run, with its log]({run_page(run_id)})"
-    summary = ArtifactCreate(key=f"{job}-summary", type="markdown", description=problem, data=text, flow_run_id=run_id)
+    summary = ArtifactCreate(key=f"{job}-{kind}", type="markdown", description=problem, data=text, flow_run_id=run_id)
     with suppress(httpx.HTTPError):
         async with get_client() as client:
             await client.create_artifact(summary)

@@ -233,6 +233,16 @@ async def test_overdue_job_is_named(all_well: Settings, open_client: OpenClient,
     assert 'wishcraft_overdue_runs{job="cache-warm"} 0.0' in shown
 
 
+async def test_job_whose_schedule_is_paused_is_named(
+    all_well: Settings, open_client: OpenClient, prefect: FakePrefect
+) -> None:
+    prefect.paused = ["send-reminders"]
+    async with open_client(all_well) as client:
+        scheduler = (await client.get("/health")).json()["checks"]["scheduler"]
+    assert scheduler["status"] == "healthy"
+    assert scheduler["detail"] == "runs are scheduled, none is overdue; paused: send-reminders"
+
+
 async def test_health_shows_that_no_run_is_scheduled(
     all_well: Settings, open_client: OpenClient, prefect: FakePrefect
 ) -> None:

@@ -130,6 +130,13 @@ async def test_start_page_shows_runs_and_health_in_words(local: httpx.AsyncClien
     assert "broken &lt;b&gt;" in ended
 
 
+async def test_start_page_names_jobs_whose_schedule_is_paused(local: httpx.AsyncClient, prefect: FakePrefect) -> None:
+    assert "Paused:" not in (await local.get("/start/live")).text
+    prefect.paused = ["send-reminders"]
+    text = (await local.get("/start/live")).text
+    assert re.search(r'Paused: <a href="[^"]*/v2/deployments/deployment/2">send-reminders</a>\. These do not run', text)
+
+
 async def test_start_page_is_not_green_while_shops_are_in_trouble_or_an_alert_fires(
     local: httpx.AsyncClient, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,7 +73,10 @@ INVALID = [
     ("BOUNCE_ADDRESS", "a+b@c.example"), ("SES_TOPIC_ARNS", "mail"), ("SENDGRID_WEBHOOK_KEY", "zz"),
     ("SENDGRID_WEBHOOK_KEY", "zzzz"), ("BOUNCE_URL", "lmtp://127.0.0.1:2424/hush"), ("API_HOST", "no such host"),
     ("API_HOST", "[::1]"), ("DASK_ADDRESS", "ftp://dask:8786"), ("DASK_ADDRESS", "tcp://dask:8786/hush"),
-    ("DKIM_SELECTORS", "a b, /x"), ("RUNBOOK_URL", "ftp://hush"),
+    ("DKIM_SELECTORS", "a b, /x"), ("RUNBOOK_URL", "ftp://hush"), ("API_HOST", "99999999999"),
+    ("API_HOST", "256.1.1.1"), ("SHOPIFY_API_KEY", "  "), ("SHOPIFY_API_SECRET", "  "), ("METRICS_TOKEN", "hüsh"),
+    ("SHOPIFY_API_SECRET_PREVIOUS", " "), ("PREFECT_API_AUTH_STRING", "http://"),
+    ("PREFECT_API_AUTH_STRING", "https://hush"),
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from deployments.sandbox.processes import ROOT
 from flows.runtime import run_lifecycle
 from flows.runtime.job import job
 from tasks.runtime.failure_summary import summarise_lost_runs
-from tests.support.prefect_artifacts import summary_of
+from tests.support.prefect_artifacts import artifacts_of, summary_of
 from wishcraft.errors import QueryRefused, RunStopped
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "demo", "worker_environment")
@@ -70,7 +70,7 @@ async def test_end_of_a_run_is_known_to_the_automations(kind: str, name: str) ->
 @pytest.mark.parametrize(
     ("kind", "problem", "advice"),
     [
-        ("refused", "Query refused: there is no such shop", "Change the parameters as the message says"),
+        ("refused", "Refused: there is no such shop", "Change the parameters as the message says"),
         ("error", "Value error: a bug", "See the run's logs."),
         ("timeout", "exceeded timeout", "then run the job again"),
     ],
@@ -78,6 +78,8 @@ async def test_end_of_a_run_is_known_to_the_automations(kind: str, name: str) ->
 async def test_run_that_fails_without_a_summary_gets_one_with_what_to_do(kind: str, problem: str, advice: str) -> None:
     state = await ending.with_options(timeout_seconds=0.2 if kind == "timeout" else 60)(kind, return_state=True)
     summary = await summary_of(state)
+    [artifact] = await artifacts_of(state, "markdown")
+    assert artifact.key == f"ending-{'refused' if kind == 'refused' else 'summary'}"  # hides no report
     assert problem in summary.partition("\n")[0]
     assert "## What to do" in summary
     assert advice in summary

@@ -156,6 +156,9 @@ async def test_audit_trail_covers_whole_days_of_the_time_zone(demo: Demo) -> Non
     assert [row["actor"] for row in await table_of(state)] == ["late", "early"]
     never = await audit_trail(SHOP, first_day=date(2001, 1, 1), last_day=date(2001, 1, 1), return_state=True)
     assert never.message == f"{SHOP}: no entry."
+    nope = await audit_trail(SHOP, action="nope", resource="r", return_state=True)
+    assert nope.message == f"{SHOP}: no entry, of any time, has the action nope."
+    assert "action nope: there are a." in await summary_of(nope)
 
 
 async def test_audit_trail_refuses_what_it_cannot_look_up() -> None:

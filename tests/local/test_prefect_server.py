@@ -113,6 +113,9 @@ async def test_start_runs_the_jobs_that_have_not_run_since_their_last_turn(
     assert await is_due()
     patch(http, f"/deployments/{deployment}", {"paused": True})
     assert not await is_due()  # an operator does not want it
+    assert any(name.startswith("daily-") for name in await api.list_paused_jobs())
+    patch(http, f"/deployments/{deployment}", {"paused": False})
+    assert not any(name.startswith("daily-") for name in await api.list_paused_jobs())
     await api.aclose()
 
 

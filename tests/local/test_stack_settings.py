@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from deployments.local.environment import Stores, check_settings, child_environment, ports_from_environment
+from deployments.local.environment import (
+    Stores,
+    check_settings,
+    child_environment,
+    ports_from_environment,
+    prefect_database,
+)
 from deployments.local.services import Ports
 from deployments.local.workspace import Workspace
 from deployments.sandbox.processes import ROOT, choose_port, free_port
@@ -36,6 +42,25 @@ def test_command_for_ports_in_use_has_free_ones(monkeypatch: pytest.MonkeyPatch)
             monkeypatch.setenv(variable, port)
         assert ports_from_environment("make up") == tuple(map(int, chosen.values()))
         assert len(set(chosen.values())) == 2
+
+
+def test_equal_ports_are_refused_as_equal_although_they_are_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for variable in ("API_PORT", "PREFECT_PORT"):
+            monkeypatch.setenv(variable, str(port))
+        with pytest.raises(ConfigurationError, match=f"^API_PORT and PREFECT_PORT are both {port}: change one"):
+            ports_from_environment("make up")
+
+
+@pytest.mark.parametrize(
+    "url", ["garbage", "postgresql://u:hush@db/prefect", "postgresql+asyncpg://u:hush@db:x/p", "sqlite+aiosqlite://"]
+)
+def test_database_of_prefect_that_it_cannot_use_is_refused_with_the_name_of_the_variable(url: str) -> None:
+    variable = "PREFECT_API_DATABASE_CONNECTION_URL"
+    with pytest.raises(ConfigurationError, match=f"^{variable} must look like postgresql") as refused:
+        prefect_database("postgresql://db/w", {variable: url})
+    assert "hush" not in str(refused.value)
 
 
 def test_unreadable_stored_port_is_chosen_again(tmp_path: Path) -> None:

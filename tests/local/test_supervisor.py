@@ -100,6 +100,12 @@ async def test_service_that_dies_during_the_start_fails_it_with_its_last_log_lin
         await stage.supervisor.run(stage.supervisor.start(stage.service("dummy", DYING, needs="never written")))
 
 
+async def test_port_that_another_program_took_during_the_start_is_the_cause(stage: Stage) -> None:
+    code = "print('[Errno 98] Address already in use', flush=True); raise SystemExit(1)"
+    with pytest.raises(StartFailed, match=r"dummy exited with code 1: another program has taken its port; last lines"):
+        await stage.supervisor.run(stage.supervisor.start(stage.service("dummy", code, needs="never written")))
+
+
 async def test_failed_one_off_program_is_reported_with_its_last_log_lines(stage: Stage) -> None:
     with pytest.raises(StartFailed, match=r"setup exited with code 3; last lines of its log:\n    no such table"):
         await stage.supervisor.run(stage.supervisor.run_once(python("setup", DYING, stage.folder)))

@@ -122,6 +122,7 @@ async def test_run_with_unknown_or_missing_parameters_is_refused_with_their_name
     assert {read_state(http, run)["name"] for run in (unknown, missing)} == {"Refused"}
     assert "no parameter 'shops': there are shop, actor" in read_state(http, unknown)["message"]
     assert "the parameter shop is missing" in read_state(http, missing)["message"]
+    assert "ERROR" not in worker.log.read_text()
 
 
 async def test_invalid_parameter_is_quoted_neither_in_the_log_nor_in_the_state(

@@ -7,6 +7,7 @@ from io import StringIO
 
 import pytest
 
+from wishcraft.errors import QueryRefused
 from wishcraft.observability.context import bind, log_context, register_secrets
 from wishcraft.observability.logs import JsonFormatter, TextFormatter, configure_logging, formatter, install_redaction
 from wishcraft.settings import Settings
@@ -24,6 +25,26 @@ def written() -> Iterator[StringIO]:
     log.addHandler(handler)
     yield handler.stream
     log.removeHandler(handler)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "level"),
+    [
+        ("prefect.flow_runs", "Finished in state Refused('Refused: there is no such shop', type=CANCELLED)", "info"),
+        ("prefect.flow_runs", "Finished in state Cancelled('stopped', type=CANCELLED)", "info"),
+        ("prefect.task_runs", "Task run failed with exception: UnknownShop('x') - Retries are exhausted", "info"),
+        ("prefect.task_runs", "Finished in state Failed('Task run encountered an exception QueryRefused: x')", "info"),
+        ("prefect.task_runs", "Finished in state Failed('Task run encountered an exception ValueError: x')", "error"),
+        ("wishcraft.tested", "Finished in state Refused('')", "error"),
+    ],
+)
+def test_refused_or_cancelled_run_is_no_error_in_the_log(
+    written: StringIO, monkeypatch: pytest.MonkeyPatch, name: str, text: str, level: str
+) -> None:
+    monkeypatch.setattr(log, "name", name)
+    log.error(text, exc_info=QueryRefused("x"))
+    line = json.loads(written.getvalue())
+    assert (line["level"], "exception" in line) == (level, level == "error")
 
 
 def test_a_json_line_is_one_object_with_the_context(written: StringIO) -> None:

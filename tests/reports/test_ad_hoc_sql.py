@@ -64,6 +64,21 @@ def test_ids_and_sums_are_shown_exactly(db: AnalystsDatabase) -> None:
     assert json.dumps(page.tables)
 
 
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ("round(0, 2), round(0.004, 2)", ["0", "0"]),
+        ("round(0.5, 2), round(0.254, 2)", ["0.50", "0.25"]),
+        ("round(1.5, 2), round(2.254, 2)", ["1.50", "2.25"]),
+        ("1.0 / 3, 0.5", ["0.3333", "0.5000"]),
+        ("1234.56, 7", ["1,234.6", "7.0"]),
+    ],
+)
+def test_column_has_no_more_decimals_than_its_numbers(db: AnalystsDatabase, values: str, shown: list[str]) -> None:
+    page = run(db, f"SELECT 'a' AS word, n FROM unnest(ARRAY[{values}]) AS n").page  # noqa: S608  ours
+    assert [row["n"] for row in page.tables["ask"]] == shown
+
+
 def test_long_texts_are_cut_on_the_page_and_complete_in_the_frame(db: AnalystsDatabase) -> None:
     result = run(db, "SELECT repeat('x', 1000000) AS wide, jsonb_build_array(repeat('y', 1000000)) AS list")
     assert len(json.dumps([result.page.body, result.page.tables])) < 2_000

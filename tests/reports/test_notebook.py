@@ -1,5 +1,6 @@
 """The parameters of the notebook functions: invalid ones are refused, convenient forms are accepted."""
 
+import warnings
 from collections.abc import Callable
 from datetime import date
 from functools import partial
@@ -11,7 +12,7 @@ import pytest
 from tests.support.aliases import Demo
 from wishcraft.analytics import database
 from wishcraft.analytics.filters import ReportFilter, parse_filter
-from wishcraft.errors import ConfigurationError, QueryRefused
+from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused
 from wishcraft.reports import notebook
 from wishcraft.settings import Settings
 
@@ -65,6 +66,8 @@ def untyped(value: object) -> Any:
             )
             for rows in (-1, 0, float("nan"), 2.5, "x", 10**30)
         ),
+        (partial(notebook.ask, untyped(5)), "the query must be a text: write one SELECT"),
+        (partial(notebook.registry_report, untyped(5)), "5 is no name: write a text, or a list of texts"),
         (partial(notebook.ask, "SELECT 1", seconds=0), "seconds must be a whole number from 1 to 60, not 0"),
     ],
 )
@@ -103,3 +106,24 @@ def test_missing_database_url_is_explained(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("DATABASE_REPLICA_URL", raising=False)
     with pytest.raises(ConfigurationError, match=r"^Set DATABASE_REPLICA_URL to .*; docs/analysts\.md shows how"):
         notebook.registry_report()
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_server_that_does_not_answer_is_named_with_the_variable(monkeypatch: pytest.MonkeyPatch, given: bool) -> None:
+    monkeypatch.setenv("DATABASE_REPLICA_URL", NO_SERVER)
+    cause = "the URL `database`" if given else "DATABASE_REPLICA_URL"
+    with pytest.raises(DatabaseUnavailable, match=f"; check {cause}, and that its server runs: `make up` starts"):
+        notebook.ask("SELECT 1", database=NO_SERVER if given else None)
+
+
+def test_ask_warns_each_time_that_it_leaves_rows_out(demo: Demo, settings: Settings) -> None:
+    assert not demo.closed
+    asked = partial(notebook.ask, "SELECT n FROM generate_series(1, 30) AS n", database=settings.database_replica_url)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")  # as in a notebook
+        frames = [asked(rows=20) for _ in range(2)]
+        assert len(asked(rows=30)) == 30
+    assert [len(frame) for frame in frames] == [20, 20]
+    assert [(each.category, each.filename) for each in shown] == 2 * [(notebook.RowsLeftOut, __file__)]
+    assert "more rows than the limit of 20" in str(shown[0].message)
+    assert "raise the limit: ask(…, rows=200)" in str(shown[0].message)

@@ -1,5 +1,6 @@
+import dataclasses
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import combinations
 
@@ -41,6 +42,33 @@ def colours(png: bytes) -> set[object]:
 )
 def test_only_missed_values_are_red(panel: TimeSeries, missed: bool) -> None:
     assert (RED in colours(draw([panel]))) is missed
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: BarChart("t", "", ["a"], [1, 2], "%"), "there are 1 names and 2 values"),
+        (lambda: BarChart("t", "", ["a"], [1], marks=[1, 2]), "there are 1 names and 2 marks"),
+        (lambda: TimeSeries("t", "", MONTH, [1.0], "%"), "there are 30 days and 1 values"),
+        (lambda: Heatmap("t", "", ["a"], ["b", "c"], [[0.5]]), "there are 2 columns and 1 shares of a row"),
+    ],
+)
+def test_panel_with_too_many_or_too_few_values_is_refused(make: Callable[[], Panel], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_value_of_a_period_that_is_not_over_is_hollow_and_named() -> None:
+    panel = series([1.0, 2.0, 9.0], 5.0, above=False)
+    marked = dataclasses.replace(panel, unfinished="not over", ranges=[(0.5, 1.5), None, (5.0, 12.0)])
+    for shown, names in ((panel, []), (marked, ["not over"])):
+        figure = make_figure([shown])
+        assert [text.get_text() for legend in figure.legends for text in legend.get_texts()] == names
+        lines = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "#ffffff"]
+        assert [np.asarray(line.get_ydata()).tolist() for line in lines] == [[9.0]] * len(names)
+    assert plots._latest_colour(panel) == plots._BAD
+    assert plots._latest_colour(marked) == plots._LINE
+    assert figure.axes[0].get_ylim()[1] > 12
 
 
 def test_missing_data_is_neither_green_nor_red() -> None:

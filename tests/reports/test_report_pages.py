@@ -48,6 +48,26 @@ def test_conversion_verdict_names_the_weakest_step(analysts: AnalystsDatabase) -
     assert "_" not in page.verdict
 
 
+@pytest.mark.parametrize(
+    ("now", "last", "is_open"),
+    [
+        (NOW, TODAY, True),
+        (datetime(2026, 3, 16, 11, tzinfo=UTC), date(2026, 3, 15), True),  # in UTC-12, Sunday is not over
+        (datetime(2026, 3, 16, 13, tzinfo=UTC), date(2026, 3, 15), False),
+        (datetime(2026, 4, 1, tzinfo=UTC), TODAY, True),  # the report ends on Saturday
+    ],
+)
+def test_week_that_is_not_over_is_marked_and_no_headline(now: datetime, last: date, is_open: bool) -> None:
+    visit = {"shop": "a", "event_type": "baby", "clicked": 30, "in_cart": 20}
+    mondays = [(pd.Timestamp("2026-03-02"), 100, 10), (pd.Timestamp("2026-03-09"), 60, 40)]
+    visits = pd.DataFrame([visit | {"week": week, "viewed": all_, "purchased": sold} for week, all_, sold in mondays])
+    report = ConversionReport(ReportFilter(days=last_weeks(last, 2)), now)
+    weeks = conversion_report._by_week(visits.assign(conversion=[0.1, 40 / 60]), report._begin_of_open_week())
+    assert weeks.subtitle == ("last full week: 10 %" if is_open else "last full week: 66.67 %")
+    assert bool(weeks.unfinished) is is_open
+    assert all(low < value < high for value, (low, high) in zip([10.0, 66.7], filter(None, weeks.ranges), strict=True))
+
+
 def test_verdict_counts_out_of_stock_apart_from_will_run_out(analysts: AnalystsDatabase, demo_shops: Tables) -> None:
     demo_shops.execute("UPDATE registry_items SET inventory_quantity = 1, available = true WHERE variant_id % 2 = 0")
     page, forecast = DemandReport(ReportFilter(), TODAY, 8).build(analysts)
@@ -80,7 +100,7 @@ def test_amounts_have_their_currencys_decimals_and_cut_rows_are_counted() -> Non
         "€1,500.00",
         "KWD\N{NO-BREAK SPACE}12.345",
     ]
-    assert page.endswith("… and 1 more: see the run's tables.")
+    assert page.endswith("… and 1 more, not on this page.")
 
 
 @pytest.mark.parametrize(
@@ -128,7 +148,7 @@ def test_tables_of_reports_fit_their_box_and_have_ids_last(analysts: AnalystsDat
 def test_shares_of_tables_are_not_rounded_to_something_false() -> None:
     shares = pd.DataFrame({"share": [0.00001, 0.99999, 0.5, 1.0, 0.0, None]})
     cells = [cell for [cell] in to_cells(shares, {"share": percentage("share")})]
-    assert cells == ["under 0.01 %", "99.99 %", "50 %", "100 %", "0 %", NO_VALUE]
+    assert cells == ["under 0.01 %", "99.99 %", "50.00 %", "100 %", "0 %", NO_VALUE]
 
 
 @pytest.mark.parametrize(

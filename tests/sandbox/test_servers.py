@@ -75,11 +75,14 @@ def test_interrupted_initdb_is_repeated(tmp_path: Path) -> None:
         pass
 
 
-def test_data_of_another_major_version_is_refused_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("file", "kind"), [("PG_VERSION", "PostgreSQL 16"), ("letter", "an unknown version of PostgreSQL")]
+)
+def test_data_of_another_major_version_is_refused_in_one_line(tmp_path: Path, file: str, kind: str) -> None:
     data = tmp_path / "postgres"
     data.mkdir()
-    (data / "PG_VERSION").write_text("16\n")
-    with pytest.raises(ConfigurationError, match=r"holds data of PostgreSQL 16, not of 18: .*`make reset`") as caught:
+    (data / file).write_text("16\n")
+    with pytest.raises(ConfigurationError, match=rf"holds data of {kind}, not of 18: .*`make reset`") as caught:
         postgres(tmp_path).__enter__()
     assert "\n" not in str(caught.value)
 

@@ -20,6 +20,8 @@ class FakePrefect:
         self.upcoming = 12
         self.queries = 0
         self.failing = False
+        self.paused: list[str] = []
+        """The jobs whose schedule is paused."""
         self.runs: list[tuple[str, str]] = []
         """Job and type of state of runs; each has the message `broken <b>`."""
         self.started: dict[str, dict[str, Any]] = {}
@@ -34,11 +36,14 @@ class FakePrefect:
     async def _health(self) -> bool:
         return True
 
-    async def _deployments(self, credentials: Credentials, query: dict[str, Any]) -> list[dict[str, str]]:
+    async def _deployments(self, credentials: Credentials, query: dict[str, Any]) -> list[dict[str, Any]]:
         self._authorize(credentials)
         if "deployments" in query:
             return [{"id": name, "name": name} for name in query["deployments"]["name"]["any_"]]
-        return [{"id": "1", "name": "cache-warm"}, {"id": "2", "name": "send-reminders"}]
+        return [
+            {"id": id_, "name": name, "paused": False, "schedules": [{"active": name not in self.paused}]}
+            for id_, name in (("1", "cache-warm"), ("2", "send-reminders"))
+        ]
 
     async def _start(self, credentials: Credentials, name: str, body: dict[str, Any]) -> dict[str, str]:
         self._authorize(credentials)

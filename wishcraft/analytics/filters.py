@@ -103,4 +103,7 @@ def require_range(what: str, value: int, maximum: int) -> int:
 def _to_list(names: Names) -> list[str]:
     if isinstance(names, str):
         return [str(names)]
-    return [] if names is None else [str(name) for name in names]
+    try:
+        return [] if names is None else [str(name) for name in names]
+    except TypeError:
+        raise QueryRefused(f"{names!r} is no name: write a text, or a list of texts") from None

@@ -33,6 +33,8 @@ def parse_select(sql: str) -> str:
     Raises:
         QueryRefused: It is empty, something else than a SELECT, or more than one statement.
     """
+    if not isinstance(sql, str):
+        raise QueryRefused("the query must be a text: write one SELECT")
     if not is_storable(sql):
         raise QueryRefused(f"the query {NOT_STORABLE}")
     tokens = list(_tokens(sql))

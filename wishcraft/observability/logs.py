@@ -4,18 +4,26 @@ The record factory redacts, before any handler sees the record: files, terminals
 """
 
 import logging
+import re
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
 from wishcraft.domain import times
+from wishcraft.errors import QueryRefused
 from wishcraft.observability.context import current_context, known_secrets
 from wishcraft.observability.redaction import redact_text
 from wishcraft.settings import Settings
 
 _make_record: Final = logging.getLogRecordFactory()
+_REFUSALS: Final[Sequence[type[QueryRefused]]] = (QueryRefused, *QueryRefused.__subclasses__())
+_NO_ERROR: Final = re.compile(
+    rf"^Finished in state (?:Refused|Cancelled)\(|exception:? (?:{'|'.join(kind.__name__ for kind in _REFUSALS)})\b"
+)
+"""What Prefect logs as an error although no person has to act: a run was refused or cancelled."""
 _traceback_formatter: Final = logging.Formatter()
 
 
@@ -91,6 +99,8 @@ def _make_redacted_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
     except (TypeError, ValueError):  # arguments that do not fit the format: keep the line
         text = f"{record.msg} {record.args}"
     record.msg, record.args = _encodable(redact_text(text, secrets)), None
+    if record.levelno == logging.ERROR and record.name.startswith("prefect.") and _NO_ERROR.search(record.msg):
+        record.levelno, record.levelname, record.exc_info = logging.INFO, logging.getLevelName(logging.INFO), None
     if record.exc_info and record.exc_info[1] is not None:
         record.exc_text = _encodable(redact_text(_traceback_formatter.formatException(record.exc_info), secrets))
     record.log_context = {name: _encodable(redact_text(value, secrets)) for name, value in current_context().items()}

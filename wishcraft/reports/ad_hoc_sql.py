@@ -17,6 +17,8 @@ _PAGE_ROWS: Final = 20
 _BARS: Final = 12
 _DECIMALS: Final = ((100, 1), (1, 2), (0, 4))
 """Pairs: the least largest number of a column, and its decimals."""
+_EQUAL: Final = 1e-9
+"""The difference of two numbers that are shown alike."""
 _PANELS: Final = 8
 """Columns of numbers that are drawn."""
 _SQL_CHARACTERS: Final = 68
@@ -62,9 +64,10 @@ def _column(frame: pd.DataFrame, name: str) -> Column:
 
 
 def _decimals(numbers: pd.Series) -> str:
-    """The format of a column's fractions: the more decimals, the smaller its numbers are."""
-    largest = numbers[numbers.abs() < _MAX_DRAWN].abs().max()
-    digits = next((digits for bound, digits in _DECIMALS if largest >= bound), _DECIMALS[-1][1])
+    """The format of a column's fractions: the smaller its numbers, the more decimals, but no more than they have."""
+    finite = numbers[numbers.abs() < _MAX_DRAWN].astype(float)
+    most = next((digits for bound, digits in _DECIMALS if finite.abs().max() >= bound), _DECIMALS[-1][1])
+    digits = next((digits for digits in range(most) if ((finite - finite.round(digits)).abs() < _EQUAL).all()), most)
     return f"{{:,.{digits}f}}"
 
 

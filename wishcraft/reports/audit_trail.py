@@ -5,24 +5,37 @@ Prefect stores it, so it has no address of a request, no name and no slug, which
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
+from types import MappingProxyType
 from typing import Any, Final
 
 from wishcraft.domain import times
-from wishcraft.reports.markdown import link, table
+from wishcraft.reports.markdown import escape, link, table
 from wishcraft.reports.page import Page, Row, pluralize
 from wishcraft.reports.shop_settings import setting_text
 from wishcraft.store.audit_log import AuditEntry
 
 ROWS_ON_THE_PAGE: Final = 50
+_MOST_LISTED: Final = 30
 _RECOUNT: Final = frozenset({"item_id", "was", "counted"})
 _HEADER: Final = ("time", "actor", "action", "resource", "details")
 
 
 def audit_page(
-    shop: str, entries: Sequence[AuditEntry], limit: int, zone: tzinfo, run_page: Callable[[str], str]
+    shop: str,
+    entries: Sequence[AuditEntry],
+    limit: int,
+    zone: tzinfo,
+    run_page: Callable[[str], str],
+    unknown: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> Page:
-    """The first `limit` entries, with times in the zone; one more entry than that says that there are more."""
+    """The first `limit` entries, with times in the zone; one more entry than that says that there are more.
+
+    `unknown` has the filters that no entry of any time has, such as `action nope`, and what there is instead.
+    """
     rows = [_row(entry, zone) for entry in entries[:limit]]
+    if unknown:
+        found = [f"- {escape(name)}: there are {_listed(values)}." for name, values in unknown.items()]
+        return Page(f"{shop}: no entry, of any time, has the {' or the '.join(unknown)}.", "\n".join(found), {})
     if not rows:
         return Page(f"{shop}: no entry.", "Change the filters, or choose another period.", {})
     more = " There are more: narrow the filters." if len(entries) > limit else ""
@@ -32,6 +45,13 @@ def audit_page(
     if len(rows) > ROWS_ON_THE_PAGE:
         body += f"\n\nAnd {len(rows) - ROWS_ON_THE_PAGE:,} more: see the table."
     return Page(verdict, body, {"audit-trail": rows})
+
+
+def _listed(values: Sequence[str]) -> str:
+    """The first values."""
+    left = len(values) - _MOST_LISTED
+    shown = ", ".join(map(escape, values[:_MOST_LISTED])) or "none"
+    return f"{shown} and {left:,} more" if left > 0 else shown
 
 
 def _row(entry: AuditEntry, zone: tzinfo) -> Row:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final, Literal, NamedTuple
 
 import pandas as pd
@@ -69,7 +69,8 @@ registrants unsubscribed, a mail failed or their shop sends none, and such regis
 _FUNNEL_EXPLANATION: Final = """A *visit* is what one visitor did with one registry in one week, which begins on Monday
 in the shop's time zone. It reached a step if it did that or a later one. The *weakest step* is the one that was reached
 by the smallest share of the visits that had reached the step before. The black lines are 95 % confidence intervals;
-shares of fewer than 30 visits are not drawn."""
+shares of fewer than 30 visits are not drawn, and the last week is hollow while it is not over: guests who looked today
+may buy tomorrow."""
 
 
 class ConversionFigures(NamedTuple):
@@ -114,8 +115,16 @@ class ConversionReport(AnalystReport[ConversionFigures]):
             "conversion-report-funnel": to_rows(funnel, _TABLE_COLUMNS, TABLE_ROWS),
             "conversion-report-reminders": to_rows(_with_ranges(effect), _EFFECT_TABLE_COLUMNS, TABLE_ROWS),
         }
-        body = f"{scope('What guests did', self.report_filter, self.report_filter.days)}\n\n{_body(figures)}"
+        body = _body(figures, self._begin_of_open_week())
+        body = f"{scope('What guests did', self.report_filter, self.report_filter.days)}\n\n{body}"
         return ReportResult(Page(_verdict(figures.visits), body, tables), funnel)
+
+    def _begin_of_open_week(self) -> date:
+        """The Monday from which on a week of the report is not over, or has days after the report's last."""
+        over = (self.now - _LATEST_TIMEZONE).date()
+        after_last = self.report_filter.days.last + timedelta(days=1) if self.report_filter.days.last else over
+        end = min(over, after_last)
+        return end - timedelta(days=end.weekday())
 
 
 def _verdict(visits: pd.DataFrame) -> str:
@@ -132,11 +141,11 @@ def _verdict(visits: pd.DataFrame) -> str:
     return f"{conversion}; the weakest step: {weakest}."
 
 
-def _body(figures: ConversionFigures) -> str:
+def _body(figures: ConversionFigures, open_week: date) -> str:
     event_types, shops = (_funnel_by(figures.visits, level) for level in ("event_type", "shop"))
     return "\n\n".join(
         [
-            _draw(figures, event_types),
+            _draw(figures, event_types, open_week),
             f"## By event type\n\n{to_markdown(event_types, _TYPE_COLUMNS, PAGE_ROWS)}",
             f"## By shop\n\n{to_markdown(shops, _SHOP_COLUMNS, PAGE_ROWS)}",
             _FUNNEL_EXPLANATION,
@@ -175,11 +184,11 @@ def _funnel_by(visits: pd.DataFrame, level: str) -> pd.DataFrame:
     return order.drop(columns="few")
 
 
-def _draw(figures: ConversionFigures, event_types: pd.DataFrame) -> str:
+def _draw(figures: ConversionFigures, event_types: pd.DataFrame, open_week: date) -> str:
     total = analytics.funnel(figures.visits, ())
     panels: list[Panel] = [
         BarChart("The way to a gift", "visits", list(_STEPS.values()), [float(total[step].iloc[0]) for step in _STEPS]),
-        _by_week(analytics.funnel(figures.visits, ("week",))),
+        _by_week(analytics.funnel(figures.visits, ("week",)), open_week),
         _by_event_type(event_types),
         _pieces(analytics.reminder_effect(figures.reminded).iloc[0]),
     ]
@@ -188,26 +197,25 @@ def _draw(figures: ConversionFigures, event_types: pd.DataFrame) -> str:
     )
 
 
-def _by_week(weeks: pd.DataFrame) -> TimeSeries:
-    conversion = _drawable(weeks)
-    latest = (
-        ("too few to tell" if conversion[-1] is None else format_percent(conversion[-1], 100))
-        if conversion
-        else "no data"
-    )
+def _by_week(weeks: pd.DataFrame, open_week: date) -> TimeSeries:
+    """The weeks' conversions; the headline has that of the last one that is over."""
+    conversion, mondays = _drawable(weeks), [week.date() for week in weeks["week"]]
+    over = [share for share, monday in zip(conversion, mondays, strict=True) if monday < open_week]
+    latest = ("too few to tell" if over[-1] is None else format_percent(over[-1], 100)) if over else "no data"
     return TimeSeries(
         "Conversion by week",
-        f"last: {latest}",
-        [week.date() for week in weeks["week"]],
+        f"last full week: {latest}",
+        mondays,
         conversion,
         "%",
         above=False,
         missing=f"fewer than {MIN_VISITS} visits",
+        ranges=_ranges(weeks, conversion),
+        unfinished="a week that is not over" if len(over) < len(conversion) else "",
     )
 
 
 def _by_event_type(event_types: pd.DataFrame) -> BarChart:
-    low, high = share_interval(event_types["purchased"], event_types["viewed"], _CONFIDENCE)
     values = _drawable(event_types)
     return BarChart(
         "Conversion",
@@ -215,10 +223,7 @@ def _by_event_type(event_types: pd.DataFrame) -> BarChart:
         [f"{name}: {visits:,}" for name, visits in zip(event_types["event_type"], event_types["viewed"], strict=True)],
         values,
         "%",
-        ranges=[
-            None if value is None else (100 * least, 100 * most)
-            for value, least, most in zip(values, low, high, strict=True)
-        ],
+        ranges=_ranges(event_types, values),
         missing="too few to tell",
     )
 
@@ -232,6 +237,15 @@ def _pieces(effect: "pd.Series[Any]") -> BarChart:
         [round(float(mean), 2) if is_known else None for mean in effect[["units_reminded", "units_not_reminded"]]],
         missing=f"each needs {MIN_SIZE_FOR_MEANS} registries",
     )
+
+
+def _ranges(funnel: pd.DataFrame, conversion: Sequence[float | None]) -> list[tuple[float, float] | None]:
+    """The intervals of the conversions that are drawn, in percent."""
+    low, high = share_interval(funnel["purchased"], funnel["viewed"], _CONFIDENCE)
+    return [
+        None if share is None else (100 * least, 100 * most)
+        for share, least, most in zip(conversion, low, high, strict=True)
+    ]
 
 
 def _drawable(funnel: pd.DataFrame) -> list[float | None]:

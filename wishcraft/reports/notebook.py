@@ -4,6 +4,8 @@ They read from DATABASE_REPLICA_URL (or DATABASE_URL), unless `database` is give
 `wishcraft.analytics` define the columns. In a terminal or a notebook a bar shows the progress.
 """
 
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -16,8 +18,9 @@ from rich.progress import Progress as ProgressBar
 from wishcraft.analytics import LEAD_WEEKS
 from wishcraft.analytics.filters import Day, Names, TableName, parse_choice, parse_day, parse_filter, require_range
 from wishcraft.analytics.reader import Progress
+from wishcraft.analytics.select_text import parse_select
 from wishcraft.domain.periods import last_weeks
-from wishcraft.errors import QueryRefused
+from wishcraft.errors import DatabaseUnavailable, QueryRefused
 from wishcraft.reports import conversion_report as conversion
 from wishcraft.reports import export, plots
 from wishcraft.reports import registry_report as registries
@@ -28,12 +31,18 @@ from wishcraft.settings import time_zone
 if TYPE_CHECKING:
     import pandas as pd
 
+    from wishcraft.analytics.database import AnalystsDatabase
+
 MAX_WEEKS: Final = 104
 """The limit of `conversion_report`, as in its form in the Prefect UI."""
 MAX_SECONDS: Final = 60
 """The limit of `ask`, as in its form in the Prefect UI."""
 MAX_ROWS: Final = 10_000_000
 """The limit of `ask`: a result of 50 MB has hardly more rows."""
+
+
+class RowsLeftOut(UserWarning):
+    """An answer of `ask` has more rows than its limit, so sums over its frame are too small."""
 
 
 def registry_report(
@@ -62,7 +71,7 @@ def registry_report(
     """
     parse_choice("part", part, get_args(registries.Part))
     report_filter = parse_filter(shops, event_types, first_day, last_day)
-    with open_analysts_database(database) as db, _progress_bar() as progress:
+    with _open(database) as db, _progress_bar() as progress:
         return registries.RegistryReport(report_filter, datetime.now(UTC)).count(db, progress).part(part)
 
 
@@ -91,7 +100,7 @@ def conversion_report(
     parse_choice("part", part, get_args(conversion.Part))
     span = last_weeks(parse_day(today) or _today(), require_range("weeks", weeks, MAX_WEEKS))
     report_filter = parse_filter(shops, event_types, span.first, span.last)
-    with open_analysts_database(database) as db, _progress_bar() as progress:
+    with _open(database) as db, _progress_bar() as progress:
         return conversion.ConversionReport(report_filter, datetime.now(UTC)).count(db, progress).part(part)
 
 
@@ -118,7 +127,7 @@ def demand_forecast(
     report_filter = parse_filter(shops, event_types)
     first = parse_day(today) or _today()
     require_range("weeks", weeks, LEAD_WEEKS)
-    with open_analysts_database(database) as db, _progress_bar() as progress:
+    with _open(database) as db, _progress_bar() as progress:
         return DemandReport(report_filter, first, weeks).count(db, progress).part()
 
 
@@ -155,12 +164,12 @@ def export_data(
     path = Path(file)
     if not path.parent.is_dir():
         raise QueryRefused(f"there is no folder '{path.parent}': check the path, or create it")
-    with open_analysts_database(database) as db, _progress_bar() as progress:
+    with _open(database) as db, _progress_bar() as progress:
         return export.export_table(db, table, report_filter, path, progress)
 
 
 def ask(question: str, rows: int = 1_000, seconds: int = 30, database: str | None = None) -> "pd.DataFrame":
-    """Run a SELECT on the analysts' views and return its first rows.
+    """Run a SELECT on the analysts' views and return its first rows; warn with `RowsLeftOut` if there are more.
 
     Args:
         question: One SELECT in PostgreSQL's syntax; docs/analysts.md lists the views and their columns.
@@ -175,8 +184,34 @@ def ask(question: str, rows: int = 1_000, seconds: int = 30, database: str | Non
     """
     require_range("rows", rows, MAX_ROWS)
     require_range("seconds", seconds, MAX_SECONDS)
-    with open_analysts_database(database) as db:
-        return db.query(question, rows, seconds).head(rows)
+    parse_select(question)
+    with _open(database) as db:
+        found = db.query(question, rows, seconds)
+    if len(found) > rows:
+        _warn_of_rows_left_out(rows)
+    return found.head(rows)
+
+
+def _warn_of_rows_left_out(rows: int) -> None:
+    """Warn the caller of `ask`, each time: Python shows a text of `warnings.warn` once for each line of a module."""
+    larger = f", or raise the limit: ask(…, rows={min(10 * rows, MAX_ROWS):_})" if rows < MAX_ROWS else ""
+    text = f"the answer has more rows than the limit of {rows:,}: the frame has only the first {rows:,}. Let the SELECT"
+    caller = sys._getframe(2)  # noqa: SLF001  as `stacklevel` of `warnings.warn` does
+    warnings.warn_explicit(
+        f"{text} count or add{larger}", RowsLeftOut, caller.f_code.co_filename, caller.f_lineno, registry={}
+    )
+
+
+@contextmanager
+def _open(url: str | None) -> "Iterator[AnalystsDatabase]":
+    """As `open_analysts_database`, with what to do if PostgreSQL does not answer."""
+    try:
+        with open_analysts_database(url) as db:
+            yield db
+    except DatabaseUnavailable as error:
+        cause = "the URL `database`" if url else "DATABASE_REPLICA_URL"
+        remedy = f"check {cause}, and that its server runs: `make up` starts that of the local stack"
+        raise DatabaseUnavailable(f"{error}; {remedy}. docs/analysts.md shows how to set the variable") from error
 
 
 class Picture(NamedTuple):

@@ -72,8 +72,10 @@ def redacted_line(text: str) -> str:
     return shorten(redact_text(" ".join(text.split())), MAX_CHARACTERS, placeholder=" …")
 
 
-def format_percent(part: float, whole: float = 1, decimals: int = 2) -> str:
+def format_percent(part: float, whole: float = 1, decimals: int = 2, *, is_padded: bool = False) -> str:
     """Format a share as `98.52 %`, of at least `under 0.01 %`. Only exact values are shown as `0 %` or `100 %`.
+
+    With `is_padded`, all others have all decimals, as `98.50 %`: for the cells of a column.
 
     All shares of all reports are formatted here; only cells of a grid have no room for the two decimals.
     """
@@ -83,6 +85,8 @@ def format_percent(part: float, whole: float = 1, decimals: int = 2) -> str:
     shown = round(100 * part / whole, decimals)
     if shown >= 100 and part < whole:  # noqa: PLR2004  all
         shown = 100 - least
+    if is_padded and 0 < shown < 100:  # noqa: PLR2004  all
+        return f"{shown:.{decimals}f} %"
     return f"{shown:g} %" if shown or not part else f"under {least:g} %"
 
 

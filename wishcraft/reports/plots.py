@@ -7,19 +7,20 @@ import base64
 import io
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import date
 from itertools import chain, pairwise
 from statistics import median_low
 from typing import Any, Final
 from unicodedata import east_asian_width
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -27,6 +28,9 @@ from PIL import Image, ImageDraw
 
 from wishcraft.reports.fonts import font_families
 from wishcraft.reports.page import format_percent
+from wishcraft.reports.panels import BarChart, Heatmap, Panel, TimeSeries
+
+__all__ = ["BarChart", "Heatmap", "Panel", "TimeSeries", "draw", "make_figure", "markdown_image"]
 
 WIDTH: Final = 3.6
 HEIGHT: Final = 1.75
@@ -57,6 +61,9 @@ _TITLES: Final = ("title", "subtitle")
 _PAPER, _INK, _QUIET, _GRID = "#ffffff", "#22313a", "#66747d", "#e8ecee"
 _LINE, _BAD = "#2f6f5e", "#c2452d"
 _NO_DATA: Final[dict[str, Any]] = {"facecolor": _PAPER, "edgecolor": _GRID, "hatch": "////", "linewidth": 0}
+_HOLLOW: Final[dict[str, Any]] = {
+    "marker": "o", "markersize": 3.5, "markerfacecolor": _PAPER, "markeredgecolor": _LINE, "markeredgewidth": 0.9,
+}  # fmt: skip
 _DARK: Final = 0.55
 """The share above which a cell's shade needs light text."""
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
@@ -64,63 +71,6 @@ _EXACT: Final = 1_000
 """Numbers from this on are drawn without a fraction."""
 _SHADES: Final = 8
 """Shades of each colour, enough for smooth edges. A palette of only these makes the file a quarter as large."""
-
-
-@dataclass(frozen=True, slots=True)
-class TimeSeries:
-    """A panel with a value for each day; None is a day without data, and so is a day that its neighbours leave out.
-
-    `days` ascend without repetition; they may also be the beginnings of hours, weeks or months. The `objective` is a
-    lower bound of the values if `above`, else an upper bound. `unit` follows the numbers of the axis. `missing` is what
-    the legend calls a day without data.
-    """
-
-    title: str
-    subtitle: str
-    days: Sequence[date]
-    values: Sequence[float | None]
-    unit: str
-    objective: float | None = None
-    above: bool = True
-    missing: str = "no data"
-
-    def misses(self, value: float) -> bool:
-        """Whether the value is on the wrong side of the objective."""
-        return self.objective is not None and (value < self.objective if self.above else value > self.objective)
-
-
-@dataclass(frozen=True, slots=True)
-class BarChart:
-    """A panel with a horizontal bar for each name, the first at the top.
-
-    Attributes:
-        values: None for what is unknown or too little to tell, which `missing` says instead of a bar.
-        ranges: The interval of each value, drawn as a line over its bar; None without one.
-        marks: A number to compare each bar with, drawn as a stroke across it if there is room; None without one.
-    """
-
-    title: str
-    subtitle: str
-    names: Sequence[str]
-    values: Sequence[float | None]
-    unit: str = ""
-    ranges: Sequence[tuple[float, float] | None] = ()
-    marks: Sequence[float | None] = ()
-    missing: str = "no data"
-
-
-@dataclass(frozen=True, slots=True)
-class Heatmap:
-    """A panel with a share for each row and column, the darker the greater; NaN leaves a cell empty."""
-
-    title: str
-    subtitle: str
-    rows: Sequence[str]
-    columns: Sequence[str]
-    shares: Sequence[Sequence[float]]
-
-
-Panel = TimeSeries | BarChart | Heatmap
 
 
 def draw(panels: Sequence[Panel]) -> bytes:
@@ -145,9 +95,9 @@ def make_figure(panels: Sequence[Panel]) -> Figure:
             names.append(_draw_bar_chart(axes, panel))
         else:
             _draw_heatmap(axes, panel)
-    if missing := {panel.missing for panel in panels if isinstance(panel, TimeSeries) and _gaps(panel)}:
-        no_data = Patch(**_NO_DATA, label=", ".join(sorted(missing)))
-        figure.legend(handles=[no_data], loc="outside lower right", fontsize=_SMALL, labelcolor=_QUIET, frameon=False)
+    if handles := _legend([panel for panel in panels if isinstance(panel, TimeSeries)]):
+        style: dict[str, Any] = {"fontsize": _SMALL, "labelcolor": _QUIET, "frameon": False}
+        figure.legend(handles=handles, loc="outside lower right", ncols=len(handles), **style)
     families = font_families("".join(map(str, panels)))
     for text in figure.findobj(Text):
         text.set_parse_math(False)  # else a text with two dollar signs is a formula
@@ -160,6 +110,19 @@ def make_figure(panels: Sequence[Panel]) -> Figure:
         _begin_at_edge([*at_edge, *broken])
     figure.set_layout_engine("none")  # the layout is known, and stays
     return figure
+
+
+def _legend(panels: Sequence[TimeSeries]) -> list[Artist]:
+    """What explains the hatched days and the hollow values of the panels."""
+    missing = sorted({panel.missing for panel in panels if _gaps(panel)})
+    unfinished = sorted({panel.unfinished for panel in panels if _open_value(panel) is not None})
+    hatched = [Patch(**_NO_DATA, label=", ".join(missing))] if missing else []
+    return [*hatched, *(Line2D([], [], linestyle="", **_HOLLOW, label=each) for each in unfinished)]
+
+
+def _open_value(panel: TimeSeries) -> float | None:
+    """The last value, if its period is not over."""
+    return panel.values[-1] if panel.unfinished and panel.values else None
 
 
 def _need_the_whole_width(names: Iterable[Text]) -> bool:
@@ -243,8 +206,18 @@ def _draw_time_series(axes: Axes, panel: TimeSeries) -> None:
     gaps = _gaps(panel)
     points = [*zip(positions, values, strict=True), *((begin, float("nan")) for begin, _ in gaps)]
     line = sorted(points, key=lambda point: point[0])  # a NaN ends the line
+    is_open = _open_value(panel) is not None
     places, heights = [place for place, _ in line], [height for _, height in line]
-    axes.plot(places, heights, color=_LINE, linewidth=1.3, solid_capstyle="round", marker="o", markersize=1.6)
+    over = len(line) - is_open
+    for place, bound in zip(positions, panel.ranges, strict=False):
+        if bound:
+            axes.plot((place, place), bound, color=_INK, linewidth=0.7)
+    axes.plot(
+        places[:over], heights[:over], color=_LINE, linewidth=1.3, solid_capstyle="round", marker="o", markersize=1.6
+    )
+    if is_open:
+        axes.plot(places[-2:], heights[-2:], color=_LINE, linewidth=1.0, linestyle=":")
+        axes.plot(places[-1:], heights[-1:], **_HOLLOW)
     axes.plot([position for position, _ in misses], [value for _, value in misses], "o", color=_BAD, markersize=3)
     if panel.objective is not None:
         axes.axhline(panel.objective, color=_QUIET, linewidth=0.8, dashes=(4, 3))
@@ -290,8 +263,9 @@ def _set_day_ticks(axes: Axes, days: Sequence[date], positions: Sequence[float],
 
 
 def _latest_colour(panel: TimeSeries) -> str:
-    """The colour of the last value; grey without data."""
-    latest = panel.values[-1] if panel.values else None
+    """The colour of the last value of a period that is over; grey without data."""
+    values = panel.values[:-1] if panel.unfinished else panel.values
+    latest = values[-1] if values else None
     if latest is None:
         return _QUIET
     return _BAD if panel.misses(latest) else _LINE
@@ -299,7 +273,8 @@ def _latest_colour(panel: TimeSeries) -> str:
 
 def _set_scale(axes: Axes, panel: TimeSeries) -> None:
     """Scale the axis to include the objective: from about 0 where less is better, up to 100 % where more is better."""
-    known = [value for value in [*panel.values, panel.objective] if value is not None]
+    bounds = [bound for each in panel.ranges if each for bound in each]
+    known = [value for value in [*panel.values, *bounds, panel.objective] if value is not None]
     lowest, highest = min(known, default=0.0), max(known, default=1.0)
     margin = (highest - lowest) * 0.15 or abs(highest) * 0.1 or 1.0
     if not panel.above:

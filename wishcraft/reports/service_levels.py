@@ -193,12 +193,13 @@ def format_known(assessment: Assessment) -> str:
 
 
 def format_budget(assessment: Assessment) -> str:
-    """Format what is left of the error budget: `12 of 43 minutes`, `used up: 50 minutes, 43 allowed`."""
+    """Format what is left of the error budget: `12 more minutes allowed (of 43)`, `used up: 50 minutes, 43 allowed`."""
     bad, allowed, noun = assessment.count.bad, floor(assessment.allowed), assessment.objective.noun
     if assessment.met is None:
         return NO_DATA
     if assessment.met and allowed:
-        return f"{allowed - bad:,} of {pluralize(allowed, noun)}"
+        more = pluralize(allowed - bad, f"more {noun}") if allowed > bad else f"no more {pluralize(0, noun)[2:]}"
+        return f"{more} allowed (of {allowed:,})"
     limit = f"{allowed:,}" if allowed else "none"
     return f"{'untouched' if assessment.met else 'used up'}: {pluralize(bad, noun)}, {limit} allowed"
 

@@ -42,8 +42,8 @@ def decimal(title: str) -> Column:
 
 
 def percentage(title: str) -> Column:
-    """A column of shares between 0 and 1, formatted as percentages."""
-    return Column(title, format_percent)
+    """A column of shares between 0 and 1, formatted as percentages with as many decimals in each row."""
+    return Column(title, lambda share: format_percent(share, is_padded=True))
 
 
 def percentage_points(title: str) -> Column:
@@ -91,10 +91,13 @@ def with_ranges(values: pd.Series, lows: pd.Series, highs: pd.Series, form: Call
 
 
 def to_markdown(frame: pd.DataFrame, columns: Mapping[str, Column], limit: int) -> str:
-    """Format the first `limit` rows as a Markdown table, followed by the number of rows left out."""
+    """Format the first `limit` rows as a Markdown table, followed by the number of rows left out.
+
+    It does not say where those are: the page may be a file without Prefect, whose artifact links to the tables.
+    """
     text = table([column.title for column in columns.values()], to_cells(frame.head(limit), columns))
     rest = len(frame) - limit
-    return f"{text}\n\n… and {rest:,} more: see the run's tables." if rest > 0 else text
+    return f"{text}\n\n… and {rest:,} more, not on this page." if rest > 0 else text
 
 
 def to_cells(frame: pd.DataFrame, columns: Mapping[str, Column]) -> list[list[str]]:

@@ -87,10 +87,10 @@ def unmatched_page(
     rows: list[Row] = [
         {
             "id": line.id,
+            "why": line.reason,
             "product": line.product_title if line.variant_id else "custom, or deleted",
             "pieces": line.quantity,
             "items of the variant": ", ".join(map(str, line.candidates)) or "none",
-            "why": line.reason,
             "named": _named(line),
             "order": line.order_name if _ORDER_NAME.fullmatch(line.order_name) else "unusual name",
             "since": times.second(line.created_at, zone),

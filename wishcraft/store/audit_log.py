@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from sqlalchemy import bindparam, func, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -89,6 +89,12 @@ async def find_entries(
     if before:
         query = query.where(tuple_(AuditLog.created_at, AuditLog.id) < before)
     return [AuditEntry._make(row) for row in await session.execute(query)]
+
+
+async def find_values(session: AsyncSession, shop_id: int, name: Literal["actor", "action", "resource"]) -> list[str]:
+    """The values of this column in the shop's entries of any time, in order."""
+    column = getattr(AuditLog, name)
+    return list(await session.scalars(select(column).distinct().where(AuditLog.shop_id == shop_id).order_by(column)))
 
 
 def entry(actor: Actor, action: str, resource: str, resource_id: str, details: Mapping[str, Any] | None = None) -> Call:

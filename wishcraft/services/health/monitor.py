@@ -234,12 +234,13 @@ async def _probe_scheduler(schedule: SingleFlightCache[ScheduleState]) -> str:
     except ConfigurationError as error:
         raise CheckFailed(str(error)) from None
     overdue = [f"{job} ({runs})" for job, runs in state.overdue.items() if runs]
+    paused = f"; paused: {', '.join(state.paused)}" if state.paused else ""
     if overdue:
-        raise CheckFailed(f"runs over {OVERDUE.seconds // 60} minutes overdue: {', '.join(sorted(overdue))}")
+        raise CheckFailed(f"runs over {OVERDUE.seconds // 60} minutes overdue: {', '.join(sorted(overdue))}{paused}")
     if state.is_empty:
-        raise CheckFailed("no run is scheduled")
+        raise CheckFailed(f"no run is scheduled{paused}")
     failed = ", ".join(sorted(f"{job} ({runs})" for job, runs in state.failed.items()))
-    return f"runs are scheduled, none is overdue{f'; failed within an hour: {failed}' if failed else ''}"
+    return f"runs are scheduled, none is overdue{paused}{f'; failed within an hour: {failed}' if failed else ''}"
 
 
 async def _probe_upstream(counts: SingleFlightCache[Growth], describe: Callable[[Growth], tuple[bool, str]]) -> str:

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import httpx
 
-from wishcraft.services.operations.prefect_api import PAGE, find_all, post
+from wishcraft.services.operations.prefect_api import PAGE, find_all, paused_jobs, post
 from wishcraft.settings import Settings
 
 OVERDUE: Final = timedelta(minutes=5)
@@ -20,7 +20,7 @@ _WAITING: Final[Mapping[str, Any]] = {"type": {"any_": ["SCHEDULED"]}, "name": {
 
 
 class ScheduleState(NamedTuple):
-    """Number of overdue runs by deployment, whether no run is scheduled for the future, and the jobs that failed.
+    """Overdue runs by deployment, whether no run is scheduled for the future, and the jobs that failed or are paused.
 
     Of more than `PAGE` overdue or failed runs, only so many are counted: a probe has a second.
     """
@@ -29,6 +29,8 @@ class ScheduleState(NamedTuple):
     is_empty: bool
     failed: Mapping[str, int]
     """Runs that failed or crashed within `RECENT`, by deployment."""
+    paused: Sequence[str] = ()
+    """Deployments whose schedule an operator has paused."""
 
 
 async def find_schedule(http: httpx.AsyncClient, settings: Settings, now: datetime | None = None) -> ScheduleState:
@@ -57,6 +59,7 @@ async def find_schedule(http: httpx.AsyncClient, settings: Settings, now: dateti
         {name: overdue[each] for each, name in names.items()},
         upcoming == 0,
         {name: bad[each] for each, name in names.items() if bad[each]},
+        paused_jobs(deployments),
     )
 
 

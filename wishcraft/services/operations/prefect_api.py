@@ -1,6 +1,6 @@
 """Calls of Prefect's REST API. Must not import Prefect: the API runs without it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -52,6 +52,17 @@ async def read_pages(read: Callable[..., Awaitable[list[T]]], **filters: Any) ->
         if len(page) < PAGE:
             break
     return found
+
+
+def paused_jobs(deployments: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of the jobs with a schedule that an operator has paused, in order: none of their runs is scheduled."""
+    return sorted(each["name"] for each in deployments if each["schedules"] and not is_active(each))
+
+
+def is_active(deployment: Mapping[str, Any]) -> bool:
+    """Whether an operator lets the deployment run by itself: it is not paused, nor are all its schedules."""
+    schedules = deployment["schedules"]
+    return not deployment["paused"] and (not schedules or any(each["active"] for each in schedules))
 
 
 async def start_run(

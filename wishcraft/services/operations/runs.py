@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
-from wishcraft.services.operations.prefect_api import find_all, post
+from wishcraft.services.operations.prefect_api import find_all, paused_jobs, post
 from wishcraft.settings import Settings
 
 _UNDER_WAY: Final = ("RUNNING", "PENDING", "CANCELLING", "PAUSED")
@@ -26,12 +26,13 @@ class JobRun(NamedTuple):
 
 
 class JobRuns(NamedTuple):
-    """The ids of jobs by name, and their runs."""
+    """The ids of jobs by name, their runs, and the jobs whose schedule is paused."""
 
     jobs: Mapping[str, str]
     under_way: list[JobRun]
     ended: list[JobRun]
     next: list[JobRun]
+    paused: list[str]
 
 
 async def find_runs(http: httpx.AsyncClient, settings: Settings, limit: int) -> JobRuns:
@@ -52,8 +53,11 @@ async def find_runs(http: httpx.AsyncClient, settings: Settings, limit: int) -> 
     )
     names = {each["id"]: each["name"] for each in deployments}
     times = ("start_time", "end_time", "expected_start_time")
-    runs = [[_run(run, names, time) for run in each] for each, time in zip(found, times, strict=True)]
-    return JobRuns({name: id_ for id_, name in names.items()}, *runs)
+    under_way, ended, upcoming = (
+        [_run(run, names, time) for run in each] for each, time in zip(found, times, strict=True)
+    )
+    jobs = {name: id_ for id_, name in names.items()}
+    return JobRuns(jobs, under_way, ended, upcoming, paused_jobs(deployments))
 
 
 def _query(states: tuple[str, ...], sort: str, limit: int) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 
 Run = Callable[[Request], Awaitable[Response | None]]
-_JSON: Final = "application/json"
+_JSON: Final = frozenset({"application/json", "application/json;charset=utf-8"})
+"""The usual values of `Content-Type`, without spaces. FastAPI answers a request with another one that is valid."""
 
 
 class _Step(NamedTuple):
@@ -58,7 +59,8 @@ def bind_route(route: APIRoute) -> Run | None:
                 for step in steps
             ]
             for name, model in bodies.items():
-                if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _JSON:
+                media_type = request.headers.get("content-type", "").lower().replace(" ", "")
+                if media_type not in _JSON or "content-encoding" in request.headers:
                     return None
                 values[-1][name] = model.model_validate_json(await request.body())
         except (_InvalidError, ValidationError, ClientDisconnect):

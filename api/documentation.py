@@ -70,7 +70,7 @@ _ASSETS: Final = Path(str(files("fastapi_swagger") / "resources"))
 
 
 def _simplify(schema: Any) -> None:
-    """Write `string or null` as a list of types, here and in all parts, and drop words that JSON Schema lacks."""
+    """Write `string or null` as a list of types, here and in all parts."""
     if isinstance(schema, list):
         for each in schema:
             _simplify(each)
@@ -81,8 +81,6 @@ def _simplify(schema: Any) -> None:
     if len(simple) == len(kinds) == _ONE_OR_NULL and simple[1] == {"type": "null"}:
         del schema["anyOf"]
         schema |= simple[0] | schema | {"type": [simple[0]["type"], "null"]}
-    for bound in ("ge", "le"):  # pydantic's, of dates
-        schema.pop(bound, None)
     for name, part in schema.items():
         if name not in _VALUES:
             _simplify(part)

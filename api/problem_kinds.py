@@ -72,8 +72,8 @@ KINDS: Final = {
     ),
     "unsupported-media-type": ProblemKind(
         HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-        "the body is not JSON, or `Content-Type` does not say so",
-        "Send JSON with `Content-Type: application/json`.",
+        "the body is compressed, or is not JSON in UTF-8, or `Content-Type` does not say so",
+        "Send JSON as it is, with `Content-Type: application/json`.",
     ),
     "misdirected-request": ProblemKind(
         HTTPStatus.MISDIRECTED_REQUEST,

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
-from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
+from api.invalid_requests import describe, describe_unparsed
 from api.problem_kinds import KINDS, USUAL
 from api.schemas.headers import RETRY_AFTER, WWW_AUTHENTICATE
 from wishcraft.errors import (
@@ -43,16 +43,10 @@ REPORT_AGAIN_SECONDS: Final = 1.0
 """Minimum time between two Sentry events of a route about the database: each costs more than the response."""
 
 
-MAX_ERRORS: Final = 50
-"""Invalid values that an answer names."""
-
-
 class InvalidField(BaseModel):
     """A value of the request that is not valid. It has a `pointer` or a `parameter`."""
 
-    detail: str = Field(
-        examples=["String should have at most 120 characters"], description="Why the value is not valid."
-    )
+    detail: str = Field(examples=["must have 120 characters or fewer"], description="Why the value is not valid.")
     pointer: str | None = Field(
         None,
         examples=["#/registrant/email"],
@@ -137,7 +131,6 @@ COMMON: Final = (
 """The problems that any route with authentication may answer with."""
 WITH_BODY: Final = ("request-timeout", "content-too-large", "unsupported-media-type")
 """The problems that any route that reads a body may answer with."""
-_JSON: Final = "application/json"
 _PROBLEM_JSON: Final = "application/problem+json"
 _HEADERS: Final = {
     HTTPStatus.UNAUTHORIZED: {"WWW-Authenticate": WWW_AUTHENTICATE},
@@ -168,7 +161,7 @@ def _content(kinds: Iterable[str]) -> dict[str, Any]:
 
 
 def _example(kind: str) -> dict[str, Any]:
-    errors = [InvalidField(detail="Field required", pointer="#/title")] if kind == Invalid.kind else None
+    errors = [InvalidField(detail="is missing", pointer="#/title")] if kind == Invalid.kind else None
     return _problem(kind, KINDS[kind].advice, errors).model_dump(exclude_none=True)
 
 
@@ -231,7 +224,8 @@ async def _on_http(request: Request, error: Exception) -> Response:
     detail = _DETAILS.get(status, str(error.detail))
     if status is HTTPStatus.BAD_REQUEST:  # FastAPI's status for a body that is not text; 422 if it is not JSON
         status = HTTPStatus.UNPROCESSABLE_ENTITY
-        errors.append(InvalidValue(str(error.detail), pointer="#"))
+        errors.append(describe_unparsed(error.__cause__))
+        detail = f"body: {errors[0].detail}"
     return answer(USUAL[status], detail, headers, errors)
 
 
@@ -249,45 +243,17 @@ def _methods_of(request: Request) -> list[str]:
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this type
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    main_type, _, subtype = media_type.partition("/")
-    is_json = main_type == "application" and (subtype == "json" or subtype.endswith("+json"))  # as FastAPI has it
-    if not is_json and any(each["loc"][0] == "body" for each in error.errors()):
-        detail = f"The body must be JSON, with the header Content-Type: {_JSON}."
-        return answer("unsupported-media-type", detail, {"Accept": _JSON})
-    found = error.errors()
-    texts = [f"{_place(each)}: {_text(each)}" for each in found[:MAX_ERRORS]]
-    if len(found) > MAX_ERRORS:
-        texts.append(f"and {len(found) - MAX_ERRORS:,} more")
-    errors = map(_invalid_value, found[:MAX_ERRORS])
-    return answer(Invalid.kind, "; ".join(texts), errors=errors)
-
-
-def _place(error: Mapping[str, Any]) -> str:
-    return "body" if error["type"] == "json_invalid" else ".".join(map(str, error["loc"]))
-
-
-def _invalid_value(error: Mapping[str, Any]) -> InvalidValue:
-    """An error of FastAPI, whose `loc` begins with the part of the request."""
-    part, *path = error["loc"]
-    if part != "body":
-        return InvalidValue(_text(error), parameter=str(path[0]))
-    if error["type"] == "json_invalid":  # `loc` has the position in the text
-        path = []
-    steps = (quote(str(step).replace("~", "~0").replace("/", "~1"), safe="~", errors="replace") for step in path)
-    return InvalidValue(_text(error), pointer="/".join(("#", *steps)))
-
-
-def _text(error: Mapping[str, Any]) -> str:
-    if error["type"] == "json_invalid":
-        return f"is not valid JSON at character {error['loc'][-1] + 1}: {error['ctx']['error']}"
-    return str(error["msg"]).removeprefix("Value error, ")  # pydantic's words for a ValueError of ours
+    body = request.scope["route"].body_field
+    detail, errors = describe(error.errors(), body and body.field_info.annotation)
+    return answer(Invalid.kind, detail, errors=errors)
 
 
 async def _on_refused_value(request: Request, error: Exception) -> Response:
     """A value that passed the schemas and PostgreSQL cannot store, such as a NUL character in a search."""
     log_server_error(request.scope, "PostgreSQL refused a value: %s", error, level=logging.WARNING)
-    return answer(Invalid.kind, "A value of the request cannot be stored or computed.")
+    return answer(
+        Invalid.kind, "A value of the request cannot be stored or computed. Send texts without control characters."
+    )
 
 
 class _OnOutage:

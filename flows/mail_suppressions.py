@@ -10,10 +10,11 @@ from flows.runtime.publish import publish
 from tasks.mail_suppressions import import_file, lift, list_suppressed
 from wishcraft.domain.ids import LARGEST_ID
 from wishcraft.domain.mail_suppressions import SuppressionReason
+from wishcraft.domain.text_forms import ADDRESS_HASH
 from wishcraft.errors import QueryRefused
 from wishcraft.files import is_name
 
-Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Hash = Annotated[str, StringConstraints(pattern=ADDRESS_HASH)]
 Id = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 MOST_LIFTED: Final = 500
 

@@ -9,9 +9,9 @@ from pydantic import Field
 from flows.runtime.job import job
 from flows.runtime.publish import publish
 from tasks.shop_settings import change_shop_settings, replace_shop_entries
-from wishcraft.domain.addresses import SHOP_ADDRESS
 from wishcraft.domain.languages import Language
 from wishcraft.domain.share_links import MAX_LENGTH
+from wishcraft.domain.text_forms import COLOUR, SHARE_URL_OR_DEFAULT, SHOP_ADDRESS_OR_DEFAULT
 from wishcraft.reports.shop_settings import settings_page
 
 Switch = Literal["keep", "on", "off"]
@@ -27,10 +27,10 @@ async def shop_settings(
     max_items_per_registry: Annotated[int, Field(ge=1, le=1000)] | None = None,
     cache_quota_entries: Annotated[int, Field(ge=0, le=10_000_000)] | None = None,
     cache_quota_bytes: Annotated[int, Field(ge=0, le=2**40)] | None = None,
-    brand_colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")] | None = None,
-    share_url: Annotated[str, Field(pattern=r"^(default$|https://)", max_length=MAX_LENGTH)] | None = None,
-    reply_to: Annotated[str, Field(pattern=f"^default$|{SHOP_ADDRESS}", max_length=254)] | None = None,
-    mail_from: Annotated[str, Field(pattern=f"^default$|{SHOP_ADDRESS}", max_length=254)] | None = None,
+    brand_colour: Annotated[str, Field(pattern=COLOUR)] | None = None,
+    share_url: Annotated[str, Field(pattern=SHARE_URL_OR_DEFAULT, max_length=MAX_LENGTH)] | None = None,
+    reply_to: Annotated[str, Field(pattern=SHOP_ADDRESS_OR_DEFAULT, max_length=254)] | None = None,
+    mail_from: Annotated[str, Field(pattern=SHOP_ADDRESS_OR_DEFAULT, max_length=254)] | None = None,
     postal_address: Annotated[str, Field(max_length=300)] | None = None,
     language: Language | None = None,
 ) -> State[None]:

@@ -15,6 +15,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from wishcraft.errors import ConfigurationError
+from wishcraft.invalid_values import explain
 from wishcraft.setting_types import (
     ApiVersion,
     BaseUrl,
@@ -328,5 +329,4 @@ def _explain_one(fault: ErrorDetails) -> str:
     cause = fault.get("ctx", {}).get("error")
     if isinstance(cause, UrlError):  # its example is that of the description
         return str(cause)
-    message = fault["msg"].removeprefix("Value error, ")
-    return f"{message} ({Settings.model_fields[str(fault['loc'][0])].description})"
+    return f"{explain(fault)} ({Settings.model_fields[str(fault['loc'][0])].description})"

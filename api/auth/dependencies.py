@@ -17,10 +17,12 @@ from starlette.types import Scope as Connection
 
 from api.auth.authenticator import Authenticator
 from api.binding import bind_route
+from api.json_bodies import require_json
 from api.middleware.request import ADDED_HEADERS
 from api.problems import ProblemError, forbidden, not_installed, too_many, unauthorized
 from api.schemas.demo import DEMO_CUSTOMER
 from api.state import AppState
+from wishcraft.domain.api_keys import KEY_BEGINS
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.networks import UNKNOWN, network_of
 from wishcraft.errors import UnknownShop
@@ -46,8 +48,16 @@ _ID_TOKEN: Final = HTTPBearer(
 ASK_FOR_NEW_TOKEN: Final = {"X-Shopify-Retry-Invalid-Session-Request": "1"}
 """App Bridge then sends the request again, with a new ID token."""
 NO_CREDENTIALS: Final = "Send an API key in X-API-Key, or call through Shopify's app proxy."
-UNKNOWN_KEY: Final = "The API key is unknown, revoked, expired or not allowed from this address."
-UNSIGNED: Final = "The app proxy's signature is invalid or too old."
+UNKNOWN_KEY: Final = (
+    "The API key is unknown, revoked, expired or not allowed from this address. Send another one in X-API-Key:"
+    " the shop's administrator creates keys."
+)
+UNSIGNED: Final = (
+    "The app proxy's signature is invalid or too old. Send the request to the shop's domain again, where Shopify signs"
+    " it."
+)
+_UNKNOWN_TOKEN: Final = "The ID token is invalid or has expired. Send a new one, as App Bridge issues it."  # noqa: S105
+_KEY_AS_TOKEN: Final = "This is an API key and not an ID token. Send it in X-API-Key, without Authorization."  # noqa: S105
 IdToken = Annotated[HTTPAuthorizationCredentials | None, Security(_ID_TOKEN)]
 _MAX_USER_AGENT_LENGTH: Final = 200
 IDENTIFIED: Final = "wishcraft.identified"
@@ -122,11 +132,15 @@ async def identify(
 
 async def _authenticate(request: Request, key: str | None, signature: str | None, token: object | None) -> Caller:
     app_state: AppState = request.app.state.app_state
-    authenticator, caller, reason, headers = app_state.authenticator, None, "", {}
+    authenticator, caller, reason = app_state.authenticator, None, ""
+    headers: dict[str, str] = {}
     try:
         if token is not None:
-            reason, headers = "The ID token is invalid or has expired.", ASK_FOR_NEW_TOKEN
-            caller = await authenticator.by_id_token(str(getattr(token, "credentials", "")))
+            text = str(getattr(token, "credentials", ""))
+            reason, headers = (
+                (_KEY_AS_TOKEN, {}) if text.startswith(KEY_BEGINS) else (_UNKNOWN_TOKEN, ASK_FOR_NEW_TOKEN)
+            )
+            caller = await authenticator.by_id_token(text)
         elif key is not None:
             reason = UNKNOWN_KEY
             caller = await authenticator.by_key(key, request.scope)
@@ -156,12 +170,14 @@ class AuthenticatedRoute(APIRoute):
         handle = super().get_route_handler()
         if not _has_identify(self.dependant):
             return handle
-        run = bind_route(self)
+        run, body = bind_route(self), self.body_field
 
         async def authenticate_first(request: Request) -> Response:
             credentials = (await _KEY(request), await _SIGNATURE(request), await _ID_TOKEN(request))
             request.scope[IDENTIFIED] = await _authenticate(request, *credentials)
             answer = await run(request) if run else None
+            if answer is None and body is not None:
+                await require_json(request, is_required=bool(body.field_info.is_required()))
             return answer or await handle(request)
 
         return authenticate_first

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Body, Path, Query, Response
-from pydantic import StringConstraints
+from pydantic import AfterValidator, StringConstraints
 
 from api.auth.dependencies import Administrator, AppStateDep, AuthenticatedRoute, OriginDep
 from api.known_parameters import KnownParameters
@@ -16,7 +16,8 @@ from api.routes.registry_changes import IfMatch
 from api.schemas.admin import AuditTrail, KeyIssued, KeyList, SettingsAnswer, UsageAnswer
 from api.schemas.examples import CHANGED_SETTINGS, NEW_KEYS
 from api.schemas.headers import ETAG
-from api.schemas.requests import ChangedSettings, IsoTime, NewKey, Rotation, SuppressedAddress
+from api.schemas.requests import ChangedSettings, IsoTime, NewKey, Rotation, SuppressedAddress, storable_text
+from wishcraft.domain.text_forms import AUDIT_CURSOR, KEY_PREFIX
 from wishcraft.domain.times import from_microseconds, to_microseconds
 from wishcraft.errors import CacheUnavailable, invalid_parameter
 from wishcraft.services.mail.suppressions import lift_address
@@ -28,16 +29,16 @@ from wishcraft.store.shops import StoredSettings
 
 router: Final = APIRouter(prefix="/api/admin", tags=["admin"], route_class=AuthenticatedRoute)
 
-Prefix = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", examples=["0123456789ab"], description="The API key's prefix.")]
+Prefix = Annotated[str, Path(pattern=KEY_PREFIX, examples=["0123456789ab"], description="The API key's prefix.")]
 AuditCursor = Annotated[
     str | None,
     Query(
-        pattern=r"^[0-9]{1,16}-[0-9]{1,18}$",
+        pattern=AUDIT_CURSOR,
         examples=["1795858200000000-81"],
         description="`next_cursor` of the previous page, with the same filters.",
     ),
 ]
-AuditText = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+AuditText = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(storable_text)]
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 _SETTINGS: Final[dict[int | str, dict[str, Any]]] = {
     HTTPStatus.OK: {

@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse
 from api.auth.dependencies import AppStateDep
 from api.auth.operations import require_operations_password
 from api.problems import documented, not_found
+from wishcraft.domain.text_forms import FILE_PART
 from wishcraft.files import file_path
 
 router: Final = APIRouter(tags=["operations"])
@@ -33,7 +34,6 @@ _PAGE_POLICY: Final = (
     " frame-ancestors 'none'"
 )
 """Of a page that is shown: no script, no form, and nothing is loaded."""
-_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 @router.get(
@@ -53,14 +53,14 @@ async def fetch(
         str,
         Path(
             max_length=128,
-            pattern=_NAME,
+            pattern=FILE_PART,
             examples=["3b0f6a52-5a53-4d6e-8d0b-0f6f6c1f7d3e"],
             description="The id of the run or request that made the file.",
         ),
     ],
     name: Annotated[
         str,
-        Path(max_length=128, pattern=_NAME, examples=["registry-report.html"], description="The name of the file."),
+        Path(max_length=128, pattern=FILE_PART, examples=["registry-report.html"], description="The name of the file."),
     ],
     show: Annotated[
         bool, Query(description="Show a page, whose name ends in `.html`, instead of saving it.", examples=[True])

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Final
 
+import orjson
 from fastapi import APIRouter, Body, Response
 
 from api.auth.dependencies import MAY_NAME_CUSTOMER, AuthenticatedRoute, Senders
@@ -52,15 +53,20 @@ async def record_events(
     grant: GrantQuery = None,
     grant_header: GrantHeader = None,
 ) -> Accepted:
-    """Of a registry that the caller may read. They are stored after the response, except those of unknown items."""
+    """Of a registry that the caller may read. `accepted` says how many will be stored, within about a second: all but
+    those about an item that the registry does not have, whose ids `unknown_item_ids` has.
+    """
     _, app_state, caller, slug = registry_request
     entry, _ = await app_state.reader.read(caller.shop_id, slug)
     await authorize_read(app_state, caller, slug, entry.header, grant_header or grant)
+    named = {event.item_id for event in body.events if event.item_id is not None}
+    unknown = named and named - {item["id"] for item in orjson.loads(entry.body)["items"]}
     now = datetime.now(UTC)
     events = [
         Event(caller.shop_id, slug, AnalyticsType(event.type), now, body.visitor_id, event.item_id)
         for event in body.events
+        if event.item_id not in unknown
     ]
     if not app_state.traffic_recorder.add_events(events):
         raise unavailable("Too many events are waiting to be stored. Try again later.")
-    return Accepted(accepted=len(events))
+    return Accepted(accepted=len(events), unknown_item_ids=sorted(unknown))

@@ -25,11 +25,11 @@ from wishcraft.cache.entries import Entry, with_body
 from wishcraft.cache.registries import CacheResult
 from wishcraft.domain.item_selection import ItemSelection, ItemSort
 from wishcraft.domain.registries import Priority
+from wishcraft.domain.text_forms import PRICE
 from wishcraft.errors import invalid_parameter
 
 router: Final = APIRouter(tags=["items"])
 
-_PRICE: Final = r"^[0-9]{1,11}(\.[0-9]{1,4})?$"
 _LISTED: Final[dict[int | str, dict[str, Any]]] = {
     HTTPStatus.OK: {
         "model": ItemList,
@@ -48,10 +48,10 @@ async def read_selection(
         Query(description="`false`: items of which pieces are still wanted. `true`: the others.", examples=[False]),
     ] = None,
     price_min: Annotated[
-        str | None, Query(pattern=_PRICE, examples=["12.50"], description="Lowest price, in the registry's currency.")
+        str | None, Query(pattern=PRICE, examples=["12.50"], description="Lowest price, in the registry's currency.")
     ] = None,
     price_max: Annotated[
-        str | None, Query(pattern=_PRICE, examples=["80.00"], description="Highest price, in the registry's currency.")
+        str | None, Query(pattern=PRICE, examples=["80.00"], description="Highest price, in the registry's currency.")
     ] = None,
     priority: Annotated[Priority | None, Query(description="Only this priority.", examples=["high"])] = None,
     sort: Annotated[

@@ -39,7 +39,7 @@ _PAGE: Final = PAGES.get_template("local_docs.html")
 _HEADERS: Final = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; base-uri 'none'; form-action 'none'"
+        "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'"
     ),
     "Referrer-Policy": "no-referrer",
 }
@@ -69,6 +69,12 @@ async def show_in_checkout(page: str) -> RedirectResponse:
     if await asyncio.to_thread(_find, f"{page}.md") is None:
         raise _no_such_page()
     return RedirectResponse(f"/{quote(page)}.md")
+
+
+@router.get("/docs/{page:path}")
+async def show_without_ending(page: str) -> RedirectResponse:
+    """A page by its name in `docs`, without `.md`."""
+    return await show_in_checkout(page)
 
 
 @router.get("/{page:path}.md")

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
+from pydantic import AfterValidator
 
 from api import representation
 from api.auth.dependencies import MAY_NAME_CUSTOMER, NAMES_CUSTOMER, AppStateDep, Reader
@@ -13,7 +14,7 @@ from api.middleware.request import FAILED
 from api.problems import COMMON, documented, forbidden, no_such_registry
 from api.schemas.demo import DEMO_REF
 from api.schemas.headers import ETAG, X_CACHE
-from api.schemas.requests import IsoDate
+from api.schemas.requests import IsoDate, storable_text
 from api.schemas.responses import CURSOR, GRANT, OwnRegistryAnswer, OwnRegistryList, RegistryAnswer, RegistryList
 from api.state import AppState
 from wishcraft.cache.entries import Header as EntryHeader
@@ -25,6 +26,7 @@ from wishcraft.domain.private_fields import private_fields_payload
 from wishcraft.domain.registries import MAX_SLUG_LENGTH, EventType, RegistryStatus
 from wishcraft.domain.registry_lists import MAX_CURSOR_LENGTH, ListSort, Position, decode_cursor, encode_cursor
 from wishcraft.domain.registry_payload import page_payload, summary_payload
+from wishcraft.domain.text_forms import LIST_CURSOR
 from wishcraft.errors import DatabaseUnavailable, invalid_parameter
 from wishcraft.services.registries.access import is_granted
 from wishcraft.services.registries.own_view import add_private_fields
@@ -54,7 +56,7 @@ Sort = Annotated[
 Cursor = Annotated[
     str | None,
     Query(
-        pattern=r"^[A-Za-z0-9_-]+$",
+        pattern=LIST_CURSOR,
         max_length=MAX_CURSOR_LENGTH,
         examples=[CURSOR],
         description="`next_cursor` of the previous page, with the same sort and filters.",
@@ -105,7 +107,7 @@ async def list_registries(
     app_state: AppStateDep,
     caller: Reader,
     q: Annotated[
-        str | None,
+        Annotated[str, AfterValidator(storable_text)] | None,
         Query(max_length=100, description="Words of the title or of a registrant's first name.", examples=["emma"]),
     ] = None,
     event_type: Annotated[

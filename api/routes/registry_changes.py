@@ -15,6 +15,7 @@ from api.state import AppState
 from wishcraft.cache.entries import Entry
 from wishcraft.cache.registries import CacheResult, CacheState
 from wishcraft.domain.callers import Caller
+from wishcraft.domain.text_forms import VISIBLE_ASCII
 from wishcraft.services.registries.lifecycle import Draft, create_registry, delete_registry, update_registry
 from wishcraft.services.registries.write import ChangeRequest
 from wishcraft.shopify.signatures import sign
@@ -66,7 +67,7 @@ IdempotencyKeyHeader = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=100,
-        pattern=r"^[\x21-\x7e]+$",
+        pattern=VISIBLE_ASCII,
         examples=["5f0d2c1e-8a5b-4b0e-9a43-0d6c7c1f6a11"],
         description="Any id, new for each creation. Repeating the request within a day creates nothing more.",
     ),
@@ -168,7 +169,7 @@ async def change(
     """
     values = body.model_dump(exclude_unset=True, exclude={"registrant", "access_code"})
     values |= {f"event_{name}": value for name, value in values.pop("event", {}).items()}
-    if body.registrant:
+    if "registrant" in body.model_fields_set:
         values |= _columns(body.registrant)
     registry_change = registry_request.as_change("registry.changed", if_match)
     draft = Draft(values, body.access_code)

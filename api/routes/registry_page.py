@@ -26,7 +26,7 @@ from wishcraft.store.schema import ShopSettings
 router: Final = APIRouter(tags=["registries"])
 
 _POLICY: Final = (
-    "default-src 'none'; img-src *; style-src 'unsafe-inline'; form-action 'self' https:; base-uri 'none';"
+    "default-src 'none'; img-src * data:; style-src 'unsafe-inline'; form-action 'self' https:; base-uri 'none';"
     " frame-ancestors 'none'"
 )
 _HEADERS: Final = {

@@ -5,7 +5,16 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    StringConstraints,
+    model_validator,
+)
 
 from api.schemas.demo import DEMO_ITEM, DEMO_VARIANTS
 from api.schemas.examples import (
@@ -28,6 +37,7 @@ from wishcraft.domain.ids import LARGEST_ID
 from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.networks import parse_network
 from wishcraft.domain.registries import EventType, Priority, RegistryStatus, Visibility
+from wishcraft.domain.storable_text import is_storable
 from wishcraft.errors import invalid_parameter
 from wishcraft.shopify.ids import from_global
 from wishcraft.shopify.variants import MAX_DESCRIBED
@@ -62,9 +72,20 @@ def _printable(text: str) -> str:
     if text.isascii() and text.isprintable():  # most are, and the searches below take longer than all other checks
         return text
     if any(character < " " and character not in "\n\t" for character in text) or re.search("[\x7f-\x9f]", text):
-        raise ValueError("contains control characters")
+        raise ValueError("contains control characters: leave them out")
     if _INVISIBLE.search(text):
-        raise ValueError("contains invisible characters, or such that change the direction of text")
+        raise ValueError("contains invisible characters, or such that change the direction of text: leave them out")
+    return text
+
+
+def storable_text(text: str) -> str:
+    """A text to search for.
+
+    Raises:
+        ValueError: No text that is stored has all of its characters.
+    """
+    if not is_storable(text):
+        raise ValueError("has a NUL character, or half of a surrogate pair: leave it out")
     return text
 
 
@@ -108,7 +129,7 @@ def parse_variant_ids(texts: Sequence[str]) -> list[int]:
 
 def _address(text: str) -> str:
     if normalise(text) is None:
-        raise ValueError("is not an e-mail address")
+        raise ValueError("is not an e-mail address such as emma@example.com")
     return text.strip()
 
 
@@ -150,10 +171,12 @@ AccessCode = Annotated[
         f"first words that one tries are refused. {access_codes.ADVICE}",
     ),
 ]
-Quantity = Annotated[int, Field(ge=1, le=MAX_QUANTITY, examples=[2], description="How many pieces are wanted.")]
+WholeNumber = Annotated[int, Strict()]
+"""A number of JSON; pydantic would also take a text with one, and true."""
+Quantity = Annotated[WholeNumber, Field(ge=1, le=MAX_QUANTITY, examples=[2], description="How many pieces are wanted.")]
 IsoDate = Annotated[date, BeforeValidator(_date_text)]
 IsoTime = Annotated[datetime, BeforeValidator(_time_text)]
-EventDate = Annotated[IsoDate, Field(ge=date(1900, 1, 1), le=date(2999, 12, 31))]
+EventDate = Annotated[date, Field(ge=date(1900, 1, 1), le=date(2999, 12, 31)), BeforeValidator(_date_text)]
 EventDay = Annotated[
     EventDate | None,
     Field(examples=["2027-06-12"], description="Day in the shop's time zone, from 1900 to 2999; null: not known."),
@@ -184,6 +207,8 @@ class Person(RequestModel):
     status: InvitationStatus | None = Field(None, exclude=True, description="Ignored: answers have it.")
 
 
+_UNNAMED: Final = Person(first_name="Emma", last_name="Reed", email="emma.reed@example.com")
+"""Stands for a registrant that a change leaves out."""
 CoRegistrants = Annotated[
     list[Person], Field(max_length=4, description="Further people who get reminders; guests see their first names.")
 ]
@@ -228,7 +253,7 @@ class ChangedRegistry(RequestModel):
     status: RegistryStatus = Field(
         RegistryStatus.ACTIVE, description="`archived` hides it from all but its registrant."
     )
-    registrant: Person | None = Field(None, description="Who owns the registry; null changes nothing.")
+    registrant: Person = Field(_UNNAMED, description="Who owns the registry.")
     co_registrants: CoRegistrants = []
 
     @model_validator(mode="after")
@@ -244,7 +269,7 @@ class NewItem(RequestModel):
 
     model_config = _with(NEW_ITEMS)
 
-    variant_id: Annotated[int, BeforeValidator(_variant_id)] = Field(
+    variant_id: Annotated[WholeNumber, BeforeValidator(_variant_id)] = Field(
         ge=1,
         le=LARGEST_ID,
         examples=[DEMO_VARIANTS[0]],
@@ -264,7 +289,9 @@ class ChangedItem(RequestModel):
     quantity: Quantity = Field(1, description="As `wanted`.")
     priority: PriorityField = Priority.MEDIUM
     notes: Notes = ""
-    display_order: int = Field(0, ge=0, le=100_000, examples=[10], description="Items are listed in ascending order.")
+    display_order: WholeNumber = Field(
+        0, ge=0, le=100_000, examples=[10], description="Items are listed in ascending order."
+    )
 
     @model_validator(mode="after")
     def _check_names(self) -> "ChangedItem":
@@ -287,13 +314,19 @@ class GuestEvent(RequestModel):
     """An event of a guest. Purchases come from Shopify, not from here."""
 
     type: Literal["registry_viewed", "item_clicked", "added_to_cart"] = Field(description="What the guest did.")
-    item_id: int | None = Field(
+    item_id: WholeNumber | None = Field(
         None,
         ge=1,
         le=LARGEST_ID,
         examples=[DEMO_ITEM],
-        description="The item that was clicked or put into the cart.",
+        description="The item that was clicked or put into the cart: `item_clicked` and `added_to_cart` need it.",
     )
+
+    @model_validator(mode="after")
+    def _check_item(self) -> "GuestEvent":
+        if self.type != "registry_viewed" and self.item_id is None:
+            raise ValueError(f"has no item_id, the id of the item that {self.type} is about")
+        return self
 
 
 class GuestEvents(RequestModel):
@@ -323,7 +356,7 @@ class NewKey(RequestModel):
     ip_allow_list: list[Network] = Field(
         [], max_length=50, description="Addresses and networks that may use the key; empty: all."
     )
-    days: int | None = Field(
+    days: WholeNumber | None = Field(
         None, ge=1, le=MAX_DAYS, examples=[90], description="Days until the key expires; it never expires if left out."
     )
 
@@ -347,6 +380,6 @@ class ChangedSettings(ShopSettings):
 class Rotation(RequestModel):
     """How long the old key stays valid."""
 
-    grace_hours: int = Field(
+    grace_hours: WholeNumber = Field(
         24, ge=0, le=MAX_GRACE_HOURS, examples=[24], description="Hours for which the old key stays valid."
     )

@@ -311,6 +311,12 @@ class GrantAnswer(Schema):
 
 
 class Accepted(Schema):
-    """Number of events accepted. They are stored within about a second."""
+    """What becomes of the events."""
 
-    accepted: int = Field(examples=[1], description="How many of the events.")
+    accepted: int = Field(
+        examples=[1], description="How many of the events are accepted: they are stored within about a second."
+    )
+    unknown_item_ids: list[int] = Field(
+        examples=[[99_999_999]],
+        description="The items that the registry does not have; events about them are discarded.",
+    )

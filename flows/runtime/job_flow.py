@@ -9,9 +9,11 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 
 from prefect import Flow
 from prefect.exceptions import ParameterTypeError
+from pydantic import ValidationError
 
 from wishcraft.domain.storable_text import NOT_STORABLE, is_storable
 from wishcraft.errors import QueryRefused
+from wishcraft.invalid_values import explain
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -48,6 +50,10 @@ class JobFlow(Flow[P, R]):
             return super().validate_parameters(parameters)
         except ParameterTypeError as error:  # a line for each parameter after the first line; it quotes no value
             reasons = [line.removeprefix(" - ") for line in str(error).splitlines()[1:]]
+            if isinstance(error.__context__, ValidationError):
+                known = list(self.parameters.properties)
+                faults = error.__context__.errors(include_url=False, include_input=False)
+                reasons = [f"{'.'.join(map(str, each['loc']))}: {explain(each, known)}" for each in faults]
             raise QueryRefused(f"invalid parameters: {'; '.join(reasons)}") from None
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api import problems
 from api.binding import bind_route
+from api.json_bodies import require_json
 
 calls: list[str] = []
 bound: list[bool] = []
@@ -23,7 +24,18 @@ class Gift(BaseModel):
     count: int = Field(1, ge=1)
 
 
-class BoundRoute(APIRoute):
+class SolvedRoute(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        solve = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            await require_json(request, is_required=True)
+            return await solve(request)
+
+        return handle
+
+
+class BoundRoute(SolvedRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         solve, run = super().get_route_handler(), bind_route(self)
         assert run
@@ -63,7 +75,7 @@ async def give(
 def make_client() -> httpx.AsyncClient:
     app = FastAPI()
     problems.register(app)
-    for prefix, route_class in (("/bound", BoundRoute), ("/solved", APIRoute)):
+    for prefix, route_class in (("/bound", BoundRoute), ("/solved", SolvedRoute)):
         router = APIRouter(prefix=prefix, route_class=route_class)
         router.post("/{ref}", response_class=Response)(give)
         app.router.routes += router.routes
@@ -98,6 +110,7 @@ def post() -> Callable[..., Awaitable[tuple[httpx.Response, list[str]]]]:
         (b'{"title": "a"}', JSON),
         (b'{"title": "a", "count": 2}', JSON | {"X-Mark": "abc", "X-Id": "me", "limit": "3"}),
         (b' {"title": "a", "title": "\\u00e9", "count": 1.0}\n', JSON),
+        (b'{"title": "a"}', {"content-type": "application/json;charset=UTF-8"}),
         (b'{"title": "a", "count": "3"}', {"content-type": "Application/JSON; charset=utf-8"}),
     ],
 )
@@ -120,7 +133,11 @@ async def test_valid_request_has_the_answer_of_the_solver(
         (b"", JSON, "5", 422),
         (b'{"title": "a"}', {}, "5", 415),
         (b'{"title": "a"}', {"content-type": "text/plain"}, "5", 415),
-        ('{"title": "a"}'.encode("utf-16"), JSON, "5", 200),
+        ('{"title": "a"}'.encode("utf-16"), JSON, "5", 422),
+        (b'{"title": "a"}', {"content-type": "application/json; charset=latin-1"}, "5", 415),
+        (b'{"title": "a"}', {"content-type": "application/json; charset=us-ascii"}, "5", 200),
+        (b'{"title": "a"}', JSON | {"content-encoding": "gzip"}, "5", 415),
+        (b'{"title": "a"}', JSON | {"content-encoding": "identity"}, "5", 200),
         (b'{"title": "a"}', {"content-type": "application/gift+json"}, "5", 200),
     ],
 )

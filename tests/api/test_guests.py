@@ -194,7 +194,7 @@ async def test_guest_events_are_stored_after_the_response(
     clicked = {"type": "item_clicked", "item_id": item_id}
     body = {"visitor_id": "b7c1d2", "events": [{"type": "registry_viewed"}, clicked]}
     answer = await guest.send("POST", f"{PATH}/{slug}/events", body)
-    assert (answer.status_code, answer.json()) == (202, {"accepted": 2})
+    assert (answer.status_code, answer.json()) == (202, {"accepted": 2, "unknown_item_ids": []})
     await app_state_of(client).traffic_recorder.flush()
     assert events(demo) == [
         (1, registry_id, "registry_viewed", "b7c1d2", {}),
@@ -215,7 +215,7 @@ async def test_events_need_a_registry_that_the_caller_may_read(
     assert len(events(demo)) == 2
 
 
-async def test_events_of_unknown_registries_are_404_and_of_unknown_items_dropped(
+async def test_events_of_unknown_registries_are_404_and_of_unknown_items_not_accepted(
     client: httpx.AsyncClient, guest: Shopper, demo: Demo, item: tuple[int, str, int, int]
 ) -> None:
     others = demo.execute("SELECT id, slug FROM registries WHERE shop_id = 2 ORDER BY id").fetchone()
@@ -226,8 +226,13 @@ async def test_events_of_unknown_registries_are_404_and_of_unknown_items_dropped
         assert problem(await guest.send("POST", f"{PATH}/{ref}/events", VIEW)) == (404, "not-found"), ref
     for number in (1, 2**63 - 1, others_item[0]):
         clicked = {"visitor_id": "b7c1d2", "events": [{"type": "item_clicked", "item_id": number}]}
-        assert (await guest.send("POST", f"{PATH}/{item[1]}/events", clicked)).status_code == 202
-    await guest.send("POST", f"{PATH}/{item[1]}/events", VIEW)
+        for path_of_read in range(2):  # from PostgreSQL, and from Redis
+            answer = await guest.send("POST", f"{PATH}/{item[1]}/events", clicked)
+            shown = {"accepted": 0, "unknown_item_ids": [number]}
+            assert (answer.status_code, answer.json()) == (202, shown), path_of_read
+    mixed = {"visitor_id": "b7c1d2", "events": [{"type": "added_to_cart", "item_id": 1}, *VIEWED]}
+    answer = await guest.send("POST", f"{PATH}/{item[1]}/events", mixed)
+    assert answer.json() == {"accepted": 1, "unknown_item_ids": [1]}
     await app_state_of(client).traffic_recorder.flush()
     assert events(demo) == [(1, item[0], "registry_viewed", "b7c1d2", {})]
 
@@ -241,9 +246,12 @@ async def test_events_of_unknown_registries_are_404_and_of_unknown_items_dropped
         VIEW | {"visitor_id": "emma@example.com"},
         VIEW | {"visitor_id": ""},
         VIEW | {"ip": "127.0.0.1"},
+        VIEW | {"events": [*VIEWED, {"type": "item_clicked"}]},
+        VIEW | {"events": [{"type": "added_to_cart", "item_id": None}]},
+        VIEW | {"events": [{"type": "added_to_cart", "item_id": "100000002"}]},
     ],
 )
-async def test_event_types_not_for_guests_are_refused(
+async def test_events_that_are_none_of_a_guest_are_refused(
     client: httpx.AsyncClient, guest: Shopper, demo: Demo, item: tuple[int, str, int, int], body: object
 ) -> None:
     assert problem(await guest.send("POST", f"{PATH}/{item[1]}/events", body)) == (422, "invalid-request")

@@ -222,9 +222,9 @@ async def test_guest_events_during_a_postgresql_outage_are_stored_afterwards(
 ) -> None:
     slug = public_slug(demo)
     demo.execute("DELETE FROM analytics_events; DELETE FROM registry_views")
-    await client.get(f"/api/registries/{slug}", headers=key)
+    registry = (await client.get(f"/api/registries/{slug}", headers=key)).json()
     with postgresql_unavailable(settings):
-        body = {"visitor_id": "v", "events": [{"type": "item_clicked"}]}
+        body = {"visitor_id": "v", "events": [{"type": "item_clicked", "item_id": registry["items"][0]["id"]}]}
         assert (await client.post(f"/api/registries/{slug}/events", json=body, headers=key)).status_code == 202
         await app_state_of(client).traffic_recorder.flush()
         await client.get(f"/api/registries/{slug}", headers=key)

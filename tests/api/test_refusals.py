@@ -169,3 +169,30 @@ async def test_write_counts_once_for_the_limit_of_its_caller(
     monkeypatch.setattr(limiter, "count", record)
     assert (await client.post(LIST, json={}, headers=key)).status_code == 422
     assert len(counted_callers) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "step"),
+    [
+        ({}, "Send an API key in X-API-Key"),
+        ({"X-API-Key": "wc_"}, "Send another one in X-API-Key"),
+        ({"Authorization": "Bearer x.y.z"}, "Send a new one, as App Bridge issues it"),
+        ({"Authorization": f"Bearer {make_key(bytes(38)).key}"}, "Send it in X-API-Key"),
+    ],
+)
+async def test_answer_401_says_what_to_send(client: httpx.AsyncClient, headers: dict[str, str], step: str) -> None:
+    answer = await client.get(LIST, headers=headers)
+    assert problem(answer) == (401, "unauthorized")
+    assert step in answer.json()["detail"]
+    is_token = headers.get("Authorization") == "Bearer x.y.z"
+    assert ("X-Shopify-Retry-Invalid-Session-Request" in answer.headers) is is_token
+
+
+async def test_answer_to_a_query_that_is_not_signed_says_where_to_send_it(
+    client: httpx.AsyncClient, signed: Signed
+) -> None:
+    forged = signed().replace("shop=maple", "shop=lumiere")
+    for path in (LIST, f"{LIST}/none"):
+        answer = await client.get(f"{path}?{forged}")
+        assert problem(answer) == (401, "unauthorized")
+        assert "Send the request to the shop's domain again" in answer.json()["detail"]

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from api.routes.local_docs import DOCS
 from api.routes.start_page import read_stack
 from tests.support.aliases import Demo
-from tests.support.api import app_state_of, called_from
+from tests.support.api import app_state_of, called_from, public_slug
 from tests.support.fake_prefect import FakePrefect
 from tests.support.http_server import served
 from wishcraft.services.health.upstreams import Growth
@@ -213,7 +213,7 @@ async def test_login_of_prefect_is_in_a_file_or_in_the_variable(local: httpx.Asy
 async def test_runbook_of_an_alert_opens_with_the_pages_that_it_links_to(local: httpx.AsyncClient) -> None:
     page = (await local.get("/runbooks/job-failed.md")).raise_for_status()
     assert "<title>A job failed</title>" in page.text
-    linked = re.findall(r'href="([^"#]+)', page.text)
+    linked = re.findall(r'<a href="([^"#]+)', page.text)
     assert {"/", "/runbooks/README.md", "job-stale.md"} <= set(linked)
     for link in linked:
         (await local.get(urljoin("/runbooks/job-failed.md", link))).raise_for_status()
@@ -245,6 +245,7 @@ async def test_all_docs_are_listed_and_open_by_their_path_in_the_checkout_too(lo
         (await local.get(path)).raise_for_status()
     moved = await local.get("/docs/runbooks/job-failed.md")
     assert moved.headers["location"] == "/runbooks/job-failed.md"
+    assert (await local.get("/docs/runbooks/job-failed")).headers["location"] == "/runbooks/job-failed.md"
     assert 'href="/docs"' in (await local.get("/")).text
 
 
@@ -252,6 +253,8 @@ async def test_all_docs_are_listed_and_open_by_their_path_in_the_checkout_too(lo
     "path",
     [
         "/docs/none.md",
+        "/docs/nope",
+        "/docs/nope/nope",
         "/docs/../README.md",
         "/docs//etc/a.md",
         "/runbooks/none.md",
@@ -267,9 +270,25 @@ async def test_all_docs_are_listed_and_open_by_their_path_in_the_checkout_too(lo
     ],
 )
 async def test_there_are_no_pages_outside_the_docs(local: httpx.AsyncClient, path: str) -> None:
-    assert (await local.get(path)).status_code == 404
+    answer = await local.get(path)
+    assert answer.status_code == 404
+    if path.startswith("/docs/") and ".." not in path:
+        assert answer.json()["detail"] == "There is no such page in the docs. /docs has all pages."
 
 
 async def test_docs_refuse_names_that_are_not_of_this_machine(local: httpx.AsyncClient) -> None:
     local.headers["Host"] = "shop.example"
     assert (await local.get("/runbooks/job-failed.md")).status_code == 421
+
+
+async def test_no_page_for_people_lets_the_browser_ask_for_an_icon(
+    local: httpx.AsyncClient, demo: Demo, key: dict[str, str]
+) -> None:
+    public = f"/api/r/{public_slug(demo)}"
+    for path in ("/", "/docs", "/runbooks/job-failed.md", "/app", "/api/unsubscribe/x", "/api/invitations/x", public):
+        page = await local.get(path, headers=key)
+        assert page.headers["content-type"].startswith("text/html"), path
+        assert page.text.count('<link rel="icon" href="data:,">') == 1, path
+        policy = page.headers["content-security-policy"]
+        assert "img-src" not in policy or "data:" in policy.partition("img-src")[2].partition(";")[0], path
+        assert "img-src" in policy or "default-src" not in policy, path

@@ -61,7 +61,7 @@ ROUTES: Final[tuple[tuple[str, str, object], ...]] = (
     ("POST", "/api/admin/suppressions/lift", {"email": "someone@example.com"}),
     ("PATCH", "/api/admin/settings", {"low_stock_threshold": 999_999, "cache_quota_entries": 1}),
     ("GET", "/api/admin/audit", None),
-    ("POST", "/api/registries/{ref}/events", {"visitor_id": "x", "events": [{"type": "item_clicked"}]}),
+    ("POST", "/api/registries/{ref}/events", {"visitor_id": "x", "events": [{"type": "registry_viewed"}]}),
 )
 """Calls that name something of another shop must be refused; others may answer with data of the caller's own shop."""
 

@@ -140,7 +140,7 @@ def test_empty_variable_hides_no_file_and_an_empty_file_counts_as_none(
 
 def test_empty_variable_that_is_required_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REDIS_URL", "")
-    with pytest.raises(ConfigurationError, match=r"REDIS_URL: Field required \(Redis 7"):
+    with pytest.raises(ConfigurationError, match=r"REDIS_URL: is missing \(Redis 7"):
         settings()
 
 

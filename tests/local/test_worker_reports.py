@@ -134,7 +134,7 @@ async def test_invalid_parameter_is_quoted_neither_in_the_log_nor_in_the_state(
     assert worker.stop() == 0
     shown = post(http, "/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
     state = json.dumps(read_state(http, run))
-    assert "batches: Input should be a valid integer" in state
+    assert "batches: must be a whole number such as 2" in state
     assert read_state(http, run)["name"] == "Refused"
     for text in (worker.log.read_text(), json.dumps(shown), state):
         assert not [word for word in ("Chloe", "Laurent", "Fleurs") if word in text]

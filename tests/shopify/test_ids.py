@@ -16,11 +16,15 @@ def test_parameters_of_a_global_id_are_ignored() -> None:
 
 @pytest.mark.parametrize("number", ["", "-7", "7x", "\u0667", "7/8"])
 def test_global_id_without_a_plain_number_is_refused(number: str) -> None:
-    with pytest.raises(ValueError, match="not the global id of a ProductVariant"):
+    with pytest.raises(
+        ValueError, match="is not the id of a ProductVariant, such as 1 or gid://shopify/ProductVariant/1"
+    ):
         from_global("ProductVariant", f"gid://shopify/ProductVariant/{number}")
 
 
 @pytest.mark.parametrize("value", ["7", "gid://shopify/Product/7", "", "xgid://shopify/ProductVariant/7"])
 def test_global_id_of_another_kind_is_refused(value: str) -> None:
-    with pytest.raises(ValueError, match="not the global id of a ProductVariant"):
+    with pytest.raises(
+        ValueError, match="is not the id of a ProductVariant, such as 1 or gid://shopify/ProductVariant/1"
+    ):
         from_global("ProductVariant", value)

@@ -21,7 +21,8 @@ MAX_DAYS: Final = 3_650
 """The longest lifetime of a key that has one."""
 MAX_GRACE_HOURS: Final = 24 * 30
 """The longest time for which a rotated key stays valid."""
-_SHAPE: Final = re.compile(r"wc_([0-9a-f]{12})_[0-9a-f]{72}", re.ASCII)
+KEY_BEGINS: Final = "wc_"
+_SHAPE: Final = re.compile(rf"{KEY_BEGINS}([0-9a-f]{{12}})_[0-9a-f]{{72}}", re.ASCII)
 _CHECKSUM: Final = slice(-8, None)
 
 
@@ -61,7 +62,7 @@ def find_excess(new: Rights, granting: Rights) -> str | None:
 def make_key(random: bytes) -> NewKey:
     """Make a key from 38 random bytes: 6 for the prefix, 32 for the secret."""
     prefix = random[:6].hex()
-    key = f"wc_{prefix}_{random[6:38].hex()}"
+    key = f"{KEY_BEGINS}{prefix}_{random[6:38].hex()}"
     key += _checksum(key)
     return NewKey(key, prefix, digest(key))
 

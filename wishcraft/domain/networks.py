@@ -43,9 +43,14 @@ def parse_network(text: str) -> str:
     Raises:
         ValueError: It is none, several, or one that exists on one machine alone.
     """
-    networks = parse_networks(text)
+    try:
+        networks = parse_networks(text)
+    except ValueError:  # its message quotes the text
+        networks = ()
     if len(networks) != 1 or "%" in text:  # a zone names a network interface of one machine
-        raise ValueError("is neither an IP address nor a network")
+        raise ValueError(
+            "is neither an IP address nor a network that begins with its first address, such as 203.0.113.0/24"
+        )
     return str(networks[0])
 
 

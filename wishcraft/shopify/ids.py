@@ -17,5 +17,5 @@ def from_global(kind: str, global_id: str) -> int:
     """
     prefix, number = to_global(kind, 0)[:-1], global_id.removeprefix(f"gid://shopify/{kind}/").partition("?")[0]
     if not (global_id.startswith(prefix) and number.isascii() and number.isdigit()):
-        raise ValueError(f"not the global id of a {kind}: {global_id!r}")
+        raise ValueError(f"is not the id of a {kind}, such as 1 or {to_global(kind, 1)}")
     return int(number)

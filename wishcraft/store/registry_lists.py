@@ -174,7 +174,7 @@ async def list_own(
 
 
 def _words(search: Search) -> list[str]:
-    query = (search.words or "").replace("\0", " ").strip()
+    query = (search.words or "").strip()
     words = [folded for word in _BETWEEN_WORDS.split(query) if (folded := fold(word).strip())]
     if query and not words:  # punctuation alone
         words = [fold(query).strip() or query]

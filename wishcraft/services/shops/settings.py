@@ -15,6 +15,7 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.etags import allows_change, make_etag
 from wishcraft.domain.inventory import quantities_between
 from wishcraft.errors import CacheUnavailable, Invalid, InvalidValue, changed_since
+from wishcraft.invalid_values import explain
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Checkpoint, no_checkpoint
 from wishcraft.services.registries.write import replace_entries
@@ -97,7 +98,8 @@ def _apply(stored: StoredSettings, changes: Mapping[str, Any], if_match: str | N
     try:
         return ShopSettings.model_validate(stored.settings.model_dump() | dict(changes))
     except ValidationError as error:
-        problems = [("/".join(map(str, each["loc"])), each["msg"]) for each in error.errors()]
+        known = list(ShopSettings.model_fields)
+        problems = [("/".join(map(str, each["loc"])), explain(each, known)) for each in error.errors()]
         message = "; ".join(f"{name}: {detail}" for name, detail in problems)
         raise Invalid(message, *(InvalidValue(detail, pointer=f"#/{name}") for name, detail in problems)) from None
 

@@ -8,6 +8,7 @@ from wishcraft.domain.addresses import SHOP_ADDRESS
 from wishcraft.domain.cached_registry import Quota
 from wishcraft.domain.languages import Language
 from wishcraft.domain.share_links import MAX_LENGTH, TEMPLATE, check_template
+from wishcraft.domain.text_forms import COLOUR, ONE_LINE
 
 ShareTemplate = Annotated[
     str,
@@ -48,7 +49,7 @@ class ShopSettings(BaseModel):
     )
     brand_colour: str = Field(
         "#2f6f5e",
-        pattern=r"^#[0-9a-fA-F]{6}$",
+        pattern=COLOUR,
         description="The colour of the shop's mails and of the pages that their links open.",
     )
     share_url: ShareTemplate | None = Field(
@@ -71,7 +72,7 @@ class ShopSettings(BaseModel):
         None,
         min_length=1,
         max_length=300,
-        pattern=r"^[^\x00-\x1f\x7f]+$",
+        pattern=ONE_LINE,
         description="Postal address of the shop, in one line, at the end of its mails.",
     )
     language: Annotated[Language, Strict(strict=False)] = Field(

@@ -1,0 +1,58 @@
+"""Refuses a body that is not JSON in UTF-8, before it is parsed. Raw bodies, such as webhooks, do not get here."""
+
+from typing import Final
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from api.problems import ProblemError
+from wishcraft.errors import Invalid, InvalidValue
+
+JSON: Final = "application/json"
+_UTF_8: Final = frozenset({"utf-8", "utf8", "us-ascii"})
+"""The names of UTF-8 in `charset`, and of a part of it."""
+_KIND: Final = "unsupported-media-type"
+
+
+async def require_json(request: Request, *, is_required: bool) -> None:
+    """Refuse a body that no parser of JSON should see; none at all passes if it is not `is_required`.
+
+    Raises:
+        ProblemError: 415, for what the headers say of the body; or the client left.
+        Invalid: The body is not UTF-8.
+    """
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        raise ProblemError("bad-request", "The body is incomplete.") from None
+    if not body and not is_required:
+        return
+    coding = ", ".join(request.headers.getlist("content-encoding")).strip().lower()
+    if coding not in {"", "identity"}:
+        detail = "The body must not be compressed. Send it as it is, without the header Content-Encoding."
+        raise ProblemError(_KIND, detail, {"Accept-Encoding": "identity"})
+    media_type, _, parameters = request.headers.get("content-type", "").lower().partition(";")
+    if not _is_json(media_type.strip()):
+        raise ProblemError(_KIND, f"The body must be JSON, with the header Content-Type: {JSON}.", {"Accept": JSON})
+    if not all(map(_is_utf_8, parameters.split(";"))):
+        detail = f"The body must be JSON in UTF-8. Send it so, with the header Content-Type: {JSON}."
+        raise ProblemError(_KIND, detail, {"Accept": JSON})
+    try:
+        is_text = "\0" not in body.decode()  # where Python's parser would find UTF-16 or UTF-32
+    except UnicodeDecodeError:
+        is_text = False
+    if not is_text:
+        fault = "is not UTF-8. Send JSON in that encoding."
+        raise Invalid(f"body: {fault}", InvalidValue(fault, pointer="#"))
+
+
+def _is_json(media_type: str) -> bool:
+    """As FastAPI has it."""
+    main_type, _, subtype = media_type.partition("/")
+    return main_type == "application" and (subtype == "json" or subtype.endswith("+json"))
+
+
+def _is_utf_8(parameter: str) -> bool:
+    """Whether a parameter of `Content-Type` leaves the body in UTF-8."""
+    name, _, value = parameter.partition("=")
+    return name.strip() != "charset" or value.strip().strip('"') in _UTF_8

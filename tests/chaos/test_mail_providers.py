@@ -185,7 +185,7 @@ async def wait_for_events(stack: Stack, demo: Demo) -> None:
 
 
 async def check_events(stack: Stack, demo: Demo) -> None:
-    """What the events say is known: of those who got a mail, and of no others, in spite of forged events."""
+    """The outcomes of the events are stored: of those who got a mail, and of no others, in spite of forged events."""
     of, got = stack.expected.of, stack.accepted().keys()
     reasons = {"bounce": "bounce", "complain": "complaint"}
     wanted = {

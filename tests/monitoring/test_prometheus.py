@@ -160,7 +160,7 @@ def series(servers: Servers, title: str, **options: Any) -> dict[str, list[float
 
 
 def found(look: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
-    """What is there now, or after the next scrapes: one that takes longer than a second finds nothing."""
+    """The result now, or after the next scrapes: one that takes longer than a second finds nothing."""
     seen: dict[str, Any] = {}
     block_until(lambda: seen.update(look() or {}) or seen, "Prometheus has nothing", pause=0.2)
     return seen

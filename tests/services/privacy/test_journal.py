@@ -33,7 +33,7 @@ def entries(folder: Path) -> list[dict[str, Any]]:
 
 
 async def prefect_has(*names: object) -> list[str]:
-    """Those of these that Prefect has: in parameters, states, logs and artifacts of any run."""
+    """The texts among these that Prefect has: in parameters, states, logs and artifacts of any run."""
     async with get_client() as client:
         found: list[BaseModel] = [
             *await client.read_flow_runs(),

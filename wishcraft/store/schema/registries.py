@@ -185,7 +185,7 @@ class Purchase(Timestamps, Base):
 
 
 PURCHASER_COLUMNS: Final = ("purchaser_id", "purchaser_name", "purchaser_email", "gift_message")
-"""What names a person, in `purchases` and in `unmatched_lines`: a purchase without a name has NULL in each."""
+"""Columns that name a person, in `purchases` and in `unmatched_lines`: a purchase without a name has NULL in each."""
 
 
 class PendingInvalidation(Base):

@@ -56,7 +56,7 @@ def test_equal_ports_are_refused_as_equal_although_they_are_in_use(monkeypatch: 
 @pytest.mark.parametrize(
     "url", ["garbage", "postgresql://u:hush@db/prefect", "postgresql+asyncpg://u:hush@db:x/p", "sqlite+aiosqlite://"]
 )
-def test_unusable_database_of_prefect_is_refused_with_the_name_of_the_variable(url: str) -> None:
+def test_database_of_prefect_that_it_cannot_use_is_refused(url: str) -> None:
     variable = "PREFECT_API_DATABASE_CONNECTION_URL"
     with pytest.raises(ConfigurationError, match=f"^{variable} must look like postgresql") as refused:
         prefect_database("postgresql://db/w", {variable: url})

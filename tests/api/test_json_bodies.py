@@ -118,6 +118,13 @@ async def test_invalid_parameter_is_answered_with_what_to_send(client: httpx.Asy
     ):
         answer = await client.get(path, headers=key)
         assert (answer.status_code, answer.json()["detail"][: len(detail)]) == (422, detail)
+    answer = await client.delete("/api/admin/keys/nope", headers=key)
+    assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (422, "prefix")
+    assert "is not the prefix of an API key, such as 0123456789ab" in answer.json()["detail"]
+    values, headers = {"brand_colour": "red", "langauge": "de"}, key | {"If-Match": "*"}
+    answer = await client.patch("/api/admin/settings", json=values, headers=headers)
+    assert answer.json()["detail"].startswith("body.brand_colour: is not a colour such as #2f6f5e; body.langauge: is ")
+    assert "Did you mean language?" in answer.json()["detail"]
 
 
 async def test_every_route_with_a_body_of_json_refuses_others(settings: Settings) -> None:

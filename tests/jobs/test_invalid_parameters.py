@@ -75,6 +75,8 @@ def test_every_deployed_flow_checks_its_parameters() -> None:
         ("flows.backfill.backfill", {"job": "cache-warm", "shops": ["\0"]}, "shops contains a char"),
         ("flows.ask.ask", {"question": "Chloe", "rows": "Chloe", "seconds": 99}, "rows: .*; seconds: .*"),
         ("flows.backfill.backfill", {"job": "cache-warm", "force": "Chloe", "dry_run": False}, "force"),
+        ("flows.conversion_report.conversion_report", {"today": "2026-02-30"}, "today: must be a date of the calendar"),
+        ("flows.shop_settings.shop_settings", {"shop": "a", "brand_colour": "red"}, "is not a colour such as #2f6f5e"),
     ],
 )
 async def test_invalid_parameter_refuses_the_run_with_its_name(

@@ -104,8 +104,10 @@ def _time_text(value: object) -> object:
 
 
 def _variant_id(value: object) -> object:
-    if isinstance(value, str) and value.startswith("gid:"):
-        return from_global("ProductVariant", value)
+    """The number of a global id, or of digits in quotes: attributes of HTML, where themes keep ids, are texts."""
+    if isinstance(value, str):
+        match = _VARIANT.fullmatch(value)
+        return int(match[1]) if match else from_global("ProductVariant", value)
     return value
 
 
@@ -273,7 +275,7 @@ class NewItem(RequestModel):
         ge=1,
         le=LARGEST_ID,
         examples=[DEMO_VARIANTS[0]],
-        description="Shopify's variant id, as a number or as `gid://shopify/ProductVariant/1`.",
+        description="Shopify's variant id: a number, also as a text, or `gid://shopify/ProductVariant/1`.",
     )
     quantity: Quantity = 1
     priority: PriorityField = Priority.MEDIUM

@@ -39,9 +39,10 @@ async def test_item_is_added_with_shopifys_current_data(
     assert kept == (1, variant.inventory_item_id, "USD", 3, True)
 
 
-async def test_item_is_added_by_shopifys_global_id(emma: Shopper, slug: str, variants: list[Variant]) -> None:
+@pytest.mark.parametrize("form", ["gid://shopify/ProductVariant/{}", "gid://shopify/ProductVariant/{}?a=1", "{}"])
+async def test_item_is_added_by_its_id_as_a_text(emma: Shopper, slug: str, variants: list[Variant], form: str) -> None:
     number = variants[0].variant_id
-    body = {"variant_id": f"gid://shopify/ProductVariant/{number}"}
+    body = {"variant_id": form.format(number)}
     answer = await emma.send("POST", f"{PATH}/{slug}/items", body)
     assert answer.status_code == 201, answer.text
     assert [item.variant_id for item in await items(emma, slug)] == [number]

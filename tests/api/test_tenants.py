@@ -231,8 +231,7 @@ def fill(template: object, values: Mapping[str, str]) -> Any:
     if isinstance(template, dict):
         return {name: fill(value, values) for name, value in template.items()}
     if isinstance(template, str):
-        filled = template.format(**values)
-        return int(filled) if template == "{variant}" else filled
+        return template.format(**values)
     return template
 
 

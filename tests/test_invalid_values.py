@@ -197,6 +197,7 @@ def test_number_of_a_body_is_neither_a_text_nor_true(model: type[BaseModel]) -> 
         if "integer" in {field.get("type"), *(each.get("type") for each in field.get("anyOf", ()))}
     ]
     for name in numbers:
-        for value in ("2", True, 2.0):
+        texts = () if name == "variant_id" else ("2",)  # themes keep ids in attributes of HTML, which are texts
+        for value in (*texts, True, 2.0):
             errors = refusals(TypeAdapter(model), [{name: value}])
             assert name in {error["loc"][0] for error in errors}, (name, value)

@@ -85,10 +85,11 @@ async def test_reader_that_fails_with_the_reply_keeps_no_other_waiting(
     assert "A reader of Redis failed" in caplog.text
 
 
-async def test_reply_of_another_command_ends_the_connection_and_keeps_no_reader_waiting() -> None:
+@pytest.mark.parametrize("wrong", [b"*1\r\n$5\r\nvalue\r\n", b"+OK\r\n", b":2\r\n", b"$2\r\nok\r\n", b"$-1\r\n"])
+async def test_reply_of_another_command_ends_the_connection_and_keeps_no_reader_waiting(wrong: bytes) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(100):
-            writer.write(b"*1\r\n$5\r\nvalue\r\n")
+            writer.write(wrong if len(made) == 1 else b"*1\r\n$5\r\nvalue\r\n")
 
     async def make() -> SimpleNamespace:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

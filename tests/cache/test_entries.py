@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -6,8 +7,9 @@ from wishcraft.domain.cached_registry import AccessLevel, CachedRegistry
 from wishcraft.domain.etags import make_etag
 
 U64 = st.integers(0, 2**64 - 1)
-REGISTRIES = st.builds(CachedRegistry, U64, st.sampled_from(AccessLevel), U64, st.binary(max_size=200))
+REGISTRIES = st.builds(CachedRegistry, U64, st.sampled_from(AccessLevel), U64, st.binary(min_size=1, max_size=200))
 ERA = b"12345678"
+ENTRY = entries.make_entry(CachedRegistry(1, AccessLevel.OPEN, 0, b"{}"), ERA, 1)
 
 
 @given(REGISTRIES | st.none(), st.binary(min_size=8, max_size=8), st.integers(0, 2**62))
@@ -22,14 +24,14 @@ def test_header_is_read_from_the_first_bytes_alone(registry: CachedRegistry) -> 
     assert entries.unpack_header(entries.pack(entry)[: entries.HEADER_SIZE]) == entry.header
 
 
-@given(st.binary(max_size=100).filter(lambda raw: raw[:1] != b"\x03"))
+@given(st.binary(max_size=100).filter(lambda raw: raw[:1] != entries.pack(ENTRY)[:1]))
 def test_unknown_format_is_a_miss(raw: bytes) -> None:
     assert entries.unpack(raw) is None
 
 
-def test_truncated_header_is_a_miss() -> None:
-    raw = entries.pack(entries.make_entry(CachedRegistry(1, AccessLevel.OPEN, 0, b""), ERA, 1))
-    assert entries.unpack(raw[:-1]) is None
+@pytest.mark.parametrize("size", [0, 1, entries.HEADER_SIZE - 1, entries.HEADER_SIZE])
+def test_entry_cut_before_its_body_is_a_miss(size: int) -> None:
+    assert entries.unpack(entries.pack(ENTRY)[:size]) is None
 
 
 def test_etag_depends_on_version_and_body_only() -> None:

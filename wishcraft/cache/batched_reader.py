@@ -75,8 +75,8 @@ class BatchedReader:
 
 
 def _deliver(waiters: Collection[list[OnReply]], reply: Sequence[Value | CacheUnavailable] | CacheUnavailable) -> None:
-    values = reply if isinstance(reply, list) else [reply] * len(waiters)
-    if len(values) != len(waiters):
+    values = [reply] * len(waiters) if isinstance(reply, CacheUnavailable) else reply
+    if not isinstance(values, list) or len(values) != len(waiters):
         _deliver(waiters, CacheUnavailable("the reply is that of another command"))
         raise ValueError("a reply to MGET has another number of values")  # the event loop closes the connection
     for readers, value in zip(waiters, values, strict=True):

@@ -84,6 +84,8 @@ def unpack_header(raw: bytes) -> Header | None:
 
 
 def unpack(raw: bytes) -> Entry | None:
-    """The stored entry, or None if the format is another."""
+    """The stored entry, or None if the format is another, or the body of a registry is lost."""
     header = unpack_header(raw)
-    return None if header is None else Entry(header, raw[HEADER_SIZE:])
+    if header is None or (len(raw) == HEADER_SIZE and header.access_level is not AccessLevel.ABSENT):
+        return None
+    return Entry(header, raw[HEADER_SIZE:])

@@ -1,7 +1,7 @@
 """A registry that is created while its shop is being erased is erased with it, from Redis too."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,8 +17,10 @@ from wishcraft.cache.erasure import delete_shop_keys
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import EventType, Visibility
 from wishcraft.errors import CacheUnavailable
+from wishcraft.files import RUNS
 from wishcraft.resources import Resources
 from wishcraft.services.privacy import erase, journal
+from wishcraft.services.privacy.erase import shop_key
 from wishcraft.services.privacy.journal import JournalEntry
 from wishcraft.services.registries.access import unlock
 from wishcraft.services.registries.code_hashes import hash_code
@@ -26,6 +28,7 @@ from wishcraft.services.registries.write import registry_write
 from wishcraft.store import registries
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.registries import NewRegistry
+from wishcraft.store.shops import ShopRef
 
 SLUG: Final = "late-xylophone"
 CODE: Final = "tulip-canoe-amber"
@@ -68,6 +71,7 @@ async def kinds_of_traces(redis: Redis) -> set[str]:
 def assert_it_is_erased(demo: Demo) -> None:
     assert demo.execute("SELECT count(*) FROM shops WHERE id = 1").fetchone() == (0,)
     assert demo.execute("SELECT count(*) FROM pending_invalidations").fetchone() == (0,)
+    assert demo.execute("SELECT count(*) FROM audit_logs WHERE actor = 'customer:1:7'").fetchone() == (0,)
 
 
 @pytest.mark.parametrize(("is_cut_short", "left"), [(False, set[str]()), (True, {"session"})])
@@ -108,3 +112,53 @@ async def test_erasure_waits_for_a_creation_and_erases_its_registry(
     await asyncio.gather(creation, erase_it())
     assert await kinds_of_traces(redis) == set()
     assert_it_is_erased(demo)
+
+
+async def test_erasure_waits_for_a_change_of_a_late_registry(
+    demo: Demo, resources: Resources, redis: Redis, erase_it: Callable[[], Awaitable[None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """A change locks its registry, and then the shop for its entry in the audit log."""
+    changes = list[asyncio.Task[None]]()
+
+    async def change(begun: asyncio.Event) -> None:
+        [(registry_id,)] = demo.execute("SELECT id FROM registries WHERE slug = %s", [SLUG]).fetchall()
+        async with registry_write(resources, Actor(1, "customer:1:7"), [registry_id], on_cache_down="refuse") as write:
+            begun.set()
+            await wait_until(lambda: demo.execute(WAITING).fetchone() == (1,), "the erasure does not wait")
+            await registries.update_columns(write.session, 1, registry_id, {"title": "New"})
+            write.changed(registry_id, "registry.changed")
+
+    async def delete_then_change(*arguments: Any) -> None:
+        await delete_shop_keys(*arguments)
+        if not changes:
+            await create(resources)
+            changes.append(asyncio.create_task(change(begun := asyncio.Event())))
+            await begun.wait()
+
+    resources.cache._hold_seconds = 0
+    monkeypatch.setattr(erase, "delete_shop_keys", delete_then_change)
+    await erase_it()
+    await changes[0]
+    assert await kinds_of_traces(redis) == set()
+    assert_it_is_erased(demo)
+
+
+async def test_new_installation_keeps_what_it_has_in_redis_and_files(
+    demo: Demo, resources: Resources, redis: Redis, shop: ShopRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete_registries = erase._delete_registries
+
+    async def delete_then_install(*arguments: Any) -> AsyncIterator[None]:
+        async for each in delete_registries(*arguments):
+            yield each
+        demo.execute("UPDATE shops SET status = 'active', installed_at = now() WHERE id = 1")
+        resources.files.write(f"{RUNS}/{shop_key(shop)}-new", "customer-data-1.json", b"{}")
+        await redis.set("wishcraft:{1}:session:new", SLUG, ex=60)
+
+    demo.execute("UPDATE shops SET status = 'uninstalled', installed_at = now() - interval '1 year' WHERE id = 1")
+    monkeypatch.setattr(erase, "_delete_registries", delete_then_install)
+    await redact(demo, resources, SHOP_REDACT, "shop/redact")
+    assert demo.execute("SELECT status FROM shops WHERE id = 1").fetchone() == ("active",)
+    assert await kinds_of_traces(redis) == {"session"}
+    assert resources.files.read(f"{RUNS}/{shop_key(shop)}-new", "customer-data-1.json") == b"{}"

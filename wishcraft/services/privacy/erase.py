@@ -210,8 +210,11 @@ async def erase_shop(
                 yield
     async for _ in _delete_registries(resources, shop):
         yield
-    await delete_shop_keys(resources.redis, shop.id)
-    await asyncio.to_thread(resources.files.delete_runs, f"{shop_key(shop)}-")
+    async with resources.db.transaction() as session:
+        if not await shop_erasure.keep_uninstalled(session, shop.id):
+            return  # what Redis and the files have of the shop is of the new installation, too
+        await delete_shop_keys(resources.redis, shop.id)
+        await asyncio.to_thread(resources.files.delete_runs, f"{shop_key(shop)}-")
 
 
 async def _delete_registries(resources: Resources, shop: ShopRef) -> AsyncGenerator[None]:
@@ -227,16 +230,33 @@ async def _delete_registries(resources: Resources, shop: ShopRef) -> AsyncGenera
         yield
 
 
+async def hold_shop(write: RegistryWrite) -> bool:
+    """Let all that adds rows of the write's shop wait for the end of the write; False if the shop is installed.
+
+    What was added since `erase_shop` is locked first, as each change locks its registry before the shop.
+    """
+    await _lock_late(write)
+    return await shop_erasure.keep_uninstalled(write.session, write.actor.shop_id, alone=True)
+
+
 async def delete_shop(write: RegistryWrite) -> None:
-    """Delete the row of the write's shop, which `keep_uninstalled` holds alone, and what was added since `erase_shop`.
+    """Delete the row of the write's shop, which `hold_shop` holds, and what was added since `erase_shop`.
 
     Redis forgets the registries; call `delete_late_keys` after the commit.
     """
     shop_id = write.actor.shop_id
-    late = await shop_erasure.find_registries(write.session, shop_id)
-    await write.lock_more(set(late))
-    await _delete_locked(write, late)
+    late = await _lock_late(write)
+    await _delete_locked(write, [each for each in late if each in write.locked])
+    # The other tables' rows go with the shop's; entries of the audit log would stay without it.
+    while await shop_erasure.delete_rows(write.session, "audit_logs", shop_id, _ROWS):
+        pass
     await shop_erasure.delete_shop(write.session, shop_id)
+
+
+async def _lock_late(write: RegistryWrite) -> list[int]:
+    late = await shop_erasure.find_registries(write.session, write.actor.shop_id)
+    await write.lock_more(set(late))
+    return late
 
 
 async def delete_late_keys(resources: Resources, shop: ShopRef) -> None:

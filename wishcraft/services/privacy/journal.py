@@ -14,7 +14,7 @@ from wishcraft.domain.people import Person
 from wishcraft.errors import ConfigurationError
 from wishcraft.files import ERASURES, FileStore
 from wishcraft.resources import Resources
-from wishcraft.services.privacy.erase import Erasure, delete_late_keys, delete_shop, erase_shop
+from wishcraft.services.privacy.erase import Erasure, delete_late_keys, delete_shop, erase_shop, hold_shop
 from wishcraft.services.registries.write import registry_write
 from wishcraft.store import shop_erasure, shops
 from wishcraft.store.audit_log import Actor, record
@@ -123,7 +123,7 @@ async def _replay_shop(resources: Resources, shop: ShopRef, entry: JournalEntry,
             pass
         actor = Actor(shop.id, ACTOR)
         async with registry_write(resources, actor, on_cache_down="refuse") as write:
-            if not await shop_erasure.keep_uninstalled(write.session, shop.id, alone=True):
+            if not await hold_shop(write):
                 return {}
             await record(write.session, actor, entry.topic, "erasure", entry.name)
             await delete_shop(write)

@@ -13,7 +13,15 @@ from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import DecisionNeeded
 from wishcraft.resources import Resources
 from wishcraft.services.privacy import journal
-from wishcraft.services.privacy.erase import Erasure, delete_late_keys, delete_shop, details_of, erase_shop, work_for
+from wishcraft.services.privacy.erase import (
+    Erasure,
+    delete_late_keys,
+    delete_shop,
+    details_of,
+    erase_shop,
+    hold_shop,
+    work_for,
+)
 from wishcraft.services.privacy.journal import JournalEntry, entry_name
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.shops.webhooks import IS_IT_INSTALLED, accepts_token
@@ -87,7 +95,7 @@ async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: 
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         await webhook_payloads.erase_own_payloads(write.session, ids)
-        if not await shop_erasure.keep_uninstalled(write.session, shop.id, alone=True):
+        if not await hold_shop(write):
             await journal.remove(resources.files, names)  # before the commit: no replay may erase the shop then
             return dict.fromkeys(ids, WebhookOutcome.IGNORED)
         for each in messages:

@@ -15,11 +15,11 @@ _KIND: Final = "unsupported-media-type"
 
 
 async def require_json(request: Request, *, is_required: bool) -> None:
-    """Refuse a body that no parser of JSON should see; none at all passes if it is not `is_required`.
+    """Refuse a body that is compressed or not JSON in UTF-8. An empty body passes unless it `is_required`.
 
     Raises:
         ProblemError: 415, for what the headers say of the body; or the client left.
-        Invalid: The body is not UTF-8.
+        Invalid: The body is not UTF-8, or has a NUL character.
     """
     try:
         body = await request.body()
@@ -37,13 +37,17 @@ async def require_json(request: Request, *, is_required: bool) -> None:
     if not all(map(_is_utf_8, parameters.split(";"))):
         detail = f"The body must be JSON in UTF-8. Send it so, with the header Content-Type: {JSON}."
         raise ProblemError(_KIND, detail, {"Accept": JSON})
-    try:
-        is_text = "\0" not in body.decode()  # where Python's parser would find UTF-16 or UTF-32
-    except UnicodeDecodeError:
-        is_text = False
-    if not is_text:
-        fault = "is not UTF-8. Send JSON in that encoding."
+    if fault := _fault_of(body):
         raise Invalid(f"body: {fault}", InvalidValue(fault, pointer="#"))
+
+
+def _fault_of(body: bytes) -> str:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return "is not UTF-8. Send JSON in that encoding."
+    # Python's parser would take it for UTF-16 or UTF-32.
+    return "has a NUL character, or is UTF-16 or UTF-32. Send JSON in UTF-8, without NUL." if "\0" in text else ""
 
 
 def _is_json(media_type: str) -> bool:

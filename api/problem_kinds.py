@@ -18,7 +18,7 @@ class ProblemKind(NamedTuple):
 
 KINDS: Final = {
     "bad-request": ProblemKind(
-        HTTPStatus.BAD_REQUEST, "the request is not valid HTTP, or a webhook is incomplete", "Correct the client."
+        HTTPStatus.BAD_REQUEST, "the request is not valid HTTP, or a body is incomplete", "Correct the client."
     ),
     "unauthorized": ProblemKind(
         HTTPStatus.UNAUTHORIZED, "there are no valid credentials", "Send a valid API key, signed query or ID token."

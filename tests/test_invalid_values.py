@@ -25,15 +25,16 @@ ITSELF: Final = {"value_error", "string_pattern_mismatch"}
 """Types of errors whose texts are elsewhere: in our validators, and by the pattern."""
 WRONG: Final[list[Any]] = [
     None, True, 2, -1, 0, 1.5, float("nan"), float("inf"), 10**30, b"x" * 3, "", " ", "x", "x" * 5_000, "\ud800", "\0",
-    "2", "1.0", "yes", "9" * 5_000, "1" * 60, "gid://shopify/Product/1", "2027-02-30", "9999-12-31", "1000-01-01",
+    "2", "1.0", "yes", "9" * 5_000, "1" * 60, "gid://shopify/Product/1",
+    f"gid://shopify/ProductVariant/{'1' * 5_000}", "2027-02-30", "9999-12-31", "1000-01-01",
     "2027-06-12T25:00:00Z", "2027-06-12T08:00:00", "2027-02-30T08:00:00Z", "red", [], [[]], ["x"], ["\ud800"],
     [1] * 600, {}, {"x": 1}, {"title": 5}, {"events": [{}]},
 ]  # fmt: skip
 PYDANTICS: Final = (
     "Input should", "should be", "should have", "should match", "should contain", "unable to", "Field required",
-    "Extra inputs", "permitted", "argument", "instance", "dictionary", "datetime", "parse",
+    "Extra inputs", "permitted", "argument", "instance", "dictionary", "datetime", "parse", "Exceeds",
 )  # fmt: skip
-"""Parts of Pydantic's sentences."""
+"""Parts of Pydantic's and Python's sentences."""
 
 
 def models() -> list[type[BaseModel]]:
@@ -180,9 +181,9 @@ def test_known_names_are_those_of_the_object_at_the_path(model: Any, path: list[
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("titel", "is unknown. Did you mean title? Known are title, notes."),
-        ("colour", "is unknown. Known are title, notes."),
-        ("title" * 50, "is unknown. Known are title, notes."),
+        ("titel", "is unknown. Did you mean title? Known are title, notes"),
+        ("colour", "is unknown. Known are title, notes"),
+        ("title" * 50, "is unknown. Known are title, notes"),
     ],
 )
 def test_unknown_name_is_answered_with_the_nearest_and_all_known(name: str, text: str) -> None:

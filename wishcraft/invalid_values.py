@@ -92,7 +92,7 @@ def _explain_unknown(name: str, known: Sequence[str]) -> str:
         return _UNKNOWN
     nearest = get_close_matches(name, known, 1) if len(name) <= _LONGEST_NAME else []
     question = f" Did you mean {nearest[0]}?" if nearest else ""
-    return f"{_UNKNOWN}.{question} Known are {', '.join(known)}."
+    return f"{_UNKNOWN}.{question} Known are {', '.join(known)}"
 
 
 def known_names(model: Any, path: Sequence[str | int]) -> list[str]:

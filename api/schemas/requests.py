@@ -210,7 +210,7 @@ class Person(RequestModel):
 
 
 _UNNAMED: Final = Person(first_name="Emma", last_name="Reed", email="emma.reed@example.com")
-"""Stands for a registrant that a change leaves out."""
+"""Default of a registrant that a change leaves out; it is never stored."""
 CoRegistrants = Annotated[
     list[Person], Field(max_length=4, description="Further people who get reminders; guests see their first names.")
 ]

@@ -36,4 +36,4 @@ FAULTS: Final = {
     FILE_PART: "is not part of the link to a file: open the link as the run shows it",
     VISITOR_ID: "is not an id of at most 64 letters without accents, digits, `_` and `-`",
 }
-"""What is wrong with a text that a pattern refuses. Every pattern of a request, setting or parameter is here."""
+"""What is wrong with a text that a pattern refuses. Those of links are in `share_links.py`."""

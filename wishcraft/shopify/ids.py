@@ -1,5 +1,10 @@
 """Shopify's global ids: strings in the API, numbers everywhere else."""
 
+from typing import Final
+
+_MAX_DIGITS: Final = 19
+"""Of a 64-bit integer."""
+
 
 def to_global(kind: str, number: int) -> str:
     """`gid://shopify/ProductVariant/1` for `("ProductVariant", 1)`.
@@ -16,6 +21,6 @@ def from_global(kind: str, global_id: str) -> int:
         ValueError: `global_id` is not the global id of a `kind`.
     """
     prefix, number = to_global(kind, 0)[:-1], global_id.removeprefix(f"gid://shopify/{kind}/").partition("?")[0]
-    if not (global_id.startswith(prefix) and number.isascii() and number.isdigit()):
+    if not (global_id.startswith(prefix) and number.isascii() and number.isdigit() and len(number) <= _MAX_DIGITS):
         raise ValueError(f"is not the id of a {kind}, such as 1 or {to_global(kind, 1)}")
     return int(number)

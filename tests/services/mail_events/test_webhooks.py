@@ -297,7 +297,7 @@ async def test_addresses_are_suppressed_in_one_order_that_no_two_consumers_deadl
 
 async def test_more_events_than_may_wait_are_stored_by_one_request(resources: Resources, sent: Helper) -> None:
     inbox, mail = Inbox(resources.db, WebhookQueue(resources.redis)), sent()
-    number = inbox.limits.waiting + 1
+    number = inbox.limits.max_waiting + 1
     events = [MailEvent(mail, DELIVERED, permanent=False, event_id=f"e{n}", occurred_at=NOON) for n in range(number)]
     assert await store_events(resources.db, inbox, "sendgrid", events) == number
 

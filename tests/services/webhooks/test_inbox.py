@@ -100,7 +100,7 @@ async def test_event_with_several_payloads_is_stored_for_each(resources: Resourc
 
 
 async def test_statement_is_bounded_in_rows_and_bytes(resources: Resources, demo: Demo, statements: list[int]) -> None:
-    box = Inbox(resources.db, WebhookQueue(resources.redis), replace(PATIENT, rows=3, bytes=100))
+    box = Inbox(resources.db, WebhookQueue(resources.redis), replace(PATIENT, max_rows=3, max_bytes=100))
     webhooks = [webhook(f"a{each}", payload=b" " * 60) for each in range(3)] + [
         webhook(f"b{each}") for each in range(5)
     ]
@@ -118,7 +118,7 @@ async def test_refused_value_fails_its_own_request_alone(resources: Resources, d
     assert stored(demo) == 8
 
 
-@pytest.mark.parametrize("limits", [replace(PATIENT, waiting=3), replace(PATIENT, waiting_bytes=3 * 10)])
+@pytest.mark.parametrize("limits", [replace(PATIENT, max_waiting=3), replace(PATIENT, max_waiting_bytes=3 * 10)])
 async def test_too_many_waiting_are_refused_and_later_ones_are_not(
     resources: Resources, demo: Demo, limits: InboxLimits
 ) -> None:
@@ -133,7 +133,7 @@ async def test_too_many_waiting_are_refused_and_later_ones_are_not(
 async def test_what_waited_too_long_is_not_stored_afterwards(
     resources: Resources, demo: Demo, statements: list[int]
 ) -> None:
-    box = Inbox(resources.db, WebhookQueue(resources.redis), InboxLimits(answer_seconds=0.1, rows=1))
+    box = Inbox(resources.db, WebhookQueue(resources.redis), InboxLimits(answer_seconds=0.1, max_rows=1))
     with demo.transaction():
         demo.execute("LOCK webhook_events IN ACCESS EXCLUSIVE MODE")
         results = await receive(box, *(webhook(f"w{each}") for each in range(5)))

@@ -36,7 +36,7 @@ async def store_events(db: Database, inbox: Inbox, provider: str, events: Sequen
         if event.reference.shop_id in domains
     ]
     new = 0
-    for batch in batches(rows, inbox.limits.rows):  # a request must not take all places of those that wait
+    for batch in batches(rows, inbox.limits.max_rows):  # a request must not take all places of those that wait
         new += sum(await asyncio.gather(*map(inbox.receive, batch)))
     return new
 

@@ -33,11 +33,14 @@ class InboxLimits:
     """How long a request waits for PostgreSQL: Shopify waits 5 s, connecting and sending included."""
     enqueue_seconds: float = 0.25
     """How long it waits for Redis; the consumer finds in the inbox what is not in the queue."""
-    rows: int = 500
-    bytes: int = 8 * 1024 * 1024
+    max_rows: int = 500
+    """Webhooks in one statement."""
+    max_bytes: int = 8 * 1024 * 1024
     """Of the payloads in one statement; a larger payload goes alone."""
-    waiting: int = 2_000
-    waiting_bytes: int = 64 * 1024 * 1024
+    max_waiting: int = 2_000
+    """Webhooks that wait for a statement."""
+    max_waiting_bytes: int = 64 * 1024 * 1024
+    """Of their payloads."""
 
 
 class Inbox:
@@ -59,7 +62,7 @@ class Inbox:
             DatabaseRefused: PostgreSQL refuses one of its values.
         """
         limits, size = self.limits, len(webhook.payload)
-        if len(self._waiting) >= limits.waiting or (self._bytes and self._bytes + size > limits.waiting_bytes):
+        if len(self._waiting) >= limits.max_waiting or (self._bytes and self._bytes + size > limits.max_waiting_bytes):
             raise DatabaseUnavailable("too many webhooks wait for PostgreSQL")
         loop = asyncio.get_running_loop()
         stored: asyncio.Future[bool] = loop.create_future()
@@ -98,9 +101,9 @@ class Inbox:
     def _take(self) -> list[_Request]:
         batch: list[_Request] = []
         size = 0
-        for stored, webhook in islice(self._waiting.items(), self.limits.rows):
+        for stored, webhook in islice(self._waiting.items(), self.limits.max_rows):
             size += len(webhook.payload)
-            if batch and size > self.limits.bytes:
+            if batch and size > self.limits.max_bytes:
                 break
             batch.append((stored, webhook))
         for stored, _ in batch:

@@ -51,6 +51,15 @@ class NotFound(RequestRefused):
 NO_SUCH_REGISTRY: Final = "The shop has no such registry."
 
 
+class ShopErased(RequestRefused):
+    """The shop was erased after its caller was let in, or its job began."""
+
+    kind = "shop-not-installed"
+
+    def __init__(self) -> None:
+        super().__init__("The shop was erased. Install the app in it again.")
+
+
 class NotAllowed(RequestRefused):
     """The caller lacks the permission."""
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.domain.share_links import share_template
+from wishcraft.errors import ShopErased
 from wishcraft.store.engine import Database
 from wishcraft.store.schema import Lock, Purchase, Registry, RegistryItem, Shop, ShopSettings, UnmatchedLine
 from wishcraft.store.schema.registries import PURCHASER_COLUMNS, CoRegistrant
@@ -285,7 +286,13 @@ def lock_customer(shop_id: int, customer_id: int) -> list[Call]:
 
 
 def read_customer(rows: Rows) -> CustomerFacts:
-    """The row of the last statement of `lock_customer`."""
+    """The row of the last statement of `lock_customer`.
+
+    Raises:
+        ShopErased: The shop has no row.
+    """
+    if not rows:
+        raise ShopErased
     return CustomerFacts._make(rows[0])
 
 

@@ -2,20 +2,21 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVarTuple
 
-from sqlalchemy import case, cast, func, or_, select, text, update
+from sqlalchemy import Row, Select, case, cast, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import INT8RANGE, Range, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.share_links import share_template
 from wishcraft.domain.shops import ShopFacts
 from wishcraft.domain.storable_text import is_storable
-from wishcraft.errors import ShopifyUnauthorized, UnknownShop
+from wishcraft.errors import ShopErased, ShopifyUnauthorized, UnknownShop
 from wishcraft.store.schema import InventoryItem, Shop, ShopSettings
 from wishcraft.store.schema.shops import ShopStatus
 
 _SECOND: Final = timedelta(seconds=1)
+Columns = TypeVarTuple("Columns")
 
 
 class TokenAge(NamedTuple):
@@ -217,19 +218,31 @@ async def find_ids(session: AsyncSession, domains: Iterable[str]) -> dict[str, i
 
 
 async def find_one(session: AsyncSession, shop_id: int) -> ShopRef:
-    """The shop, which must exist."""
-    return ShopRef(*(await session.execute(select(*_COLUMNS).where(Shop.id == shop_id))).one())
+    """The shop.
+
+    Raises:
+        ShopErased: It does not exist.
+    """
+    return ShopRef(*await _find(session, select(*_COLUMNS).where(Shop.id == shop_id)))
 
 
 async def find_contact(session: AsyncSession, shop_id: int) -> Contact:
-    """Name and address of the shop, which must exist."""
-    return Contact(*(await session.execute(select(Shop.name, Shop.email).where(Shop.id == shop_id))).one())
+    """Name and address of the shop.
+
+    Raises:
+        ShopErased: It does not exist.
+    """
+    return Contact(*await _find(session, select(Shop.name, Shop.email).where(Shop.id == shop_id)))
 
 
 async def describe(session: AsyncSession, shop_id: int) -> ShopProfile:
-    """The shop, which must exist, as its administrator sees it."""
+    """The shop, as its administrator sees it.
+
+    Raises:
+        ShopErased: It does not exist.
+    """
     columns = (getattr(Shop, name) for name in ShopProfile._fields)
-    return ShopProfile(*(await session.execute(select(*columns).where(Shop.id == shop_id))).one())
+    return ShopProfile(*await _find(session, select(*columns).where(Shop.id == shop_id)))
 
 
 async def find_sender(session: AsyncSession, shop_id: int) -> MailSender | None:
@@ -246,17 +259,26 @@ async def set_verified_mail_domain(session: AsyncSession, shop_id: int, domain: 
 
 
 async def find_settings(session: AsyncSession, shop_id: int) -> ShopSettings:
-    """The settings of the shop, which must exist."""
-    return (await session.execute(select(Shop.settings).where(Shop.id == shop_id))).scalar_one()
+    """The settings of the shop.
+
+    Raises:
+        ShopErased: It does not exist.
+    """
+    [settings] = await _find(session, select(Shop.settings).where(Shop.id == shop_id))
+    return settings
 
 
 async def find_stored_settings(
     session: AsyncSession, shop_id: int, shopify_origin: str, *, lock: bool = False
 ) -> StoredSettings:
-    """The settings of the shop, which must exist, with their version; `lock` lets other changes of them wait."""
+    """The settings of the shop, with their version; `lock` lets other changes of them wait.
+
+    Raises:
+        ShopErased: It does not exist.
+    """
     query = select(Shop.settings, Shop.settings_version, Shop.domain).where(Shop.id == shop_id)
     # With `key_share`, registries can be created meanwhile: their foreign keys need the shop's row.
-    row = (await session.execute(query.with_for_update(key_share=True) if lock else query)).one()
+    row = await _find(session, query.with_for_update(key_share=True) if lock else query)
     return StoredSettings(*row, shopify_origin)
 
 
@@ -301,9 +323,13 @@ class OrderReading(NamedTuple):
 
 
 async def find_order_reading(session: AsyncSession, shop_id: int) -> OrderReading:
-    """Up to when the orders of the shop, which must exist, have been read."""
+    """Up to when the orders of the shop, have been read.
+
+    Raises:
+        ShopErased: It does not exist.
+    """
     query = select(Shop.installed_at, Shop.orders_read_until).where(Shop.id == shop_id)
-    return OrderReading(*(await session.execute(query)).one())
+    return OrderReading(*await _find(session, query))
 
 
 async def record_order_reading(session: AsyncSession, shop_id: int, until: datetime) -> None:
@@ -325,3 +351,15 @@ async def find_token_ages(session: AsyncSession) -> list[TokenAge]:
         .order_by(Shop.domain)
     )
     return [TokenAge(*row) for row in await session.execute(query)]
+
+
+async def _find(session: AsyncSession, query: Select[*Columns]) -> Row[*Columns]:
+    """The shop's row.
+
+    Raises:
+        ShopErased: There is none.
+    """
+    row = (await session.execute(query)).one_or_none()
+    if row is None:
+        raise ShopErased
+    return row

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import httpx
 import pytest
 from redis.asyncio import Redis
 
 from tests.support.aliases import Demo
-from tests.support.api import SHOP
+from tests.support.api import SHOP, WEDDING, Shopper
 from tests.support.erased_person import SHOP_REDACT, redact
 from tests.support.residual_data import traces_in_redis
 from tests.support.waiting import wait_until
@@ -162,3 +163,18 @@ async def test_new_installation_keeps_what_it_has_in_redis_and_files(
     assert demo.execute("SELECT status FROM shops WHERE id = 1").fetchone() == ("active",)
     assert await kinds_of_traces(redis) == {"session"}
     assert resources.files.read(f"{RUNS}/{shop_key(shop)}-new", "customer-data-1.json") == b"{}"
+
+
+async def test_caller_whose_shop_was_just_erased_is_refused(
+    demo: Demo, emma: Shopper, client: httpx.AsyncClient, resources: Resources, key: dict[str, str]
+) -> None:
+    """The process remembers for seconds that it has let the caller in."""
+    slug = await emma.create()
+    for path in (f"/api/registries/{slug}", "/api/admin/settings"):
+        assert (await client.get(path, headers=key)).status_code == 200
+    demo.execute("UPDATE shops SET status = 'uninstalled', installed_at = now() - interval '1 year' WHERE id = 1")
+    await erase_by_webhook(resources, demo)
+    refused = await emma.send("POST", "/api/registries", WEDDING)
+    assert (refused.status_code, refused.json()["type"].rpartition(":")[2]) == (401, "shop-not-installed")
+    for path in ("/api/admin/settings", "/api/admin/usage", "/api/products?ids=1"):
+        assert (await client.get(path, headers=key)).status_code in {401, 404}, path

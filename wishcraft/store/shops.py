@@ -323,7 +323,7 @@ class OrderReading(NamedTuple):
 
 
 async def find_order_reading(session: AsyncSession, shop_id: int) -> OrderReading:
-    """Up to when the orders of the shop, have been read.
+    """Up to when the orders of the shop have been read.
 
     Raises:
         ShopErased: It does not exist.

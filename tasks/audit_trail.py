@@ -1,7 +1,6 @@
 """The task of the job `audit-trail`."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -10,11 +9,11 @@ from tasks.runtime.shop_batches import find_shop
 from tasks.runtime.ui_links import run_page
 from wishcraft.domain.periods import Days
 from wishcraft.errors import QueryRefused
-from wishcraft.reports.audit_trail import audit_page
+from wishcraft.reports.audit_trail import MOST_LISTED, audit_page
 from wishcraft.reports.page import Page
 from wishcraft.resources import open_resources
 from wishcraft.settings import time_zone
-from wishcraft.store.audit_log import AuditFilter, find_entries, find_values
+from wishcraft.store.audit_log import AuditFilter, FilterName, find_entries, find_values, has_value
 
 
 @task("read the audit log of {domain}")
@@ -47,11 +46,11 @@ async def read_audit_trail(
     return audit_page(domain, entries, limit, zone, run_page, unknown)
 
 
-async def _find_unknown(session: AsyncSession, shop_id: int, wanted: AuditFilter) -> dict[str, list[str]]:
-    """The filters whose value is in no entry of the shop, each named with its value, and what entries have instead."""
-    filters: Sequence[Literal["actor", "action", "resource"]] = ("actor", "action", "resource")
+async def _find_unknown(session: AsyncSession, shop_id: int, wanted: AuditFilter) -> dict[FilterName, list[str]]:
+    """The filters whose value is in no entry of the shop, and what entries have instead: one more than is listed."""
+    filters: Sequence[FilterName] = ("actor", "action", "resource")
     return {
-        f"{name} {value}": found
+        name: await find_values(session, shop_id, name, MOST_LISTED + 1)
         for name in filters
-        if (value := getattr(wanted, name)) and value not in (found := await find_values(session, shop_id, name))
+        if (value := getattr(wanted, name)) and not await has_value(session, shop_id, name, value)
     }

@@ -54,6 +54,12 @@ def is_outdated_plan(error: BaseException) -> bool:
     return isinstance(error, psycopg.Error) and error.diag.source_function == "RevalidateCachedQuery"
 
 
+def is_connection_failure(error: DatabaseUnavailable) -> bool:
+    """Whether PostgreSQL was not reached, or the connection was lost: the driver's error has then no SQLSTATE."""
+    original = _original(error.__cause__) if isinstance(error.__cause__, Exception) else None
+    return isinstance(original, psycopg.OperationalError) and original.sqlstate is None
+
+
 def _describe(error: Exception) -> str:
     """The driver's error as one line, without the SQL that SQLAlchemy appends."""
     original = _original(error)

@@ -156,9 +156,24 @@ async def test_audit_trail_covers_whole_days_of_the_time_zone(demo: Demo) -> Non
     assert [row["actor"] for row in await table_of(state)] == ["late", "early"]
     never = await audit_trail(SHOP, first_day=date(2001, 1, 1), last_day=date(2001, 1, 1), return_state=True)
     assert never.message == f"{SHOP}: no entry."
-    nope = await audit_trail(SHOP, action="nope", resource="r", return_state=True)
-    assert nope.message == f"{SHOP}: no entry, of any time, has the action nope."
-    assert "action nope: there are a." in await summary_of(nope)
+
+
+async def test_audit_trail_names_a_filter_that_nothing_has_but_not_its_value(
+    demo: Demo, caplog: pytest.LogCaptureFixture
+) -> None:
+    demo.execute(
+        """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id)
+           SELECT 1, 'key:' || n, 'action.' || 10 + n, 'r', '1' FROM generate_series(0, 30) AS n
+           UNION ALL VALUES (1, 'admin:1:42', 'action.10', 'r', '1'), (2, 'stranger', 'a@example.com', 's', '1')"""
+    )
+    nope = await audit_trail(SHOP, actor="emma@example.com", action="a@example.com", resource="r", return_state=True)
+    assert nope.message == f"{SHOP}: no entry, of any time, has the given actor or the given action."
+    page = await summary_of(nope)
+    assert "- kinds of actors: admin, key\n- actions: action.10, " in page
+    assert "action.39 and more" in page
+    assert not any(value in f"{page} {caplog.text}" for value in ("example.com", "stranger", "key:", "action.40"))
+    known = await audit_trail(SHOP, actor="key:1", action="action.10", return_state=True)
+    assert known.message == f"{SHOP}: no entry."
 
 
 async def test_audit_trail_refuses_what_it_cannot_look_up() -> None:

@@ -2,17 +2,19 @@
 
 import warnings
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import date
 from functools import partial
 from typing import Any
 
 import pandas as pd
 import pytest
+from psycopg.sql import SQL
 
 from tests.support.aliases import Demo
 from wishcraft.analytics import database
 from wishcraft.analytics.filters import ReportFilter, parse_filter
-from wishcraft.errors import ConfigurationError, DatabaseUnavailable, QueryRefused
+from wishcraft.errors import ConfigurationError, DatabaseBusy, DatabaseUnavailable, QueryRefused
 from wishcraft.reports import notebook
 from wishcraft.settings import Settings
 
@@ -67,7 +69,10 @@ def untyped(value: object) -> Any:
             for rows in (-1, 0, float("nan"), 2.5, "x", 10**30)
         ),
         (partial(notebook.ask, untyped(5)), "the query must be a text: write one SELECT"),
-        (partial(notebook.registry_report, untyped(5)), "5 is no name: write a text, or a list of texts"),
+        *(
+            (partial(notebook.registry_report, untyped(names)), f"{wrong!r} is not a name: write a text, or a list of")
+            for names, wrong in ((5, 5), ([5], 5), (b"ab", b"ab"), (["a", None], None), ([["a"]], ["a"]))
+        ),
         (partial(notebook.ask, "SELECT 1", seconds=0), "seconds must be a whole number from 1 to 60, not 0"),
     ],
 )
@@ -114,6 +119,38 @@ def test_server_that_does_not_answer_is_named_with_the_variable(monkeypatch: pyt
     cause = "the URL `database`" if given else "DATABASE_REPLICA_URL"
     with pytest.raises(DatabaseUnavailable, match=f"; check {cause}, and that its server runs: `make up` starts"):
         notebook.ask("SELECT 1", database=NO_SERVER if given else None)
+
+
+@pytest.mark.parametrize(
+    ("condition", "kind"),
+    [
+        ("query_canceled", DatabaseUnavailable),  # such as by a timeout of a statement
+        ("lock_not_available", DatabaseBusy),
+        ("deadlock_detected", DatabaseUnavailable),
+    ],
+)
+def test_fault_of_a_statement_is_not_said_to_be_the_servers(
+    settings: Settings, condition: str, kind: type[DatabaseUnavailable]
+) -> None:
+    with (
+        pytest.raises(DatabaseUnavailable, match=f": {condition}$") as raised,
+        notebook._open(settings.database_replica_url) as db,
+        db._connection() as connection,
+    ):
+        connection.execute(SQL("DO {}").format(f"BEGIN RAISE {condition}; END"))
+    assert type(raised.value) is kind
+
+
+def test_full_pool_is_not_said_to_be_a_server_that_does_not_run(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "STATEMENT_SECONDS", 0)
+    with pytest.raises(DatabaseUnavailable) as raised, ExitStack() as stack:  # noqa: PT012  the third is what fails
+        db = stack.enter_context(notebook._open(settings.database_replica_url))
+        for _ in range(3):
+            stack.enter_context(db._connection())
+    assert "QueuePool limit" in str(raised.value)
+    assert "server runs" not in str(raised.value)
 
 
 def test_ask_warns_each_time_that_it_leaves_rows_out(demo: Demo, settings: Settings) -> None:

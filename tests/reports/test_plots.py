@@ -60,7 +60,7 @@ def test_panel_with_too_many_or_too_few_values_is_refused(make: Callable[[], Pan
 
 def test_value_of_a_period_that_is_not_over_is_hollow_and_named() -> None:
     panel = series([1.0, 2.0, 9.0], 5.0, above=False)
-    marked = dataclasses.replace(panel, unfinished="not over", ranges=[(0.5, 1.5), None, (5.0, 12.0)])
+    marked = dataclasses.replace(panel, open_values=1, ranges=[(0.5, 1.5), None, (5.0, 12.0)])
     for shown, names in ((panel, []), (marked, ["not over"])):
         figure = make_figure([shown])
         assert [text.get_text() for legend in figure.legends for text in legend.get_texts()] == names
@@ -69,6 +69,33 @@ def test_value_of_a_period_that_is_not_over_is_hollow_and_named() -> None:
     assert plots._latest_colour(panel) == plots._BAD
     assert plots._latest_colour(marked) == plots._LINE
     assert figure.axes[0].get_ylim()[1] > 12
+
+
+@pytest.mark.parametrize(
+    ("last", "solid", "dotted", "hollow", "names"),
+    [
+        ([2.0, 3.0], [1.0], [1.0, 2.0, 3.0], [2.0, 3.0], ["not over"]),
+        ([2.0, None], [1.0], [1.0, 2.0], [2.0], ["no data", "not over"]),
+        ([None, 3.0], [1.0], [3.0], [3.0], ["no data", "not over"]),
+        ([None, None], [1.0], [], [], ["no data"]),
+    ],
+)
+def test_each_known_value_of_open_periods_is_hollow(
+    last: list[float | None], solid: list[float], dotted: list[float], hollow: list[float], names: list[str]
+) -> None:
+    panel = dataclasses.replace(series([1.0, *last], None), open_values=2)
+    figure = make_figure([panel])
+    drawn = {line.get_linestyle(): np.asarray(line.get_ydata(), float) for line in figure.axes[0].lines[:3]}
+    known = [drawn.get(style, np.empty(0)) for style in ("-", ":", "None")]
+    assert [heights[~np.isnan(heights)].tolist() for heights in known] == [solid, dotted, hollow]
+    assert [text.get_text() for legend in figure.legends for text in legend.get_texts()] == names
+    assert plots._latest_colour(panel) == plots._LINE
+
+
+@pytest.mark.parametrize("number", [-1, 4])
+def test_more_open_values_than_there_are_are_refused(number: int) -> None:
+    with pytest.raises(ValueError, match=f"there are 3 values, so {number} of them cannot be open"):
+        dataclasses.replace(series([1.0, 2.0, 9.0]), open_values=number)
 
 
 def test_missing_data_is_neither_green_nor_red() -> None:

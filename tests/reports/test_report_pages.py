@@ -64,8 +64,28 @@ def test_week_that_is_not_over_is_marked_and_no_headline(now: datetime, last: da
     report = ConversionReport(ReportFilter(days=last_weeks(last, 2)), now)
     weeks = conversion_report._by_week(visits.assign(conversion=[0.1, 40 / 60]), report._begin_of_open_week())
     assert weeks.subtitle == ("last full week: 10 %" if is_open else "last full week: 66.67 %")
-    assert bool(weeks.unfinished) is is_open
+    assert weeks.open_values == int(is_open)
     assert all(low < value < high for value, (low, high) in zip([10.0, 66.7], filter(None, weeks.ranges), strict=True))
+
+
+def test_both_weeks_that_are_open_on_a_monday_morning_are_marked() -> None:
+    visit = {"shop": "a", "event_type": "baby", "clicked": 30, "in_cart": 20}
+    mondays = [("2026-11-16", 100, 10), ("2026-11-23", 60, 30), ("2026-11-30", 29, 1)]
+    visits = pd.DataFrame(
+        [visit | {"week": pd.Timestamp(week), "viewed": all_, "purchased": sold} for week, all_, sold in mondays]
+    )
+    monday = datetime(2026, 11, 30, 5, tzinfo=UTC)
+    report = ConversionReport(ReportFilter(days=last_weeks(monday.date(), 3)), monday)
+    weeks = conversion_report._by_week(
+        visits.assign(conversion=visits["purchased"] / visits["viewed"]), report._begin_of_open_week()
+    )
+    assert (weeks.subtitle, weeks.open_values) == ("last full week: 10 %", 2)
+    assert list(weeks.values) == [10, 50, None]
+    figure = plots.make_figure([weeks])
+    assert [text.get_text() for legend in figure.legends for text in legend.get_texts()] == [
+        "fewer than 30 visits",
+        "a week that is not over",
+    ]
 
 
 def test_verdict_counts_out_of_stock_apart_from_will_run_out(analysts: AnalystsDatabase, demo_shops: Tables) -> None:

@@ -10,6 +10,7 @@ from wishcraft.reports.page import (
     format_bytes,
     format_duration,
     format_percent,
+    plural,
     pluralize,
     render_sections,
     verdict,
@@ -72,6 +73,11 @@ def test_long_table_is_cut_and_its_cells_are_escaped() -> None:
 )
 def test_only_exact_shares_are_shown_as_0_or_100_percent(part: int, whole: int, text: str) -> None:
     assert format_percent(part, whole) == text
+
+
+def test_plural_of_a_noun_follows_its_ending() -> None:
+    nouns = ("more run", "API key", "entry", "index", "miss")
+    assert [plural(noun) for noun in nouns] == ["more runs", "API keys", "entries", "indexes", "misses"]
 
 
 def test_bytes_durations_and_counts_are_formatted_with_units() -> None:

@@ -103,7 +103,10 @@ def require_range(what: str, value: int, maximum: int) -> int:
 def _to_list(names: Names) -> list[str]:
     if isinstance(names, str):
         return [str(names)]
-    try:
-        return [] if names is None else [str(name) for name in names]
-    except TypeError:
-        raise QueryRefused(f"{names!r} is no name: write a text, or a list of texts") from None
+    if names is None:
+        return []
+    listed = list(names) if isinstance(names, Iterable) and not isinstance(names, bytes) else [names]
+    for name in listed:
+        if not isinstance(name, str):
+            raise QueryRefused(f"{name!r} is not a name: write a text, or a list of texts")
+    return [str(name) for name in listed]

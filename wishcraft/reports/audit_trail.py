@@ -12,10 +12,12 @@ from wishcraft.domain import times
 from wishcraft.reports.markdown import escape, link, table
 from wishcraft.reports.page import Page, Row, pluralize
 from wishcraft.reports.shop_settings import setting_text
-from wishcraft.store.audit_log import AuditEntry
+from wishcraft.store.audit_log import AuditEntry, FilterName
 
 ROWS_ON_THE_PAGE: Final = 50
-_MOST_LISTED: Final = 30
+MOST_LISTED: Final = 30
+"""Values that entries have, if none has that of a filter."""
+_LISTS: Final[Mapping[FilterName, str]] = {"actor": "kinds of actors", "action": "actions", "resource": "resources"}
 _RECOUNT: Final = frozenset({"item_id", "was", "counted"})
 _HEADER: Final = ("time", "actor", "action", "resource", "details")
 
@@ -26,16 +28,18 @@ def audit_page(
     limit: int,
     zone: tzinfo,
     run_page: Callable[[str], str],
-    unknown: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    unknown: Mapping[FilterName, Sequence[str]] = MappingProxyType({}),
 ) -> Page:
     """The first `limit` entries, with times in the zone; one more entry than that says that there are more.
 
-    `unknown` has the filters that no entry of any time has, such as `action nope`, and what there is instead.
+    `unknown` has the filters whose value no entry of any time has, and what entries have instead. The page does not
+    quote the value: an operator may take an address for an actor.
     """
     rows = [_row(entry, zone) for entry in entries[:limit]]
     if unknown:
-        found = [f"- {escape(name)}: there are {_listed(values)}." for name, values in unknown.items()]
-        return Page(f"{shop}: no entry, of any time, has the {' or the '.join(unknown)}.", "\n".join(found), {})
+        found = [f"- {_LISTS[name]}: {_listed(values)}" for name, values in unknown.items()]
+        verdict = f"{shop}: no entry, of any time, has the given {' or the given '.join(unknown)}."
+        return Page(verdict, "\n".join(["The entries have:\n", *found]), {})
     if not rows:
         return Page(f"{shop}: no entry.", "Change the filters, or choose another period.", {})
     more = " There are more: narrow the filters." if len(entries) > limit else ""
@@ -48,10 +52,9 @@ def audit_page(
 
 
 def _listed(values: Sequence[str]) -> str:
-    """The first values."""
-    left = len(values) - _MOST_LISTED
-    shown = ", ".join(map(escape, values[:_MOST_LISTED])) or "none"
-    return f"{shown} and {left:,} more" if left > 0 else shown
+    """The first values; one more than `MOST_LISTED` says that there are more."""
+    shown = ", ".join(map(escape, values[:MOST_LISTED])) or "none"
+    return f"{shown} and more" if len(values) > MOST_LISTED else shown
 
 
 def _row(entry: AuditEntry, zone: tzinfo) -> Row:

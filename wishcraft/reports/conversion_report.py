@@ -69,8 +69,8 @@ registrants unsubscribed, a mail failed or their shop sends none, and such regis
 _FUNNEL_EXPLANATION: Final = """A *visit* is what one visitor did with one registry in one week, which begins on Monday
 in the shop's time zone. It reached a step if it did that or a later one. The *weakest step* is the one that was reached
 by the smallest share of the visits that had reached the step before. The black lines are 95 % confidence intervals;
-shares of fewer than 30 visits are not drawn, and the last week is hollow while it is not over: guests who looked today
-may buy tomorrow."""
+shares of fewer than 30 visits are not drawn, and a week is hollow while it is not over in every time zone: guests who
+looked today may buy tomorrow."""
 
 
 class ConversionFigures(NamedTuple):
@@ -211,7 +211,8 @@ def _by_week(weeks: pd.DataFrame, open_week: date) -> TimeSeries:
         above=False,
         missing=f"fewer than {MIN_VISITS} visits",
         ranges=_ranges(weeks, conversion),
-        unfinished="a week that is not over" if len(over) < len(conversion) else "",
+        open_values=len(conversion) - len(over),
+        unfinished="a week that is not over",
     )
 
 

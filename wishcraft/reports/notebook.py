@@ -19,6 +19,7 @@ from wishcraft.analytics import LEAD_WEEKS
 from wishcraft.analytics.filters import Day, Names, TableName, parse_choice, parse_day, parse_filter, require_range
 from wishcraft.analytics.reader import Progress
 from wishcraft.analytics.select_text import parse_select
+from wishcraft.database_errors import is_connection_failure
 from wishcraft.domain.periods import last_weeks
 from wishcraft.errors import DatabaseUnavailable, QueryRefused
 from wishcraft.reports import conversion_report as conversion
@@ -204,11 +205,13 @@ def _warn_of_rows_left_out(rows: int) -> None:
 
 @contextmanager
 def _open(url: str | None) -> "Iterator[AnalystsDatabase]":
-    """As `open_analysts_database`, with what to do if PostgreSQL does not answer."""
+    """As `open_analysts_database`, with what to do if PostgreSQL is not reached."""
     try:
         with open_analysts_database(url) as db:
             yield db
     except DatabaseUnavailable as error:
+        if not is_connection_failure(error):
+            raise
         cause = "the URL `database`" if url else "DATABASE_REPLICA_URL"
         remedy = f"check {cause}, and that its server runs: `make up` starts that of the local stack"
         raise DatabaseUnavailable(f"{error}; {remedy}. docs/analysts.md shows how to set the variable") from error

@@ -56,10 +56,14 @@ def verdict(period: str, sections: Iterable[Section]) -> str:
 
 def pluralize(number: int, noun: str) -> str:
     """Format a number with its noun: `1 run`, `2,000 runs`, `3 entries`, `4 indexes`, `2 misses`."""
-    plural = f"{noun}es" if noun.endswith(("s", "x")) else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural(noun)}"
+
+
+def plural(noun: str) -> str:
+    """The plural of a noun: `runs`, `entries`, `indexes`, `misses`."""
     if noun.endswith("y") and noun[-2] not in "aeiou":
-        plural = f"{noun[:-1]}ies"
-    return f"{number:,} {noun if number == 1 else plural}"
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith(("s", "x")) else f"{noun}s"
 
 
 def short_name(domain: str) -> str:

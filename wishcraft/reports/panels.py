@@ -11,8 +11,9 @@ class TimeSeries:
 
     `days` ascend without repetition; they may also be the beginnings of hours, weeks or months. The `objective` is a
     lower bound of the values if `above`, else an upper bound. `unit` follows the numbers of the axis. `missing` is what
-    the legend calls a day without data. `ranges` are the intervals of the values, as of a `BarChart`. `unfinished` is
-    what the legend calls the last value, if its period is not over: it is drawn hollow, after a dotted line.
+    the legend calls a day without data. `ranges` are the intervals of the values, as of a `BarChart`. The periods of
+    the last `open_values` values are not over: these values are drawn hollow, after a dotted line. `unfinished` is what
+    the legend calls them.
     """
 
     title: str
@@ -24,10 +25,18 @@ class TimeSeries:
     above: bool = True
     missing: str = "no data"
     ranges: Sequence[tuple[float, float] | None] = ()
-    unfinished: str = ""
+    open_values: int = 0
+    unfinished: str = "not over"
 
     def __post_init__(self) -> None:
         _require_as_many("days", self.days, values=self.values, ranges=self.ranges)
+        if not 0 <= self.open_values <= len(self.values):
+            raise ValueError(f"there are {len(self.values)} values, so {self.open_values} of them cannot be open")
+
+    @property
+    def first_open(self) -> int:
+        """The place of the first value whose period is not over; the number of values if all are over."""
+        return len(self.values) - self.open_values
 
     def misses(self, value: float) -> bool:
         """Whether the value is on the wrong side of the objective."""

@@ -115,14 +115,13 @@ def make_figure(panels: Sequence[Panel]) -> Figure:
 def _legend(panels: Sequence[TimeSeries]) -> list[Artist]:
     """What explains the hatched days and the hollow values of the panels."""
     missing = sorted({panel.missing for panel in panels if _gaps(panel)})
-    unfinished = sorted({panel.unfinished for panel in panels if _open_value(panel) is not None})
+    unfinished = sorted({panel.unfinished for panel in panels if _has_known_open_value(panel)})
     hatched = [Patch(**_NO_DATA, label=", ".join(missing))] if missing else []
     return [*hatched, *(Line2D([], [], linestyle="", **_HOLLOW, label=each) for each in unfinished)]
 
 
-def _open_value(panel: TimeSeries) -> float | None:
-    """The last value, if its period is not over."""
-    return panel.values[-1] if panel.unfinished and panel.values else None
+def _has_known_open_value(panel: TimeSeries) -> bool:
+    return any(value is not None for value in panel.values[panel.first_open :])
 
 
 def _need_the_whole_width(names: Iterable[Text]) -> bool:
@@ -206,18 +205,20 @@ def _draw_time_series(axes: Axes, panel: TimeSeries) -> None:
     gaps = _gaps(panel)
     points = [*zip(positions, values, strict=True), *((begin, float("nan")) for begin, _ in gaps)]
     line = sorted(points, key=lambda point: point[0])  # a NaN ends the line
-    is_open = _open_value(panel) is not None
     places, heights = [place for place, _ in line], [height for _, height in line]
-    over = len(line) - is_open
+    over = len(places)
+    if panel.open_values:
+        over = places.index(positions[panel.first_open])
     for place, bound in zip(positions, panel.ranges, strict=False):
         if bound:
             axes.plot((place, place), bound, color=_INK, linewidth=0.7)
     axes.plot(
         places[:over], heights[:over], color=_LINE, linewidth=1.3, solid_capstyle="round", marker="o", markersize=1.6
     )
-    if is_open:
-        axes.plot(places[-2:], heights[-2:], color=_LINE, linewidth=1.0, linestyle=":")
-        axes.plot(places[-1:], heights[-1:], **_HOLLOW)
+    if _has_known_open_value(panel):
+        last_over = max(over - 1, 0)
+        axes.plot(places[last_over:], heights[last_over:], color=_LINE, linewidth=1.0, linestyle=":")
+        axes.plot(places[over:], heights[over:], linestyle="", **_HOLLOW)
     axes.plot([position for position, _ in misses], [value for _, value in misses], "o", color=_BAD, markersize=3)
     if panel.objective is not None:
         axes.axhline(panel.objective, color=_QUIET, linewidth=0.8, dashes=(4, 3))
@@ -264,8 +265,7 @@ def _set_day_ticks(axes: Axes, days: Sequence[date], positions: Sequence[float],
 
 def _latest_colour(panel: TimeSeries) -> str:
     """The colour of the last value of a period that is over; grey without data."""
-    values = panel.values[:-1] if panel.unfinished else panel.values
-    latest = values[-1] if values else None
+    latest = panel.values[panel.first_open - 1] if panel.first_open else None
     if latest is None:
         return _QUIET
     return _BAD if panel.misses(latest) else _LINE

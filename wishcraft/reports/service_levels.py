@@ -29,7 +29,7 @@ from wishcraft.domain.service_levels import (
 )
 from wishcraft.observability.metrics import LATENCY_BOUNDS
 from wishcraft.reports.markdown import table
-from wishcraft.reports.page import NO_DATA, Row, format_percent, pluralize
+from wishcraft.reports.page import NO_DATA, Row, format_percent, plural, pluralize
 from wishcraft.resources import Resources
 from wishcraft.settings import time_zone
 from wishcraft.store import mail_events, mail_statistics, service_minutes, webhook_statistics
@@ -198,7 +198,7 @@ def format_budget(assessment: Assessment) -> str:
     if assessment.met is None:
         return NO_DATA
     if assessment.met and allowed:
-        more = pluralize(allowed - bad, f"more {noun}") if allowed > bad else f"no more {pluralize(0, noun)[2:]}"
+        more = pluralize(allowed - bad, f"more {noun}") if allowed > bad else f"no more {plural(noun)}"
         return f"{more} allowed (of {allowed:,})"
     limit = f"{allowed:,}" if allowed else "none"
     return f"{'untouched' if assessment.met else 'used up'}: {pluralize(bad, noun)}, {limit} allowed"

@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
-from sqlalchemy import bindparam, func, insert, select, tuple_
+from sqlalchemy import bindparam, exists, func, insert, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.store.schema import AuditLog
 from wishcraft.store.statements import Call, Statement
+
+FilterName = Literal["actor", "action", "resource"]
+"""A column of the audit log whose values a person chooses from."""
 
 
 class Origin(NamedTuple):
@@ -91,10 +94,21 @@ async def find_entries(
     return [AuditEntry._make(row) for row in await session.execute(query)]
 
 
-async def find_values(session: AsyncSession, shop_id: int, name: Literal["actor", "action", "resource"]) -> list[str]:
-    """The values of this column in the shop's entries of any time, in order."""
+async def has_value(session: AsyncSession, shop_id: int, name: FilterName, value: str) -> bool:
+    """Whether an entry of the shop, of any time, has this value."""
+    found = exists().where(AuditLog.shop_id == shop_id, getattr(AuditLog, name) == value)
+    return bool(await session.scalar(select(found)))
+
+
+async def find_values(session: AsyncSession, shop_id: int, name: FilterName, limit: int) -> list[str]:
+    """The first values of this column in the shop's entries of any time, in order, `limit` at most.
+
+    Of actors only the kinds, such as `key` of `key:0123456789ab`: a shop may have any number of actors.
+    """
     column = getattr(AuditLog, name)
-    return list(await session.scalars(select(column).distinct().where(AuditLog.shop_id == shop_id).order_by(column)))
+    value = func.split_part(column, ":", 1) if name == "actor" else column
+    query = select(value.label("value")).distinct().where(AuditLog.shop_id == shop_id).order_by("value").limit(limit)
+    return list(await session.scalars(query))
 
 
 def entry(actor: Actor, action: str, resource: str, resource_id: str, details: Mapping[str, Any] | None = None) -> Call:

@@ -19,7 +19,7 @@ _PARTITIONS: Final = {
 
 
 def find_host(service: str, region: str) -> str | None:
-    """The host of a service, such as `email` or `sns`, in a region; None if that is none."""
+    """The host of a service, such as `email` or `sns`, in a region; None if there is no such region."""
     domain = next((domain for names, domain in _PARTITIONS.items() if names.fullmatch(region)), None)
     return f"{service}.{region}.{domain}" if domain else None
 

@@ -47,7 +47,7 @@ def split_url(url: str, example: str) -> SplitResult:
     """The parts of the URL, of which a port is from 1.
 
     Raises:
-        UrlError: It has no scheme, a host or a port that is none, or a fragment, or a character has to be
+        UrlError: It has no scheme, or has a fragment; its host or its port is not valid; or a character has to be
             percent-encoded.
     """
     try:

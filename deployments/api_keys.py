@@ -15,7 +15,7 @@ from wishcraft.domain import times
 from wishcraft.domain.api_keys import MAX_DAYS, MAX_GRACE_HOURS, MAX_NAME
 from wishcraft.domain.callers import Scope
 from wishcraft.domain.networks import parse_network
-from wishcraft.errors import DatabaseUnavailable, WishCraftError, is_disk_full
+from wishcraft.errors import DatabaseUnavailable, WishCraftError, database_fault
 from wishcraft.services.shops.api_keys import GRACE, Issued, create_key, list_keys, revoke_key, rotate_key
 from wishcraft.settings import DatabaseSettings, load, time_zone
 from wishcraft.store import shops
@@ -31,8 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         zone = time_zone()  # first: a key that was made and cannot be printed would be lost
         asyncio.run(_run(parsed, zone))
     except DatabaseUnavailable as error:
-        fault = "has no disk space left" if is_disk_full(error) else "does not answer: check DATABASE_URL"
-        sys.exit(f"PostgreSQL {fault}. {error}")
+        sys.exit(database_fault(error))
     except WishCraftError as error:
         sys.exit(str(error))
 

@@ -20,7 +20,8 @@ from pydantic import PrivateAttr
 
 from deployments.forked_run import ForkStarter
 from deployments.local.orphans import STACK_ID_VARIABLE
-from wishcraft.errors import ConfigurationError
+from wishcraft.errors import ConfigurationError, QueryRefused
+from wishcraft.invalid_values import MISSING, explain_unknown
 from wishcraft.settings import Settings
 
 _SYSTEM: Final = {
@@ -38,7 +39,7 @@ class FlowRunConfiguration(ProcessJobConfiguration):
     """Start of a run's process: as every other one, with the flow that its deployment names."""
 
     _entrypoint: str = PrivateAttr(default="")
-    _refusal: str | None = PrivateAttr(default=None)
+    _refusal: QueryRefused | None = PrivateAttr(default=None)
 
     def prepare_for_flow_run(
         self, flow_run: FlowRun, deployment: DeploymentResponse | None = None, *arguments: Any, **options: Any
@@ -61,7 +62,7 @@ class FlowRunConfiguration(ProcessJobConfiguration):
         self._refusal = _compare_names(flow_run.parameters, deployment.parameter_openapi_schema or {})
 
     @property
-    def refusal(self) -> str | None:
+    def refusal(self) -> QueryRefused | None:
         """Why the run cannot start: its parameters are not those of its flow. None if they are."""
         return self._refusal
 
@@ -96,20 +97,19 @@ class FlowRunConfiguration(ProcessJobConfiguration):
         return await asyncio.to_thread(load_flow_from_entrypoint, self._entrypoint, use_placeholder_flow=False)
 
 
-def _compare_names(parameters: Mapping[str, Any], schema: Mapping[str, Any]) -> str | None:
-    """The unknown and missing parameters, as a sentence; None without any, or if the deployment has no schema.
+def _compare_names(parameters: Mapping[str, Any], schema: Mapping[str, Any]) -> QueryRefused | None:
+    """The refusal of unknown and missing parameters; None without any, or if the deployment has no schema.
 
     Prefect's engine crashes on it before the flow begins. The flow itself checks the values.
     """
     known = schema.get("properties")
     if known is None:
         return None
-    if unknown := sorted(parameters.keys() - known.keys()):
-        listed = ", ".join(known) or "none"
-        return f"there is no parameter {', '.join(map(repr, unknown))}: there are {listed}"
-    if missing := sorted(set(schema.get("required") or ()) - parameters.keys()):
-        return f"the parameter {', '.join(missing)} is missing"
-    return None
+    missing = sorted(set(schema.get("required") or ()) - parameters.keys())
+    unknown = sorted(parameters.keys() - known.keys())
+    reasons = [f"{name}: {MISSING}" for name in missing]
+    reasons += [f"{name}: {explain_unknown(name, list(known))}" for name in unknown]
+    return QueryRefused(f"invalid parameters: {'; '.join(reasons)}") if reasons else None
 
 
 def is_needed(variable: str) -> bool:

@@ -35,7 +35,9 @@ from deployments.argument_types import seconds
 from deployments.flow_run_process import FlowRunConfiguration, is_needed
 from deployments.forked_run import start_fork_server
 from deployments.prefect_setup import require_server
+from tasks.runtime.failure_summary import summarise_failure
 from tasks.runtime.progress import STOPPING
+from tasks.runtime.retries import advice_for, problem_of
 from tasks.runtime.retry_after import bound_retry_after
 from wishcraft.errors import ConfigurationError
 from wishcraft.observability.logs import formatter, install_redaction, writes_json
@@ -215,8 +217,10 @@ class DrainingWorker(ProcessWorker):
     ) -> ProcessWorkerResult:
         """Run the flow in a process and wait until it exits; refuse a run that lacks its parameters or has others."""
         assert isinstance(configuration, FlowRunConfiguration)  # noqa: S101  the class's own configuration
-        if configuration.refusal:
-            await self.client.set_flow_run_state(flow_run.id, Cancelled(name="Refused", message=configuration.refusal))
+        if refusal := configuration.refusal:
+            problem, flow = problem_of(refusal), await self.client.read_flow(flow_run.flow_id)
+            await summarise_failure(flow.name, flow_run.id, problem, advice_for(refusal), kind="refused")
+            await self.client.set_flow_run_state(flow_run.id, Cancelled(name="Refused", message=problem))
             (task_status or TASK_STATUS_IGNORED).started(0)  # no process, which Prefect would log as an error
             return ProcessWorkerResult(status_code=0, identifier="none")
         self._active_runs.add(flow_run.id)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from wishcraft import errors
-from wishcraft.errors import MailUnavailable, in_words
+from wishcraft.errors import DatabaseUnavailable, MailUnavailable, database_fault, in_words
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,6 +30,17 @@ class SMTPServerLostError(Exception):
 )
 def test_kinds_of_errors_are_named_in_words(error: Exception, words: str) -> None:
     assert in_words(error) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("disk full: could not extend file", "has no disk space left"),
+        ("timed out", "does not answer: check DATABASE_URL"),
+    ],
+)
+def test_fault_of_the_database_is_a_full_disk_or_a_setting(text: str, fault: str) -> None:
+    assert database_fault(DatabaseUnavailable(text)) == f"PostgreSQL {fault}. {text}"
 
 
 def test_no_message_has_the_class_of_an_error() -> None:

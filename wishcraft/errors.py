@@ -203,6 +203,12 @@ class DatabaseUnavailable(TransientError):  # noqa: N818  it names a state
     advice = "Check PostgreSQL (see /health); the next run makes up for this one."
 
 
+def database_fault(error: DatabaseUnavailable) -> str:
+    """What a command says of it: that the disk is full, or which setting to check."""
+    fault = "has no disk space left" if is_disk_full(error) else "does not answer: check DATABASE_URL"
+    return f"PostgreSQL {fault}. {error}"
+
+
 def database_silent(seconds: float) -> DatabaseUnavailable:
     """PostgreSQL did not answer for so long."""
     return DatabaseUnavailable(f"PostgreSQL did not answer within {seconds:g} s")

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from wishcraft.domain.text_forms import FAULTS
 
-_MISSING: Final = "is missing"
+MISSING: Final = "is missing"
 _UNKNOWN: Final = "is unknown"
 _WHOLE_NUMBER: Final = "must be a whole number such as 2"
 _DATE: Final = "must be a date of the calendar, such as 2027-06-12"
@@ -22,8 +22,8 @@ _OBJECT: Final = 'must be a JSON object, such as {{"name": "value"}}'
 _LIST: Final = "must be a list in square brackets"
 _CHOICE: Final = "must be one of {expected}"
 TEXTS: Final[Mapping[str, str]] = {
-    "missing": _MISSING,
-    "missing_argument": _MISSING,
+    "missing": MISSING,
+    "missing_argument": MISSING,
     "extra_forbidden": _UNKNOWN,
     "unexpected_keyword_argument": _UNKNOWN,
     "string_type": "must be a text in quotes",
@@ -83,11 +83,12 @@ def explain(error: Mapping[str, Any], known: Sequence[str] = ()) -> str:
         bound = context[name]
         return texts[0].format(bound=f"{bound:,}") if isinstance(bound, int | float) else texts[1].format(bound=bound)
     if TEXTS.get(kind) == _UNKNOWN:
-        return _explain_unknown(str(error["loc"][-1]), known)
+        return explain_unknown(str(error["loc"][-1]), known)
     return TEXTS.get(kind, OTHER).format_map({name: str(value).replace("'", "") for name, value in context.items()})
 
 
-def _explain_unknown(name: str, known: Sequence[str]) -> str:
+def explain_unknown(name: str, known: Sequence[str]) -> str:
+    """That no such name is known, with the nearest one and all of them, in words that follow the name."""
     if not known:
         return _UNKNOWN
     nearest = get_close_matches(name, known, 1) if len(name) <= _LONGEST_NAME else []

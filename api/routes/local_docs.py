@@ -33,7 +33,7 @@ LINKED: Final = {
         for name in ("alertmanager.yaml", "alerts.yaml", "dashboard.json", "prometheus.yaml")
     },
 }
-"""Files that are no pages and that pages link to, by their path beside the pages."""
+"""Files that are not pages and that pages link to, by their path beside the pages."""
 _MARKDOWN: Final = MarkdownIt("commonmark", {"html": False}).enable("table")
 _PAGE: Final = PAGES.get_template("local_docs.html")
 _HEADERS: Final = {

@@ -25,6 +25,8 @@ from deployments.sandbox.processes import ROOT, become_subreaper, choose_port
 from wishcraft.errors import ConfigurationError, WishCraftError, is_disk_full
 
 _STOP_SECONDS: Final = 60
+_LITTLE_MIB: Final = 100
+"""What a full disk has left at most: the program that filled it may have deleted some files."""
 
 
 def main() -> int:
@@ -61,7 +63,7 @@ def main() -> int:
         return 0
     except (WishCraftError, OSError) as error:
         if is_disk_full(error):
-            print(f"{_full_disk(workspace.folder)}\n{error}", file=sys.stderr)
+            print(f"{_full_disk(workspace.folder, error)}\n{error}", file=sys.stderr)
         elif isinstance(error, OSError):
             raise
         else:
@@ -132,10 +134,13 @@ def reset(workspace: Workspace) -> None:
     print(f"Deleted the data of the local stack. `{workspace.command('up')}` creates new data.")
 
 
-def _full_disk(folder: Path) -> str:
-    """What to do about a disk without space, with what is left on that of the folder."""
+def _full_disk(folder: Path, error: Exception) -> str:
+    """What to do about a disk without space: that of the folder, or another one if the folder's has some left."""
     nearest = next(each for each in (folder, *folder.parents) if each.exists())
     left = shutil.disk_usage(nearest).free / 2**20
+    if left >= _LITTLE_MIB:
+        whose = "A disk of this machine" if isinstance(error, OSError) else "The disk of PostgreSQL's server"
+        return f"{whose} is full: free some space there."
     return f"The disk of {folder} is full ({left:,.0f} MiB left): free some space, or choose another with --folder."
 
 
@@ -143,7 +148,7 @@ def _folder(text: str) -> Path:
     folder = Path(text).absolute()
     nearest = next(each for each in (folder, *folder.parents) if each.exists())
     if not nearest.is_dir():
-        raise argparse.ArgumentTypeError(f"{nearest} is no folder")
+        raise argparse.ArgumentTypeError(f"{nearest} is not a folder")
     return folder
 
 

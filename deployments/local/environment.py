@@ -52,7 +52,7 @@ def ports_from_environment(command: str) -> tuple[int, int]:
     """The ports in the variables API_PORT and PREFECT_PORT, or their defaults.
 
     Raises:
-        ConfigurationError: A value is no port number, both are equal, or ports are in use: the message has `command`
+        ConfigurationError: A value is not a port number, both are equal, or ports are in use: the message has `command`
             with free ones.
     """
     ports = {variable: _port(variable, default) for variable, default in _DEFAULT_PORTS.items()}
@@ -193,8 +193,8 @@ def prefect_database(database_url: str, environment: Mapping[str, str]) -> str:
     """URL of Prefect's database: PREFECT_API_DATABASE_CONNECTION_URL, or `prefect` on the same server.
 
     Raises:
-        ConfigurationError: The variable is no URL of a database that Prefect can use; or it is not set, and the URL of
-            the server has an option without which asyncpg may not reach it.
+        ConfigurationError: The variable is not the URL of a database that Prefect can use; or it is not set, and the
+            URL of the server has an option without which asyncpg may not reach it.
     """
     if named := environment.get(PREFECT_DATABASE_VARIABLE):
         _check_prefect_database(named)
@@ -207,16 +207,14 @@ def prefect_database(database_url: str, environment: Mapping[str, str]) -> str:
             " PREFECT_API_DATABASE_CONNECTION_URL to the URL of a database for Prefect (postgresql+asyncpg://…)"
         )
     query = urlencode({_ASYNCPG_OPTIONS[name]: value for name, value in options.items()})
-    return url._replace(scheme="postgresql+asyncpg", path="/prefect", query=query).geturl()
+    return f"postgresql+asyncpg://{url.netloc}/prefect{query and f'?{query}'}"  # urllib drops the // without a host
 
 
 def _check_prefect_database(url: str) -> None:
     """Refuse what Prefect could not use; the message has no value, which may be a password."""
     try:
         found = make_url(url)
-        is_valid = (found.drivername == "postgresql+asyncpg" and found.host and found.database) or (
-            found.drivername == "sqlite+aiosqlite" and found.database
-        )
+        is_valid = found.drivername in {"postgresql+asyncpg", "sqlite+aiosqlite"} and found.database
     except (ArgumentError, ValueError):  # the latter: a port
         is_valid = False
     if not is_valid:

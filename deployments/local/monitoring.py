@@ -101,7 +101,7 @@ async def _has_found_api(url: str) -> bool:
     try:
         async with httpx.AsyncClient(trust_env=False) as client:
             groups = (await client.get(f"{url}/api/v1/rules")).raise_for_status().json()["data"]["groups"]
-    except (httpx.HTTPError, ValueError):  # the latter: an answer that is no JSON
+    except (httpx.HTTPError, ValueError):  # the latter: an answer that is not JSON
         return False
     rules = [each for group in groups for each in group["rules"] if each["name"] == "ApiDown"]
     return any(rule["state"] == "inactive" and not rule["lastEvaluation"].startswith(_NEVER) for rule in rules)

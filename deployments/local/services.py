@@ -92,7 +92,7 @@ def shopping_rate(environment: Mapping[str, str]) -> str:
     """SHOPPING_RATE, or its default.
 
     Raises:
-        ConfigurationError: It is no number within the bounds.
+        ConfigurationError: It is not a number within the bounds.
     """
     text = environment.get("SHOPPING_RATE") or SHOPPING_RATE
     try:

@@ -88,7 +88,7 @@ def problem_of(error: BaseException) -> str:
 
     Of two with the same first word (`Shopify unavailable: Shopify answered 503`), the text says more.
     """
-    kind = "refused" if isinstance(error, QueryRefused) else in_words(error)  # most refusals are no query
+    kind = "refused" if isinstance(error, QueryRefused) else in_words(error)  # most refusals are not of a query
     is_said = type(error) in {WishCraftError, TransientError} or str(error).startswith(f"{kind.partition(' ')[0]} ")
     problem = redact_text(str(error) if is_said else f"{kind}: {error}", known_secrets()).partition("\n")[0]
     return problem if is_said else (problem[:1].upper() + problem[1:]).removesuffix(": ")

@@ -63,6 +63,13 @@ def test_database_of_prefect_that_it_cannot_use_is_refused(url: str) -> None:
     assert "hush" not in str(refused.value)
 
 
+@pytest.mark.parametrize("place", ["u:p%40@db:5433/w", "/w?host=/run/postgresql", "u@/w?host=/run&port=5433", "/w"])
+def test_database_of_prefect_that_the_stack_derives_is_accepted_as_a_setting(place: str) -> None:
+    derived = prefect_database(f"postgresql://{place}", {})
+    assert derived.startswith("postgresql+asyncpg://")
+    assert prefect_database("postgresql://other/w", {"PREFECT_API_DATABASE_CONNECTION_URL": derived}) == derived
+
+
 def test_unreadable_stored_port_is_chosen_again(tmp_path: Path) -> None:
     file = tmp_path / "mailbox.port"
     for text in ("", "x", "70000", "-1"):

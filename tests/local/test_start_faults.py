@@ -29,10 +29,30 @@ def test_full_disk_is_said_with_the_folder(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["local", "--folder", str(tmp_path), "up"])
     monkeypatch.setattr("deployments.local.__main__.up", Mock(side_effect=error))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Mock(free=99 * 2**20))
     assert main() == 1
     first, _, rest = capsys.readouterr().err.partition("\n")
-    assert first.startswith(f"The disk of {tmp_path} is full (")
+    assert first.startswith(f"The disk of {tmp_path} is full (99 MiB left)")
     assert "No space left on device" in rest
+
+
+@pytest.mark.parametrize(
+    ("error", "disk"),
+    [
+        (FULL, "The disk of PostgreSQL's server is full:"),
+        (OSError(errno.ENOSPC, "No space left on device"), "A disk of this machine is full:"),
+    ],
+)
+def test_full_disk_is_not_that_of_a_folder_with_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, disk: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["local", "--folder", str(tmp_path), "up"])
+    monkeypatch.setattr("deployments.local.__main__.up", Mock(side_effect=error))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Mock(free=100 * 2**20))
+    assert main() == 1
+    first, _, rest = capsys.readouterr().err.partition("\n")
+    assert first.startswith(disk)
+    assert rest == f"{error}\n"
 
 
 @pytest.mark.parametrize("name", ["secrets.json", "shopify.json"])

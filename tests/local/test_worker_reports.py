@@ -120,9 +120,13 @@ async def test_run_with_unknown_or_missing_parameters_is_refused_with_their_name
     await wait_for(lambda: all(read_state(http, run)["type"] in FINAL for run in (unknown, missing)))
     assert worker.stop() == 0
     assert {read_state(http, run)["name"] for run in (unknown, missing)} == {"Refused"}
-    assert "no parameter 'shops': there are shop, actor" in read_state(http, unknown)["message"]
-    assert "the parameter shop is missing" in read_state(http, missing)["message"]
-    assert "ERROR" not in worker.log.read_text()
+    asked = {"artifacts": {"key": {"any_": ["audit-trail-refused"]}, "flow_run_id": {"any_": [unknown, missing]}}}
+    summaries = {each["flow_run_id"]: each["description"] for each in post(http, "/artifacts/filter", asked)}
+    assert summaries == {run: read_state(http, run)["message"] for run in (unknown, missing)}
+    begin = "Refused: invalid parameters: shops: is unknown. Did you mean shop? Known are shop, actor, "
+    assert summaries[unknown].startswith(begin)
+    assert summaries[missing] == "Refused: invalid parameters: shop: is missing"
+    assert '"level":"error"' not in worker.log.read_text()
 
 
 async def test_invalid_parameter_is_quoted_neither_in_the_log_nor_in_the_state(
@@ -132,6 +136,7 @@ async def test_invalid_parameter_is_quoted_neither_in_the_log_nor_in_the_state(
     run = create_run(http, slow_job, batches="Chloe Laurent", seconds={"note": "12 Rue des Fleurs"})
     await wait_for(lambda: read_state(http, run)["type"] in FINAL)
     assert worker.stop() == 0
+    assert '"level":"error"' not in worker.log.read_text()
     shown = post(http, "/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})
     state = json.dumps(read_state(http, run))
     assert "batches: must be a whole number such as 2" in state

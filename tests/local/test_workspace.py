@@ -166,7 +166,7 @@ def test_file_is_refused_as_the_folder_of_the_stack(
     monkeypatch.setattr("sys.argv", ["local", "--folder", f"{file}{below}", *command.split()])
     with pytest.raises(SystemExit):
         main()
-    assert capsys.readouterr().err.endswith(f"error: argument --folder: {file} is no folder\n")
+    assert capsys.readouterr().err.endswith(f"error: argument --folder: {file} is not a folder\n")
 
 
 def test_reset_of_a_folder_without_a_stack_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,15 @@ def written() -> Iterator[StringIO]:
         ("prefect.flow_runs", "Finished in state Cancelled('stopped', type=CANCELLED)", "info"),
         ("prefect.task_runs", "Task run failed with exception: UnknownShop('x') - Retries are exhausted", "info"),
         ("prefect.task_runs", "Finished in state Failed('Task run encountered an exception QueryRefused: x')", "info"),
+        ("prefect.flow_runs", "Finished in state Failed('Flow run encountered an exception: QueryRefused: x')", "info"),
+        ("prefect.flows", "Parameter validation failed for flow 'audit-trail': [redacted]", "info"),
         ("prefect.task_runs", "Finished in state Failed('Task run encountered an exception ValueError: x')", "error"),
+        (
+            "prefect.task_runs",
+            "Finished in state Failed('Task run encountered an exception E: exception QueryRefused: x')",
+            "error",
+        ),
+        ("prefect.task_runs", "Task run failed with exception: ValueError('subjob exception: QueryRefused')", "error"),
         ("wishcraft.tested", "Finished in state Refused('')", "error"),
     ],
 )

@@ -8,7 +8,7 @@ from alembic.util import CommandError
 
 from wishcraft import migrations
 from wishcraft.database_errors import translate_database_errors
-from wishcraft.errors import DatabaseUnavailable, WishCraftError, is_disk_full
+from wishcraft.errors import DatabaseUnavailable, WishCraftError, database_fault
 from wishcraft.settings import DatabaseSettings, load
 
 
@@ -25,8 +25,7 @@ def main() -> None:
         with translate_database_errors():
             _run(args, load(DatabaseSettings).database_url)
     except DatabaseUnavailable as error:
-        fault = "has no disk space left" if is_disk_full(error) else "does not answer: check DATABASE_URL"
-        sys.exit(f"PostgreSQL {fault}. {error}")
+        sys.exit(database_fault(error))
     except (CommandError, WishCraftError) as error:
         sys.exit(str(error))
 

@@ -20,8 +20,11 @@ from wishcraft.settings import Settings
 
 _make_record: Final = logging.getLogRecordFactory()
 _REFUSALS: Final[Sequence[type[QueryRefused]]] = (QueryRefused, *QueryRefused.__subclasses__())
+_REFUSAL: Final = "|".join(kind.__name__ for kind in _REFUSALS)
 _NO_ERROR: Final = re.compile(
-    rf"^Finished in state (?:Refused|Cancelled)\(|exception:? (?:{'|'.join(kind.__name__ for kind in _REFUSALS)})\b"
+    r"Finished in state (?:Refused|Cancelled)\(|Parameter validation failed for flow "
+    rf"|Task run failed with exception: (?:{_REFUSAL})\("
+    rf"|Finished in state Failed\(.(?:Task|Flow) run encountered an exception:? (?:{_REFUSAL})\b"
 )
 """What Prefect logs as an error although no person has to act: a run was refused or cancelled."""
 _traceback_formatter: Final = logging.Formatter()
@@ -99,7 +102,7 @@ def _make_redacted_record(*args: Any, **kwargs: Any) -> logging.LogRecord:
     except (TypeError, ValueError):  # arguments that do not fit the format: keep the line
         text = f"{record.msg} {record.args}"
     record.msg, record.args = _encodable(redact_text(text, secrets)), None
-    if record.levelno == logging.ERROR and record.name.startswith("prefect.") and _NO_ERROR.search(record.msg):
+    if record.levelno == logging.ERROR and record.name.startswith("prefect.") and _NO_ERROR.match(record.msg):
         record.levelno, record.levelname, record.exc_info = logging.INFO, logging.getLevelName(logging.INFO), None
     if record.exc_info and record.exc_info[1] is not None:
         record.exc_text = _encodable(redact_text(_traceback_formatter.formatException(record.exc_info), secrets))

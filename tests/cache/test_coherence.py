@@ -46,7 +46,7 @@ async def test_filled_entry_is_read_until_its_hard_expiry(cache: RegistryCache, 
 
 async def test_stable_entry_is_fresh_and_kept_for_longer(cache: RegistryCache, redis: Redis) -> None:
     lease = await take(cache)
-    stable = CachedRegistry(1, AccessLevel.OPEN, 0, b"", soft_lifetime=LONGEST_LIFETIME)
+    stable = CachedRegistry(1, AccessLevel.OPEN, 0, b"{}", soft_lifetime=LONGEST_LIFETIME)
     before_ms = now_ms()
     await cache.fill(SHOP, {"smith": (lease, entries.make_entry(stable, lease.era, before_ms))})
     entry = await cache.get(SHOP, "smith")

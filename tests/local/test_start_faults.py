@@ -101,7 +101,7 @@ async def test_stop_says_nothing_of_unfinished_runs_before_there_can_be_any(
 def test_fresh_clone_installs_nothing_to_say_that_there_is_no_stack(tmp_path: Path, command: str, says: str) -> None:
     (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
     done = subprocess.run(  # noqa: S603  ours
-        ["make", command],  # noqa: S607
+        ["make", "--no-print-directory", command],  # noqa: S607
         cwd=tmp_path, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout.startswith(says)

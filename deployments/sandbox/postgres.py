@@ -162,7 +162,7 @@ def _create_data(data: Path, password_file: Path) -> None:
 
 
 def _chown_from_root(data: Path) -> None:
-    """Under root, change the owner of a data folder from root to `nobody`."""
+    """Under root, change the owner of a data folder from root to the account that PostgreSQL runs as."""
     if os.geteuid() != 0 or data.stat().st_uid != 0:
         return
     nobody = pwd.getpwnam("nobody")

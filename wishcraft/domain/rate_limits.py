@@ -31,7 +31,8 @@ class Policy:
 
         Of a refused request, `remaining` is -1, and the field says 0.
         """
-        return f'"{self.name}";r={max(0, remaining)};t={reset}'
+        left = remaining if remaining > 0 else 0  # noqa: FURB136  a call takes half as long as the rest
+        return f'"{self.name}";r={left};t={reset}'
 
 
 @dataclass(slots=True)

@@ -2,13 +2,20 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
+
+import httpx
 
 from benchmarks.measurement import Measurement, measure_in_process
 from benchmarks.naive_jobs import SAMPLE
 from benchmarks.servers import Servers
+from benchmarks.serving import PEER
 from benchmarks.stages import make_items_outdated
+from benchmarks.web import web_server
 
 HEADING: Final = (
     f"{'registries':>10}  {'what':<42} {'count':>9} {'a second':>9} {'us CPU':>7} {'naive':>7} {'growth':>6}"
@@ -20,6 +27,7 @@ naive     throughput relative to the naive implementation in the same run
 growth    time per unit relative to the previous size: 1.0 is linear
 MiB       peak memory of the stage's process
 requests  to the simulated Shopify, including polls of bulk operations
+recorded  a server of its own sends what the simulator has sent during an earlier sync
 The naive implementation is measured on a sample: at most {SAMPLE:,} registries and {SAMPLE // 10:,} items per shop."""
 
 
@@ -56,3 +64,21 @@ def rows(servers: Servers) -> Iterator[Row]:
     asyncio.run(make_items_outdated(servers.settings))
     yield Row("sync, a tenth changed: items written", measure_in_process("write", servers), naive)
     yield Row("warm, after the sync", measure_in_process("warm", servers))
+    with _recorded_shopify(servers) as recorded:
+        yield Row("sync, recorded responses, nothing changed", measure_in_process("sync", recorded), naive)
+        asyncio.run(make_items_outdated(servers.settings))
+        yield Row("sync, recorded responses, a tenth: items", measure_in_process("write", recorded), naive)
+
+
+@contextmanager
+def _recorded_shopify(servers: Servers) -> Iterator[Servers]:
+    """Context manager: the servers, with recorded responses to a sync in place of the simulator."""
+    with TemporaryDirectory(prefix="wishcraft-bench-") as folder:
+        command = (*PEER, "recorded_shopify")
+        with web_server(command, servers.environment(), Path(folder)) as server:
+            origin = f"http://127.0.0.1:{server.port}"
+            settings = servers.settings.model_copy(update={"shopify_origin": f"{origin}/{{shop}}"})
+            recorded = replace(servers, settings=settings)
+            measure_in_process("sync", recorded)
+            httpx.post(f"{origin}/replay").raise_for_status()
+            yield recorded

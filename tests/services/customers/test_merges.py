@@ -83,11 +83,15 @@ async def test_kept_customer_owns_the_registry_at_once(
     slug = await emma.create(visibility="private")
     assert emma.customer_id
     assert hugo.customer_id
-    assert (await emma.read(slug)).status_code == 200
+    registry_id = (await emma.read(slug)).json()["id"]
     payload = merged(emma.customer_id, hugo.customer_id)
+    for ref in (slug, str(registry_id)):
+        assert (await emma.read(ref)).status_code == 200
+        assert (await hugo.read(ref)).status_code == 404
     await apply(resources, shop, handle_merges, [message("customers/merge", payload)])
-    assert (await hugo.read(slug)).json()["registrant"]["first_name"] == "Emma"
-    assert (await emma.read(slug)).status_code == 404
+    for ref in (slug, str(registry_id)):
+        assert (await hugo.read(ref)).json()["registrant"]["first_name"] == "Emma"
+        assert (await emma.read(ref)).status_code == 404
     [(owner,)] = demo.execute("SELECT customer_id FROM registries WHERE slug = %s", [slug]).fetchall()
     assert owner == hugo.customer_id
 

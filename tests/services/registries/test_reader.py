@@ -9,6 +9,7 @@ from tests.support.recorded_statements import recorded_statements
 from tests.support.waiting import wait_until
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.cached_registry import AccessLevel
+from wishcraft.domain.callers import Caller
 from wishcraft.errors import DatabaseUnavailable
 from wishcraft.observability.context import current_context, log_context
 from wishcraft.resources import Resources
@@ -140,3 +141,14 @@ async def test_reader_waits_for_the_load_of_others_only_until_its_deadline(
     assert await first
     assert loads.begun == 2
     assert not reader._running
+
+
+async def test_registry_is_found_by_id_when_a_process_remembers_few(
+    demo: Demo, resources: Resources, shop: ShopRef
+) -> None:
+    rows = demo.execute("SELECT id::text, slug FROM registries WHERE shop_id = %s LIMIT 3", [shop.id]).fetchall()
+    slugs: dict[str, str] = dict(rows)
+    reader, server = RegistryReader(resources, max_named=2), Caller(shop.id, "key:server")
+    for _ in range(2):
+        assert [await reader.find_slug(server, ref) for ref in slugs] == list(slugs.values())
+    assert [reader.known_slug(server, int(ref)) for ref in slugs] == [None, *list(slugs.values())[1:]]

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Sequence
 from contextvars import Context
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ from wishcraft.store.registries import NamedRegistry
 
 DATABASE_READ_SECONDS: Final = 2.0
 """How long a reader waits for PostgreSQL."""
-_MAX_CACHED_SLUGS: Final = 100_000
+_MAX_NAMED: Final = 100_000
+"""Registries whose slug and owner a process remembers by their ids, the oldest of which it then forgets."""
 
 
 @dataclass(slots=True)
@@ -47,14 +49,15 @@ class RegistryReader:
     began.
     """
 
-    def __init__(self, resources: Resources) -> None:
+    def __init__(self, resources: Resources, *, max_named: int = _MAX_NAMED) -> None:
         self._resources = resources
         self._next: dict[int, _Load] = {}
         """The load of each shop that has not begun."""
         self._running: dict[int, _Load] = {}
         self._tasks: set[asyncio.Task[dict[str, CachedRegistry]]] = set()
         """All that have not ended, which may hang. The event loop itself keeps only weak references."""
-        self._named: dict[tuple[int, int], NamedRegistry] = {}
+        self._named: OrderedDict[tuple[int, int], NamedRegistry] = OrderedDict()
+        self._max_named = max_named
 
     async def read(self, shop_id: int, slug: str, *, was_missing: bool = False) -> CacheResult:
         """The shop's registry with this slug: from Redis, or from PostgreSQL, which fills Redis.
@@ -71,21 +74,26 @@ class RegistryReader:
     async def find_slug(self, caller: Caller, ref: str) -> str | None:
         """The slug of the registry with this slug or id; None if there is none, or the caller may not use its id.
 
-        Slugs never change.
+        Slugs never change. Owners do, when customers are merged: what is remembered of an id opens it to its owner, and
+        never closes it.
         """
         if not is_registry_ref(ref):
             return None
         if not ref.isdecimal():
             return ref
-        number = int(ref)
-        if number > LARGEST_ID:
+        key = (caller.shop_id, int(ref))
+        if key[1] > LARGEST_ID:
             return None
-        named = self._named.get((caller.shop_id, number))
-        if named is None and caller.may_use_id(caller.customer_id):
-            named = await registries.find_named(self._resources.db, caller.shop_id, number)
-            if named and len(self._named) < _MAX_CACHED_SLUGS:
-                self._named[caller.shop_id, number] = named
-        return named.slug if named and caller.may_use_id(named.owner) else None
+        slug = self.known_slug(caller, key[1])
+        if slug is None and caller.may_use_id(caller.customer_id):
+            named = await registries.find_named(self._resources.db, *key)
+            if named is None:
+                return None
+            if len(self._named) >= self._max_named:
+                self._named.popitem(last=False)
+            self._named[key] = named
+            slug = self.known_slug(caller, key[1])
+        return slug
 
     def known_slug(self, caller: Caller, registry_id: int) -> str | None:
         """As `find_slug`, if this process has found the registry before."""

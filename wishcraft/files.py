@@ -85,6 +85,7 @@ class FileStore:
                 opened.flush()
                 os.fsync(descriptor)  # what follows relies on it
             Path(unfinished).replace(file)
+            _sync_folder(file.parent)
         except OSError as error:
             raise ConfigurationError(f"FILES_URL: a file cannot be written: {error.strerror}") from None
 
@@ -119,9 +120,10 @@ class FileStore:
         Raises:
             ConfigurationError: The disk refuses it.
         """
-        files = [file for run in self._folders() if run.name.startswith(prefix) for file in run.iterdir()]
+        files = [file for run in self._folders() if run.name.startswith(prefix) for file in _files_in(run)]
         if is_wanted:
-            files = [file for file in files if is_wanted(file.parent.name, _read(file))]
+            contents = ((file, _read(file)) for file in files)
+            files = [file for file, content in contents if content is not None and is_wanted(file.parent.name, content)]
         return self.delete(files)
 
     def read(self, folder: str, name: str) -> bytes | None:
@@ -130,21 +132,23 @@ class FileStore:
         Raises:
             ConfigurationError: The disk refuses it.
         """
-        file = self._root / folder / name
-        return _read(file) if file.is_file() else None
+        return _read(self._root / folder / name)
 
     def read_all(self, folder: str) -> Iterator[tuple[str, bytes]]:
-        """Names and contents of a folder's files, in the order of their names."""
-        where = self._root / folder
-        for file in sorted(where.iterdir()) if where.is_dir() else ():
-            if is_name(file.name):
-                yield file.name, file.read_bytes()
+        """Names and contents of a folder's files, in the order of their names.
+
+        Raises:
+            ConfigurationError: The disk refuses it.
+        """
+        for file in _files_in(self._root / folder):
+            if is_name(file.name) and (content := _read(file)) is not None:
+                yield file.name, content
 
     def find_old(self, folder: str, before: datetime) -> list[Path]:
         """Files older than this moment: of all runs, or of the folder `erasures`."""
         folders = self._folders() if folder == RUNS else [self._root / folder]
         old = []
-        for file in (file for each in folders if each.is_dir() for file in each.iterdir()):
+        for file in (file for each in folders for file in _files_in(each)):
             with suppress(FileNotFoundError):  # another process has deleted it
                 if file.stat().st_mtime < before.timestamp():
                     old.append(file)
@@ -167,8 +171,7 @@ class FileStore:
         return sum(map(self._delete, files))
 
     def _folders(self) -> list[Path]:
-        runs = self._root / RUNS
-        return [each for each in runs.iterdir() if each.is_dir()] if runs.is_dir() else []
+        return [each for each in _files_in(self._root / RUNS) if each.is_dir()]
 
     def _delete(self, file: Path) -> int:
         try:
@@ -181,10 +184,30 @@ class FileStore:
         return 1
 
 
-def _read(file: Path) -> bytes:
+def _files_in(folder: Path) -> list[Path]:
+    """The folder's entries by name; none if there is no such folder, which another process may just have deleted."""
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ConfigurationError(f"FILES_URL: a folder cannot be read: {error.strerror}") from None
+
+
+def _read(file: Path) -> bytes | None:
+    """The file's content; None if there is none, which another process may just have deleted."""
     try:
         return file.read_bytes()
-    except FileNotFoundError:  # another process has deleted it
-        return b""
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise ConfigurationError(f"FILES_URL: a file cannot be read: {error.strerror}") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let a new name in the folder outlive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -190,12 +190,18 @@ def test_unknown_name_is_answered_with_the_nearest_and_all_known(name: str, text
     assert explain({"type": "extra_forbidden", "loc": ("body", name)}, ["title", "notes"]) == text
 
 
+@pytest.mark.parametrize(("kind", "other"), [("int_type", True), ("bool_type", 1)])
+def test_only_a_value_in_quotes_is_asked_for_without_them(kind: str, other: object) -> None:
+    assert explain({"type": kind, "loc": ("body", "x"), "input": "2"}).endswith(", without quotes")
+    assert not explain({"type": kind, "loc": ("body", "x"), "input": other}).endswith(", without quotes")
+
+
 @pytest.mark.parametrize("model", models())
 def test_number_of_a_body_is_neither_a_text_nor_true(model: type[BaseModel]) -> None:
     numbers = [
         name
         for name, field in model.model_json_schema()["properties"].items()
-        if "integer" in {field.get("type"), *(each.get("type") for each in field.get("anyOf", ()))}
+        if any("integer" in each.get("type", ()) for each in (field, *field.get("anyOf", ())))
     ]
     for name in numbers:
         texts = () if name == "variant_id" else ("2",)  # themes keep ids in attributes of HTML, which are texts

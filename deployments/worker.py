@@ -4,6 +4,9 @@ On SIGTERM or SIGINT it takes no more runs, asks its runs to stop at their next 
 and exits with 0. Prefect's own worker kills its runs and leaves them Running forever (seen with Prefect 3.9.1).
 """
 
+import wishcraft.interrupts  # noqa: F401  it must be the first import
+
+# isort: split
 import argparse
 import asyncio
 import logging

@@ -222,7 +222,7 @@ class DrainingWorker(ProcessWorker):
         assert isinstance(configuration, FlowRunConfiguration)  # noqa: S101  the class's own configuration
         if refusal := configuration.refusal:
             problem, flow = problem_of(refusal), await self.client.read_flow(flow_run.flow_id)
-            await summarise_failure(flow.name, flow_run.id, problem, advice_for(refusal), kind="refused")
+            await summarise_failure(flow.name, flow_run.id, problem, advice_for(refusal), end="refused")
             await self.client.set_flow_run_state(flow_run.id, Cancelled(name="Refused", message=problem))
             (task_status or TASK_STATUS_IGNORED).started(0)  # no process, which Prefect would log as an error
             return ProcessWorkerResult(status_code=0, identifier="none")

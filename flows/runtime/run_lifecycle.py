@@ -96,7 +96,7 @@ async def _run_work(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
         state = await work()
     except QueryRefused as error:  # a wrong parameter: the message is for the person who started the run
         state = Cancelled(name=_REFUSED, message=problem_of(error))
-        await summarise_failure(flow.name, run.id, problem_of(error), advice_for(error), kind="refused")
+        await summarise_failure(flow.name, run.id, problem_of(error), advice_for(error), end="refused")
     except RunStopped:
         state = Cancelled(message="The run was stopped between two batches.")
     except Exception as error:  # noqa: BLE001  any error ends the run as Failed

@@ -15,6 +15,7 @@ from wishcraft.domain.text_forms import FAULTS
 MISSING: Final = "is missing"
 _UNKNOWN: Final = "is unknown"
 _WHOLE_NUMBER: Final = "must be a whole number such as 2"
+_NUMBER: Final = "must be a number such as 0.5"
 _DATE: Final = "must be a date of the calendar, such as 2027-06-12"
 _TIME: Final = "must be a time of the calendar with its offset, such as 2027-06-12T08:00:00Z"
 _TRUTH: Final = "must be true or false"
@@ -34,7 +35,10 @@ TEXTS: Final[Mapping[str, str]] = {
     "int_parsing": _WHOLE_NUMBER,
     "int_parsing_size": "has too many digits",
     "int_from_float": _WHOLE_NUMBER,
-    "float_parsing": "must be a number such as 0.5",
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "decimal_type": _NUMBER,
+    "decimal_parsing": _NUMBER,
     "finite_number": "must be a finite number",
     "bool_type": _TRUTH,
     "bool_parsing": _TRUTH,
@@ -43,6 +47,7 @@ TEXTS: Final[Mapping[str, str]] = {
     "list_type": _LIST,
     "too_short": "must have {min_length} or more entries",
     "too_long": "must have {max_length} entries or fewer",
+    "dict_type": _OBJECT,
     "model_type": _OBJECT,
     "model_attributes_type": _OBJECT,
     "date_type": _DATE,
@@ -56,6 +61,7 @@ _MOST: Final = ("must be {bound} or less", "must be {bound} or earlier")
 BOUNDS: Final[Mapping[str, tuple[str, tuple[str, str]]]] = {
     "greater_than_equal": ("ge", _LEAST),
     "less_than_equal": ("le", _MOST),
+    "greater_than": ("gt", ("must be more than {bound}", "must be later than {bound}")),
 }
 """By the type of error: the name of the bound, and the texts for a number and for a date."""
 OTHER: Final = "is not valid here"

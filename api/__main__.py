@@ -1,6 +1,7 @@
 """`python -m api`: serves the API at API_HOST and API_PORT."""
 
-import api.lean_imports  # noqa: F401  it must be the first import
+import api.lean_imports  # noqa: F401  it must precede all libraries
+import wishcraft.interrupts  # noqa: F401  it must precede what takes long
 
 # isort: split
 import argparse

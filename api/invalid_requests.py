@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+
 from wishcraft.errors import InvalidValue
 from wishcraft.invalid_values import explain, known_names
 
@@ -18,13 +21,14 @@ _UNPARSED: Final[Mapping[type[BaseException], str]] = {
 UNPARSED: Final = "is not JSON that can be read. Send a JSON object in UTF-8."
 
 
-def describe(found: Sequence[Mapping[str, Any]], model: Any) -> tuple[str, list[InvalidValue]]:
-    """What an answer says of these errors of FastAPI, and each of them with its place.
+def describe_invalid(request: Request, error: RequestValidationError) -> tuple[str, list[InvalidValue]]:
+    """What an answer says of an invalid request, and each of its invalid values with its place."""
+    body = request.scope["route"].body_field
+    return _describe(error.errors(), body and body.field_info.annotation)
 
-    Args:
-        found: The errors; `loc` begins with the part of the request.
-        model: The annotation of the body.
-    """
+
+def _describe(found: Sequence[Mapping[str, Any]], model: Any) -> tuple[str, list[InvalidValue]]:
+    """As `describe_invalid`: `loc` of an error begins with the part of the request; `model` is that of the body."""
     shown = found[:MAX_ERRORS]
     texts = [_text(each, model) for each in shown]
     parts = [f"{_place(each)}: {text}" for each, text in zip(shown, texts, strict=True)]

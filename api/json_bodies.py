@@ -12,6 +12,7 @@ JSON: Final = "application/json"
 _UTF_8: Final = frozenset({"utf-8", "utf8", "us-ascii"})
 """The names of UTF-8 in `charset`, and of a part of it."""
 _KIND: Final = "unsupported-media-type"
+NOT_JSON: Final = f"The body must be JSON, with the header Content-Type: {JSON}."
 
 
 async def require_json(request: Request, *, is_required: bool) -> None:
@@ -31,10 +32,10 @@ async def require_json(request: Request, *, is_required: bool) -> None:
     if coding not in {"", "identity"}:
         detail = "The body must not be compressed. Send it as it is, without the header Content-Encoding."
         raise ProblemError(_KIND, detail, {"Accept-Encoding": "identity"})
-    media_type, _, parameters = request.headers.get("content-type", "").lower().partition(";")
-    if not _is_json(media_type.strip()):
-        raise ProblemError(_KIND, f"The body must be JSON, with the header Content-Type: {JSON}.", {"Accept": JSON})
-    if not all(map(_is_utf_8, parameters.split(";"))):
+    content_type = request.headers.get("content-type", "")
+    if not is_json(content_type):
+        raise ProblemError(_KIND, NOT_JSON, {"Accept": JSON})
+    if not all(map(_is_utf_8, content_type.lower().split(";")[1:])):
         detail = f"The body must be JSON in UTF-8. Send it so, with the header Content-Type: {JSON}."
         raise ProblemError(_KIND, detail, {"Accept": JSON})
     if fault := _fault_of(body):
@@ -50,9 +51,9 @@ def _fault_of(body: bytes) -> str:
     return "has a NUL character, or is UTF-16 or UTF-32. Send JSON in UTF-8, without NUL." if "\0" in text else ""
 
 
-def _is_json(media_type: str) -> bool:
-    """As FastAPI has it."""
-    main_type, _, subtype = media_type.partition("/")
+def is_json(content_type: str) -> bool:
+    """Whether a Content-Type says JSON, as FastAPI has it."""
+    main_type, _, subtype = content_type.partition(";")[0].strip().lower().partition("/")
     return main_type == "application" and (subtype == "json" or subtype.endswith("+json"))
 
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from api.invalid_requests import describe, describe_unparsed
+from api.invalid_requests import describe_invalid, describe_unparsed
 from api.problem_kinds import KINDS, USUAL
 from api.schemas.headers import RETRY_AFTER, WWW_AUTHENTICATE
 from wishcraft.errors import (
@@ -243,8 +243,7 @@ def _methods_of(request: Request) -> list[str]:
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101  registered for this type
-    body = request.scope["route"].body_field
-    detail, errors = describe(error.errors(), body and body.field_info.annotation)
+    detail, errors = describe_invalid(request, error)
     return answer(Invalid.kind, detail, errors=errors)
 
 

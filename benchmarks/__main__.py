@@ -3,6 +3,9 @@
 Absolute figures vary on a shared machine: compare the ratios within one run.
 """
 
+import wishcraft.interrupts  # noqa: F401  it must be the first import
+
+# isort: split
 import argparse
 import sys
 import tempfile

@@ -3,6 +3,9 @@
 A new key is printed once, alone on standard output; only its hash is stored.
 """
 
+import wishcraft.interrupts  # noqa: F401  it must be the first import
+
+# isort: split
 import argparse
 import asyncio
 import getpass

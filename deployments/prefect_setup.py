@@ -3,6 +3,9 @@
 PREFECT_API_URL names the server; the command waits for it.
 """
 
+import wishcraft.interrupts  # noqa: F401  it must be the first import
+
+# isort: split
 import argparse
 import asyncio
 import sys

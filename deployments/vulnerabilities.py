@@ -3,6 +3,9 @@
 Exit code 0: none; 1: some; 2: the vulnerability service could not be queried.
 """
 
+import wishcraft.interrupts  # noqa: F401  it must be the first import
+
+# isort: split
 import asyncio
 import sys
 from typing import Final

@@ -3,6 +3,9 @@
 On SIGTERM or SIGINT it finishes what it has taken and exits with 0; what it cannot finish is delivered to another.
 """
 
+import wishcraft.interrupts  # noqa: F401  it must be the first import
+
+# isort: split
 import argparse
 import asyncio
 import gc

@@ -4,6 +4,9 @@ On SIGTERM or SIGINT it takes no more runs, asks its runs to stop at their next 
 and exits with 0. Prefect's own worker kills its runs and leaves them Running forever (seen with Prefect 3.9.1).
 """
 
+import wishcraft.interrupts  # noqa: F401  it must be the first import
+
+# isort: split
 import argparse
 import asyncio
 import logging
@@ -22,6 +25,7 @@ import httpx
 import psutil
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
+from prefect import State
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
@@ -39,7 +43,7 @@ from tasks.runtime.failure_summary import summarise_failure
 from tasks.runtime.progress import STOPPING
 from tasks.runtime.retries import advice_for, problem_of
 from tasks.runtime.retry_after import bound_retry_after
-from wishcraft.errors import ConfigurationError
+from wishcraft.errors import ConfigurationError, QueryRefused
 from wishcraft.observability.logs import formatter, install_redaction, writes_json
 from wishcraft.observability.sentry import start_sentry
 from wishcraft.services.operations.prefect_api import POOL
@@ -218,9 +222,7 @@ class DrainingWorker(ProcessWorker):
         """Run the flow in a process and wait until it exits; refuse a run that lacks its parameters or has others."""
         assert isinstance(configuration, FlowRunConfiguration)  # noqa: S101  the class's own configuration
         if refusal := configuration.refusal:
-            problem, flow = problem_of(refusal), await self.client.read_flow(flow_run.flow_id)
-            await summarise_failure(flow.name, flow_run.id, problem, advice_for(refusal), kind="refused")
-            await self.client.set_flow_run_state(flow_run.id, Cancelled(name="Refused", message=problem))
+            await self._refuse(flow_run, refusal)
             (task_status or TASK_STATUS_IGNORED).started(0)  # no process, which Prefect would log as an error
             return ProcessWorkerResult(status_code=0, identifier="none")
         self._active_runs.add(flow_run.id)
@@ -228,6 +230,16 @@ class DrainingWorker(ProcessWorker):
             return await configuration.execute(flow_run, task_status or TASK_STATUS_IGNORED)
         finally:
             self._active_runs.discard(flow_run.id)
+
+    async def _refuse(self, flow_run: FlowRun, refusal: QueryRefused) -> None:
+        """End the run as Refused, with its reason, and count it as a run that its flow refuses."""
+        from flows.runtime.run_lifecycle import record_end  # 46 MiB, and hardly a worker refuses a run
+
+        problem, flow = problem_of(refusal), await self.client.read_flow(flow_run.flow_id)
+        await summarise_failure(flow.name, flow_run.id, problem, advice_for(refusal), end="refused")
+        state: State[Any] = Cancelled(name="Refused", message=problem)
+        await record_end(flow.name, flow_run, state)
+        await self.client.set_flow_run_state(flow_run.id, state)
 
     async def drain(self, patience: float) -> None:
         """Take no more runs, wait up to `patience` seconds for active runs to stop, then cancel and kill them."""

@@ -1,4 +1,5 @@
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,16 @@ def test_every_action_of_the_audit_log_is_in_its_table() -> None:
     documented = {action for row in table for action in re.findall(r"`([a-z]+\.[a-z_]+)`", row)}
     assert "mail.suppressed" in written
     assert written - documented == {"requirements.lock"}  # a file, which matches too
+
+
+@pytest.mark.parametrize("page", ["docs/analysts.md", "docs/jobs.md"])
+def test_example_without_a_stack_says_how_to_start_one(page: str, tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```bash\n(stack\(\) .*?)^```", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    end = subprocess.run(["/bin/bash", "-c", example], cwd=tmp_path, capture_output=True, text=True, check=False)  # noqa: S603  ours
+    assert (end.stdout, end.stderr) == ("", "No stack is ready: make up starts one\n")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_examples_look_for_a_stack_before_they_read_its_addresses(page: Path) -> None:
+    text = page.read_text()
+    assert text.count("open('.wishcraft/stack.json')") == text.count("stack() { test -e .wishcraft/stack.json || {")

@@ -2,21 +2,30 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from importlib import import_module
+from itertools import chain
+from types import ModuleType
 from typing import Annotated, Any, Final
 
 import pytest
 import yaml
+from fastapi import FastAPI
 from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, validate_call
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from api.app import create_app
 from api.schemas import requests
 from api.schemas.requests import RequestModel
+from deployments.sandbox.mail_faults import AddressFaultSetting
+from deployments.sandbox.mail_providers import provider
+from deployments.sandbox.mailbox import app as mailbox
+from deployments.sandbox.mailbox.messages import FaultKind
 from deployments.sandbox.processes import ROOT
+from deployments.sandbox.shopify import control, shopping_control
+from deployments.sandbox.shopify.app import create_app as create_simulator
 from wishcraft.domain.text_forms import FAULTS
 from wishcraft.invalid_values import BOUNDS, OTHER, TEXTS, explain, known_names
 from wishcraft.settings import Settings
@@ -37,9 +46,9 @@ PYDANTICS: Final = (
 """Parts of Pydantic's and Python's sentences."""
 
 
-def models() -> list[type[BaseModel]]:
+def models(module: ModuleType = requests) -> list[type[BaseModel]]:
     """The models of all request bodies, with those inside them."""
-    found = [each for each in vars(requests).values() if inspect.isclass(each) and each.__module__ == requests.__name__]
+    found = [each for each in vars(module).values() if inspect.isclass(each) and each.__module__ == module.__name__]
     return [each for each in found if issubclass(each, BaseModel) and each is not RequestModel]
 
 
@@ -53,18 +62,19 @@ def refusals(adapter: TypeAdapter[Any], values: list[Any]) -> Iterator[dict[str,
 
 
 def of_bodies() -> Iterator[dict[str, Any]]:
-    """The errors of request bodies, whole and field by field."""
-    for model in models():
+    """The errors of request bodies, whole and field by field; also of the sandbox's servers."""
+    modules = (requests, control, shopping_control, mailbox, provider)
+    bodies: list[type[BaseModel]] = [AddressFaultSetting[FaultKind], *chain.from_iterable(map(models, modules))]
+    for model in bodies:
         adapter = TypeAdapter(model)
         fields = [{name: value} for name in model.model_fields for value in WRONG]
         yield from refusals(adapter, [*WRONG, *fields])
 
 
-def of_routes(settings: Settings) -> Iterator[dict[str, Any]]:
+def of_routes(app: FastAPI) -> Iterator[dict[str, Any]]:
     """The errors of bodies of all routes, as FastAPI reads them, and of parameters and headers, which are texts."""
-    routes = [each for each in create_app(settings).routes if isinstance(each, Route)]
     texts = [each for each in WRONG if isinstance(each, str)]
-    for route in routes:
+    for route in routes_in(app.routes):
         if body := getattr(route, "body_field", None):
             for value in WRONG:
                 yield from body.validate(value, {}, loc=("body",))[1] or ()
@@ -72,6 +82,15 @@ def of_routes(settings: Settings) -> Iterator[dict[str, Any]]:
             for field in (*dependant.query_params, *dependant.path_params, *dependant.header_params):
                 for text in (*texts, [*texts]):
                     yield from field.validate(text, {}, loc=("query", field.alias))[1] or ()
+
+
+def routes_in(routes: Iterable[BaseRoute]) -> Iterator[Route]:
+    """The routes, with those of included routers."""
+    for route in routes:
+        if isinstance(route, Route):
+            yield route
+        elif router := getattr(route, "original_router", None):
+            yield from routes_in(router.routes)
 
 
 def dependants(dependant: Dependant | None) -> Iterator[Dependant]:
@@ -117,7 +136,8 @@ def of_settings() -> Iterator[dict[str, Any]]:
 
 
 def test_no_refusal_has_a_sentence_of_pydantic(settings: Settings) -> None:
-    found = [*of_bodies(), *of_routes(settings), *of_jobs(), *of_calls(), *of_settings()]
+    servers = create_app(settings), create_simulator(), mailbox.create_app()
+    found = [*of_bodies(), *chain.from_iterable(map(of_routes, servers)), *of_jobs(), *of_calls(), *of_settings()]
     kinds = {error["type"] for error in found}
     assert len(found) > 2_000
     assert kinds <= TEXTS.keys() | BOUNDS.keys() | ITSELF
@@ -190,12 +210,18 @@ def test_unknown_name_is_answered_with_the_nearest_and_all_known(name: str, text
     assert explain({"type": "extra_forbidden", "loc": ("body", name)}, ["title", "notes"]) == text
 
 
+@pytest.mark.parametrize(("kind", "other"), [("int_type", True), ("bool_type", 1)])
+def test_only_a_value_in_quotes_is_asked_for_without_them(kind: str, other: object) -> None:
+    assert explain({"type": kind, "loc": ("body", "x"), "input": "2"}).endswith(", without quotes")
+    assert not explain({"type": kind, "loc": ("body", "x"), "input": other}).endswith(", without quotes")
+
+
 @pytest.mark.parametrize("model", models())
 def test_number_of_a_body_is_neither_a_text_nor_true(model: type[BaseModel]) -> None:
     numbers = [
         name
         for name, field in model.model_json_schema()["properties"].items()
-        if "integer" in {field.get("type"), *(each.get("type") for each in field.get("anyOf", ()))}
+        if any("integer" in each.get("type", ()) for each in (field, *field.get("anyOf", ())))
     ]
     for name in numbers:
         texts = () if name == "variant_id" else ("2",)  # themes keep ids in attributes of HTML, which are texts

@@ -15,6 +15,7 @@ from wishcraft.domain.text_forms import FAULTS
 MISSING: Final = "is missing"
 _UNKNOWN: Final = "is unknown"
 _WHOLE_NUMBER: Final = "must be a whole number such as 2"
+_NUMBER: Final = "must be a number such as 0.5"
 _DATE: Final = "must be a date of the calendar, such as 2027-06-12"
 _TIME: Final = "must be a time of the calendar with its offset, such as 2027-06-12T08:00:00Z"
 _TRUTH: Final = "must be true or false"
@@ -30,19 +31,23 @@ TEXTS: Final[Mapping[str, str]] = {
     "string_too_short": "must have {min_length} or more characters",
     "string_too_long": "must have {max_length} characters or fewer",
     "string_unicode": "has half of a surrogate pair, such as \\ud83c without its other half: send whole characters",
-    "int_type": f"{_WHOLE_NUMBER}, without quotes",
+    "int_type": _WHOLE_NUMBER,
     "int_parsing": _WHOLE_NUMBER,
     "int_parsing_size": "has too many digits",
     "int_from_float": _WHOLE_NUMBER,
-    "float_parsing": "must be a number such as 0.5",
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "decimal_type": _NUMBER,
+    "decimal_parsing": _NUMBER,
     "finite_number": "must be a finite number",
-    "bool_type": f"{_TRUTH}, without quotes",
+    "bool_type": _TRUTH,
     "bool_parsing": _TRUTH,
     "enum": _CHOICE,
     "literal_error": _CHOICE,
     "list_type": _LIST,
     "too_short": "must have {min_length} or more entries",
     "too_long": "must have {max_length} entries or fewer",
+    "dict_type": _OBJECT,
     "model_type": _OBJECT,
     "model_attributes_type": _OBJECT,
     "date_type": _DATE,
@@ -56,6 +61,7 @@ _MOST: Final = ("must be {bound} or less", "must be {bound} or earlier")
 BOUNDS: Final[Mapping[str, tuple[str, tuple[str, str]]]] = {
     "greater_than_equal": ("ge", _LEAST),
     "less_than_equal": ("le", _MOST),
+    "greater_than": ("gt", ("must be more than {bound}", "must be later than {bound}")),
 }
 """By the type of error: the name of the bound, and the texts for a number and for a date."""
 OTHER: Final = "is not valid here"
@@ -64,6 +70,8 @@ _LONGEST_NAME: Final = 60
 """Names that are longer are like no known one."""
 _VALUE_ERROR: Final = "Value error, "
 """How Pydantic begins a text of our own validators."""
+_UNQUOTED: Final = frozenset({"int_type", "bool_type"})
+"""The types of errors of which a text may have the right value, in quotes."""
 
 
 def explain(error: Mapping[str, Any], known: Sequence[str] = ()) -> str:
@@ -84,7 +92,8 @@ def explain(error: Mapping[str, Any], known: Sequence[str] = ()) -> str:
         return texts[0].format(bound=f"{bound:,}") if isinstance(bound, int | float) else texts[1].format(bound=bound)
     if TEXTS.get(kind) == _UNKNOWN:
         return explain_unknown(str(error["loc"][-1]), known)
-    return TEXTS.get(kind, OTHER).format_map({name: str(value).replace("'", "") for name, value in context.items()})
+    text = TEXTS.get(kind, OTHER).format_map({name: str(value).replace("'", "") for name, value in context.items()})
+    return f"{text}, without quotes" if kind in _UNQUOTED and isinstance(error.get("input"), str) else text
 
 
 def explain_unknown(name: str, known: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ from api.state import AppState
 from wishcraft.domain.api_keys import KEY_BEGINS
 from wishcraft.domain.callers import Caller, Scope
 from wishcraft.domain.networks import UNKNOWN, network_of
+from wishcraft.domain.text_forms import CUSTOMER_ID
 from wishcraft.errors import UnknownShop
 from wishcraft.observability.context import bind
 from wishcraft.observability.sentry import set_user
@@ -75,7 +76,13 @@ def _customer_parameter(**more: object) -> dict[str, Any]:
         "required": False,
         "description": "The customer that a server with scope `write` acts for, as a number or"
         " `gid://shopify/Customer/1`.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": _LARGEST_CUSTOMER_ID, "examples": [DEMO_CUSTOMER]},
+        "schema": {
+            "type": ["integer", "string"],
+            "minimum": 1,
+            "maximum": _LARGEST_CUSTOMER_ID,
+            "pattern": CUSTOMER_ID,
+            "examples": [DEMO_CUSTOMER],
+        },
     }
     return {"parameters": [parameter | more]}
 

@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     Strict,
     StringConstraints,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -38,6 +39,7 @@ from wishcraft.domain.invitations import InvitationStatus
 from wishcraft.domain.networks import parse_network
 from wishcraft.domain.registries import EventType, Priority, RegistryStatus, Visibility
 from wishcraft.domain.storable_text import is_storable
+from wishcraft.domain.text_forms import FAULTS, VARIANT_ID
 from wishcraft.errors import invalid_parameter
 from wishcraft.shopify.ids import from_global
 from wishcraft.shopify.variants import MAX_DESCRIBED
@@ -108,6 +110,8 @@ def _variant_id(value: object) -> object:
     if isinstance(value, str):
         match = _VARIANT.fullmatch(value)
         return int(match[1]) if match else from_global("ProductVariant", value)
+    if type(value) is not int:
+        raise ValueError(FAULTS[VARIANT_ID])
     return value
 
 
@@ -175,6 +179,12 @@ AccessCode = Annotated[
 ]
 WholeNumber = Annotated[int, Strict()]
 """A number of JSON; pydantic would also take a text with one, and true."""
+VariantId = Annotated[
+    WholeNumber,
+    Field(ge=1, le=LARGEST_ID),
+    BeforeValidator(_variant_id),
+    WithJsonSchema({"type": ["integer", "string"], "minimum": 1, "maximum": LARGEST_ID, "pattern": VARIANT_ID}),
+]
 Quantity = Annotated[WholeNumber, Field(ge=1, le=MAX_QUANTITY, examples=[2], description="How many pieces are wanted.")]
 IsoDate = Annotated[date, BeforeValidator(_date_text)]
 IsoTime = Annotated[datetime, BeforeValidator(_time_text)]
@@ -271,9 +281,7 @@ class NewItem(RequestModel):
 
     model_config = _with(NEW_ITEMS)
 
-    variant_id: Annotated[WholeNumber, BeforeValidator(_variant_id)] = Field(
-        ge=1,
-        le=LARGEST_ID,
+    variant_id: VariantId = Field(
         examples=[DEMO_VARIANTS[0]],
         description="Shopify's variant id: a number, also as a text, or `gid://shopify/ProductVariant/1`.",
     )

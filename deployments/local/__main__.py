@@ -1,5 +1,8 @@
 """`python -m deployments.local`: run or stop the local stack, delete its data, or sign a URL of its API."""
 
+import wishcraft.interrupts  # noqa: F401  it must be the first import
+
+# isort: split
 import argparse
 import asyncio
 import os
@@ -30,7 +33,7 @@ _LITTLE_MIB: Final = 100
 
 
 def main() -> int:
-    """Run the command line and return the exit code: 0 also after Ctrl-C or SIGTERM."""
+    """Run the command line and return the exit code: 0 also if Ctrl-C or SIGTERM stopped the stack."""
     parser = argparse.ArgumentParser(prog="python -m deployments.local", description=__doc__)
     parser.add_argument("--folder", type=_folder, default=str(DEFAULT_FOLDER), help="where its data are (%(default)s)")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -59,7 +62,7 @@ def main() -> int:
                 reset(workspace)
             case _:
                 print(signed_url(workspace, arguments.path, arguments.shop, arguments.customer))
-    except (StopRequested, KeyboardInterrupt):
+    except StopRequested:
         return 0
     except (WishCraftError, OSError) as error:
         if is_disk_full(error):

@@ -5,6 +5,9 @@ Alertmanager sends mail to OPS_EMAIL, about failed jobs only if ALERT_WEBHOOK_UR
 to; Prometheus reads METRICS_TOKEN from its file.
 """
 
+import wishcraft.interrupts  # noqa: F401  it must be the first import
+
+# isort: split
 import argparse
 import sys
 from pathlib import Path

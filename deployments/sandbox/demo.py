@@ -3,6 +3,9 @@
 Also writes `.wishcraft/demo.json`: each shop's domain, an API key and some slugs.
 """
 
+import wishcraft.interrupts  # noqa: F401  it must be the first import
+
+# isort: split
 import argparse
 import json
 import secrets

@@ -60,11 +60,16 @@ async def with_lifecycle(work: Callable[[], Awaitable[State[Any]]]) -> State[Any
 
 
 async def on_run_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Hook of Prefect: count the end of a run, and report a crash, a timeout or a failed start to Sentry.
+    """Hook of Prefect: `record_end`.
 
     Prefect calls it in the run's process, or in the worker's if the run's process died.
     """
-    job, outcome = flow.name, "refused" if state.name == _REFUSED else _OUTCOMES[state.type]
+    await record_end(flow.name, flow_run, state)
+
+
+async def record_end(job: str, flow_run: FlowRun, state: State[Any]) -> None:
+    """Count the end of a run, and report a crash, a timeout or a failed start to Sentry."""
+    outcome = "refused" if state.name == _REFUSED else _OUTCOMES[state.type]
     sentry.start_sentry(settings(), "job")
     run_id = str(flow_run.id)
     with log_context(job=job, run=flow_run.name, run_id=run_id, run_url=run_page(run_id)), sentry.isolated():
@@ -96,7 +101,7 @@ async def _run_work(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
         state = await work()
     except QueryRefused as error:  # a wrong parameter: the message is for the person who started the run
         state = Cancelled(name=_REFUSED, message=problem_of(error))
-        await summarise_failure(flow.name, run.id, problem_of(error), advice_for(error), kind="refused")
+        await summarise_failure(flow.name, run.id, problem_of(error), advice_for(error), end="refused")
     except RunStopped:
         state = Cancelled(message="The run was stopped between two batches.")
     except Exception as error:  # noqa: BLE001  any error ends the run as Failed

@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 import httpx
@@ -28,14 +28,16 @@ _GRACE: Final = timedelta(minutes=1)
 """In which the worker, if it lives, writes the summary itself."""
 
 
-async def summarise_failure(job: str, run_id: UUID, problem: str, advice: str, *, kind: str = "summary") -> None:
-    """Store the summary as an artifact of the run; if Prefect does not answer, only the run's state has the problem.
+async def summarise_failure(
+    job: str, run_id: UUID, problem: str, advice: str, *, end: Literal["failed", "refused"] = "failed"
+) -> None:
+    """Store the summary as the artifact `<job>-<end>` of the run, if Prefect answers; the run's state has the problem.
 
-    Prefect shows the newest artifact of a key: with a `kind` of its own, the summary does not hide the last report.
+    Prefect shows the newest artifact of a key: that of `<job>-summary` stays the last report.
     """
     advice = with_runbook_links(escape(advice))
     text = f"**{escape(problem)}**\n\n## What to do\n\n{advice}\n\n[The run, with its log]({run_page(run_id)})"
-    summary = ArtifactCreate(key=f"{job}-{kind}", type="markdown", description=problem, data=text, flow_run_id=run_id)
+    summary = ArtifactCreate(key=f"{job}-{end}", type="markdown", description=problem, data=text, flow_run_id=run_id)
     with suppress(httpx.HTTPError):
         async with get_client() as client:
             await client.create_artifact(summary)

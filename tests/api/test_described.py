@@ -125,6 +125,17 @@ def test_null_is_one_of_the_types_of_a_simple_value(document: Schema) -> None:
                 assert any("$ref" in kind for kind in field["anyOf"]), (name, key)
 
 
+def test_id_of_shopify_is_a_number_or_a_text(document: Schema) -> None:
+    variant = document["components"]["schemas"]["NewItem"]["properties"]["variant_id"]
+    parameters = document["paths"]["/api/registries"]["post"]["parameters"]
+    (customer,) = (each["schema"] for each in parameters if each["name"] == "X-Customer-Id")
+    for schema, kind in ((variant, "ProductVariant"), (customer, "Customer")):
+        for accepted in (1, "1", f"gid://shopify/{kind}/1"):
+            assert not errors(document, schema, accepted)
+        for refused in (0, True, 1.5, None, "x", "gid://shopify/Product/1"):
+            assert errors(document, schema, refused), refused
+
+
 def test_customer_is_named_only_where_it_is_used(document: Schema) -> None:
     named = {
         what

@@ -97,6 +97,13 @@ async def test_variant_id_of_another_kind_is_refused(emma: Shopper, variant_id: 
     assert problem(answer) == (422, "invalid-request")
 
 
+@pytest.mark.parametrize("variant_id", [True, 1.5, None, [], "x", "gid://shopify/Product/1"])
+async def test_refused_variant_id_is_answered_with_the_forms_that_one_has(emma: Shopper, variant_id: object) -> None:
+    answer = await emma.send("POST", f"{PATH}/{await emma.create()}/items", {"variant_id": variant_id})
+    detail = "is not the id of a ProductVariant, such as 1 or gid://shopify/ProductVariant/1"
+    assert (answer.status_code, answer.json()["errors"][0]["detail"]) == (422, detail)
+
+
 @pytest.mark.parametrize("body", [b"{", b'"x"', b"null", b"[" * 20_000, b"\xff\xfe"])
 async def test_problem_of_an_unreadable_body_points_at_the_whole(emma: Shopper, body: bytes) -> None:
     answer = await emma.send("POST", PATH, body)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -90,6 +91,30 @@ def test_unknown_argument_is_refused(interpreter: WarmInterpreter, module: str) 
     end = interpreter.run([module, "extra"], environment({}))
     assert end.returncode == 2
     assert end.stderr.endswith(f"python -m {module}: error: unrecognized arguments: extra\n")
+
+
+def commands() -> Iterator[str]:
+    """What `python -m` runs, by the docstrings."""
+    for package in ("api", "benchmarks", "deployments", "wishcraft"):
+        for file in sorted((ROOT / package).rglob("*.py")):
+            text = file.read_text()
+            if 'if __name__ == "__main__":' in text and "`python -m" in text:
+                yield ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
+
+
+@pytest.mark.parametrize("command", list(commands()))
+def test_command_that_is_interrupted_while_it_imports_ends_with_one_line(command: str, tmp_path: Path) -> None:
+    for module in ("argparse", "asyncio", "pydantic", "random"):
+        (tmp_path / f"{module}.py").write_text("import signal\n\nsignal.raise_signal(signal.SIGINT)\n")
+    end = subprocess.run(  # noqa: S603  ours
+        [sys.executable, "-m", command],
+        cwd=ROOT,
+        env=environment({"PYTHONPATH": str(tmp_path)}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (end.returncode, end.stdout, end.stderr) == (-signal.SIGINT, "", "Interrupted.\n")
 
 
 def test_interrupted_api_ends_without_a_traceback() -> None:

@@ -79,7 +79,7 @@ async def test_run_that_fails_without_a_summary_gets_one_with_what_to_do(kind: s
     state = await ending.with_options(timeout_seconds=0.2 if kind == "timeout" else 60)(kind, return_state=True)
     summary = await summary_of(state)
     [artifact] = await artifacts_of(state, "markdown")
-    assert artifact.key == f"ending-{'refused' if kind == 'refused' else 'summary'}"  # hides no report
+    assert artifact.key == f"ending-{'refused' if kind == 'refused' else 'failed'}"  # hides no report
     assert problem in summary.partition("\n")[0]
     assert "## What to do" in summary
     assert advice in summary
@@ -96,6 +96,7 @@ async def test_run_whose_machine_died_gets_its_summary_once_from_check_invariant
     assert await summarise_lost_runs(later) >= 1
     assert await summarise_lost_runs(later) == 0
     state.state_details.flow_run_id = run.id
+    assert [each.key for each in await artifacts_of(state, "markdown")] == ["ending-failed"]
     summary = await summary_of(state)
     assert summary.startswith("**The process of this run died.**")
     assert "then run the job again" in summary

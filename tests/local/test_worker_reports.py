@@ -112,7 +112,7 @@ async def test_run_that_waits_for_its_turn_is_logged_once(
 
 
 async def test_run_with_unknown_or_missing_parameters_is_refused_with_their_names(
-    http: httpx.Client, start_worker: Callable[..., Worker], audit_trail: str
+    http: httpx.Client, start_worker: Callable[..., Worker], audit_trail: str, resources: Resources
 ) -> None:
     worker = start_worker()
     unknown = create_run(http, audit_trail, shop="a", shops="b")
@@ -126,6 +126,8 @@ async def test_run_with_unknown_or_missing_parameters_is_refused_with_their_name
     begin = "Refused: invalid parameters: shops: is unknown. Did you mean shop? Known are shop, actor, "
     assert summaries[unknown].startswith(begin)
     assert summaries[missing] == "Refused: invalid parameters: shop: is missing"
+    runs = (await resources.counters.read())["job_runs_total"]
+    assert [(each.labels, each.value) for each in runs if each.value] == [(("audit-trail", "refused"), 2)]
     assert '"level":"error"' not in worker.log.read_text()
 
 

@@ -6,8 +6,10 @@ import psycopg
 import pytest
 from redis.asyncio import BlockingConnectionPool, Redis
 from sqlalchemy import make_url
+from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.dialects.postgresql.psycopg import dialect
 
+from deployments.local.environment import prefect_database
 from wishcraft.cache.client import connect
 from wishcraft.urls import postgresql
 from wishcraft.urls import redis as redis_urls
@@ -68,6 +70,31 @@ def test_every_option_of_a_postgresql_url_is_one_of_libpq() -> None:
 def test_hosts_and_certificates_in_a_postgresql_url_reach_libpq(url: str) -> None:
     _, parameters = dialect().create_connect_args(make_url(read_postgresql_url(url)))  # type: ignore[no-untyped-call]
     assert psycopg.conninfo.make_conninfo(**{name: value for name, value in parameters.items() if name != "context"})
+
+
+@pytest.mark.parametrize(
+    ("query", "hosts", "ports"),
+    [
+        ("host=a&host=b", ["a", "b"], [5432, 5432]),
+        ("host=a:1&sslmode=require&host=b:2", ["a", "b"], [1, 2]),
+        ("host=a:1&host=b", ["a", "b"], [1, 5432]),
+        ("host=a,b", ["a", "b"], [5432, 5432]),
+        ("host=a,b&port=1&port=2", ["a", "b"], [1, 2]),
+        ("host=%2Frun%2Fa&h%6Fst=/run/b", ["/run/a", "/run/b"], [5432, 5432]),
+        ("host=a:1", ["a"], [1]),
+        ("host=%40wishcraft&port=1", ["@wishcraft"], [1]),
+    ],
+)
+def test_all_drivers_read_the_same_hosts_in_a_postgresql_url(query: str, hosts: list[str], ports: list[int]) -> None:
+    url = read_postgresql_url(f"postgresql://u:p@/w?{query}")
+    assert read_postgresql_url(url) == url
+    _, ours = dialect().create_connect_args(make_url(url))  # type: ignore[no-untyped-call]
+    of_libpq = psycopg.conninfo.conninfo_to_dict(url.replace("+psycopg", ""))
+    for found in (ours, of_libpq):
+        assert (str(found["host"]).split(","), list(map(int, str(found["port"]).split(",")))) == (hosts, ports)
+    _, prefects = asyncpg.dialect().create_connect_args(make_url(prefect_database(url, {})))  # type: ignore[no-untyped-call]
+    several = len(hosts) > 1
+    assert (prefects["host"], prefects["port"]) == ((hosts, ports) if several else (hosts[0], ports[0]))
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ PRICE: Final = r"^[0-9]{1,11}(\.[0-9]{1,4})?$"
 LIST_CURSOR: Final = r"^[A-Za-z0-9_-]+$"
 AUDIT_CURSOR: Final = r"^[0-9]{1,16}-[0-9]{1,18}$"
 FILE_PART: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+VARIANT_ID: Final = r"^(gid://shopify/ProductVariant/)?[0-9]{1,19}$"
+CUSTOMER_ID: Final = r"^(gid://shopify/Customer/)?[0-9]{1,19}$"
 
 _CURSOR_FAULT: Final = (
     "is not a cursor: send the `next_cursor` of the previous page, or leave it out for the first page"
@@ -34,6 +36,8 @@ FAULTS: Final = {
     LIST_CURSOR: _CURSOR_FAULT,
     AUDIT_CURSOR: _CURSOR_FAULT,
     FILE_PART: "is not part of the link to a file: open the link as the run shows it",
+    VARIANT_ID: "is not the id of a ProductVariant, such as 1 or gid://shopify/ProductVariant/1",
+    CUSTOMER_ID: "is not the id of a Customer, such as 1 or gid://shopify/Customer/1",
     VISITOR_ID: "is not an id of at most 64 letters without accents, digits, `_` and `-`",
 }
 """What is wrong with a text that a pattern refuses. Those of links are in `share_links.py`."""

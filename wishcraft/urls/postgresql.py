@@ -77,10 +77,11 @@ _BAD_PLACES: Final = "its hosts and ports do not look like host=a,b&port=1,2 or 
 _NOT_ENCODED: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 """A percent sign that is not encoded: libpq refuses the value, and quotes it in its message."""
 _HOST_AND_PORT: Final = re.compile("[A-Za-z0-9.-]+:[0-9]*")
+_USUAL_PORT: Final = "5432"
 
 
 def read_postgresql_url(url: str) -> str:
-    """The URL with psycopg 3 as its driver, and its login percent-encoded, which libpq needs.
+    """The URL with psycopg 3 as its driver, and as libpq needs it: the login percent-encoded, all hosts in one option.
 
     Accepts `postgres://`, `postgresql://` and other drivers.
 
@@ -110,7 +111,8 @@ def read_postgresql_url(url: str) -> str:
     if not _has_places(query):
         raise UrlError(_EXAMPLE, _BAD_PLACES)
     login = "" if parts["login"] is None else f"{_encode_login(parts['login'])}@"
-    return f"postgresql+psycopg://{login}{parts['place']}"
+    address, mark, _ = parts["place"].partition("?")
+    return f"postgresql+psycopg://{login}{address}{mark}{_join_places(query)}"
 
 
 def with_defaults(url: str, defaults: Mapping[str, Any], options: str) -> dict[str, Any]:
@@ -152,6 +154,22 @@ def _has_places(query: str) -> bool:
         if len(ports) not in {0, len(names)} or any(name.count(":") == 1 and name[0] != "/" for name in names):
             return False
     return all(map(_is_port, ports))
+
+
+def _join_places(query: str) -> str:
+    """The options with `host=a,b&port=1,2` for `host=a:1&host=b:2`, which SQLAlchemy takes; libpq would take the last.
+
+    Several hosts get their ports, which asyncpg needs.
+    """
+    options = parse_qsl(query)
+    hosts, ports = ([value for each, value in options if each == name] for name in ("host", "port"))
+    if len(hosts) > 1 or any(map(_HOST_AND_PORT.fullmatch, hosts)):
+        pairs = [host.partition(":") for host in hosts]
+        hosts, ports = [host for host, _, _ in pairs], [port or _USUAL_PORT for _, _, port in pairs]
+    elif not ports and "," in "".join(hosts):
+        ports = [_USUAL_PORT for _ in hosts[0].split(",")]
+    places = [f"{name}={quote(','.join(each), '/:,')}" for name, each in (("host", hosts), ("port", ports)) if each]
+    return "&".join([*places, *(each for each in query.split("&") if unquote(each.partition("=")[0]) not in _HOSTS)])
 
 
 def _is_port(text: str) -> bool:

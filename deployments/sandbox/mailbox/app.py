@@ -11,6 +11,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
+from deployments.sandbox import refusals
 from deployments.sandbox.hosts import LoopbackOnly
 from deployments.sandbox.mail_faults import AddressFaultSetting
 from deployments.sandbox.mail_providers.sendgrid import SimulatedSendGrid
@@ -50,6 +51,7 @@ def create_app(
     """
     app = FastAPI(title="Mailbox", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.add_middleware(LoopbackOnly)
+    refusals.register(app)
     app.state.mailbox, app.state.smtp_port, app.state.dns_port = Mailbox(file), smtp_port, dns_port
     app.state.bounces = BounceSender(bounces)
     _add_routes(app, app.state.mailbox)

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.responses import FileResponse
 
+from deployments.sandbox import refusals
 from deployments.sandbox.hosts import LoopbackOnly
 from deployments.sandbox.shopify import admin, control, shopping_control, storefront
 from deployments.sandbox.shopify.faults import FaultKind
@@ -18,6 +19,7 @@ def create_app(options: Options | None = None) -> FastAPI:
     """Create the application; `app.state.simulator` is its simulator."""
     app = FastAPI(title="Shopify simulator", docs_url=None, redoc_url=None, openapi_url=None, lifespan=_lifespan)
     app.add_middleware(LoopbackOnly)
+    refusals.register(app)
     app.state.simulator = Simulator(options or Options())
     app.include_router(admin.router)
     app.include_router(storefront.router)

@@ -148,6 +148,19 @@ async def test_key_without_expiry_is_rotated_with_a_day_of_grace(
     assert left == (24 * 60,)
 
 
+async def test_replaced_key_is_not_rotated_again_and_its_successor_keeps_the_lifetime(
+    client: httpx.AsyncClient, merchant: dict[str, str]
+) -> None:
+    old = await create(client, merchant, scopes=["admin"])
+    new = (await client.post(f"{KEYS}/{old.prefix}/rotate", headers=merchant)).json()
+    for headers in (merchant, {"X-API-Key": old.key}):
+        again = await client.post(f"{KEYS}/{old.prefix}/rotate", headers=headers)
+        assert problem(again) == (409, "conflict")
+        assert new["prefix"] in again.json()["detail"]
+    newest = await client.post(f"{KEYS}/{new['prefix']}/rotate", headers=merchant)
+    assert (newest.status_code, newest.json()["expires_at"]) == (201, None)
+
+
 async def test_revoked_key_is_unauthorized_in_every_process(
     client: httpx.AsyncClient, settings: Settings, open_client: OpenClient, merchant: dict[str, str]
 ) -> None:

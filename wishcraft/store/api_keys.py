@@ -122,11 +122,17 @@ async def add(
     return _facts((await session.execute(returned)).one())
 
 
-async def end(session: AsyncSession, shop_id: int, prefix: str, after: timedelta) -> None:
-    """Let the key expire in `after`, or at its own expiry if that is earlier."""
+async def find_successor(session: AsyncSession, shop_id: int, prefix: str) -> str | None:
+    """The prefix of the key that replaced the one with this prefix; None if none has."""
+    query = select(ApiKey.successor).where(ApiKey.shop_id == shop_id, ApiKey.prefix == prefix)
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def end(session: AsyncSession, shop_id: int, prefix: str, successor: str, after: timedelta) -> None:
+    """Let the key, which the successor replaces, expire in `after`, or at its own expiry if that is earlier."""
     at = func.least(ApiKey.expires_at, func.now() + after)  # PostgreSQL's `least` ignores NULL
     where = (ApiKey.shop_id == shop_id, ApiKey.prefix == prefix)
-    await session.execute(update(ApiKey).where(*where).values(expires_at=at))
+    await session.execute(update(ApiKey).where(*where).values(expires_at=at, successor=successor))
 
 
 async def revoke(session: AsyncSession, shop_id: int, prefix: str) -> bool:

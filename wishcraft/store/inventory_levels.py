@@ -136,6 +136,10 @@ WITH wrong AS (
 UPDATE inventory_items i SET levels_read_at = NULL FROM wrong w
 WHERE i.shop_id = :shop_id AND i.inventory_item_id = w.inventory_item_id
 """)
+_FORGET: Final = text("""
+UPDATE inventory_items SET levels_read_at = NULL
+WHERE shop_id = :shop_id AND inventory_item_id = ANY(CAST(:ids AS bigint[])) AND levels_read_at IS NOT NULL
+""")
 
 
 async def find_items(session: AsyncSession, shop_id: int, ids: Iterable[int]) -> dict[int, ItemState]:
@@ -186,6 +190,11 @@ async def add_up(session: WriteSession, shop_id: int, ids: Iterable[int]) -> lis
     """The stock of those of these inventory items whose levels are all known."""
     found = await session.execute(_ADD_UP, {"shop_id": shop_id, "ids": list(ids)})
     return [Stock(*row) for row in found]
+
+
+async def forget(session: WriteSession, shop_id: int, ids: Iterable[int]) -> None:
+    """Count the levels of these inventory items as not all known: a level has changed and was not stored."""
+    await session.execute(_FORGET, {"shop_id": shop_id, "ids": list(ids)})
 
 
 async def forget_wrong(session: WriteSession, shop_id: int, readings: Sequence[Observation]) -> None:

@@ -131,6 +131,21 @@ async def test_levels_from_before_an_uninstallation_are_not_added_up(
     assert wished.row("inventory_quantity") == (4,)
 
 
+async def test_levels_from_before_a_time_without_wishes_are_not_added_up(
+    resources: Resources, shop: ShopRef, wished: Wished
+) -> None:
+    know_levels(wished, {LOCATION: 5, ELSEWHERE: 5})
+    wished.variant.quantity, wished.variant.elsewhere = 5, {ELSEWHERE: 0}
+    change = "UPDATE registries SET status = %s WHERE slug = ANY(%s)"
+    holders = list(wished.holders())
+    wished.demo.execute(change, ["paused", holders])
+    await apply(resources, shop, handle_stock, [at_level(wished, 0, 5, ELSEWHERE)])
+    wished.demo.execute(change, ["active", holders])
+    wished.variant.quantity = 4
+    await apply(resources, shop, handle_stock, [at_level(wished, 4, 9)])
+    assert wished.row("inventory_quantity") == (4,)
+
+
 async def test_older_level_never_undoes_a_newer_one(resources: Resources, shop: ShopRef, wished: Wished) -> None:
     know_levels(wished, {LOCATION: 9, ELSEWHERE: 3})
     await apply(resources, shop, handle_stock, [at_level(wished, 5, 9.7)])

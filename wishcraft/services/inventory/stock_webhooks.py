@@ -74,7 +74,8 @@ async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[M
     """Handle `inventory_levels/update` and `inventory_items/update`: the levels of all locations add up to the stock.
 
     If not all levels of an item are known, they are read from Shopify: all such items of the batch together. If they
-    cannot be read now, the webhooks about these items fail, and no others.
+    cannot be read now, the webhooks about these items fail, and no others. Levels of items that no active registry has
+    are not stored: what is known of them counts as outdated from then on.
 
     Raises:
         PayloadInvalid: As `read_level` and `read_inventory_item`.
@@ -88,6 +89,7 @@ async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[M
         states = await inventory_levels.find_items(session, shop.id, items) if items else {}
     await mark_outdated(resources, shop.id, {each.variant_id: times[each.inventory_item_id] for each in found})
     unknown = _find_unknown(updates, found, states)
+    unwished = {item_id for item_id, _ in updates.levels} - items
     read, failed = dict[int, ReadLevels](), dict[int, TransientError]()
     try:
         read = await wait_for_shopify(_read_levels(resources, shop, {item_id: times[item_id] for item_id in unknown}))
@@ -95,6 +97,8 @@ async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[M
         failed = dict.fromkeys(updates.leave_out(unknown), error)
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
+        if unwished:
+            await inventory_levels.forget(write.session, shop.id, unwished)
         saved = await _apply_stock(write, shop.id, updates, found, read) if found else SavedStock()
         if saved.unknown - unknown:
             raise TransientError("A sync has found that some levels are outdated: they are to be read again.")

@@ -66,7 +66,7 @@ async def rotate_key(db: Database, actor: Actor, prefix: str, grace: timedelta) 
 
     Raises:
         NotFound: The shop has no such key.
-        Conflict: The key was revoked or has expired.
+        Conflict: The key was revoked, has expired or was replaced before.
         NotAllowed: The actor is another key, which has fewer rights.
     """
     new = make_key(secrets.token_bytes(_KEY_BYTES))
@@ -77,12 +77,14 @@ async def rotate_key(db: Database, actor: Actor, prefix: str, grace: timedelta) 
             raise _no_such_key()
         if old.revoked_at or (old.expires_at and old.expires_at <= now):
             raise Conflict("The key was revoked or has expired. Create a new one.")
+        if successor := await api_keys.find_successor(session, actor.shop_id, prefix):  # its expiry is the grace's end
+            raise Conflict(f"The key was replaced by {successor}. Rotate that one, or create a new one.")
         expires_at = now + (old.expires_at - old.created_at) if old.expires_at else None
         if actor.name != f"key:{prefix}":  # a key may renew itself
             await _check_rights(session, actor, Rights(old.scopes, old.ip_allow_list, expires_at))
         scopes = [Scope(scope) for scope in old.scopes]
         facts = await api_keys.add(session, actor.shop_id, old.name, new, scopes, old.ip_allow_list, expires_at)
-        await api_keys.end(session, actor.shop_id, prefix, grace)
+        await api_keys.end(session, actor.shop_id, prefix, new.prefix, grace)
         await audit_log.record(session, actor, "key.rotated", "api_key", prefix, {"successor": new.prefix})
     return Issued(new.key, facts)
 

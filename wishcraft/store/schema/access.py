@@ -32,6 +32,8 @@ class ApiKey(Base):
     expires_at: Mapped[datetime | None]
     last_used_at: Mapped[datetime | None]
     revoked_at: Mapped[datetime | None]
+    successor: Mapped[str | None]
+    """The prefix of the key that replaced it; NULL if none has."""
 
 
 class Session(Base):

@@ -61,10 +61,11 @@ COMPLIANCE_TOPICS: Final = (DATA_REQUEST, REDACT_CUSTOMER, REDACT_SHOP)
 They are handled for shops that have removed the app too; those of shops that were never known are ignored.
 """
 MERGE: Final = "customers/merge"
-LASTING_TOPICS: Final = (*COMPLIANCE_TOPICS, MERGE)
+LASTING_TOPICS: Final = (*COMPLIANCE_TOPICS, MERGE, MAIL_EVENTS)
 """Handled also for a known shop without the app: it may have installed it again, and not opened it yet.
 
-What it misses of orders, products and stock is read from Shopify then; Shopify reports a merge only once.
+What it misses of orders, products and stock is read from Shopify then; a merge, and a complaint about a mail, are
+reported only once.
 """
 MAX_ATTEMPTS: Final = 10
 """Failed tries after which a webhook is a dead letter: about a quarter of an hour by `retry_delay`."""

@@ -312,6 +312,15 @@ async def test_event_of_a_mail_that_is_gone_or_of_a_shop_that_is_gone_is_ignored
     assert suppressed(demo) == set()
 
 
+async def test_complaint_about_a_shop_without_the_app_counts_when_it_has_the_app_again(
+    handle: Helper, sent: Helper, demo: Demo
+) -> None:
+    mail = sent()
+    demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")
+    assert await handle((mail, COMPLAINED)) == {"applied": 1}
+    assert suppressed(demo) == {(1, "complaint")}
+
+
 async def test_events_do_not_wait_for_webhooks_that_wait_for_shopify(
     resources: Resources, sent: Helper, demo: Demo
 ) -> None:

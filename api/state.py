@@ -70,7 +70,7 @@ class AppState:
         self.inbox = Inbox(resources.db, WebhookQueue(resources.redis))
         self.large_bodies = LargeBodies()
         self.sns = SnsVerifier(resources.http, settings.ses_topic_arns, settings.sns_origin)
-        self.shop_settings = TTLCache(self._find_settings)
+        self.shop_settings = TTLCache(self._find_settings, resources)
         """For the colour and the language of the registry page: a change shows after at most `CACHE_SECONDS`."""
         self.traffic_recorder = TrafficRecorder(resources)
         self.health_monitor = HealthMonitor(resources, settings)

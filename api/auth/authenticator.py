@@ -3,11 +3,11 @@
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import inf
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from starlette.types import Scope as Connection
 
@@ -15,17 +15,21 @@ from wishcraft.domain.api_keys import digest, prefix_of
 from wishcraft.domain.callers import EVERYTHING, Caller, Scope
 from wishcraft.domain.networks import Network, client_address, is_within, network_of, parse_networks, parse_proxies
 from wishcraft.domain.rate_limits import Policy, Verdict
-from wishcraft.errors import ShopifyUnauthorized, UnknownShop
+from wishcraft.errors import DatabaseUnavailable, ShopifyUnauthorized, UnknownShop
 from wishcraft.resources import Resources
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
+from wishcraft.services.registries.reader import DATABASE_READ_SECONDS
 from wishcraft.services.shops.install import OnInstalled, ensure_installed
 from wishcraft.settings import Settings
 from wishcraft.shopify.id_tokens import verify_id_token
 from wishcraft.shopify.signatures import MAX_AGE, MAX_CHANGE_AGE, verify_proxy_query
 from wishcraft.store import api_keys, shops
+from wishcraft.store.deadline import within
 
 CACHE_SECONDS: Final = 30
-"""A revoked key, or a shop that has uninstalled the app, is accepted for at most this long."""
+"""A revoked key, or a shop that has uninstalled the app, is accepted for at most this long, if PostgreSQL answers."""
+_KEEP_SECONDS: Final = 1.0
+"""How much longer a value is used while PostgreSQL does not answer, before it is asked for again."""
 _LARGEST_CACHE: Final = 10_000
 _REFUSALS: Final = Policy("refused", 60, 60)
 """Requests with invalid credentials, of one address or in the name of one shop; more are refused without a query."""
@@ -63,10 +67,16 @@ class VerifiedQuery:
 
 
 class TTLCache(Generic[K, V]):
-    """Results of `find` in this process, for `seconds`. A None is not cached."""
+    """Results of `find`, a query, in this process, for `seconds`. A None is not cached.
 
-    def __init__(self, find: Callable[[K], Awaitable[V | None]], seconds: float = CACHE_SECONDS) -> None:
+    While PostgreSQL does not answer, values are used for longer: what Redis has is served to callers of before.
+    """
+
+    def __init__(
+        self, find: Callable[[K], Coroutine[Any, Any, V | None]], resources: Resources, seconds: float = CACHE_SECONDS
+    ) -> None:
         self._find = find
+        self._cache = resources.cache
         self.seconds = seconds
         self._entries: OrderedDict[K, tuple[float, V]] = OrderedDict()
 
@@ -84,16 +94,32 @@ class TTLCache(Generic[K, V]):
         return key in self._entries
 
     async def get(self, key: K) -> V | None:
-        """The cached value, else the result of `find`."""
+        """The cached value, else the result of `find`.
+
+        Raises:
+            DatabaseUnavailable: There is no value, and PostgreSQL did not answer within `DATABASE_READ_SECONDS`.
+        """
         entry = self._entries.get(key)
         if entry and time.monotonic() < entry[0]:
             return entry[1]
-        value = await self._find(key)
+        value, seconds = None, self.seconds
+        try:
+            if entry and self._cache.permit and self._cache.permit.is_silent:  # no reader waits for it again
+                value, seconds = entry[1], _KEEP_SECONDS
+            else:
+                value = await within(DATABASE_READ_SECONDS, self._find(key))
+        except DatabaseUnavailable:
+            if entry is None:
+                raise
+            value, seconds = entry[1], _KEEP_SECONDS
+        except UnknownShop:
+            self._entries.pop(key, None)
+            raise
         self._entries.pop(key, None)
         if value is not None:
             while len(self._entries) >= _LARGEST_CACHE:
                 self._entries.popitem(last=False)
-            self._entries[key] = (time.monotonic() + self.seconds, value)
+            self._entries[key] = (time.monotonic() + seconds, value)
         return value
 
 
@@ -112,8 +138,8 @@ class Authenticator:
         self._client_id = settings.shopify_api_key
         self._proxies = parse_proxies(settings.trusted_proxies)
         self._traffic_recorder = traffic_recorder
-        self._keys = TTLCache(self._find_key)
-        self._shops = TTLCache(self._find_shop)
+        self._keys = TTLCache(self._find_key, resources)
+        self._shops = TTLCache(self._find_shop, resources)
 
     def cached_by_fingerprint(self, fingerprint: bytes, scope: Connection) -> Caller | None:
         """The caller with the API key of this `fingerprint`, if the key is cached. Does no I/O."""

@@ -211,12 +211,12 @@ async def read_authorized(app_state: AppState, caller: Caller, ref: str, grant: 
 
 
 def respond(request: Request, app_state: AppState, caller: Caller, slug: str, result: CacheResult) -> Response:
-    """200 with the registry, or 304 if the caller, who may read it, has it; counts the read."""
+    """200 with the registry, or 304 if the caller, who may read it, has it and changes nothing; counts the read."""
     entry, cache_state = result
     etag = make_etag(entry.header.version, entry.header.digest)
     headers = [(b"etag", etag.encode()), representation.NO_CACHE, representation.X_CACHE[cache_state]]
     if_none_match = request.headers.getlist("if-none-match")
-    if if_none_match and matches(", ".join(if_none_match), etag):
+    if request.method == "GET" and if_none_match and matches(", ".join(if_none_match), etag):
         status, body = HTTPStatus.NOT_MODIFIED, b""
     else:
         status, body = HTTPStatus.OK, entry.body

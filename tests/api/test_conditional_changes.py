@@ -8,7 +8,7 @@ import pytest
 
 from api.schemas.responses import OwnRegistryAnswer, OwnRegistryList
 from tests.support.aliases import Demo, OpenClient
-from tests.support.api import WAYS, Shopper, problem
+from tests.support.api import WAYS, WEDDING, Shopper, problem
 from tests.support.waiting import wait_until
 from wishcraft.settings import Settings
 
@@ -70,6 +70,15 @@ async def test_if_match_that_is_no_etag_of_the_registry_fails(emma: Shopper, slu
     etag = (await emma.read(slug)).headers["etag"]
     answer = await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Lost"}, if_match=condition.format(etag))
     assert problem(answer) == (412, "changed-since")
+
+
+async def test_if_none_match_of_a_change_leaves_its_answer_whole(emma: Shopper, slug: str) -> None:
+    etag = (await emma.read(slug)).headers["etag"]
+    for condition in ("*", etag):
+        same = await emma.send("PATCH", f"{PATH}/{slug}", {}, if_match="*", if_none_match=condition)
+        assert (same.status_code, same.json()["slug"]) == (200, slug)
+    made = await emma.send("POST", PATH, WEDDING, if_none_match="*")
+    assert (made.status_code, made.json()["title"]) == (201, WEDDING["title"])
 
 
 WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"

@@ -81,6 +81,11 @@ class ReadPermit:
         """Whether any invalidation was pending at the last answer."""
         return self._pending is None or bool(self._pending)
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether PostgreSQL did not answer the last question."""
+        return self._is_silent
+
     def trust(self, shop_id: int, slug: str, *, arrived: float | None = None) -> Trust:
         """Whether this registry's entry in Redis may be used by a reader who arrives now, or has at `arrived`.
 

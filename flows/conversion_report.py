@@ -12,7 +12,6 @@ from tasks.analyst_reports import report_conversion
 from wishcraft.analytics.filters import parse_day, parse_filter
 from wishcraft.domain.periods import last_weeks
 from wishcraft.domain.registries import EventType
-from wishcraft.domain.service_levels import end_of
 from wishcraft.reports.run_file import FileFormat
 from wishcraft.settings import time_zone
 
@@ -35,9 +34,7 @@ async def conversion_report(
         file: Also write a file, linked in the summary: html has the page, other formats the funnel by shop,
             event type and week.
     """
-    zone = time_zone()
-    today = parse_day(today)
-    now = end_of(today, datetime.now(UTC), zone)
-    days = last_weeks(today or now.astimezone(zone).date(), weeks)
+    now = datetime.now(UTC)
+    days = last_weeks(parse_day(today) or now.astimezone(time_zone()).date(), weeks)
     report = report_conversion.submit(parse_filter(shops, event_types, days.first, days.last), now, file)
     return await publish_when_done("conversion-report", report)

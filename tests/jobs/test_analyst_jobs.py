@@ -26,9 +26,11 @@ from tests.support.invitations import confirm_everyone
 from tests.support.prefect_artifacts import artifacts_of, summary_of
 from wishcraft.domain.registries import EventType
 from wishcraft.files import folder_of
+from wishcraft.reports import conversion_report as conversion_page
 from wishcraft.reports import notebook
 from wishcraft.reports.markdown import keep_figures_together
 from wishcraft.reports.page import format_bytes
+from wishcraft.reports.plots import TimeSeries
 from wishcraft.settings import Settings, time_zone
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
@@ -99,6 +101,18 @@ async def test_conversion_and_demand_reports_publish_their_page_tables_and_file(
     by_suffix = {file.suffix: file for file in exports()}
     pd.testing.assert_frame_equal(pd.read_parquet(by_suffix[".parquet"]), notebook.conversion_report(weeks=4))
     assert len(pd.read_csv(by_suffix[".csv"])) == len(notebook.demand_forecast(event_types=["wedding"]))
+
+
+async def test_past_week_that_ends_with_the_report_is_a_full_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    by_week, open_weeks = conversion_page._by_week, list[date]()
+
+    def draw(weeks: pd.DataFrame, open_week: date) -> TimeSeries:
+        open_weeks.append(open_week)
+        return by_week(weeks, open_week)
+
+    monkeypatch.setattr(conversion_page, "_by_week", draw)
+    await conversion_report(weeks=2, today=date(2026, 3, 15), file="none", return_state=True)  # a Sunday
+    assert open_weeks == [date(2026, 3, 16)]
 
 
 async def test_export_states_rows_columns_and_size_and_shows_the_first_rows(exports: Exports) -> None:

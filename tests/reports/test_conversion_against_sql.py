@@ -1,5 +1,5 @@
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from hypothesis import given
 
@@ -8,7 +8,7 @@ from tests.support.sql_oracle import Tables, assert_same, query_oracle
 from wishcraft import analytics
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
-from wishcraft.domain.periods import last_weeks
+from wishcraft.domain.periods import Days, last_weeks
 from wishcraft.reports.conversion_report import BY, ConversionFigures, ConversionReport
 
 FUNNELS: Sequence[Sequence[str]] = ((), ("shop",), ("event_type",), ("week",), BY)
@@ -47,6 +47,7 @@ def test_conversion_of_demo_shops_matches_the_sql_oracle(analysts: AnalystsDatab
     ):
         figures = check_against_sql(analysts, demo_shops, report_filter, now)
         assert len(figures.part("funnel")) >= 5
+    check_against_sql(analysts, demo_shops, ReportFilter(days=Days(last=date(2026, 3, 1))), now)
     [effect] = analytics.reminder_effect(ConversionReport(ReportFilter(), now).count(analysts).reminded).to_dict(
         "records"
     )

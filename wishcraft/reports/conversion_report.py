@@ -88,7 +88,10 @@ class ConversionFigures(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ConversionReport(AnalystReport[ConversionFigures]):
-    """Visits on the filter's days, and purchases after reminders until `now`. Its frame: shop, event type and week."""
+    """Visits on the filter's days, and purchases after reminders until their last, or until `now`.
+
+    Its frame: shop, event type and week.
+    """
 
     report_filter: ReportFilter
     now: datetime
@@ -97,7 +100,7 @@ class ConversionReport(AnalystReport[ConversionFigures]):
         """Count the visits and the purchases after reminders."""
         visits, reminded = [], []
         tables: Sequence[TableName] = ("registries", "events", "reminders", "purchases")
-        until = (self.now - _LATEST_TIMEZONE).date()
+        until = self._end_of_known_days()
         for chunk in read_chunks(db, self.report_filter, tables, progress, happened=self.report_filter.days):
             registries = chunk["registries"]
             visits.append(analytics.count_visits(chunk["events"], registries))
@@ -121,10 +124,13 @@ class ConversionReport(AnalystReport[ConversionFigures]):
 
     def _begin_of_open_week(self) -> date:
         """The Monday from which on a week of the report is not over, or has days after the report's last."""
-        over = (self.now - _LATEST_TIMEZONE).date()
-        after_last = self.report_filter.days.last + timedelta(days=1) if self.report_filter.days.last else over
-        end = min(over, after_last)
+        end = self._end_of_known_days()
         return end - timedelta(days=end.weekday())
+
+    def _end_of_known_days(self) -> date:
+        """The first day that is not over in every time zone, or the one after the report's last if that is earlier."""
+        over, last = (self.now - _LATEST_TIMEZONE).date(), self.report_filter.days.last
+        return min(over, last + timedelta(days=1)) if last else over
 
 
 def _verdict(visits: pd.DataFrame) -> str:

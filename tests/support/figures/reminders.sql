@@ -10,7 +10,9 @@ WITH eligible AS (
         ) AS is_reminded
     FROM chosen
     WHERE status <> 'archived' AND created_on < event_date - 7
-        AND event_date - 5 < (%(now)s::timestamptz AT TIME ZONE 'Etc/GMT+12')::date
+        AND event_date - 5 < least(
+            (%(now)s::timestamptz AT TIME ZONE 'Etc/GMT+12')::date, %(happened_last)s::date + 1
+        )
 ), grouped AS (
     SELECT {each} count(*) FILTER (WHERE is_reminded) AS n1, count(*) FILTER (WHERE NOT is_reminded) AS n2,
         avg(units) FILTER (WHERE is_reminded) AS mean1, avg(units) FILTER (WHERE NOT is_reminded) AS mean2,

@@ -154,10 +154,27 @@ async def test_hidden_item_added_again_is_shown_with_shopifys_current_data(
     buy(demo, item.id, 2)
     await emma.send("DELETE", f"{PATH}/{slug}/items/{item.id}", if_match="*")
     variants[0].price, variants[0].handle = Decimal("1.23"), "renamed"
+    demo.execute("UPDATE registry_items SET currency = 'GBP' WHERE id = %s", [item.id])
     await redis.delete(f"{keys.of_shop(1).variant_prefix}{variants[0].variant_id}")
     again = await add(emma, slug, variants[0], {"quantity": 5})
     assert (again.id, again.wanted, again.purchased, again.remaining) == (item.id, 5, 2, 3)
     assert (again.notes, again.price, str(again.image)[-11:]) == ("", "1.23", "renamed.svg")
+    assert demo.execute("SELECT currency FROM registry_items WHERE id = %s", [item.id]).fetchone() == ("USD",)
+
+
+async def test_hidden_item_that_is_no_longer_sold_is_shown_as_discontinued(
+    emma: Shopper, slug: str, variants: list[Variant], demo: Demo
+) -> None:
+    item = await add(emma, slug, variants[0])
+    buy(demo, item.id)
+    await emma.send("DELETE", f"{PATH}/{slug}/items/{item.id}", if_match="*")
+    demo.execute(
+        """UPDATE registry_items SET product_active = false, available = false,
+               inventory_observed_at = now() + interval '1 minute' WHERE id = %s""",
+        [item.id],
+    )
+    again = await add(emma, slug, variants[0])
+    assert (again.id, again.available, again.status) == (item.id, False, "discontinued")
 
 
 async def test_next_read_shows_a_change_of_items_on_every_path(

@@ -99,6 +99,7 @@ WITH observed AS (
             coalesce(product.product_title, i.product_title) AS product_title,
             coalesce(product.variant_title, i.variant_title) AS variant_title,
             coalesce(product.price, i.price) AS price,
+            CASE WHEN product.price IS NULL THEN i.currency ELSE s.currency END AS currency,
             CASE WHEN product.deleted IS FALSE THEN product.compare_at_price ELSE i.compare_at_price END
                 AS compare_at_price,
             coalesce(product.inventory_policy, i.inventory_policy) AS inventory_policy,
@@ -122,12 +123,12 @@ WITH observed AS (
       AND (o.is_whole OR s.variants_read_at IS NULL OR s.variants_read_at < o.observed_at
            OR i.created_at >= s.variants_read_at)
       AND (n.product_id, n.inventory_item_id, n.handle, n.product_title, n.variant_title, n.price,
-           n.compare_at_price, n.tracked, n.inventory_quantity, n.inventory_policy, n.product_active, a.available,
-           e.status)
+           n.currency, n.compare_at_price, n.tracked, n.inventory_quantity, n.inventory_policy, n.product_active,
+           a.available, e.status)
         IS DISTINCT FROM
           (i.product_id, i.inventory_item_id, i.handle, i.product_title, i.variant_title, i.price,
-           i.compare_at_price, i.tracked, i.inventory_quantity, i.inventory_policy, i.product_active, i.available,
-           i.status)
+           i.currency, i.compare_at_price, i.tracked, i.inventory_quantity, i.inventory_policy, i.product_active,
+           i.available, i.status)
 )
 """
 _FIND_CHANGED: Final = text(_CHANGE + "SELECT DISTINCT registry_id FROM change ORDER BY registry_id")  # noqa: S608  constants alone
@@ -137,9 +138,9 @@ _APPLY: Final = text(
 UPDATE registry_items i SET
     product_id = c.product_id, inventory_item_id = c.inventory_item_id, handle = c.handle,
     product_title = c.product_title, variant_title = c.variant_title, price = c.price,
-    compare_at_price = c.compare_at_price, tracked = c.tracked, inventory_quantity = c.inventory_quantity,
-    inventory_policy = c.inventory_policy, product_active = c.product_active, available = c.available,
-    status = c.status, updated_at = now(),
+    currency = c.currency, compare_at_price = c.compare_at_price, tracked = c.tracked,
+    inventory_quantity = c.inventory_quantity, inventory_policy = c.inventory_policy,
+    product_active = c.product_active, available = c.available, status = c.status, updated_at = now(),
     inventory_observed_at = CASE WHEN c.is_whole THEN c.observed_at ELSE i.inventory_observed_at END
 FROM change c WHERE i.id = c.id AND c.registry_id = ANY(CAST(:registry_ids AS bigint[]))
 RETURNING i.registry_id, i.variant_id, i.product_title, i.variant_title, i.currency, c.was_available, i.available,

@@ -174,11 +174,17 @@ async def add(
     return int((await session.execute(statement)).scalar_one())
 
 
-async def restore(session: WriteSession, shop_id: int, slots: Slots, new: NewItem, reading: ItemReading) -> None:
+async def restore(
+    session: WriteSession, shop_id: int, slots: Slots, new: NewItem, reading: ItemReading, *, currency: str
+) -> None:
     """Show the hidden item with the same variant again, with new values; a newer reading that it has stays."""
-    values = _columns(new, reading)
+    values = _columns(new, reading) | {"currency": currency}
     if slots.same_observed_at and slots.same_observed_at > reading.observed_at:
-        shown = case((RegistryItem.available, ItemStatus.ACTIVE.value), else_=ItemStatus.OUT_OF_STOCK.value)
+        shown = case(
+            (~RegistryItem.product_active, ItemStatus.DISCONTINUED.value),
+            (RegistryItem.available, ItemStatus.ACTIVE.value),
+            else_=ItemStatus.OUT_OF_STOCK.value,
+        )
         values = _registrant_columns(new) | {"status": shown}
     where = (RegistryItem.shop_id == shop_id, RegistryItem.id == slots.same_id)
     await session.execute(update(RegistryItem).where(*where).values(values))

@@ -79,6 +79,14 @@ async def test_readers_see_a_new_price_after_the_sync(resources: Resources, shop
     assert answer.state == "hit"  # the sync refilled the cache
 
 
+async def test_price_of_an_item_is_in_the_shops_new_currency_after_the_sync(
+    resources: Resources, demo: Demo, shop: ShopRef, item: SyncedItem
+) -> None:
+    demo.execute("UPDATE shops SET currency = 'GBP' WHERE id = %s", [shop.id])
+    await sync_shop(resources, shop)
+    assert item.row("price", "currency") == (item.variant.price, "GBP")
+
+
 async def test_only_registries_with_the_changed_variant_are_written(
     resources: Resources, demo: Demo, shop: ShopRef, item: SyncedItem
 ) -> None:

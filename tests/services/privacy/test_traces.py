@@ -40,7 +40,7 @@ PERSONAL: Final = {
 IMPERSONAL: Final = {
     "alembic_version": "version_num",
     "analytics_events": "type visitor_id data",
-    "api_keys": "name prefix key_hash scopes ip_allow_list",
+    "api_keys": "name prefix key_hash scopes ip_allow_list successor",
     "audit_logs": "action resource resource_id ip",
     "counted_invitations": "mailbox_hash",
     "email_suppressions": "address_hash reason",

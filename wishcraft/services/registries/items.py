@@ -122,7 +122,7 @@ async def _insert(
     if slots.shown >= most:
         raise LimitReached(f"A registry of this shop may have {most} items.")
     if slots.same_id:
-        await registry_items.restore(session, shop_id, slots, new, reading)
+        await registry_items.restore(session, shop_id, slots, new, reading, currency=registry.currency)
         return slots.same_id
     return await registry_items.add(
         session, shop_id, registry.id, new, reading, currency=registry.currency, display_order=slots.last + 1

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.mail_suppressions import SuppressionReason
+from wishcraft.domain.mail_suppressions import STRENGTH, SuppressionReason
 from wishcraft.store.schema import EmailSuppression, Invitation, Registry
 
 
@@ -16,10 +16,9 @@ def hash_sql(shop_id: str, recipient: str) -> str:
     return f"sha256(convert_to({shop_id} || ':' || {recipient}, 'UTF8'))"
 
 
-# What says more of the owner's will replaces what says less: a click that lifts a bounce must not end the others.
-_IS_STRONGER: Final = """
-    array_position(ARRAY['bounce', 'unsubscribe', 'complaint'], excluded.reason)
-        > array_position(ARRAY['bounce', 'unsubscribe', 'complaint'], email_suppressions.reason)
+_REASONS: Final = f"ARRAY{[reason.value for reason in STRENGTH]}"
+_IS_STRONGER: Final = f"""
+    array_position({_REASONS}, excluded.reason) > array_position({_REASONS}, email_suppressions.reason)
 """
 _SUPPRESS: Final = text(
     f"""

@@ -37,14 +37,16 @@ _LIFT: Final = text(
     WHERE shop_id = :shop_id AND address_hash = ANY(:hashes) AND reason = ANY(:reasons) RETURNING address_hash, reason
     """
 )
-# Invitations that were not sent for the suppression wait again, as new ones.
-_INVITE_AGAIN: Final = text(
-    f"""
+INVITE_AGAIN: Final = """
     UPDATE invitations SET state = 'pending', attempts = 0, last_error = NULL, expires_at = NULL, updated_at = now()
     WHERE shop_id = :shop_id AND state = 'suppressed' AND answer IS NULL AND removed_at IS NULL
-        AND (expires_at IS NULL OR expires_at > now())
+"""
+"""Lets invitations that were not sent for a suppression wait again, as new ones."""
+_INVITE_AGAIN: Final = text(
+    f"""
+    {INVITE_AGAIN} AND (expires_at IS NULL OR expires_at > now())
         AND {hash_sql("shop_id", "recipient")} = ANY(:hashes)
-    """  # noqa: S608  ours
+    """
 )
 _IMPORT: Final = text(
     f"""

@@ -19,6 +19,10 @@ class SuppressionReason(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
 
 
+STRENGTH: Final = (SuppressionReason.BOUNCE, SuppressionReason.UNSUBSCRIBE, SuppressionReason.COMPLAINT)
+"""The reasons, each of which replaces those before it: a click that lifts a bounce must not end the others."""
+
+
 def suppression_for(outcome: MailOutcome, soft_bounces: int) -> SuppressionReason | None:
     """The reason to suppress an address after this outcome of a mail to it; None without one.
 

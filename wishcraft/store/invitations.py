@@ -43,7 +43,7 @@ from wishcraft.store.schema import CountedInvitation, EmailSuppression, Invitati
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.schema.registries import CoRegistrant
 from wishcraft.store.statements import Call, Statement
-from wishcraft.store.suppressions import hash_sql
+from wishcraft.store.suppressions import INVITE_AGAIN, hash_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,14 @@ ON CONFLICT (registry_id, recipient) DO UPDATE SET
 WHERE invitations.removed_at IS NOT NULL OR (invitations.answer IS NULL AND excluded.answer IS NOT NULL)
 """)
 _INVITE_FIRST: Final = Statement(_INVITE)
+# Who was removed while the suppression was lifted was left out then.
+_INVITE_AGAIN: Final = text(
+    f"""
+    {INVITE_AGAIN} AND registry_id = :registry_id AND NOT EXISTS (
+        SELECT FROM email_suppressions x WHERE x.shop_id = invitations.shop_id
+        AND x.address_hash = {hash_sql("invitations.shop_id", "invitations.recipient")})
+    """
+)
 _WAITING: Final = """
     FROM invitations m
     JOIN registries r ON r.id = m.registry_id AND r.status = 'active'
@@ -160,8 +168,8 @@ def invite_first(
 async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouched: bool) -> None:
     """Invite the people whom a registry names now, unless they were invited, and end the invitations of others.
 
-    An invitation that ends, and whose mail cannot have gone out, is deleted. The caller holds the registry's
-    lock.
+    An invitation that ends, and whose mail cannot have gone out, is deleted. One that was not sent for a suppression
+    which was lifted since waits again. The caller holds the registry's lock.
 
     Args:
         session: That of the change.
@@ -194,6 +202,7 @@ async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouch
         "vouched": vouched,
     }
     await session.execute(_INVITE, parameters)
+    await session.execute(_INVITE_AGAIN, {"shop_id": shop_id, "registry_id": registry_id})
 
 
 async def find_waiting(session: AsyncSession, shop_id: int, today: date) -> list[tuple[int, Addressee]]:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.mail_suppressions import SuppressionReason
+from wishcraft.domain.mail_suppressions import STRENGTH, SuppressionReason
 from wishcraft.store.schema import EmailSuppression, Invitation, Registry
 
 
@@ -16,10 +16,9 @@ def hash_sql(shop_id: str, recipient: str) -> str:
     return f"sha256(convert_to({shop_id} || ':' || {recipient}, 'UTF8'))"
 
 
-# What says more of the owner's will replaces what says less: a click that lifts a bounce must not end the others.
-_IS_STRONGER: Final = """
-    array_position(ARRAY['bounce', 'unsubscribe', 'complaint'], excluded.reason)
-        > array_position(ARRAY['bounce', 'unsubscribe', 'complaint'], email_suppressions.reason)
+_REASONS: Final = f"ARRAY{[reason.value for reason in STRENGTH]}"
+_IS_STRONGER: Final = f"""
+    array_position({_REASONS}, excluded.reason) > array_position({_REASONS}, email_suppressions.reason)
 """
 _SUPPRESS: Final = text(
     f"""
@@ -38,14 +37,16 @@ _LIFT: Final = text(
     WHERE shop_id = :shop_id AND address_hash = ANY(:hashes) AND reason = ANY(:reasons) RETURNING address_hash, reason
     """
 )
-# Invitations that were not sent for the suppression wait again, as new ones.
-_INVITE_AGAIN: Final = text(
-    f"""
+INVITE_AGAIN: Final = """
     UPDATE invitations SET state = 'pending', attempts = 0, last_error = NULL, expires_at = NULL, updated_at = now()
     WHERE shop_id = :shop_id AND state = 'suppressed' AND answer IS NULL AND removed_at IS NULL
-        AND (expires_at IS NULL OR expires_at > now())
+"""
+"""Lets invitations that were not sent for a suppression wait again, as new ones."""
+_INVITE_AGAIN: Final = text(
+    f"""
+    {INVITE_AGAIN} AND (expires_at IS NULL OR expires_at > now())
         AND {hash_sql("shop_id", "recipient")} = ANY(:hashes)
-    """  # noqa: S608  ours
+    """
 )
 _IMPORT: Final = text(
     f"""

@@ -22,7 +22,7 @@ from wishcraft.services.mail.reputation import judge_refusals
 from wishcraft.services.mail.suppressions import lift_suppressions
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
-from wishcraft.store import shops
+from wishcraft.store import invitations, shops, suppressions
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.shops import ShopRef
 
@@ -248,6 +248,21 @@ async def test_invitation_that_was_not_sent_for_a_suppression_is_sent_once_it_is
     assert (await invite_shop(resources, settings, shop, now=NOW))["suppressed"] == 2
     demo.execute("UPDATE invitations SET expires_at = now() + interval '5 days'")  # it was tried nine days ago
     assert await lift_suppressions(resources, Actor(shop.id, "test"), [address_hash(shop.id, HUGO)]) == 1
+    assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == 1
+    assert recipients_of(mailbox) == [HUGO]
+
+
+async def test_who_is_named_again_after_a_suppression_was_lifted_is_invited(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    registry, hashed = invite(demo, HUGO), address_hash(shop.id, HUGO)
+    demo.execute("INSERT INTO email_suppressions VALUES (%s, %s, 'unsubscribe')", [shop.id, hashed])
+    assert (await invite_shop(resources, settings, shop, now=NOW))["suppressed"] == 1
+    for people in ("[]", '[{"first_name": "Hugo", "email": "hugo@example.com"}]'):
+        demo.execute("UPDATE registries SET co_registrants = %s WHERE id = %s", [people, registry])
+        async with resources.db.transaction() as session:
+            await invitations.invite(session, shop.id, registry, vouched=True)
+            await suppressions.lift(session, shop.id, [hashed])
     assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == 1
     assert recipients_of(mailbox) == [HUGO]
 

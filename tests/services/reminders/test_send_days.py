@@ -89,6 +89,18 @@ async def test_today_can_be_given_as_a_parameter(
     assert counts["sent"] == len(mailbox.messages) == 1
 
 
+async def test_a_run_for_a_day_to_come_states_the_days_left_and_gives_nothing_up(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
+) -> None:
+    mailbox.faults.set(Fault(FaultKind.DEFER))
+    await remind_shop(resources, settings, shop, now=NOW)
+    mailbox.faults.clear()
+    await remind_shop(resources, settings, shop, now=NOW, today=WEEK + timedelta(1))
+    assert [row[3] for row in rows(demo)] == ["pending"]
+    await remind_shop(resources, settings, shop, now=NOW, today=TODAY + timedelta(1))
+    assert [str(received.parsed["Subject"]).partition(": ")[0] for received in mailbox.messages] == ["In 7 days"]
+
+
 async def test_a_run_for_a_past_day_sends_only_what_is_still_due(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox
 ) -> None:

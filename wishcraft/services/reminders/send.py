@@ -105,8 +105,8 @@ async def _start_run(
 ) -> ReminderRun:
     letterhead, local_today = await find_letterhead(resources, shop, now)
     day = today or local_today
-    # A late reminder states the days that are left on the day it is sent.
-    return ReminderRun(resources, settings, shop, letterhead, max(day, local_today), due_dates(day, local_today))
+    # A reminder that is late or early states the days that are left on the day it is sent.
+    return ReminderRun(resources, settings, shop, letterhead, local_today, due_dates(day, local_today))
 
 
 async def _find_work(run: ReminderRun) -> list[int]:

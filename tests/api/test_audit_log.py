@@ -62,14 +62,15 @@ async def test_audit_log_names_actor_address_and_what_changed(
     assert len({(entry.resource, entry.resource_id) for entry in entries}) == 1
 
 
-async def test_log_names_the_customer_for_whom_a_server_acts(
+async def test_log_names_the_customer_for_whom_a_server_or_an_administrator_acts(
     client: httpx.AsyncClient, merchant: dict[str, str], key: dict[str, str]
 ) -> None:
-    acting = key | {"X-Customer-Id": "4711", "If-Match": "*"}
-    slug = (await client.post("/api/registries", json=WEDDING, headers=acting)).json()["slug"]
-    await client.patch(f"/api/registries/{slug}", json={"title": "New"}, headers=acting)
+    named = {"X-Customer-Id": "4711", "If-Match": "*"}
+    for acting in (key | named, merchant | named):
+        slug = (await client.post("/api/registries", json=WEDDING, headers=acting)).json()["slug"]
+        await client.patch(f"/api/registries/{slug}", json={"title": "New"}, headers=acting)
     entries = (await read(client, merchant)).entries
-    assert [entry.details for entry in entries] == [{"fields": ["title"], "customer": 4711}, {"customer": 4711}]
+    assert [entry.details for entry in entries] == [{"fields": ["title"], "customer": 4711}, {"customer": 4711}] * 2
     for query in ({"since": "2026-03-14T00:00:00Z", "until": "2026-03-14T00:00:00Z"},):
         assert problem(await client.get(f"{AUDIT}?{urlencode(query)}", headers=merchant)) == (422, "invalid-request")
 

@@ -46,8 +46,8 @@ class Caller:
 
     @property
     def acts_for(self) -> int | None:
-        """The customer for whom a server acts; customers act for themselves."""
-        return self.customer_id if self.is_server else None
+        """The customer for whom a server or an administrator acts; customers act for themselves."""
+        return None if self.is_from_storefront else self.customer_id
 
     @property
     def may_write(self) -> bool:

@@ -28,7 +28,7 @@ class Actor(NamedTuple):
     name: str
     origin: Origin = Origin()
     customer_id: int | None = None
-    """The customer for whom a server acts."""
+    """The customer for whom a server or an administrator acts."""
 
 
 class AuditFilter(NamedTuple):

@@ -106,6 +106,39 @@ async def test_counts_that_postgresql_does_not_take_are_kept_and_logged_with_the
     assert views(demo) == {slugs[0]: 1}
 
 
+async def test_view_that_postgresql_does_not_take_is_weighed_once(
+    resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str], redis: Redis
+) -> None:
+    index = keys.of_shop(shop.id).index
+    await redis.zadd(index, dict.fromkeys(slugs[:2], 0.0))
+    await redis.expire(index, 60)
+    away = replace(resources, db=Database("postgresql+psycopg://nobody@127.0.0.1:1/none"))
+    recorders = [TrafficRecorder(resources), TrafficRecorder(away)]
+    for recorder, slug in zip(recorders, slugs, strict=False):
+        recorder.count_read(shop.id, slug, CacheState.HIT, 1)
+        for _ in range(3):
+            await recorder.flush()
+    scores = [await redis.zscore(index, slug) for slug in slugs[:2]]
+    assert scores[0]
+    assert scores[1] == pytest.approx(scores[0], rel=0.01)
+    recorders[1]._resources = resources
+    await recorders[1].flush()
+    assert views(demo) == dict.fromkeys(slugs[:2], 1)
+
+
+async def test_views_of_too_many_registries_are_not_kept(
+    resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic_recorder, "MAX_VIEWED_REGISTRIES", 3)
+    recorder = TrafficRecorder(replace(resources, db=Database("postgresql+psycopg://nobody@127.0.0.1:1/none")))
+    for slug in slugs[:5]:
+        recorder.count_read(shop.id, slug, CacheState.HIT, 1)
+        await recorder.flush()
+    recorder._resources = resources
+    await recorder.flush()
+    assert views(demo) == dict.fromkeys(slugs[:3], 1)
+
+
 async def test_events_refer_to_their_own_shops_registry_by_slug(
     resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]
 ) -> None:

@@ -50,6 +50,8 @@ class TrafficRecorder:
         self._reads: defaultdict[int, ReadCounts] = defaultdict(ReadCounts)
         self._pending_usage: defaultdict[int, ReadCounts] = defaultdict(ReadCounts)
         self._views = _no_views()
+        self._unsaved_views = _no_views()
+        """Views that PostgreSQL did not take, whose registries have their scores."""
         self._pending_scores = _no_views()
         self._events: list[Event] = []
         self._keys_used: set[str] = set()
@@ -121,17 +123,19 @@ class TrafficRecorder:
             self._pending_usage[shop_id].add(counted)
 
     async def _write_views(self) -> None:
-        views, self._views = self._views, _no_views()
+        new, self._views = self._views, _no_views()
+        _add(self._pending_scores, new)
+        views, self._unsaved_views = self._unsaved_views, _no_views()
+        if sum(map(len, views.values())) < MAX_VIEWED_REGISTRIES:
+            _add(views, new)
         if not views:
             return
-        _add(self._pending_scores, views)
         try:
             async with self._resources.db.transaction() as session:
                 await analytics_events.add_views(session, views)
         except DatabaseUnavailable as error:
             _log.warning("Cannot save views: PostgreSQL does not answer; they are kept: %s", error)
-            if sum(map(len, self._views.values())) < MAX_VIEWED_REGISTRIES:
-                _add(self._views, views)
+            _add(self._unsaved_views, views)
 
     async def _write_events(self) -> None:
         events, self._events = self._events, []

@@ -35,7 +35,7 @@ ROOMY = ServerMemory(10, 100, 0)
 
 
 def a_run(job: str = "cache-warm", outcome: str = "completed", ago: timedelta = HOUR, message: str = "") -> Run:
-    return Run(job, "calm-otter", outcome, NOW - ago, 2.0, message, "http://prefect/runs/1")
+    return Run(job, "calm-otter", outcome, NOW - ago, 2.0, message, "http://prefect/runs/1", is_scheduled=True)
 
 
 def token_age(expires_at: datetime | None, *, has_token: bool, can_renew: bool) -> TokenAge:
@@ -128,9 +128,10 @@ def test_jobs_that_fail_come_first_then_those_that_take_longest() -> None:
     assert [row[0] for row in section.rows] == ["z", "y", "b", "a"]
 
 
-def test_daily_job_without_a_run_is_a_finding() -> None:
+def test_daily_job_without_a_run_is_a_finding_and_one_on_request_is_none() -> None:
     before = [a_run("sync-inventory", ago=n * DAY) for n in range(1, 8)] + [a_run("weekly-report", ago=3 * DAY)]
-    section = runs.jobs([a_run()], before)
+    asked = [a_run("ask", ago=2 * DAY)._replace(is_scheduled=False)] * 9
+    section = runs.jobs([a_run()], before + asked)
     assert section.finding == "1 job that did not run"
     assert "Did not run: sync-inventory." in section.text
 

@@ -215,6 +215,7 @@ def test_cache_size_is_shown_as_a_share_of_the_quota() -> None:
 def test_reset_counters_count_from_zero() -> None:
     earlier = cache_usage.rows([use(reads=5000, hits=400)])
     assert cache_usage.since([use()], earlier) == [use()]
+    assert cache_usage.since([use(reads=5001, hits=300)], earlier) == [use(reads=5001, hits=300)]
     assert cache_usage.since([use()], []) == [use()]
 
 

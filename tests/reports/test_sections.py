@@ -259,16 +259,18 @@ def test_failed_audit_is_a_finding() -> None:
     assert (section.rows, section.finding) == ([("left-pad", "1.0", "CVE-1", "1.1 or 2.0")], "1 known vulnerability")
 
 
-def test_keys_that_expire_in_30_days_or_were_never_used_are_listed() -> None:
+def test_keys_that_expire_before_the_next_report_or_were_never_used_are_listed() -> None:
     keys = [
         KeyAge("a.example", "ends", NOW - 90 * DAY, NOW + 29 * DAY, NOW),
-        KeyAge("a.example", "stays", NOW - 90 * DAY, NOW + 31 * DAY, NOW),
+        KeyAge("a.example", "ends on the 31st", NOW - 90 * DAY, NOW + 31 * DAY, NOW),
+        KeyAge("a.example", "stays", NOW - 90 * DAY, NOW + 33 * DAY, NOW),
         KeyAge("a.example", "idle", NOW - 31 * DAY, None, None),
         KeyAge("a.example", "new", NOW - 29 * DAY, None, None),
     ]
     section = security.keys(keys, NOW)
     assert [(row[1], row[2]) for row in section.rows] == [
         ("ends", "expires at 2026-04-12 12:00 UTC"),
+        ("ends on the 31st", "expires at 2026-04-14 12:00 UTC"),
         ("idle", "never used since 2026-02-11"),
     ]
 

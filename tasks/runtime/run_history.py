@@ -71,4 +71,5 @@ def _run(run: FlowRun, job: str) -> Run:
         seconds=run.total_run_time.total_seconds(),
         message=(run.state and run.state.message) or "",
         url=run_page(run.id),
+        is_scheduled=run.auto_scheduled,
     )

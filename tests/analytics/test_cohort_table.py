@@ -76,6 +76,18 @@ def test_months_are_those_of_the_shops_time_zone() -> None:
     assert figures(Chunk(registries[:1], [Item(0, 1)], [sale])) == [(1, 0, 0), (1, 1, 1)]
 
 
+def test_shares_over_shops_are_of_the_registries_that_reached_the_age() -> None:
+    places = [("maple", "America/New_York"), ("sakura", "Asia/Tokyo")]
+    registries = [
+        Registry(number, shop, timezone=timezone, created_at=noon(3)) for number, (shop, timezone) in enumerate(places)
+    ]
+    evening = datetime(2026, 3, 31, 20, tzinfo=UTC)  # April has begun in Tokyo
+    chunk = Chunk(registries, [Item(0, 1)], [Purchase(0, 1, 1, noon(3, 20))])
+    result = cohorts(counts(chunk, evening), ())
+    assert list(result.columns)[:3] == ["cohort", "age", "registries"]
+    assert result[["registries", "active_share", "bought_share"]].to_numpy().tolist() == [[2, 0.5, 0.5], [1, 0, 0]]
+
+
 def test_no_registries_give_no_rows() -> None:
     assert rows(cohorts(counts(Chunk()))) == rows(cohorts(add([]))) == []
 

@@ -35,7 +35,7 @@ ROOMY = ServerMemory(10, 100, 0)
 
 
 def a_run(job: str = "cache-warm", outcome: str = "completed", ago: timedelta = HOUR, message: str = "") -> Run:
-    return Run(job, "calm-otter", outcome, NOW - ago, 2.0, message, "http://prefect/runs/1")
+    return Run(job, "calm-otter", outcome, NOW - ago, 2.0, message, "http://prefect/runs/1", is_scheduled=True)
 
 
 def token_age(expires_at: datetime | None, *, has_token: bool, can_renew: bool) -> TokenAge:
@@ -128,9 +128,10 @@ def test_jobs_that_fail_come_first_then_those_that_take_longest() -> None:
     assert [row[0] for row in section.rows] == ["z", "y", "b", "a"]
 
 
-def test_daily_job_without_a_run_is_a_finding() -> None:
+def test_daily_job_without_a_run_is_a_finding_and_one_on_request_is_none() -> None:
     before = [a_run("sync-inventory", ago=n * DAY) for n in range(1, 8)] + [a_run("weekly-report", ago=3 * DAY)]
-    section = runs.jobs([a_run()], before)
+    asked = [a_run("ask", ago=2 * DAY)._replace(is_scheduled=False)] * 9
+    section = runs.jobs([a_run()], before + asked)
     assert section.finding == "1 job that did not run"
     assert "Did not run: sync-inventory." in section.text
 
@@ -214,6 +215,7 @@ def test_cache_size_is_shown_as_a_share_of_the_quota() -> None:
 def test_reset_counters_count_from_zero() -> None:
     earlier = cache_usage.rows([use(reads=5000, hits=400)])
     assert cache_usage.since([use()], earlier) == [use()]
+    assert cache_usage.since([use(reads=5001, hits=300)], earlier) == [use(reads=5001, hits=300)]
     assert cache_usage.since([use()], []) == [use()]
 
 
@@ -257,16 +259,18 @@ def test_failed_audit_is_a_finding() -> None:
     assert (section.rows, section.finding) == ([("left-pad", "1.0", "CVE-1", "1.1 or 2.0")], "1 known vulnerability")
 
 
-def test_keys_that_expire_in_30_days_or_were_never_used_are_listed() -> None:
+def test_keys_that_expire_before_the_next_report_or_were_never_used_are_listed() -> None:
     keys = [
         KeyAge("a.example", "ends", NOW - 90 * DAY, NOW + 29 * DAY, NOW),
-        KeyAge("a.example", "stays", NOW - 90 * DAY, NOW + 31 * DAY, NOW),
+        KeyAge("a.example", "ends on the 31st", NOW - 90 * DAY, NOW + 31 * DAY, NOW),
+        KeyAge("a.example", "stays", NOW - 90 * DAY, NOW + 33 * DAY, NOW),
         KeyAge("a.example", "idle", NOW - 31 * DAY, None, None),
         KeyAge("a.example", "new", NOW - 29 * DAY, None, None),
     ]
     section = security.keys(keys, NOW)
     assert [(row[1], row[2]) for row in section.rows] == [
         ("ends", "expires at 2026-04-12 12:00 UTC"),
+        ("ends on the 31st", "expires at 2026-04-14 12:00 UTC"),
         ("idle", "never used since 2026-02-11"),
     ]
 

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.support.aliases import Demo
 from wishcraft.domain.service_levels import LENGTHS, Assessment, Count, Period, ServiceLevel, assess
 from wishcraft.observability.metrics import LATENCY_BOUNDS
-from wishcraft.reports.service_levels import draw_days, overview, tally_days, verdict
+from wishcraft.reports.service_levels import draw_days, format_trend, overview, tally_days, verdict
 from wishcraft.resources import Resources
 
 END = datetime(2026, 3, 14, 10, 30, tzinfo=UTC)
@@ -194,10 +194,13 @@ async def test_webhooks_that_are_late_or_dead_letters_or_wait_are_bad(resources:
 
 
 async def test_runs_are_counted_by_days_before_the_end(resources: Resources) -> None:
-    report = await assessed(resources, {0: Count(100, 0), 6: Count(50, 1), 29: Count(50, 4), 30: Count(7, 7)})
+    runs = {0: Count(100, 0), 6: Count(50, 1), 29: Count(50, 4), 30: Count(7, 7)}
+    report = await assessed(resources, runs | {59: Count(1, 0)})
     counts = [assessment_of(report, ServiceLevel.JOBS, period).count for period in Period]
     assert counts == [Count(100, 0), Count(150, 1), Count(200, 5)]
-    assert assessment_of(report, ServiceLevel.JOBS, Period.MONTH).before == 0
+    assert assessment_of(report, ServiceLevel.JOBS, Period.MONTH).before == 1 / 8
+    of_the_rest = assessment_of(await assessed(resources, runs), ServiceLevel.JOBS, Period.MONTH)
+    assert (of_the_rest.before, format_trend(of_the_rest)) == (None, "nothing to compare")
 
 
 async def test_plot_is_embedded_in_the_page(resources: Resources, demo: Demo) -> None:

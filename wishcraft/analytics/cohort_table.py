@@ -1,5 +1,6 @@
 """Cohorts of registries by month of creation: their purchases month by month. Pure."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -35,21 +36,26 @@ def count_cohorts(registries: pd.DataFrame, purchases: pd.DataFrame, until: date
     return counts.fillna(0).astype("int64")
 
 
-def cohorts(counts: pd.DataFrame) -> pd.DataFrame:
+def cohorts(counts: pd.DataFrame, by: Sequence[str] = ("shop",)) -> pd.DataFrame:
     """The share of each cohort with purchases at each age, and with a purchase up to that age.
 
     Args:
-        counts: From `count_cohorts`. A shop has one time zone: a cohort's registries reach an age together.
+        counts: From `count_cohorts`. A shop has one time zone: its cohort's registries reach an age together.
+        by: `shop`, or nothing for the cohorts of all shops.
 
     Returns:
-        shop, cohort, age, registries, active and first as in the counts; active_share: active / registries;
-        bought_share: the sum of `first` up to this age / registries.
+        The columns of `by`; cohort, age, and registries, active and first as in the counts, summed; active_share:
+        active / registries; bought_share: the registries with a live purchase up to this age / registries. Both are
+        shares of the registries that have reached the age: where clocks are ahead, a month begins earlier.
     """
     summed = total(counts, _KEY, _COUNTS)
-    return summed.assign(
-        active_share=summed["active"] / summed["registries"],
-        bought_share=summed.groupby(["shop", "cohort"])["first"].cumsum() / summed["registries"],
-    )
+    summed["bought"] = summed.groupby(["shop", "cohort"])["first"].cumsum()
+    keys = [*by, "cohort", "age"]
+    figures = summed.groupby(keys)[[*_COUNTS, "bought"]].sum().reset_index()
+    return figures.assign(
+        active_share=figures["active"] / figures["registries"],
+        bought_share=figures["bought"] / figures["registries"],
+    ).drop(columns="bought")
 
 
 def _with_cohort(registries: pd.DataFrame, until: datetime) -> pd.DataFrame:

@@ -206,18 +206,23 @@ def assess(days: Sequence[Tally], bounds: Sequence[float]) -> list[Assessment]:
     assessments = []
     for level in ServiceLevel:
         for period, length in LENGTHS.items():
-            now, before = total(days[:length]), total(days[length : 2 * length])
+            now, earlier = total(days[:length]), days[length : 2 * length]
             assessments.append(
                 Assessment(
                     level,
                     period,
                     now.of(level),
                     value(level, now, bounds),
-                    value(level, before, bounds),
+                    _value_before(level, earlier, bounds),
                     now.of(ServiceLevel.UPTIME).all,
                 )
             )
     return assessments
+
+
+def _value_before(level: ServiceLevel, days: Sequence[Tally], bounds: Sequence[float]) -> float | None:
+    """The value over the preceding period. Runs are deleted after a month: what is left of them is not the period."""
+    return None if level is ServiceLevel.JOBS and not days[-1].of(level).all else value(level, total(days), bounds)
 
 
 def value(level: ServiceLevel, tally: Tally, bounds: Sequence[float]) -> float | None:

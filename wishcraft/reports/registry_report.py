@@ -226,8 +226,7 @@ def _draw_cohorts(counts: pd.DataFrame) -> str:
 
 def _cohort_heatmap(counts: pd.DataFrame) -> Heatmap:
     """The share of each month's registries, over all shops, with a gift after that many months."""
-    over_shops = analytics.add([counts.rename(index=lambda _: "all", level="shop")])
-    by_age = analytics.cohorts(over_shops)
+    by_age = analytics.cohorts(counts, ())
     sizes = by_age[by_age["age"] == 0].set_index("cohort")["registries"]
     shares = by_age.pivot_table(index="cohort", columns="age", values="bought_share")
     shown = shares.tail(_COHORTS).dropna(axis="columns", how="all")

@@ -96,7 +96,7 @@ def section(
 
 
 def _since(use: CacheUse, row: Mapping[str, Any] | None) -> CacheUse:
-    if row is None or row[_READS] > use.reads or row[_EVICTIONS] > use.evictions:
+    if row is None or row[_READS] > use.reads or row[_HITS] > use.hits or row[_EVICTIONS] > use.evictions:
         return use
     return use._replace(
         reads=use.reads - row[_READS],

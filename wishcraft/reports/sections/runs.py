@@ -18,7 +18,7 @@ BAD: Final = frozenset({"failed", "crashed"})
 GOOD_SUCCESS: Final = 99.0
 """Objective for the percentage of successful runs."""
 _DAILY: Final = 7
-"""Runs in a week from which on a job counts as daily."""
+"""Scheduled runs in a week from which on a job counts as daily."""
 
 
 class Run(NamedTuple):
@@ -34,6 +34,8 @@ class Run(NamedTuple):
     seconds: float
     message: str
     url: str
+    is_scheduled: bool = False
+    """Whether the schedule of its job has created it; else a person or a program has."""
 
 
 def jobs(now: Iterable[Run], week_before: Iterable[Run]) -> Section:
@@ -48,7 +50,8 @@ def jobs(now: Iterable[Run], week_before: Iterable[Run]) -> Section:
     ]
     compared = " (before)" if before else ""
     header = ("job", "runs", f"success{compared}", f"median{compared}", "longest")
-    idle = sorted(job for job, runs in before.items() if len(runs) >= _DAILY and job not in by_job)
+    scheduled = Counter(run.job for runs in before.values() for run in runs if run.is_scheduled)
+    idle = sorted(job for job, number in scheduled.items() if number >= _DAILY and job not in by_job)
     text = "Cancelled and refused runs (a wrong parameter) count neither as success nor as failure. " + (
         "`before` is the week before: a job that takes much longer now has more to do, or waits for a store."
         if before

@@ -10,8 +10,10 @@ from wishcraft.services.operations.vulnerabilities import AuditResult
 from wishcraft.store.api_keys import KeyAge
 from wishcraft.store.shops import TokenAge
 
-SOON: Final = timedelta(days=30)
-"""The time to the next report: what expires until then is in this one."""
+SOON: Final = timedelta(days=32)
+"""At least the time to the next report, 31 days and the hour of a clock change: what expires until then is in this."""
+_UNUSED: Final = timedelta(days=30)
+"""Keys that are younger may be in use soon."""
 _NOT_RENEWED: Final = timedelta(days=1)
 """An offline token lives for an hour and is renewed on use; jobs use it every 15 minutes."""
 
@@ -40,7 +42,7 @@ def keys(ages: Sequence[KeyAge], now: datetime, zone: tzinfo = UTC) -> Section:
     """API keys that expire soon or were never used."""
     rows = [(short_name(each.shop), each.prefix, reason) for each in ages if (reason := _key_reason(each, now, zone))]
     if not rows:
-        return Section("API keys", "Nothing to do: none expires within 30 days, and all are used.")
+        return Section("API keys", "Nothing to do: none expires before the next report, and all are used.")
     text = "Inform the merchant of an expiring key: a rotation creates a new one. Revoke unused keys."
     return Section("API keys", text, ("shop", "key", "why"), rows, pluralize(len(rows), "API key"))
 
@@ -67,7 +69,7 @@ def settings(misconfigurations: Sequence[tuple[str, str]] | None) -> Section:
 def _key_reason(key: KeyAge, now: datetime, zone: tzinfo) -> str:
     if key.expires_at and now < key.expires_at <= now + SOON:
         return f"expires at {times.minute(key.expires_at, zone)}"
-    if key.last_used_at is None and key.created_at < now - SOON:
+    if key.last_used_at is None and key.created_at < now - _UNUSED:
         return f"never used since {times.day(key.created_at, zone)}"
     return ""
 

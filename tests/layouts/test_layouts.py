@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import AsyncIterator
-from datetime import date
+from datetime import UTC, date
 from email.message import EmailMessage
 
 import httpx
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
+from markdown_it import MarkdownIt
 from playwright.async_api import Browser, Locator, Page, Route, expect
 
 from deployments.sandbox.mailbox.messages import Mailbox
@@ -16,7 +17,7 @@ from deployments.sandbox.monitoring.app import Addresses
 from deployments.sandbox.monitoring.app import create_app as create_monitoring
 from tests.support.aliases import Demo
 from tests.support.api import Shopper, open_api_client, public_slug
-from tests.support.demo_reports import maintenance_reports
+from tests.support.demo_reports import NOW, maintenance_reports
 from tests.support.http_server import served
 from tests.support.layouts import find_faults, open_page, show
 from tests.support.mail_content import invitation_content, item, reminder_content
@@ -30,7 +31,9 @@ from wishcraft.rendering.link_pages import Button, link_page
 from wishcraft.reports.html import Report, as_html
 from wishcraft.reports.markdown import link_runbooks
 from wishcraft.reports.run_summary import render_summary
+from wishcraft.reports.webhooks import unmatched_page
 from wishcraft.settings import Settings
+from wishcraft.store.purchases import ListedLine, OverPurchase
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 LONG = "a-word-that-is-wider-than-a-phone-" * 3
@@ -73,6 +76,25 @@ async def test_no_table_of_a_report_scrolls(browser: Browser, job: str) -> None:
     page = await open_page(browser, as_html(maintenance_reports()[job]), viewport={"width": 390, "height": 844})
     wide = "all => all.filter(each => each.scrollWidth > each.clientWidth).map(each => each.innerText)"
     assert await page.locator("table").evaluate_all(wide) == []
+
+
+async def test_tables_of_purchases_to_be_matched_fit_a_phone_in_the_prefect_ui(browser: Browser) -> None:
+    items = [100_000_701 + number for number in range(5)]
+    why = "the shop has no such item, or no longer"
+    line = ListedLine(
+        id=123_456, order_id=17_184_152_220_623, order_name="#28912463", product_title="Classic Wooden Rattle",
+        variant_id=40_000_010_000_011, quantity=12, status="confirmed", reason=why, created_at=NOW,
+        named_item=items[0], named_registry=None, candidates=items,
+    )  # fmt: skip
+    excess = OverPurchase(100_000_123, items[0], "Classic Wooden Rattle", 1, 12)
+    page = unmatched_page("maple-and-pine.myshopify.com", [line], 1, [excess], UTC)
+    # As Prefect lays out an artifact in a window of 390 px; its tables do not scroll.
+    style = "main { width: 358px; font: 14px sans-serif } th, td { padding: 8px } table { border-spacing: 0 }"
+    tables = MarkdownIt().enable("table").render(page.body)
+    shown = await open_page(browser, f"<style>{style}</style><main>{tables}</main>")
+    widths = await shown.locator("table").evaluate_all("all => all.map(each => each.scrollWidth)")
+    assert [width for width in widths if width > 358] == []
+    assert len(widths) == 2
 
 
 async def test_mails_and_the_pages_behind_their_links_fit_and_are_legible(browser: Browser) -> None:

@@ -84,41 +84,56 @@ def unmatched_page(
     shop: str, lines: Sequence[ListedLine], total: int, excess: Sequence[OverPurchase], zone: tzinfo
 ) -> Page:
     """The line items that wait to be matched, and the items with more bought than wanted."""
-    rows: list[Row] = [
+    rows = [_unmatched(line, zone) for line in lines]
+    shown: list[Row] = [
         {
-            "id": line.id,
-            "why": line.reason,
-            "product": line.product_title if line.variant_id else "custom, or deleted",
-            "pieces": line.quantity,
-            "items of the variant": ", ".join(map(str, line.candidates)) or "none",
-            "named": _named(line),
-            "order": line.order_name if _ORDER_NAME.fullmatch(line.order_name) else "unusual name",
-            "since": times.second(line.created_at, zone),
-            "status": line.status,
-            "variant": line.variant_id or "none",
-            "order id": line.order_id,
+            "id": row["id"],
+            "bought": f"{row['pieces']} × {row['product']}, order {row['order']}",  # noqa: RUF001  a multiplication sign
+            "why": f"{row['why']}; it names {row['named']}. Items of its variant: {row['items of the variant']}",
         }
-        for line in lines
+        for row in rows
     ]
     over: list[Row] = [
         {"registry": each.registry_id, "item": each.item_id, "product": each.product_title, "wanted": each.wanted,
          "purchased": each.purchased}
         for each in excess
     ]  # fmt: skip
+    shown_over: list[Row] = [
+        {"registry": each["registry"], "item": each["item"], "product": each["product"],
+         "bought": f"{each['purchased']} of {each['wanted']}"}
+        for each in over
+    ]  # fmt: skip
     parts = []
     if rows:
         parts.append(
             "Look at the order in Shopify and find the item, then run this job with `unmatched` (the id in the table)"
-            f" and `item`, or with `dismiss`.\n\n{_table(rows)}"
+            f" and `item`, or with `dismiss`.\n\n{_table(shown)}"
         )
     if over:
         parts.append(
             "## More bought than wanted\n\nThe shop decides: it may ask the registrant, or refund what is too much."
-            f" Refunded pieces no longer count.\n\n{_table(over)}"
+            f" Refunded pieces no longer count.\n\n{_table(shown_over)}"
         )
     verdict = f"{shop}: {pluralize(total, 'line item')} to be matched; {pluralize(len(over), 'item')} over-purchased."
     tables = {name: found for name, found in (("match-purchases", rows), ("match-purchases-excess", over)) if found}
     return Page(verdict, "\n\n".join(parts) or "Nothing needs to be done.", tables)
+
+
+def _unmatched(line: ListedLine, zone: tzinfo) -> Row:
+    """All that is known of a line item, for Prefect's table; the page has the columns that fit a phone."""
+    return {
+        "id": line.id,
+        "why": line.reason,
+        "product": line.product_title if line.variant_id else "custom, or deleted",
+        "pieces": line.quantity,
+        "items of the variant": ", ".join(map(str, line.candidates)) or "none",
+        "named": _named(line),
+        "order": line.order_name if _ORDER_NAME.fullmatch(line.order_name) else "unusual name",
+        "since": times.second(line.created_at, zone),
+        "status": line.status,
+        "variant": line.variant_id or "none",
+        "order id": line.order_id,
+    }
 
 
 def _named(line: ListedLine) -> str:

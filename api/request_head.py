@@ -111,7 +111,7 @@ class HeadParser:
                 value, _, after = after.partition(b"\r\n")
                 block, if_none_match = before + after, value.decode("latin-1")
                 start, end = before + name, b"\r\n" + after
-                follows_a_line = before.endswith(b"\r\n") and not before.endswith(b"\r\n\r\n")  # and is no body
+                follows_a_line = before.endswith(b"\r\n") and not before.endswith(b"\r\n\r\n")  # and is not a body
                 if (before and not follows_a_line) or not _VALUE.fullmatch(value):
                     return None
                 break

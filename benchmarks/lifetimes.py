@@ -1,7 +1,7 @@
 """`python -m benchmarks.lifetimes`: what lifetimes by stability save, in a simulated week of one shop. No servers.
 
 Each registry changes at random moments, with a mean interval of its own between six hours and sixty days, and has its
-event at most 60 days before or 240 days after the week. A change refills the entry, which is no renewal.
+event at most 60 days before or 240 days after the week. A change refills the entry, which is not a renewal.
 """
 
 import wishcraft.interrupts  # noqa: F401  it must be the first import

@@ -136,3 +136,17 @@ def test_example_without_a_stack_says_how_to_start_one(page: str, tmp_path: Path
 def test_examples_look_for_a_stack_before_they_read_its_addresses(page: Path) -> None:
     text = page.read_text()
     assert text.count("open('.wishcraft/stack.json')") == text.count("stack() { test -e .wishcraft/stack.json || {")
+
+
+def test_texts_say_is_not_a_thing_and_never_is_no_thing() -> None:
+    sources = [
+        path for name in ("api", "deployments", "flows", "tasks", "wishcraft") for path in (ROOT / name).rglob("*.py")
+    ]
+    found = [
+        (path.name, said)
+        for path in (*PAGES, *sources)
+        for said in re.findall(
+            r"\b(?:it|that|which|`\w+`) is no (?!longer\b|such\b|\w+er\b)\w+", path.read_text(), re.IGNORECASE
+        )
+    ]
+    assert not found

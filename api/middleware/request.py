@@ -188,7 +188,7 @@ class RequestMiddleware:
 
 
 def make_request_id() -> str:
-    """16 random hexadecimal digits; it is no secret."""
+    """16 random hexadecimal digits; it is not a secret."""
     return f"{random.getrandbits(_REQUEST_ID_BITS):016x}"
 
 

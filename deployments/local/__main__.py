@@ -131,10 +131,14 @@ def reset(workspace: Workspace) -> None:
     if not workspace.has_data():
         print(f"There are no data of a local stack in {workspace.shown(workspace.folder)}.")
         return
+    file, exported = workspace.prefect_password_file, os.environ.get("PREFECT_API_AUTH_STRING")
     with workspace.locked("") as previous:
         terminate(find_processes(previous), patience=3)
+        is_exported = file.exists() and file.read_text().strip() == exported
         workspace.delete_data()
     print(f"Deleted the data of the local stack. `{workspace.command('up')}` creates new data.")
+    if is_exported:  # as the examples of the docs do; it would outlive what it was the login of
+        print("This shell still has the deleted login of Prefect: run `unset PREFECT_API_AUTH_STRING`, or it stays.")
 
 
 def _full_disk(folder: Path, error: Exception) -> str:

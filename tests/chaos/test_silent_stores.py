@@ -35,7 +35,7 @@ class Traffic:
         self._readers = [Shopper(client, signed) for client in clients]
 
     async def write(self, process: int) -> None:
-        for number in count():  # a change without a difference is no change
+        for number in count():  # a change without a difference is not a change
             title = f"Change {number} of {process}"
             answer = await self._writers[process].send(
                 "PATCH", f"/api/registries/{self._slug}", {"title": title}, if_match="*"

@@ -174,7 +174,7 @@ def test_a_verdict_says_how_much_is_known_and_judges_after_a_day(
     found = assess([known, *[Tally()] * (DAYS - 1)], BOUNDS)
     assert verdict(found).startswith(words)
     table_rows = {(row["objective"], row["period"]): row for row in rows(found)}
-    assert table_rows["cache hit ratio > 80 %", "30 days"]["value"] == f"{mark}95 %"
+    assert table_rows["cache hit ratio > 80 %", "30 days"]["value"] == f"{mark}95.00 %"
     month = table_rows["uptime > 99.9 %", "30 days"]["known"]
     assert str(month).endswith(" of 30 days")
     assert f"| {month} | trend |" in overview(found)
@@ -185,7 +185,9 @@ def test_the_overview_lists_objectives_and_the_table_lists_periods() -> None:
     header, _, *lines = overview(found).splitlines()
     assert header == "| objective | budget left | 1 day | 7 days | 30 days | trend |"
     assert len(lines) == len(ServiceLevel)
-    assert "| job success > 99 % | 28 more failed runs allowed (of 30) | ✗ 98 % | ✓ 99.71 % | ✓ 99.93 % |" in lines[4]
+    assert (
+        "| job success > 99 % | 28 more failed runs allowed (of 30) | ✗ 98.00 % | ✓ 99.71 % | ✓ 99.93 % |" in lines[4]
+    )
     assert len(rows(found)) == len(ServiceLevel) * len(LENGTHS)
 
 

@@ -106,7 +106,7 @@ async def test_missed_objective_is_reported_and_mailed_and_the_run_completes(mai
     assert len(rows) == 24
     assert rows["uptime > 99.9 %", "1 day"]["value"].startswith("9")
     assert rows["uptime > 99.9 %", "1 day"]["bad"].startswith("6 of 11")
-    assert rows["cache hit ratio > 80 %", "1 day"]["value"] == "90 %"
+    assert rows["cache hit ratio > 80 %", "1 day"]["value"] == "90.00 %"
     [received] = mailbox.messages
     assert received.recipients == ["ops@wishcraft.example"]
     assert str(state.message)[:150] in str(received.parsed["Subject"])

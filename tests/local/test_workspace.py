@@ -189,6 +189,18 @@ def test_reset_deletes_the_data_of_a_stack_once(tmp_path: Path, capsys: pytest.C
     assert capsys.readouterr().out.startswith("There are no data of a local stack")
 
 
+@pytest.mark.parametrize("is_exported", [True, False])
+def test_reset_says_if_the_shell_still_has_the_deleted_login_of_prefect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, is_exported: bool
+) -> None:
+    workspace = Workspace(tmp_path)
+    with workspace.locked("some"):
+        login = workspace.prefect_password()
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", login if is_exported else "ops:my-own")
+    reset(workspace)
+    assert ("`unset PREFECT_API_AUTH_STRING`" in capsys.readouterr().out) == is_exported
+
+
 def test_settings_of_the_stack_are_valid_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)

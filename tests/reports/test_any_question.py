@@ -1,4 +1,4 @@
-"""Every question of an analyst is answered, or refused with a reason: a slip is no error of the service."""
+"""Every question of an analyst is answered, or refused with a reason: a slip is not an error of the service."""
 
 import json
 from pathlib import Path

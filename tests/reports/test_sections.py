@@ -98,7 +98,7 @@ def test_jobs_compare_with_the_week_before_without_cancelled_or_refused_runs() -
     now = [a_run(), a_run(outcome="failed"), a_run(outcome="cancelled"), a_run(outcome="refused")]
     section = runs.jobs(now, [a_run(ago=2 * DAY)])
     assert section.header == ("job", "runs", "success (before)", "median (before)", "longest")
-    assert section.rows == [("cache-warm", "4", "50 % (100 %)", "2.0 s (2.0 s)", "2.0 s")]
+    assert section.rows == [("cache-warm", "4", "50.00 % (100 %)", "2.0 s (2.0 s)", "2.0 s")]
     assert section.text.endswith("Refused: cache-warm 1.")
     assert not section.finding
 
@@ -207,9 +207,9 @@ def test_cache_use_is_counted_since_the_previous_report() -> None:
 
 def test_cache_size_is_shown_as_a_share_of_the_quota() -> None:
     [row] = cache_usage.rows([use(entries=90)])
-    assert (row["entries (of quota)"], row["size (of quota)"]) == ("90 (90 %)", "1000 B (1 %)")
+    assert (row["entries (of quota)"], row["size (of quota)"]) == ("90 (90.00 %)", "1000 B (1.00 %)")
     section = cache_usage.section([use(entries=90)], ROOMY, None)
-    assert section.rows == [("a.example", "90 % of 1,000 reads", "0", "90 (90 %), 4 variants", "1000 B (1 %)")]
+    assert section.rows == [("a.example", "90.00 % of 1,000 reads", "0", "90 (90.00 %), 4 variants", "1000 B (1.00 %)")]
 
 
 def test_reset_counters_count_from_zero() -> None:

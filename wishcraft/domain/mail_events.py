@@ -93,7 +93,7 @@ class MailEvent:
         """The event that `to_json` wrote.
 
         Raises:
-            KeyError, ValueError, TypeError: It is no such event.
+            KeyError, ValueError, TypeError: It is not such an event.
         """
         return cls(
             MailReference(MailKind(stored["table"]), int(stored["shop"]), int(stored["mail"])),

@@ -12,7 +12,7 @@ _OWN_FONT: Final = "DejaVu Sans"
 _FONT_PACKAGES: Final = ("noto_cjk_sans_jp_regular", "manimgx_fonts")
 """The fonts of scripts and emoji that matplotlib's own font lacks; where a package is missing, they are boxes."""
 
-# The fonts have no bold face: titles then have the usual one, which is no reason for a warning in each report.
+# The fonts have no bold face: titles then have the usual one, which is not a reason for a warning in each report.
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 
 

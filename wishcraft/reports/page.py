@@ -79,7 +79,7 @@ def redacted_line(text: str) -> str:
 def format_percent(part: float, whole: float = 1, decimals: int = 2, *, is_padded: bool = False) -> str:
     """Format a share as `98.52 %`, of at least `under 0.01 %`. Only exact values are shown as `0 %` or `100 %`.
 
-    With `is_padded`, all others have all decimals, as `98.50 %`: for the cells of a column.
+    With `is_padded`, all others have all decimals, as `98.50 %`: see `percent_cell`.
 
     All shares of all reports are formatted here; only cells of a grid have no room for the two decimals.
     """
@@ -92,6 +92,11 @@ def format_percent(part: float, whole: float = 1, decimals: int = 2, *, is_padde
     if is_padded and 0 < shown < 100:  # noqa: PLR2004  all
         return f"{shown:.{decimals}f} %"
     return f"{shown:g} %" if shown or not part else f"under {least:g} %"
+
+
+def percent_cell(part: float, whole: float = 1) -> str:
+    """Format a share as `98.50 %`, with as many decimals as the others in its column."""
+    return format_percent(part, whole, is_padded=True)
 
 
 def format_bytes(count: float) -> str:

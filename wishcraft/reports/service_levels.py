@@ -3,7 +3,7 @@
 The rules (objectives, error budgets, trends) are in `domain.service_levels`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
 from math import floor
@@ -29,7 +29,7 @@ from wishcraft.domain.service_levels import (
 )
 from wishcraft.observability.metrics import LATENCY_BOUNDS
 from wishcraft.reports.markdown import table
-from wishcraft.reports.page import NO_DATA, Row, format_percent, plural, pluralize
+from wishcraft.reports.page import NO_DATA, Row, format_percent, percent_cell, plural, pluralize
 from wishcraft.resources import Resources
 from wishcraft.settings import time_zone
 from wishcraft.store import mail_events, mail_statistics, service_minutes, webhook_statistics
@@ -125,9 +125,9 @@ def rows(assessments: Sequence[Assessment]) -> list[Row]:
             "known": format_known(each),
             "value": format_result(each),
             "budget left": format_budget(each),
-            "share left": NO_DATA if each.budget_left is None else format_percent(each.budget_left),
+            "share left": NO_DATA if each.budget_left is None else percent_cell(each.budget_left),
             "bad": f"{each.count.bad:,} of {each.count.all:,}",
-            "before": format_value(each.level, each.before),
+            "before": format_value(each.level, each.before, percent_cell),
         }
         for each in assessments
     ]
@@ -164,20 +164,20 @@ def draw_days(days: Sequence[Tally], end: datetime) -> str:
 
 
 def format_result(assessment: Assessment) -> str:
-    """Format the value after a mark for met or missed: `✗ 99.71 %`. It has no mark while it is early."""
+    """Format the value for a cell, after a mark for met or missed: `✗ 99.70 %`. It has no mark while it is early."""
     if assessment.is_too_few:
         return f"{assessment.count.bad:,} of {assessment.count.all:,}: too few to judge"
     mark = {True: "✓ ", False: "✗ ", None: ""}[None if assessment.is_early else assessment.met]
-    return f"{mark}{format_value(assessment.level, assessment.value)}"
+    return f"{mark}{format_value(assessment.level, assessment.value, percent_cell)}"
 
 
-def format_value(level: ServiceLevel, value: float | None) -> str:
-    """Format a value with its unit."""
+def format_value(level: ServiceLevel, value: float | None, share: Callable[[float], str] = format_percent) -> str:
+    """Format a value with its unit; `share` formats one that is a share."""
     if value is None:
         return NO_DATA
     if level is ServiceLevel.LATENCY:
         return f"{_format_number(1000 * value)} ms" if value < MAX_SECONDS else f"> {MAX_SECONDS:g} s"
-    return format_percent(value)
+    return share(value)
 
 
 def format_known(assessment: Assessment) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from wishcraft.domain.currencies import decimals, symbol
 from wishcraft.reports.markdown import table
-from wishcraft.reports.page import Row, format_percent, short_name
+from wishcraft.reports.page import Row, percent_cell, short_name
 
 NO_VALUE: Final = "–"  # noqa: RUF001  an en dash, as typographers use for an empty cell
 """The cell of a missing value, such as a share of zero."""
@@ -43,7 +43,7 @@ def decimal(title: str) -> Column:
 
 def percentage(title: str) -> Column:
     """A column of shares between 0 and 1, formatted as percentages with as many decimals in each row."""
-    return Column(title, lambda share: format_percent(share, is_padded=True))
+    return Column(title, percent_cell)
 
 
 def percentage_points(title: str) -> Column:

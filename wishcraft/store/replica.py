@@ -47,7 +47,7 @@ class Replica:
 
     A check asks the primary for its position in the write-ahead log, and then the replica whether it has replayed it.
     If so, the replica has all that was committed when the primary was asked. So neither server's clock matters, an idle
-    primary is no lag, and a replica that receives nothing, or does not answer, lags more with every second.
+    primary is not a lag, and a replica that receives nothing, or does not answer, lags more with every second.
     """
 
     def __init__(

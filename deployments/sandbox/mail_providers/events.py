@@ -44,7 +44,7 @@ def make_sendgrid_key() -> ec.EllipticCurvePrivateKey:
 
 
 def sandbox_key() -> ec.EllipticCurvePrivateKey:
-    """The key of `SENDGRID_PUBLIC_KEY`. It is no secret: it signs for receivers on this machine alone."""
+    """The key of `SENDGRID_PUBLIC_KEY`. It is not a secret: it signs for receivers on this machine alone."""
     return ec.derive_private_key(int.from_bytes(sha256(b"WishCraft's sandbox: SendGrid").digest()), ec.SECP256R1())
 
 

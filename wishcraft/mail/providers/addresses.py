@@ -8,7 +8,7 @@ def parse_sender(mail_from: str | None) -> str:
     """The normalised address of MAIL_FROM; empty in a process that sends no mail.
 
     Raises:
-        ConfigurationError: It is no address.
+        ConfigurationError: It is not an address.
     """
     sender = normalise(mail_from or "") or ""
     if mail_from is not None and not sender:
@@ -20,7 +20,7 @@ def parse_bounce_address(address: str | None) -> str | None:
     """The normalised BOUNCE_ADDRESS, whose local part leaves room for a reference.
 
     Raises:
-        ConfigurationError: It is no address, or its local part is too long.
+        ConfigurationError: It is not an address, or its local part is too long.
     """
     if not address:  # empty, as Compose passes on a variable that is not set
         return None

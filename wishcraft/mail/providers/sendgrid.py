@@ -67,7 +67,7 @@ class SendGridMailer:
             max_pause: Seconds that a send waits at a time while SendGrid throttles.
 
         Raises:
-            ConfigurationError: `sender` is no address.
+            ConfigurationError: `sender` is not an address.
         """
         self._account = account
         self._sender = parse_sender(sender)

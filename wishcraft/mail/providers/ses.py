@@ -88,7 +88,7 @@ class SesMailer:
             max_pause: Seconds that a send waits at a time while SES throttles.
 
         Raises:
-            ConfigurationError: `sender` is no address.
+            ConfigurationError: `sender` is not an address.
         """
         self._account = account
         self._sender = parse_sender(sender)

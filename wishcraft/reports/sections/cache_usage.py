@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from wishcraft.domain import times
 from wishcraft.domain.work_results import join_names
-from wishcraft.reports.page import Row, Section, format_bytes, format_percent, pluralize, short_name
+from wishcraft.reports.page import Row, Section, format_bytes, percent_cell, pluralize, short_name
 
 GOOD_HIT_RATIO: Final = 0.8
 FULL: Final = 0.9
@@ -116,7 +116,7 @@ def _is_full(use: CacheUse) -> bool:
 def _row(use: CacheUse) -> tuple[str, ...]:
     return (
         short_name(use.shop),
-        f"{format_percent(use.hits, use.reads)} of {pluralize(use.reads, 'read')}",
+        f"{percent_cell(use.hits, use.reads)} of {pluralize(use.reads, 'read')}",
         f"{use.evictions:,}",
         f"{_entries(use)}, {pluralize(use.products, 'variant')}",
         _size(use),
@@ -124,8 +124,8 @@ def _row(use: CacheUse) -> tuple[str, ...]:
 
 
 def _entries(use: CacheUse) -> str:
-    return f"{use.entries:,} ({format_percent(use.entries, use.entries_allowed)})"
+    return f"{use.entries:,} ({percent_cell(use.entries, use.entries_allowed)})"
 
 
 def _size(use: CacheUse) -> str:
-    return f"{format_bytes(use.bytes_held)} ({format_percent(use.bytes_held, use.bytes_allowed)})"
+    return f"{format_bytes(use.bytes_held)} ({percent_cell(use.bytes_held, use.bytes_allowed)})"

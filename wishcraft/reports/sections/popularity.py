@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from wishcraft.domain.work_results import join_names
-from wishcraft.reports.page import Section, format_percent, short_name
+from wishcraft.reports.page import Section, percent_cell, short_name
 
 _WASTEFUL: Final = 0.5
 _MIN_ENTRIES: Final = 20
@@ -66,7 +66,7 @@ def unviewed(shops: Sequence[Unviewed]) -> Section:
 def warming(shops: Sequence[Warmed]) -> Section:
     """The share of each shop's warmed entries that are read."""
     rows = [
-        (short_name(each.shop), f"{each.entries:,}", format_percent(each.read, each.entries))
+        (short_name(each.shop), f"{each.entries:,}", percent_cell(each.read, each.entries))
         for each in sorted(shops, key=lambda each: each.read / each.entries if each.entries else 1)
     ]
     wasteful = [each.shop for each in shops if each.entries >= _MIN_ENTRIES and each.read < _WASTEFUL * each.entries]

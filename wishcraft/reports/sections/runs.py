@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from wishcraft.domain import times
 from wishcraft.reports.markdown import Markup, link
-from wishcraft.reports.page import NO_DATA, Section, format_duration, format_percent, pluralize, redacted_line
+from wishcraft.reports.page import NO_DATA, Section, format_duration, percent_cell, pluralize, redacted_line
 
 COMPLETED: Final = "completed"
 REFUSED: Final = "refused"
@@ -119,7 +119,7 @@ def _by_job(runs: Iterable[Run]) -> Mapping[str, list[Run]]:
 
 def _success(runs: Iterable[Run]) -> str:
     outcomes = Counter(run.outcome for run in runs if run.outcome not in UNCOUNTED)
-    return format_percent(outcomes[COMPLETED], outcomes.total())
+    return percent_cell(outcomes[COMPLETED], outcomes.total())
 
 
 def _median(runs: Sequence[Run]) -> str:

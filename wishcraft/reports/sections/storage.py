@@ -5,7 +5,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 from wishcraft.domain import times
-from wishcraft.reports.page import Row, Section, format_bytes, format_percent, pluralize, redacted_line
+from wishcraft.reports.page import Row, Section, format_bytes, percent_cell, pluralize, redacted_line
 from wishcraft.store.statistics import IndexUse, SlowQuery, TableUse
 
 MANY_ROWS: Final = 10_000
@@ -117,7 +117,7 @@ def dead_rows(tables: Sequence[TableUse], zone: tzinfo = UTC) -> Section:
             each.name,
             f"{each.live:,}",
             f"{each.dead:,}",
-            format_percent(each.dead, each.live + each.dead),
+            percent_cell(each.dead, each.live + each.dead),
             times.day(each.vacuumed, zone) if each.vacuumed else "never",
         )
         for each in sorted(tables, key=lambda each: -each.dead)

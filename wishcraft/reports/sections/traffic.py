@@ -1,13 +1,13 @@
 """The sections on the API's traffic and on failed mails. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, tzinfo
 from typing import NamedTuple
 
 from wishcraft.domain import times
 from wishcraft.domain.mail_reputation import BOUNCE_WARNING, COMPLAINT_WARNING, MIN_COMPLAINTS, MIN_MAILS_TO_JUDGE
 from wishcraft.domain.work_results import join_names
-from wishcraft.reports.page import Section, format_percent, pluralize, redacted_line, short_name
+from wishcraft.reports.page import Section, format_percent, percent_cell, pluralize, redacted_line, short_name
 from wishcraft.store.mail_events import ShopOutcomes
 from wishcraft.store.mail_statistics import FailedMails
 from wishcraft.store.service_minutes import BadMinute
@@ -63,7 +63,7 @@ def outcomes(counted: Sequence[ShopOutcomes], paused: Sequence[str] = ()) -> Sec
         (
             short_name(each.shop),
             f"{each.mails:,}",
-            *(_share(number, each.mails) for number in (each.bounced, each.rejected, each.complained)),
+            *(_share(number, each.mails, percent_cell) for number in (each.bounced, each.rejected, each.complained)),
         )
         for each in counted
     ]
@@ -91,9 +91,9 @@ def outcomes(counted: Sequence[ShopOutcomes], paused: Sequence[str] = ()) -> Sec
     return Section(title, text, ("shop", "mails", "bounced", "rejected", "complained about"), rows, "; ".join(findings))
 
 
-def _share(number: int, mails: int) -> str:
+def _share(number: int, mails: int, in_words: Callable[[int, int], str] = format_percent) -> str:
     """The share of so many mails; the number itself if they are too few."""
-    return format_percent(number, mails) if mails >= MIN_MAILS_TO_JUDGE else f"{number:,}"
+    return in_words(number, mails) if mails >= MIN_MAILS_TO_JUDGE else f"{number:,}"
 
 
 def dead_letters(letters: Sequence[DeadLetter], total: int) -> Section:
@@ -114,8 +114,8 @@ def trends(now: TrafficTotals, before: TrafficTotals) -> Section:
     """This week's requests, errors and hits, compared with the week before."""
     rows = [
         ("requests", f"{now.requests:,}", f"{before.requests:,}"),
-        ("errors (5xx)", format_percent(now.errors, now.requests), format_percent(before.errors, before.requests)),
-        ("hits in the cache", format_percent(now.hits, now.reads), format_percent(before.hits, before.reads)),
+        ("errors (5xx)", percent_cell(now.errors, now.requests), percent_cell(before.errors, before.requests)),
+        ("hits in the cache", percent_cell(now.hits, now.reads), percent_cell(before.hits, before.reads)),
     ]
     notes = [f"{pluralize(now.errors, 'error')}: see the minutes in each `daily-report`." if now.errors else ""]
     if not before.requests:

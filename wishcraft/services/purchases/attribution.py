@@ -13,7 +13,7 @@ _NO_FIT: Final = "no line item of the order is of a variant that the registry or
 
 
 class LineAttribution(NamedTuple):
-    """The item for which a line was bought, or what it claims and why that is no item; empty without a claim."""
+    """The item for which a line was bought, or what it claims and why that is not an item; empty without a claim."""
 
     item: ItemRef | None = None
     claim: str = ""

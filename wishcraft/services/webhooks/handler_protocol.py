@@ -47,7 +47,7 @@ class Effect:
     after_commit: Callable[[], Awaitable[None]] | None = None
     """Work that may be lost, such as dropping cache entries that expire by themselves. Exceptions are logged."""
     unfinished: frozenset[int] = frozenset()
-    """The ids of messages that are partly done, and committed: they are due again at once. That is no failure."""
+    """The ids of messages that are partly done, and committed: they are due again at once. That is not a failure."""
 
 
 class TakenByAnotherError(Exception):

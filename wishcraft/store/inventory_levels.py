@@ -192,7 +192,7 @@ async def add_up(session: WriteSession, shop_id: int, ids: Iterable[int]) -> lis
     return [Stock(*row) for row in found]
 
 
-async def forget(session: WriteSession, shop_id: int, ids: Iterable[int]) -> None:
+async def forget_levels(session: WriteSession, shop_id: int, ids: Iterable[int]) -> None:
     """Count the levels of these inventory items as not all known: a level has changed and was not stored."""
     await session.execute(_FORGET, {"shop_id": shop_id, "ids": list(ids)})
 

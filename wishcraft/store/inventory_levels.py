@@ -137,8 +137,13 @@ UPDATE inventory_items i SET levels_read_at = NULL FROM wrong w
 WHERE i.shop_id = :shop_id AND i.inventory_item_id = w.inventory_item_id
 """)
 _FORGET: Final = text("""
-UPDATE inventory_items SET levels_read_at = NULL
-WHERE shop_id = :shop_id AND inventory_item_id = ANY(CAST(:ids AS bigint[])) AND levels_read_at IS NOT NULL
+WITH known AS (
+    SELECT inventory_item_id FROM inventory_items
+    WHERE shop_id = :shop_id AND inventory_item_id = ANY(CAST(:ids AS bigint[])) AND levels_read_at IS NOT NULL
+    ORDER BY inventory_item_id FOR UPDATE
+)
+UPDATE inventory_items i SET levels_read_at = NULL FROM known k
+WHERE i.shop_id = :shop_id AND i.inventory_item_id = k.inventory_item_id
 """)
 
 

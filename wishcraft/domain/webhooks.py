@@ -70,7 +70,7 @@ reported only once.
 MAX_ATTEMPTS: Final = 10
 """Failed tries after which a webhook is a dead letter: about a quarter of an hour by `retry_delay`."""
 PATIENCE: Final = timedelta(days=1)
-"""While a webhook is younger, tries that Shopify or the mail server does not answer do not count."""
+"""While a webhook is younger, tries that Shopify, the mail server or Redis does not answer do not count."""
 MAX_AHEAD: Final = timedelta(days=1)
 """Times in webhooks that are further ahead are refused: no later update could replace them."""
 _FIRST_DELAY: Final = 2.0

@@ -137,8 +137,13 @@ UPDATE inventory_items i SET levels_read_at = NULL FROM wrong w
 WHERE i.shop_id = :shop_id AND i.inventory_item_id = w.inventory_item_id
 """)
 _FORGET: Final = text("""
-UPDATE inventory_items SET levels_read_at = NULL
-WHERE shop_id = :shop_id AND inventory_item_id = ANY(CAST(:ids AS bigint[])) AND levels_read_at IS NOT NULL
+WITH known AS (
+    SELECT inventory_item_id FROM inventory_items
+    WHERE shop_id = :shop_id AND inventory_item_id = ANY(CAST(:ids AS bigint[])) AND levels_read_at IS NOT NULL
+    ORDER BY inventory_item_id FOR UPDATE
+)
+UPDATE inventory_items i SET levels_read_at = NULL FROM known k
+WHERE i.shop_id = :shop_id AND i.inventory_item_id = k.inventory_item_id
 """)
 
 
@@ -192,7 +197,7 @@ async def add_up(session: WriteSession, shop_id: int, ids: Iterable[int]) -> lis
     return [Stock(*row) for row in found]
 
 
-async def forget(session: WriteSession, shop_id: int, ids: Iterable[int]) -> None:
+async def forget_levels(session: WriteSession, shop_id: int, ids: Iterable[int]) -> None:
     """Count the levels of these inventory items as not all known: a level has changed and was not stored."""
     await session.execute(_FORGET, {"shop_id": shop_id, "ids": list(ids)})
 

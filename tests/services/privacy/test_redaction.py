@@ -273,6 +273,8 @@ async def test_interrupted_redaction_of_a_shop_is_completed_by_the_next_try(
         interrupted.setattr(erase, "delete_shop_keys", refuse)
         await process(resources, HANDLERS, SHOP, [row_id])
     assert demo.execute("SELECT count(*) FROM shops WHERE id = 1").fetchone() == (1,)
+    waiting = demo.execute("SELECT attempts, handled_at FROM webhook_events WHERE id = %s", [row_id])
+    assert waiting.fetchone() == (0, None)  # an outage of Redis makes no dead letter of it
     shop = ShopRef(1, SHOP, ShopSettings(), "USD")
     again = Message(row_id, "shop/redact", None, datetime.now(UTC), SHOP_REDACT)
     assert await apply_redaction(resources, shop, again) == "applied"

@@ -1,5 +1,6 @@
 """`app/uninstalled` and `shop/update`, in any order."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.registries.warm import warm_shop
 from wishcraft.services.shops.webhooks import TOKEN_REVOCATION_DELAY, handle_shop_update, handle_uninstalled
+from wishcraft.services.webhooks import handler_protocol
 from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
@@ -143,6 +145,21 @@ async def test_while_shopify_does_not_say_so_no_shop_is_uninstalled(
         await process(resources, HANDLERS, shop.domain, [row_id])
     assert demo.execute("SELECT outcome FROM webhook_events WHERE id = %s", [row_id]).fetchone() == (expected,)
     assert demo.execute("SELECT status FROM shops WHERE id = 1").fetchone() == ("active",)
+
+
+async def test_uninstallation_waits_for_shopify_for_a_day_without_counting_tries(
+    resources: Resources, shop: ShopRef, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hang(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    row_id = receive(demo, UNINSTALLED, OURS)
+    monkeypatch.setattr(handler_protocol, "SHOPIFY_SECONDS", 0.01)
+    with monkeypatch.context() as patched:
+        patched.setattr(resources.shopify, "query", hang)
+        await process(resources, HANDLERS, shop.domain, [row_id], handler_seconds=1)
+    found = demo.execute("SELECT attempts, failures -> 0 ->> 'reason' FROM webhook_events WHERE id = %s", [row_id])
+    assert found.fetchone() == (0, "Shopify unavailable")
 
 
 @pytest.mark.usefixtures("uninstalled")

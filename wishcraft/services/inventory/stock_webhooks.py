@@ -98,7 +98,7 @@ async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[M
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         if unwished:
-            await inventory_levels.forget(write.session, shop.id, unwished)
+            await inventory_levels.forget_levels(write.session, shop.id, unwished)
         saved = await _apply_stock(write, shop.id, updates, found, read) if found else SavedStock()
         if saved.unknown - unknown:
             raise TransientError("A sync has found that some levels are outdated: they are to be read again.")

@@ -12,7 +12,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.shops.install import drop_cached
 from wishcraft.services.shops.settings import replace_outdated_entries
-from wishcraft.services.webhooks.handler_protocol import Effect, Message
+from wishcraft.services.webhooks.handler_protocol import Effect, Message, wait_for_shopify
 from wishcraft.shopify.graphql_queries import READ_SHOP
 from wishcraft.shopify.shop_facts import read_shop_update
 from wishcraft.store import audit_log, shop_erasure, shops
@@ -90,10 +90,10 @@ async def accepts_token(resources: Resources, shop: ShopRef) -> bool:
 
     Raises:
         DecisionNeeded: Shopify refuses for another reason.
-        ShopifyUnavailable, ShopifyThrottled: As `ShopifyClient.query`.
+        ShopifyUnavailable, ShopifyThrottled: As `ShopifyClient.query`, and `wait_for_shopify`.
     """
     try:
-        await resources.shopify.query(shop.domain, READ_SHOP, {})
+        await wait_for_shopify(resources.shopify.query(shop.domain, READ_SHOP, {}))
     except ShopifyUnauthorized:
         return False
     except ShopifyRefused:

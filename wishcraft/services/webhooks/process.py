@@ -27,6 +27,7 @@ from wishcraft.domain.webhooks import (
     wait_delay,
 )
 from wishcraft.errors import (
+    CacheUnavailable,
     DatabaseUnavailable,
     DecisionNeeded,
     MailAcceptanceUnknown,
@@ -260,7 +261,8 @@ class _Run:
             return Failure(message.id, str(error), None)
         now = datetime.now(UTC)
         age = now - message.received_at
-        if isinstance(error, ShopifyUnavailable | ShopifyThrottled | MailUnavailable) and age < PATIENCE:
+        is_outage = isinstance(error, ShopifyUnavailable | ShopifyThrottled | MailUnavailable | CacheUnavailable)
+        if is_outage and age < PATIENCE:
             return Failure(message.id, in_words(error), now + wait_delay(age, random.uniform), tries=0)
         tries = self.attempts[message.id] + 1
         if not isinstance(error, TransientError | TimeoutError):

@@ -58,6 +58,14 @@ def _time_zone(name: str) -> str:
     return name
 
 
+def _mail_address(text: str) -> str:
+    """The normalised address, with its domain in ASCII, as headers need it; empty if it is not set."""
+    address = normalise(text) if text else ""
+    if address is None:
+        raise ValueError("must be an address, such as registry@example.com")
+    return address
+
+
 def _files_url(url: str) -> str:
     """The URL unchanged; raises ValueError if it names no folder."""
     folder_of(url)
@@ -196,7 +204,7 @@ ClientId = Annotated[str, _matching(str.strip, _AS_SHOWN)]
 ClientSecret = Annotated[SecretStr, _matching(str.strip, _AS_SHOWN)]
 Token = Annotated[SecretStr, _matching(_is_visible_ascii, "must be ASCII letters, digits and signs, without spaces")]
 FernetKeys = Annotated[SecretStr, AfterValidator(_fernet_keys)]
-MailAddress = Annotated[str, _matching(normalise, "must be an address, such as registry@example.com")]
+MailAddress = Annotated[str, AfterValidator(_mail_address)]
 BounceAddress = Annotated[
     str,
     _matching(

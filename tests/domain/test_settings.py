@@ -119,6 +119,11 @@ def test_unusual_but_valid_text_is_accepted(monkeypatch: pytest.MonkeyPatch, nam
     assert settings()
 
 
+def test_address_has_its_domain_as_headers_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAIL_FROM", " Post@bücher.example")
+    assert settings().mail_from == "post@xn--bcher-kva.example"
+
+
 def test_each_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = dict(settings())
     settings.cache_clear()

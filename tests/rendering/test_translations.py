@@ -96,6 +96,8 @@ def test_dates_money_and_names_are_written_as_in_the_language() -> None:
     assert format_money(yen, "JPY", Language.EN) == "¥33,170"
     assert format_money(euros, "EUR", Language.DE) == "58,50\xa0€"
     assert format_money(yen, "JPY", Language.JA).endswith("33,170")
+    assert format_money(Decimal("1499.90"), "HUF", Language.DE) == "1.499,90\xa0HUF"
+    assert format_money(Decimal("12.345"), "IQD", Language.FR) == "12,345\xa0IQD"
     names = ["Emma", "Hugo", "Yui"]
     assert [join_names(names, language) for language in Language] == [
         "Emma, Hugo and Yui",

@@ -11,6 +11,7 @@ from importlib.resources import files
 from io import BytesIO
 from typing import Final
 
+from babel import Locale
 from babel.dates import format_date as babel_date
 from babel.lists import format_list
 from babel.messages.mofile import write_mo
@@ -18,7 +19,7 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_currency
 from babel.support import NullTranslations, Translations
 
-from wishcraft.domain.currencies import write_money
+from wishcraft.domain import currencies
 from wishcraft.domain.languages import Language
 
 _FOLDER: Final = files("wishcraft.rendering") / "catalogues"
@@ -56,8 +57,12 @@ def format_date(day: date, language: Language) -> str:
 def format_money(amount: Decimal, currency: str, language: Language) -> str:
     """An amount as people write it: `$58.50`, `58,50 $`."""
     if language is Language.EN:
-        return write_money(amount, currency)
-    return format_currency(amount, currency, locale=language.value)
+        return currencies.write_money(amount, currency)
+    # With the decimals of ISO 4217, as everywhere: CLDR's leave out those of some currencies, such as the forint.
+    places, pattern = currencies.decimals(currency), Locale(language.value).currency_formats["standard"].pattern
+    exact = pattern.replace(".00", f".{'0' * places}" if places else "")
+    rounded = Decimal(currencies.format_money(amount, currency))
+    return format_currency(rounded, currency, exact, locale=language.value, currency_digits=False)
 
 
 def colon(language: Language) -> str:

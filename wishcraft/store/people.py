@@ -69,6 +69,13 @@ _ERASE: Final[Mapping[str, str]] = {
     """,  # noqa: S608
     "purchases": f"UPDATE purchases SET {NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
     "unmatched line items": f"UPDATE unmatched_lines SET {NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
+    # While the invitations are there, which say in which registries the person may have answered.
+    "answers": f"""
+        UPDATE audit_logs SET ip = NULL, user_agent = NULL
+        WHERE shop_id = :shop_id AND created_at < :before
+            AND action IN ('invitation.confirmed', 'invitation.declined')
+            AND resource_id IN (SELECT registry_id::text FROM invitations WHERE {_ADDRESSED})
+    """,  # noqa: S608
     "reminders": f"DELETE FROM reminders WHERE {_ADDRESSED}",  # noqa: S608
     "invitations": f"DELETE FROM invitations WHERE {_ADDRESSED}",  # noqa: S608
     "idempotency keys": """

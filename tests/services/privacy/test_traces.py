@@ -117,6 +117,11 @@ async def everywhere(demo: Demo, resources: Resources, planted: str) -> str:
            VALUES (1, 'server:1', 'item.added', 'registry', '1', jsonb_build_object('customer', %s::text))""",
         [CUSTOMER],
     )
+    demo.execute(
+        """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, user_agent)
+           SELECT 1, 'invitation link', 'invitation.confirmed', 'registry', registry_id::text, 'Quorblatt''s phone'
+           FROM invitations WHERE recipient LIKE 'zyxwina%'"""
+    )
     await redact(demo, resources, REDACT | {"orders_requested": [GUEST_ORDER]}, DATA_REQUEST)
     return planted
 

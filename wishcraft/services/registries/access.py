@@ -80,8 +80,10 @@ async def _cache_grant(resources: Resources, name: SessionName, slug: str, expir
 
     Who ends a grant deletes its row first, and then what Redis has: that may have been before it was put there.
     """
-    with suppress(CacheUnavailable):  # the next read then asks PostgreSQL
+    try:
         await resources.sessions.put(name, slug, min(expires_at, datetime.now(UTC) + CACHED_GRANT_TTL))
+    except CacheUnavailable:  # the next read asks PostgreSQL
+        return True
     async with resources.db.autocommit() as session:
         is_live = await sessions.find_grant(session, *name) is not None
     if not is_live:

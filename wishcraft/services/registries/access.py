@@ -59,8 +59,7 @@ async def unlock(resources: Resources, caller: Caller, senders: Sequence[str], s
         if await registries.find_access(session, caller.shop_id, slug, lock=True) != found:
             raise NotAllowed("The access code has just been changed. Ask the registrant for the new one.")
         await sessions.add_grant(session, *name, slug, grant.expires_at)
-    with suppress(CacheUnavailable):  # the first read then asks PostgreSQL
-        await resources.sessions.put(name, slug, _cached_until(grant.expires_at))
+    await _cache_grant(resources, name, slug, grant.expires_at)
     return grant
 
 
@@ -73,15 +72,23 @@ async def is_granted(resources: Resources, shop_id: int, slug: str, token: str) 
             return known == slug
     async with resources.db.autocommit() as session:
         found = await sessions.find_grant(session, *name)
-    if found is None:
-        return False
-    with suppress(CacheUnavailable):
-        await resources.sessions.put(name, found[0], _cached_until(found[1]))
-    return found[0] == slug
+    return found is not None and await _cache_grant(resources, name, *found) and found[0] == slug
 
 
-def _cached_until(expires_at: datetime) -> datetime:
-    return min(expires_at, datetime.now(UTC) + CACHED_GRANT_TTL)
+async def _cache_grant(resources: Resources, name: SessionName, slug: str, expires_at: datetime) -> bool:
+    """Put a grant that PostgreSQL had a moment ago into Redis; False if it has ended since, and is not there.
+
+    Who ends a grant deletes its row first, and then what Redis has: that may have been before it was put there.
+    """
+    try:
+        await resources.sessions.put(name, slug, min(expires_at, datetime.now(UTC) + CACHED_GRANT_TTL))
+    except CacheUnavailable:  # the next read asks PostgreSQL
+        return True
+    async with resources.db.autocommit() as session:
+        is_live = await sessions.find_grant(session, *name) is not None
+    if not is_live:
+        await resources.sessions.try_delete([name])
+    return is_live
 
 
 def _session_id(token: str) -> str:

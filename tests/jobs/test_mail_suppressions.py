@@ -129,11 +129,12 @@ async def test_imported_reason_replaces_one_that_says_less_of_the_owner(
     suppress("b@example.com", "bounce")
     (tmp_path / "imports").mkdir()
     lines = ["a@example.com,complaint", "b@example.com,unsubscribe", "c@example.com,complaint", "C@example.com,bounce"]
+    lines += ["d@example.com,unsubscribe", "d@example.com,bounce"]
     (tmp_path / "imports" / "list.csv").write_text("\n".join(lines))
     state = await run(action="import", file="list.csv")
-    assert state.message == f"{SHOP}: 3 addresses read, 1 of them newly suppressed."
+    assert state.message == f"{SHOP}: 4 addresses read, 2 of them newly suppressed."
     reasons = demo.execute("SELECT reason FROM email_suppressions ORDER BY 1").fetchall()
-    assert reasons == [("complaint",), ("complaint",), ("unsubscribe",)]
+    assert reasons == [("complaint",), ("complaint",), ("unsubscribe",), ("unsubscribe",)]
 
 
 @pytest.mark.parametrize(

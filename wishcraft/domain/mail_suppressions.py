@@ -19,6 +19,10 @@ class SuppressionReason(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
 
 
+BY_STRENGTH: Final = (SuppressionReason.BOUNCE, SuppressionReason.UNSUBSCRIBE, SuppressionReason.COMPLAINT)
+"""The reasons of one address: each replaces those before it, which say less of the owner's will."""
+
+
 def suppression_for(outcome: MailOutcome, soft_bounces: int) -> SuppressionReason | None:
     """The reason to suppress an address after this outcome of a mail to it; None without one.
 

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.mail_suppressions import SuppressionReason
+from wishcraft.domain.mail_suppressions import BY_STRENGTH, SuppressionReason
 from wishcraft.store.schema import EmailSuppression, Invitation, Registry
 
 
@@ -17,9 +17,9 @@ def hash_sql(shop_id: str, recipient: str) -> str:
 
 
 # What says more of the owner's will replaces what says less: a click that lifts a bounce must not end the others.
-_IS_STRONGER: Final = """
-    array_position(ARRAY['bounce', 'unsubscribe', 'complaint'], excluded.reason)
-        > array_position(ARRAY['bounce', 'unsubscribe', 'complaint'], email_suppressions.reason)
+_BY_STRENGTH: Final = f"ARRAY[{', '.join(map(repr, map(str, BY_STRENGTH)))}]"
+_IS_STRONGER: Final = f"""
+    array_position({_BY_STRENGTH}, excluded.reason) > array_position({_BY_STRENGTH}, email_suppressions.reason)
 """
 _SUPPRESS: Final = text(
     f"""

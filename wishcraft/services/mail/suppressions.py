@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from wishcraft.domain.addresses import address_hash, normalise
-from wishcraft.domain.mail_suppressions import SuppressionReason
+from wishcraft.domain.mail_suppressions import BY_STRENGTH, SuppressionReason
 from wishcraft.errors import NotFound, QueryRefused
 from wishcraft.resources import Resources
 from wishcraft.store import audit_log, suppressions
@@ -77,8 +77,8 @@ async def import_suppressions(
 
     Each line has an address, or the hash that an export has of it, and perhaps a reason: `bounce` (the default),
     `complaint` or `unsubscribe`. A first line with names says which columns these are, such as `email` and `reason`;
-    else they are the first two. Fields are separated by commas, or by semicolons. A complaint replaces any other reason
-    of the address.
+    else they are the first two. Fields are separated by commas, or by semicolons. Of several reasons of an address, in the
+    file or before, the strongest counts.
 
     Args:
         resources: The stores.
@@ -124,8 +124,8 @@ def _parse(shop_id: int, content: bytes, reason: SuppressionReason | None) -> di
         known = reason or _REASONS.get(stated or SuppressionReason.BOUNCE.value)
         if hashed is None or known is None:
             wrong.append(number)
-        elif found.get(hashed) is not SuppressionReason.COMPLAINT:
-            found[hashed] = known
+        else:
+            found[hashed] = max(known, found.get(hashed, known), key=BY_STRENGTH.index)
     if wrong:
         lines = ", ".join(map(str, wrong[:_NAMED_LINES])) + (" and others" if len(wrong) > _NAMED_LINES else "")
         raise QueryRefused(

@@ -40,6 +40,15 @@ def test_surplus_of_one_item_fulfils_no_other_item() -> None:
     assert (row["bought"], row["surplus"], row["completed"]) == (1, 1, False)
 
 
+def test_removed_item_is_wished_for_no_more_and_what_was_bought_of_it_stays() -> None:
+    items = [Item(1, 1), Item(1, 2, wanted=3, status="hidden")]
+    sales = [Purchase(1, 1, 1, START + DAY), Purchase(1, 2, 1, START + 2 * DAY, guest=2, gift=2)]
+    row = one(Chunk([Registry(1)], items, sales))
+    assert (row["items"], row["wanted"], row["bought"], row["surplus"]) == (1, 1, 1, 0)
+    assert (row["completed"], row["completed_at"]) == (True, START + DAY)
+    assert (row["guests"], row["gifts"], row["value_e4"]) == (2, 2, 200_000)
+
+
 def test_simultaneous_purchases_complete_an_item_together() -> None:
     row = one(Chunk([Registry(1)], [Item(1, 1, wanted=2)], [Purchase(1, 1, 1, START + DAY)] * 2))
     assert row["completed_at"] == START + DAY

@@ -46,6 +46,17 @@ def test_products_are_ranked_by_the_given_measure() -> None:
     assert order(never_bought(counts, 5)) == [(1, 3), (2, 4)]
 
 
+def test_removed_items_are_sold_and_not_wanted() -> None:
+    items = [Item(1, 1, 5, status="hidden"), Item(1, 2, 4, variant_id=2, status="hidden"), Item(2, 3, 2)]
+    chunk = Chunk([Registry(1), Registry(2)], items, [Purchase(1, 1, 3), Purchase(2, 3, 1)])
+    counts = count_products(chunk.registries, chunk.items, chunk.purchases)
+    [sold] = rows(top_products(counts, 9))
+    assert [sold[name] for name in ("registries", "wanted", "bought", "sold")] == [1, 2, 1, 4]
+    assert rows(never_bought(counts, 9)) == []
+    [band] = rows(price_bands(count_price_bands(chunk.registries, chunk.items, chunk.purchases)))
+    assert [band[name] for name in ("items", "wanted", "sold", "sell_through")] == [1, 2, 4, 0.5]
+
+
 def test_each_shop_has_its_own_ranks() -> None:
     registries = [Registry(1), Registry(2, "palm")]
     items = [Item(1, 1, 5), Item(1, 2, 4, variant_id=2), Item(2, 3, 1, variant_id=3), Item(2, 4, 1, variant_id=4)]

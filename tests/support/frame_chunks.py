@@ -50,6 +50,7 @@ class Item(NamedTuple):
     product_title: str = "Vase"
     variant_title: str = "Sage"
     product_id: int = 1
+    status: str = "active"
 
 
 class Purchase(NamedTuple):
@@ -83,7 +84,7 @@ class Chunk:
 
     @property
     def items(self) -> pd.DataFrame:
-        return _frame(Item, self.all_items, ["currency", "product_title", "variant_title"])
+        return _frame(Item, self.all_items, ["currency", "product_title", "variant_title", "status"])
 
     @property
     def purchases(self) -> pd.DataFrame:

@@ -8,6 +8,8 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api.typing import DataFrameGroupBy
 
+from wishcraft.domain.registries import ItemStatus
+
 _EPOCH_WEEKDAY: Final = 3
 """Days from Monday to 1 January 1970, a Thursday, from which NumPy counts."""
 
@@ -82,8 +84,9 @@ def days_left(rows: pd.DataFrame) -> pd.Series:
 
 
 def with_sales(items: pd.DataFrame, purchases: pd.DataFrame) -> pd.DataFrame:
-    """The items, in their order, with three more columns.
+    """The items, in their order, with four more columns. An item that was removed, which is `hidden`, wants nothing.
 
+    is_listed: Whether the item is on its registry: false if it was removed after a purchase.
     sold: The quantity of the item's live purchases.
     bought: The part of it that is wanted: the lesser of sold and wanted.
     value_e4: The sum of quantity times unit_e4 of the item's live purchases.
@@ -96,8 +99,14 @@ def with_sales(items: pd.DataFrame, purchases: pd.DataFrame) -> pd.DataFrame:
         }
     )
     sales = amounts.groupby("item_id").sum().reindex(items["item_id"], fill_value=0).set_axis(items.index)
+    is_listed = items["status"] != ItemStatus.HIDDEN
+    wanted = items["wanted"].where(is_listed, 0)
     return items.assign(
-        sold=sales["sold"], bought=sales["sold"].clip(upper=items["wanted"]), value_e4=sales["value_e4"]
+        is_listed=is_listed,
+        wanted=wanted,
+        sold=sales["sold"],
+        bought=sales["sold"].clip(upper=wanted),
+        value_e4=sales["value_e4"],
     )
 
 

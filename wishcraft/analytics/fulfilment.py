@@ -24,16 +24,16 @@ def fulfil(registries: pd.DataFrame, items: pd.DataFrame, purchases: pd.DataFram
 
     Returns:
         registry_id, shop, currency, event_type, status, created_at, event_date: As in `registries`.
-        items: The number of its items.
+        items: The number of its items, without those that were removed after a purchase (`hidden`).
         wanted: The sum of their wanted quantities.
-        bought: The sum over the items of the lesser of wanted and the quantity of live purchases.
-        surplus: The sum over the items of the quantity bought beyond wanted.
+        bought: The sum over these items of the lesser of wanted and the quantity of live purchases.
+        surplus: The sum over these items of the quantity bought beyond wanted.
         completed: Whether it has items, each of them bought in full.
         completed_at: The time at which its last item was bought in full, NaT unless completed: the `created_at` of the
         purchase with which the cumulative quantity of the item's live purchases reaches wanted.
         days_to_complete: From the registry's created_at to completed_at, in days with a fraction, NaN unless completed.
-        guests, gifts: The numbers of distinct guests and gifts of its live purchases.
-        value_e4: The sum of quantity times unit_e4 of its live purchases.
+        guests, gifts: The numbers of distinct guests and gifts of its live purchases, also of removed items.
+        value_e4: The sum of quantity times unit_e4 of these purchases.
     """
     sums = _sum_items(items, purchases)
     counts = purchases.groupby("registry_id").agg(guests=("guest", "nunique"), gifts=("gift", "nunique"))
@@ -140,11 +140,11 @@ def gift_value(fulfilled: pd.DataFrame, by: Sequence[str] = ("shop",)) -> pd.Dat
 
 def _sum_items(items: pd.DataFrame, purchases: pd.DataFrame) -> pd.DataFrame:
     sold = with_sales(items, purchases)
-    with_completion = sold.assign(surplus=sold["sold"] - sold["bought"]).join(
-        _completions(items, purchases), on="item_id"
-    )
+    surplus = (sold["sold"] - sold["bought"]).where(sold["is_listed"], 0)
+    completions = _completions(sold[sold["is_listed"]], purchases)
+    with_completion = sold.assign(surplus=surplus).join(completions, on="item_id")
     return with_completion.groupby("registry_id").agg(
-        items=("item_id", "size"),
+        items=("is_listed", "sum"),
         wanted=("wanted", "sum"),
         bought=("bought", "sum"),
         surplus=("surplus", "sum"),

@@ -35,14 +35,14 @@ def count_price_bands(registries: pd.DataFrame, items: pd.DataFrame, purchases: 
 
     Returns:
         Counts to `add`, indexed (shop, currency of the item, band, one of `BANDS`):
-        items: The number of items.
+        items: The number of items, without those that were removed after a purchase.
         wanted, bought, sold, value_e4: As in `count_products`.
     """
     sales = with_sales(items, purchases).merge(registries[["registry_id", "shop"]], on="registry_id")
     without_cents = (sales["currency"].map(decimals).astype("int64") == 0).to_numpy()
     units = sales["price_e4"].to_numpy() // np.where(without_cents, SCALE * _SMALL_UNIT, SCALE)
     place = np.searchsorted(_BOUNDS, units, side="right") + without_cents * (len(BANDS) // 2)
-    keyed = as_text(sales.assign(items=1, band=np.array(BANDS)[place]), _KEY)
+    keyed = as_text(sales.assign(items=sales["is_listed"].astype("int64"), band=np.array(BANDS)[place]), _KEY)
     return keyed.groupby(_KEY)[_COUNTS].sum()
 
 
@@ -54,8 +54,8 @@ def price_bands(counts: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         shop, currency, band (an ordered categorical of `BANDS`), items, wanted, bought and sold as in the counts;
-        value: the amount paid, in the currency's own unit; sell_through: bought / wanted. Bands without items have no
-        row.
+        value: the amount paid, in the currency's own unit; sell_through: bought / wanted, missing if nothing is
+        wanted. Bands without any item have no row.
     """
     bands = total(counts, _KEY, _COUNTS)
     return (

@@ -21,14 +21,14 @@ def count_products(registries: pd.DataFrame, items: pd.DataFrame, purchases: pd.
 
     Returns:
         Counts to `add`, indexed (shop, currency of the item, product_id, variant_id, product_title, variant_title):
-        registries: How many have it; a registry has at most one item of a variant.
-        wanted: The sum of the wanted quantities.
-        bought: The sum over the items of the lesser of wanted and the quantity of live purchases.
-        sold: The quantity of the live purchases, including units beyond wanted.
+        registries: How many have it on their list; a registry has at most one item of a variant.
+        wanted: The sum of the quantities wanted there.
+        bought: The sum over these items of the lesser of wanted and the quantity of live purchases.
+        sold: The quantity of the live purchases, including units beyond wanted, and of items removed after a purchase.
         value_e4: The sum of quantity times unit_e4 of the live purchases.
     """
     sales = with_sales(items, purchases).merge(registries[["registry_id", "shop"]], on="registry_id")
-    keyed = as_text(sales.assign(registries=1), [*_RANKED_WITHIN, *_TITLES])
+    keyed = as_text(sales.assign(registries=sales["is_listed"].astype("int64")), [*_RANKED_WITHIN, *_TITLES])
     return keyed.groupby([*_RANKED_WITHIN, *_IDS, *_TITLES])[_COUNTS].sum()
 
 
@@ -51,12 +51,12 @@ def top_products(counts: pd.DataFrame, limit: int, by: Measure = "sold") -> pd.D
 
 
 def never_bought(counts: pd.DataFrame, limit: int) -> pd.DataFrame:
-    """The products without a purchase, ranked by the number of registries that have them.
+    """The products on a list and without a purchase, ranked by the number of registries that have them.
 
     Equals are ranked by wanted, the most first, then by ids. Otherwise as `top_products`.
     """
     products = _merge_titles(counts)
-    return _rank(products[products["sold"] == 0], limit, ["registries", "wanted"])
+    return _rank(products[(products["sold"] == 0) & (products["registries"] > 0)], limit, ["registries", "wanted"])
 
 
 def _merge_titles(counts: pd.DataFrame) -> pd.DataFrame:

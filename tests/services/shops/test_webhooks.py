@@ -97,6 +97,18 @@ async def test_an_uninstallation_drops_what_redis_has_of_that_shop_and_of_no_oth
     assert await held("[23]", "entry") == others
 
 
+@pytest.mark.usefixtures("uninstalled")
+async def test_an_uninstallation_ends_the_alert_that_complaints_pause_the_mail(
+    resources: Resources, shop: ShopRef
+) -> None:
+    resources.counters.set("mail_paused", 1, shop=SHOP)
+    await resources.counters.flush()
+    await apply(resources, shop, handle_uninstalled, [message(UNINSTALLED, OURS, 1)])
+    await resources.counters.flush()
+    [paused] = [each for each in (await resources.counters.read())["mail_paused"] if each.labels == (SHOP,)]
+    assert paused.value == 0
+
+
 async def test_an_uninstallation_older_than_the_installation_changes_nothing(
     resources: Resources, shop: ShopRef, demo: Demo, redis: Redis
 ) -> None:

@@ -8,7 +8,7 @@ FROM chosen
 LEFT JOIN (
     SELECT registry_id, count(*) AS items, sum(wanted) AS wanted, sum(bought) AS bought, sum(sold - bought) AS surplus,
         bool_and(sold >= wanted) AS completed, max(complete_at) AS complete_at
-    FROM item_sales GROUP BY registry_id
+    FROM item_sales WHERE item_sales.status <> 'hidden' GROUP BY registry_id
 ) AS wish USING (registry_id)
 LEFT JOIN (
     SELECT registry_id, count(DISTINCT order_id) AS gifts, sum(quantity * unit_price) AS value,

@@ -1,10 +1,10 @@
--- Their items with the sales of each, and the time at which it was bought in full.
+-- Their items with the sales of each (removed ones, which are hidden, want nothing), and the time at which it was bought in full.
 SELECT item.id AS item_id, item.registry_id, chosen.shop, item.currency COLLATE "C" AS currency, chosen.event_type,
     chosen.event_date, chosen.status AS registry_status, item.product_id, item.variant_id,
     item.product_title COLLATE "C" AS product_title, item.variant_title COLLATE "C" AS variant_title,
     item.price, item.status, (item.created_at AT TIME ZONE chosen.timezone)::date AS created_on,
-    item.quantity_wanted AS wanted, coalesce(sales.sold, 0) AS sold,
-    least(coalesce(sales.sold, 0), item.quantity_wanted) AS bought, coalesce(sales.value, 0) AS value,
+    CASE item.status WHEN 'hidden' THEN 0 ELSE item.quantity_wanted END AS wanted, coalesce(sales.sold, 0) AS sold,
+    CASE item.status WHEN 'hidden' THEN 0 ELSE least(coalesce(sales.sold, 0), item.quantity_wanted) END AS bought, coalesce(sales.value, 0) AS value,
     sales.complete_at
 FROM public.registry_items AS item JOIN chosen USING (registry_id)
 LEFT JOIN (

@@ -1,5 +1,5 @@
-SELECT shop, currency, band, count(*) AS items, sum(wanted) AS wanted, sum(bought) AS bought, sum(sold) AS sold,
-    sum(value) AS value, sum(bought)::float8 / sum(wanted) AS sell_through
+SELECT shop, currency, band, count(*) FILTER (WHERE status <> 'hidden') AS items, sum(wanted) AS wanted, sum(bought) AS bought, sum(sold) AS sold,
+    sum(value) AS value, sum(bought)::float8 / nullif(sum(wanted), 0) AS sell_through
 FROM item_sales
 JOIN (VALUES
     (false, 0, 25, 'under 25'), (false, 25, 50, '25 to 50'), (false, 50, 100, '50 to 100'),

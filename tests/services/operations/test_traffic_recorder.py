@@ -9,11 +9,15 @@ from tests.support.aliases import Demo
 from wishcraft.cache import keys
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.analytics_events import AnalyticsType
+from wishcraft.domain.cached_registry import view_weight
+from wishcraft.domain.callers import Scope
 from wishcraft.observability.metrics import CACHE_READS
 from wishcraft.resources import Resources
 from wishcraft.services.operations import traffic_recorder
 from wishcraft.services.operations.traffic_recorder import MAX_PENDING_EVENTS, TrafficRecorder
+from wishcraft.services.shops.api_keys import create_key
 from wishcraft.store.analytics_events import Event
+from wishcraft.store.audit_log import Actor
 from wishcraft.store.engine import Database
 from wishcraft.store.shops import ShopRef
 
@@ -104,6 +108,51 @@ async def test_counts_that_postgresql_does_not_take_are_kept_and_logged_with_the
     recorder._resources = resources
     await recorder.flush()
     assert views(demo) == {slugs[0]: 1}
+
+
+async def test_view_counts_once_for_its_score_however_long_postgresql_is_silent(
+    resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str], redis: Redis
+) -> None:
+    index, nowhere = keys.of_shop(shop.id).index, Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    await redis.zadd(index, {slugs[0]: 0})
+    await redis.expire(index, 60)
+    recorder = TrafficRecorder(replace(resources, db=nowhere))
+    recorder.count_read(shop.id, slugs[0], CacheState.HIT, 5)
+    for _ in range(3):
+        await recorder.flush()
+    await nowhere.close()
+    assert await redis.zscore(index, slugs[0]) == pytest.approx(view_weight(datetime.now(UTC)))
+    recorder._resources = resources
+    await recorder.flush()
+    assert views(demo) == {slugs[0]: 1}
+
+
+async def test_views_of_too_many_registries_are_not_kept_while_postgresql_is_silent(
+    resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic_recorder, "MAX_VIEWED_REGISTRIES", 2)
+    nowhere = Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    recorder = TrafficRecorder(replace(resources, db=nowhere))
+    for slug in slugs[:2]:
+        recorder.count_read(shop.id, slug, CacheState.HIT, 5)
+        await recorder.flush()
+    await nowhere.close()
+    recorder._resources = resources
+    await recorder.flush()
+    assert views(demo) == {}
+
+
+async def test_use_of_a_key_in_an_outage_is_recorded_after_it(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+    issued = await create_key(resources.db, Actor(shop.id, "test"), "till", [Scope.READ], ip_allow_list=[], days=None)
+    nowhere = Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    recorder = TrafficRecorder(replace(resources, db=nowhere))
+    recorder.record_key_use(issued.facts.prefix)
+    await recorder.flush()
+    await nowhere.close()
+    recorder._resources = resources
+    await recorder.flush()
+    used = demo.execute("SELECT prefix FROM api_keys WHERE last_used_at IS NOT NULL").fetchall()
+    assert used == [(issued.facts.prefix,)]
 
 
 async def test_events_refer_to_their_own_shops_registry_by_slug(

@@ -50,6 +50,8 @@ class TrafficRecorder:
         self._reads: defaultdict[int, ReadCounts] = defaultdict(ReadCounts)
         self._pending_usage: defaultdict[int, ReadCounts] = defaultdict(ReadCounts)
         self._views = _no_views()
+        self._unsaved_views = _no_views()
+        """Those that PostgreSQL has not taken; they are in the scores."""
         self._pending_scores = _no_views()
         self._events: list[Event] = []
         self._keys_used: set[str] = set()
@@ -122,16 +124,18 @@ class TrafficRecorder:
 
     async def _write_views(self) -> None:
         views, self._views = self._views, _no_views()
-        if not views:
-            return
+        unsaved, self._unsaved_views = self._unsaved_views, _no_views()
         _add(self._pending_scores, views)
+        _add(unsaved, views)
+        if not unsaved:
+            return
         try:
             async with self._resources.db.transaction() as session:
-                await analytics_events.add_views(session, views)
+                await analytics_events.add_views(session, unsaved)
         except DatabaseUnavailable as error:
             _log.warning("Cannot save views: PostgreSQL does not answer; they are kept: %s", error)
-            if sum(map(len, self._views.values())) < MAX_VIEWED_REGISTRIES:
-                _add(self._views, views)
+            if sum(map(len, unsaved.values())) < MAX_VIEWED_REGISTRIES:
+                self._unsaved_views = unsaved
 
     async def _write_events(self) -> None:
         events, self._events = self._events, []
@@ -162,9 +166,11 @@ class TrafficRecorder:
         used, self._keys_used = self._keys_used, set()
         if not used:
             return
-        with suppress(DatabaseUnavailable):
+        try:
             async with self._resources.db.transaction() as session:
                 await api_keys.record_use(session, sorted(used))
+        except DatabaseUnavailable:
+            self._keys_used |= used
 
 
 def _add(views: Views, more: Views) -> None:

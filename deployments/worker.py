@@ -200,11 +200,13 @@ class DrainingWorker(ProcessWorker):
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """Start the run; if Prefect does not answer, the run stays scheduled, and a later poll takes it again.
 
-        If only the answer to its change to Pending is lost, it stays Pending, and an automation crashes it.
+        So does each run that was taken just before the drain. If only the answer to its change to Pending is lost, it
+        stays Pending, and an automation crashes it.
         """
         try:
-            with outage_ignored():
-                await super()._submit_run(flow_run)
+            if not self._draining:
+                with outage_ignored():
+                    await super()._submit_run(flow_run)
         finally:
             self._submitting_flow_run_ids.discard(flow_run.id)
 
@@ -242,10 +244,13 @@ class DrainingWorker(ProcessWorker):
         await self.client.set_flow_run_state(flow_run.id, state)
 
     async def drain(self, patience: float) -> None:
-        """Take no more runs, wait up to `patience` seconds for active runs to stop, then cancel and kill them."""
+        """Take no more runs, wait up to `patience` seconds for active runs to stop, then cancel and kill them.
+
+        A run that is being started is Pending in Prefect: it becomes active first.
+        """
         self._draining = True
         deadline = time.monotonic() + patience
-        while self._active_runs and time.monotonic() < deadline:
+        while (self._active_runs or self._submitting_flow_run_ids) and time.monotonic() < deadline:
             await self._for_each_run(self._ask_to_stop)
             await asyncio.sleep(_POLL_SECONDS)
         if self._active_runs:

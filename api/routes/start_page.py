@@ -120,8 +120,7 @@ async def _find_troubles(app_state: AppState) -> Mapping[str, Sequence[Trouble]]
             if name in groups
         ]
     with suppress(CacheUnavailable):
-        gauges = (await app_state.resources.counters.read())["mail_paused"]
-        if paused := [each.labels[0] for each in gauges if each.value]:
+        if paused := await app_state.metrics.paused_shops():
             troubles["mail"] = [Trouble(f"Complaints pause the mail of {join_names(paused)}.", "mail")]
     return troubles
 

@@ -173,6 +173,19 @@ async def test_completed_and_cancelled_runs_are_counted_and_not_reported(
     assert durations.labels == ("breaking",)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "is_whole"),
+    [({"shops": [SHOP], "dry_run": False}, False), ({"shops": [], "dry_run": True}, False), ({"shops": []}, True)],
+)
+async def test_run_for_some_shops_or_without_effect_is_no_success_of_its_job(
+    resources: Resources, parameters: dict[str, Any], is_whole: bool
+) -> None:
+    run = FlowRun(id=uuid4(), flow_id=uuid4(), name="brave-fox", parameters=parameters)
+    await on_run_end(breaking, run, Completed())
+    assert await outcomes_of(resources) == {("breaking", "completed"): 1}
+    assert bool(await counted(resources, "job_last_success_timestamp_seconds")) == is_whole
+
+
 async def test_refused_run_has_an_outcome_of_its_own(resources: Resources) -> None:
     state = await breaking("refused", return_state=True)
     assert state.name == "Refused"

@@ -9,11 +9,14 @@ from tests.support.aliases import Demo
 from wishcraft.cache import keys
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.analytics_events import AnalyticsType
+from wishcraft.domain.callers import Scope
 from wishcraft.observability.metrics import CACHE_READS
 from wishcraft.resources import Resources
 from wishcraft.services.operations import traffic_recorder
 from wishcraft.services.operations.traffic_recorder import MAX_PENDING_EVENTS, TrafficRecorder
+from wishcraft.services.shops.api_keys import create_key
 from wishcraft.store.analytics_events import Event
+from wishcraft.store.audit_log import Actor
 from wishcraft.store.engine import Database
 from wishcraft.store.shops import ShopRef
 
@@ -137,6 +140,19 @@ async def test_views_of_too_many_registries_are_not_kept(
     recorder._resources = resources
     await recorder.flush()
     assert views(demo) == dict.fromkeys(slugs[:3], 1)
+
+
+async def test_use_of_a_key_in_an_outage_is_recorded_after_it(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+    issued = await create_key(resources.db, Actor(shop.id, "test"), "till", [Scope.READ], ip_allow_list=[], days=None)
+    nowhere = Database("postgresql+psycopg://nobody@127.0.0.1:1/nothing")
+    recorder = TrafficRecorder(replace(resources, db=nowhere))
+    recorder.record_key_use(issued.facts.prefix)
+    await recorder.flush()
+    await nowhere.close()
+    recorder._resources = resources
+    await recorder.flush()
+    used = demo.execute("SELECT prefix FROM api_keys WHERE last_used_at IS NOT NULL").fetchall()
+    assert used == [(issued.facts.prefix,)]
 
 
 async def test_events_refer_to_their_own_shops_registry_by_slug(

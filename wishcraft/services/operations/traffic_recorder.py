@@ -166,9 +166,11 @@ class TrafficRecorder:
         used, self._keys_used = self._keys_used, set()
         if not used:
             return
-        with suppress(DatabaseUnavailable):
+        try:
             async with self._resources.db.transaction() as session:
                 await api_keys.record_use(session, sorted(used))
+        except DatabaseUnavailable:
+            self._keys_used |= used
 
 
 def _add(views: Views, more: Views) -> None:

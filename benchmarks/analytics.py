@@ -3,9 +3,6 @@
 `python -m benchmarks.analytics STAGE` runs one stage on the database at DATABASE_REPLICA_URL.
 """
 
-import wishcraft.interrupts  # noqa: F401  it must be the first import
-
-# isort: split
 import asyncio
 import os
 import subprocess

@@ -3,9 +3,6 @@
 It counts what a reader of the code has to follow, not time.
 """
 
-import wishcraft.interrupts  # noqa: F401  it must be the first import
-
-# isort: split
 import asyncio
 import sys
 import time

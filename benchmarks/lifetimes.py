@@ -4,9 +4,6 @@ Each registry changes at random moments, with a mean interval of its own between
 event at most 60 days before or 240 days after the week. A change refills the entry, which is not a renewal.
 """
 
-import wishcraft.interrupts  # noqa: F401  it must be the first import
-
-# isort: split
 from collections.abc import Callable
 from datetime import timedelta
 from random import Random

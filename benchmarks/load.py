@@ -4,9 +4,6 @@ Each connection sends its next request when it has the previous response, or, at
 latency then counts from that moment. An unexpected response ends the run.
 """
 
-import wishcraft.interrupts  # noqa: F401  it must be the first import
-
-# isort: split
 import asyncio
 import statistics
 import subprocess

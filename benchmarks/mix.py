@@ -3,9 +3,6 @@
 Writes use `registry_write`, so readers see the same locks, invalidations and refills as in production.
 """
 
-import wishcraft.interrupts  # noqa: F401  it must be the first import
-
-# isort: split
 import random
 from collections.abc import Sequence
 from itertools import accumulate

@@ -1,8 +1,5 @@
 """`python -m benchmarks.stages NAME`: run one stage for all shops in the database of the environment."""
 
-import wishcraft.interrupts  # noqa: F401  it must be the first import
-
-# isort: split
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable

@@ -1,8 +1,5 @@
 """`python -m benchmarks.peers NAME`: serve the `app` of that module at API_PORT with the API's server, uvicorn."""
 
-import wishcraft.interrupts  # noqa: F401  it must be the first import
-
-# isort: split
 import os
 import sys
 from importlib import import_module

@@ -3,9 +3,6 @@
 Prefect reads settings only from the environment; WishCraft also reads secret files.
 """
 
-import wishcraft.interrupts  # noqa: F401  it must be the first import
-
-# isort: split
 import os
 import sys
 from collections.abc import Mapping

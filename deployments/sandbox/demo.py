@@ -3,9 +3,6 @@
 Also writes `.wishcraft/demo.json`: each shop's domain, an API key and some slugs.
 """
 
-import wishcraft.interrupts  # noqa: F401  it must be the first import
-
-# isort: split
 import argparse
 import json
 import secrets

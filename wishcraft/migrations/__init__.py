@@ -1,8 +1,5 @@
 """Alembic migrations, and the functions that apply and check them. Imports only the tables from the application."""
 
-import wishcraft.interrupts  # noqa: F401  for the command, which Python imports this package before
-
-# isort: split
 from pathlib import Path
 from typing import Final
 

@@ -1,8 +1,5 @@
 """`python -m deployments.sandbox.mailbox`: the mail server, its page and the simulated providers on 127.0.0.1."""
 
-import wishcraft.interrupts  # noqa: F401  it must be the first import
-
-# isort: split
 import argparse
 from pathlib import Path
 

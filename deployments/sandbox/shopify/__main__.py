@@ -1,8 +1,5 @@
 """`python -m deployments.sandbox.shopify`: the simulator on 127.0.0.1."""
 
-import wishcraft.interrupts  # noqa: F401  it must be the first import
-
-# isort: split
 import argparse
 import os
 from pathlib import Path

@@ -120,7 +120,8 @@ async def _find_troubles(app_state: AppState) -> Mapping[str, Sequence[Trouble]]
             if name in groups
         ]
     with suppress(CacheUnavailable):
-        if paused := await app_state.metrics.paused_shops():
+        gauges = (await app_state.resources.counters.read())["mail_paused"]
+        if paused := [each.labels[0] for each in gauges if each.value]:
             troubles["mail"] = [Trouble(f"Complaints pause the mail of {join_names(paused)}.", "mail")]
     return troubles
 

@@ -118,18 +118,6 @@ async def test_counters_start_at_zero_before_the_first_event(client: httpx.Async
             assert any(each == f"wishcraft_{name}" for each, _ in samples), name
 
 
-async def test_shop_that_has_uninstalled_the_app_counts_as_paused_no_more(
-    client: httpx.AsyncClient, demo: Demo, settings: Settings, open_client: OpenClient
-) -> None:
-    counters, paused = app_state_of(client).resources.counters, named("wishcraft_mail_paused", shop=SHOP)
-    counters.set("mail_paused", 1, shop=SHOP)
-    assert (await scrape(client))[paused] == 1
-    demo.execute("UPDATE shops SET status = 'uninstalled' WHERE domain = %s", [SHOP])
-    async with open_client(settings) as restarted:
-        assert paused not in await scrape(restarted)
-        assert await app_state_of(restarted).metrics.paused_shops() == []
-
-
 async def test_redis_keys_are_counted_by_kind(client: httpx.AsyncClient, redis: Redis) -> None:
     await redis.set(keys.entry_key(1, "a"), "x", ex=100)
     await redis.set(keys.entry_key(1, "b"), "x", ex=300)

@@ -144,7 +144,7 @@ async def test_start_page_is_not_green_while_shops_are_in_trouble_or_an_alert_fi
     assert 'class="verdict healthy"' in (await local.get("/start/live")).text
     failed = Growth(600, {("shopify_failed_total", "maple.myshopify.com"): 24})
     monkeypatch.setattr(state.health_monitor._upstreams, "get_within", AsyncMock(return_value=failed))
-    state.resources.counters.set("mail_paused", 1, shop="sakura-living.myshopify.com")
+    state.resources.counters.set("mail_paused", 1, shop="sakura.myshopify.com")
     await state.resources.counters.flush()
     firing = {"alerts": [{"state": "firing"}, {"state": "pending"}]}
     with served(JSONResponse(firing)) as url:
@@ -153,7 +153,7 @@ async def test_start_page_is_not_green_while_shops_are_in_trouble_or_an_alert_fi
     assert 'class="verdict degraded"' in text
     for shown in (
         "Shopify did not answer requests of maple.myshopify.com in the last ten minutes.",
-        "Complaints pause the mail of sakura-living.myshopify.com.",
+        "Complaints pause the mail of sakura.myshopify.com.",
         ">1 alert fires.</a>",
     ):
         assert shown in text

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from wishcraft.cache.client import Memory
-from wishcraft.cache.counters import FAMILIES, Kind, Series, from_zero
+from wishcraft.cache.counters import Series, from_zero
 from wishcraft.cache.inspection import KeyStatistics, estimate_key_statistics
 from wishcraft.cache.usage import Usage
 from wishcraft.cache.webhook_queue import WebhookQueue
@@ -68,16 +68,6 @@ class MetricsCollector:
         health, redis, inbox = await asyncio.gather(self._monitor.health(), self._read_redis(), self._read_inbox())
         return CollectedMetrics(health, self._monitor.overdue_runs, redis, inbox)
 
-    async def paused_shops(self) -> list[str]:
-        """The shops that send no mail because of complaints, as of their last run.
-
-        Raises:
-            CacheUnavailable: Redis does not answer.
-        """
-        domains = await self._shops.get_within(OPTIONAL_TIMEOUT_SECONDS)
-        gauges = (await self._read_counters(domains))["mail_paused"]
-        return [each.labels[0] for each in gauges if each.value]
-
     async def close(self) -> None:
         """Cancel running reads."""
         await self._shops.close()
@@ -86,32 +76,21 @@ class MetricsCollector:
 
     async def _read_redis(self) -> RedisMetrics | None:
         resources = self._resources
-        found = await self._shops.get_within(OPTIONAL_TIMEOUT_SECONDS)  # the last ones if PostgreSQL is down
-        domains = found or {}
+        domains = await self._shops.get_within(OPTIONAL_TIMEOUT_SECONDS) or {}  # the last ones if PostgreSQL is down
+        jobs, providers = list(self._monitor.overdue_runs), [self._mail_provider]
+        known = {"shop": list(domains.values()), "job": jobs, "provider": providers}
         with suppress(CacheUnavailable):
             with resources.redis.guard():
                 memory = await resources.redis.memory()
             return RedisMetrics(
                 memory=memory,
                 evictions=memory.evictions,
-                counters=await self._read_counters(found),
+                counters=from_zero(await resources.counters.read(), known),
                 usage={domains[shop_id]: used for shop_id, used in (await resources.usage.read(list(domains))).items()},
                 keys=await self._keys.get_within(OPTIONAL_TIMEOUT_SECONDS) or KeyStatistics({}, {}),
                 queued_webhooks=await WebhookQueue(resources.redis).length(),
             )
         return None
-
-    async def _read_counters(self, domains: Mapping[int, str] | None) -> dict[str, list[Series]]:
-        """The counters of all processes. `domains` are those of the shops that have the app; None if not known."""
-        jobs, providers = list(self._monitor.overdue_runs), [self._mail_provider]
-        known = {"shop": list((domains or {}).values()), "job": jobs, "provider": providers}
-        families = from_zero(await self._resources.counters.read(), known)
-        if domains is not None:  # no run sets the gauges of a shop that has uninstalled the app
-            installed = set(domains.values())
-            for name, family in FAMILIES.items():
-                if family.kind is Kind.GAUGE and family.labels == ("shop",):
-                    families[name] = [each for each in families[name] if each.labels[0] in installed]
-        return families
 
     async def _read_inbox(self) -> InboxState | None:
         """The state now: an old one would hide that webhooks wait."""

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, Final, NamedTuple, NewType
 
-from sqlalchemy import ARRAY, BigInteger, Text, any_, bindparam, delete, exists, func, insert, select, text, update
+from sqlalchemy import ARRAY, BigInteger, Text, any_, bindparam, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
@@ -16,16 +16,7 @@ from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.domain.share_links import share_template
 from wishcraft.errors import ShopErased
 from wishcraft.store.engine import Database
-from wishcraft.store.schema import (
-    Lock,
-    MergedCustomer,
-    Purchase,
-    Registry,
-    RegistryItem,
-    Shop,
-    ShopSettings,
-    UnmatchedLine,
-)
+from wishcraft.store.schema import Lock, Purchase, Registry, RegistryItem, Shop, ShopSettings, UnmatchedLine
 from wishcraft.store.schema.registries import PURCHASER_COLUMNS, CoRegistrant
 from wishcraft.store.statements import Call, Rows, Statement
 
@@ -88,8 +79,6 @@ class CustomerFacts(NamedTuple):
     """Of the shop."""
     registered: int
     """Number of the customer's registries that are not archived."""
-    is_merged: bool
-    """Whether Shopify merged the customer into another one: there is none with this id any more."""
 
 
 class NamedRegistry(NamedTuple):
@@ -184,9 +173,6 @@ _CUSTOMER: Final = Statement(
             Registry.status != RegistryStatus.ARCHIVED,
         )
         .scalar_subquery(),
-        exists().where(
-            MergedCustomer.shop_id == bindparam("shop_id"), MergedCustomer.deleted_id == bindparam("customer_id")
-        ),
     )
     .where(Shop.id == bindparam("shop_id"))
     .add_cte(delete(Lock).where(Lock.name == bindparam("name")).returning(Lock.name).cte())

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.support.aliases import Demo
-from tests.support.api import WEDDING, Shopper
+from tests.support.api import Shopper
 from tests.support.erased_person import receive
 from tests.support.webhooks import apply, line, message, order
 from wishcraft.errors import PayloadInvalid
@@ -94,20 +94,6 @@ async def test_kept_customer_owns_the_registry_at_once(
         assert (await emma.read(ref)).status_code == 404
     [(owner,)] = demo.execute("SELECT customer_id FROM registries WHERE slug = %s", [slug]).fetchall()
     assert owner == hugo.customer_id
-
-
-async def test_customer_who_is_gone_gets_no_registry(
-    resources: Resources, shop: ShopRef, emma: Shopper, hugo: Shopper
-) -> None:
-    assert emma.customer_id
-    assert hugo.customer_id
-    payload = merged(emma.customer_id, hugo.customer_id)
-    await apply(resources, shop, handle_merges, [message("customers/merge", payload)])
-    refused = await emma.send("POST", "/api/registries", WEDDING)
-    assert (refused.status_code, refused.json()["detail"]) == (
-        403,
-        "This customer was merged into another one in Shopify: name that one.",
-    )
 
 
 async def test_merge_beside_an_order_names_the_kept_customer(

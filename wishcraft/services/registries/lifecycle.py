@@ -47,7 +47,7 @@ async def create_registry(
         Its slug, and its cache entry for its registrant, None if it was not filled or the key was repeated.
 
     Raises:
-        NotAllowed: The caller neither is a customer nor acts for one, or the customer was merged into another one.
+        NotAllowed: The caller neither is a customer nor acts for one.
         Conflict: The key was sent with another request.
         LimitReached: The customer has `MAX_REGISTRIES_PER_CUSTOMER` registries that are not archived.
         Invalid: Password protection without an access code or with a weak one, or switched off by the shop.
@@ -63,8 +63,6 @@ async def create_registry(
         if key and not write.found[0]:
             return await replay_stored(write, key), None
         customer = registries.read_customer(write.found[-1])
-        if customer.is_merged:
-            raise NotAllowed("This customer was merged into another one in Shopify: name that one.")
         _check_number(customer.registered)
         is_new = code_hash is not None
         _check_code(customer.settings, draft.values["visibility"], has_code=is_new, is_new=is_new)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any, Final, NamedTuple, NewType
 
-from sqlalchemy import ARRAY, BigInteger, Text, any_, bindparam, delete, func, insert, select, text, update
+from sqlalchemy import ARRAY, BigInteger, Text, any_, bindparam, delete, exists, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, Visibility
@@ -16,7 +16,16 @@ from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.domain.share_links import share_template
 from wishcraft.errors import ShopErased
 from wishcraft.store.engine import Database
-from wishcraft.store.schema import Lock, Purchase, Registry, RegistryItem, Shop, ShopSettings, UnmatchedLine
+from wishcraft.store.schema import (
+    Lock,
+    MergedCustomer,
+    Purchase,
+    Registry,
+    RegistryItem,
+    Shop,
+    ShopSettings,
+    UnmatchedLine,
+)
 from wishcraft.store.schema.registries import PURCHASER_COLUMNS, CoRegistrant
 from wishcraft.store.statements import Call, Rows, Statement
 
@@ -79,6 +88,8 @@ class CustomerFacts(NamedTuple):
     """Of the shop."""
     registered: int
     """Number of the customer's registries that are not archived."""
+    is_merged: bool
+    """Whether the customer was merged into another, who owns the registries."""
 
 
 class NamedRegistry(NamedTuple):
@@ -162,6 +173,9 @@ _EACH: Final = (
 )
 _LOCK_EACH: Final = Statement(_EACH)
 _LOCK_CUSTOMER: Final = Statement(insert(Lock).values(name=bindparam("name")))
+_HOLD_SHOP: Final = Statement(
+    select(Shop.id).where(Shop.id == bindparam("shop_id")).with_for_update(read=True, key_share=True)
+)
 _CUSTOMER: Final = Statement(
     select(
         func.nextval("registries_id_seq", type_=BigInteger),
@@ -173,6 +187,9 @@ _CUSTOMER: Final = Statement(
             Registry.status != RegistryStatus.ARCHIVED,
         )
         .scalar_subquery(),
+        exists().where(
+            MergedCustomer.shop_id == bindparam("shop_id"), MergedCustomer.deleted_id == bindparam("customer_id")
+        ),
     )
     .where(Shop.id == bindparam("shop_id"))
     .add_cte(delete(Lock).where(Lock.name == bindparam("name")).returning(Lock.name).cte())
@@ -279,10 +296,12 @@ def lock_customer(shop_id: int, customer_id: int) -> list[Call]:
     """Lock the customer's registries against another creation; the row of the last statement is a `CustomerFacts`.
 
     The customer's other creations wait for the end of this transaction: they insert the same row into `locks`. It is
-    deleted at once, which makes no difference to them.
+    deleted at once, which makes no difference to them. A merge of customers is applied before or after the transaction,
+    as that of `customers.find_kept`.
     """
     name = f"create:{shop_id}:{customer_id}"
-    return [_LOCK_CUSTOMER(name=name), _CUSTOMER(name=name, shop_id=shop_id, customer_id=customer_id)]
+    facts = _CUSTOMER(name=name, shop_id=shop_id, customer_id=customer_id)
+    return [_LOCK_CUSTOMER(name=name), _HOLD_SHOP(shop_id=shop_id), facts]
 
 
 def read_customer(rows: Rows) -> CustomerFacts:

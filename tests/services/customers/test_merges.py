@@ -4,11 +4,13 @@ import asyncio
 from itertools import permutations
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.support.aliases import Demo
-from tests.support.api import Shopper
+from tests.support.api import WEDDING, Shopper, problem
 from tests.support.erased_person import receive
+from tests.support.waiting import wait_until
 from tests.support.webhooks import apply, line, message, order
 from wishcraft.errors import PayloadInvalid
 from wishcraft.resources import Resources
@@ -16,6 +18,7 @@ from wishcraft.services.customers.webhooks import handle_merges
 from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
+from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
 
 A, B, C = 7_500_000_000_001, 7_500_000_000_002, 7_500_000_000_003
@@ -94,6 +97,22 @@ async def test_kept_customer_owns_the_registry_at_once(
         assert (await emma.read(ref)).status_code == 404
     [(owner,)] = demo.execute("SELECT customer_id FROM registries WHERE slug = %s", [slug]).fetchall()
     assert owner == hugo.customer_id
+
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+async def test_customer_who_was_merged_creates_no_registry(
+    demo: Demo, resources: Resources, shop: ShopRef, settings: Settings, emma: Shopper, hugo: Shopper
+) -> None:
+    with psycopg.connect(settings.database_url.replace("+psycopg", "")) as merge:
+        merge.execute("SELECT id FROM shops WHERE id = %s FOR UPDATE", [shop.id])
+        creation = asyncio.create_task(emma.send("POST", "/api/registries", WEDDING))
+        await wait_until(lambda: demo.execute(WAITING).fetchone() == (1,))
+        merge.execute("INSERT INTO merged_customers VALUES (%s, %s, %s)", [shop.id, emma.customer_id, hugo.customer_id])
+    assert problem(await creation) == (409, "conflict")
+    assert problem(await emma.send("POST", "/api/registries", WEDDING)) == (409, "conflict")
+    assert await hugo.create()
 
 
 async def test_merge_beside_an_order_names_the_kept_customer(

@@ -48,7 +48,7 @@ async def create_registry(
 
     Raises:
         NotAllowed: The caller neither is a customer nor acts for one.
-        Conflict: The key was sent with another request.
+        Conflict: The key was sent with another request, or the customer was merged into another.
         LimitReached: The customer has `MAX_REGISTRIES_PER_CUSTOMER` registries that are not archived.
         Invalid: Password protection without an access code or with a weak one, or switched off by the shop.
     """
@@ -63,6 +63,8 @@ async def create_registry(
         if key and not write.found[0]:
             return await replay_stored(write, key), None
         customer = registries.read_customer(write.found[-1])
+        if customer.is_merged:  # the one who was kept would never see it
+            raise Conflict("The customer was merged into another: log in again, or name that one in X-Customer-Id.")
         _check_number(customer.registered)
         is_new = code_hash is not None
         _check_code(customer.settings, draft.values["visibility"], has_code=is_new, is_new=is_new)
@@ -107,7 +109,7 @@ async def update_registry(resources: Resources, change: ChangeRequest, draft: Dr
             _check_code(registry.settings, visibility, has_code=registry.has_code or is_new, is_new=is_new)
         if registry.status is RegistryStatus.ARCHIVED and values.get("status", registry.status) != registry.status:
             assert registry.owner  # noqa: S101  the caller is its owner
-            _, facts = await write.run(*registries.lock_customer(shop_id, registry.owner))
+            *_, facts = await write.run(*registries.lock_customer(shop_id, registry.owner))
             _check_number(registries.read_customer(facts).registered)
         changed = await registries.update_columns(write.session, shop_id, registry.id, values)
         write.is_empty = not changed

@@ -161,6 +161,21 @@ async def test_replaced_key_is_not_rotated_again_and_its_successor_keeps_the_lif
     assert (newest.status_code, newest.json()["expires_at"]) == (201, None)
 
 
+async def test_revoked_key_that_a_process_still_accepts_makes_no_keys(
+    client: httpx.AsyncClient, merchant: dict[str, str]
+) -> None:
+    revoked, other = [await create(client, merchant, scopes=["admin"]) for _ in range(2)]
+    headers = {"X-API-Key": revoked.key}
+    assert (await client.get(KEYS, headers=headers)).status_code == 200
+    await client.delete(f"{KEYS}/{revoked.prefix}", headers=merchant)
+    assert (await client.get(KEYS, headers=headers)).status_code == 200  # for up to 30 seconds
+    for path in (KEYS, f"{KEYS}/{other.prefix}/rotate"):
+        answer = await client.post(
+            path, json={"name": "new", "scopes": ["admin"]} if path == KEYS else {}, headers=headers
+        )
+        assert problem(answer) == (403, "not-allowed")
+
+
 async def test_revoked_key_is_unauthorized_in_every_process(
     client: httpx.AsyncClient, settings: Settings, open_client: OpenClient, merchant: dict[str, str]
 ) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -28,8 +28,8 @@ _BEGIN: Final = struct.Struct(">B8s")
 _LAYOUT: Final = struct.Struct(">B8sQQI")  # the script STORE_FACTS reads and writes it
 _OUTDATED: Final = b"-"
 """In place of a reading: what was known is outdated, and what was read before the same time is not stored."""
-_OUTDATED_MS: Final = 5 * 60 * 1000
-"""Longer than a query to Shopify takes, waiting for points included."""
+MARKS_LAST: Final = timedelta(minutes=5)
+"""Longer than a query to Shopify takes, waiting for points included. What was read longer ago is not to be stored."""
 
 
 class VariantCache:
@@ -97,7 +97,7 @@ class VariantCache:
                 "begin": begin,
                 "read_at": to_microseconds(time) - 1,
                 "mark": _OUTDATED,
-                "ttl_ms": _OUTDATED_MS,
+                "ttl_ms": MARKS_LAST // keys.MILLISECOND,
             }
             for number, time in variants.items()
         ]

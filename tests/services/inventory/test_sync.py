@@ -298,6 +298,15 @@ async def test_quota_lowered_during_a_sync_holds_for_its_next_batch(
     assert (await resources.usage.read([shop.id]))[shop.id].products == 10
 
 
+async def test_readings_older_than_the_marks_of_webhooks_are_not_cached(
+    resources: Resources, shop: ShopRef, item: SyncedItem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wishcraft.services.inventory.sync.MARKS_LAST", timedelta(0))  # as after a long bulk operation
+    item.variant.price += 1
+    assert (await sync_shop(resources, shop))["items_changed"] > 0
+    assert await resources.variants.get(shop.id, [item.variant_id]) == {}
+
+
 def raise_prices(simulator: Simulator, shop: ShopRef) -> None:
     for variant_id in simulator.shops[shop.domain].inventory.variant_ids():
         variant = simulator.shops[shop.domain].inventory.find_or_deleted(variant_id)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import compress
 from typing import Final, TypeAlias
 
+from wishcraft.cache.variants import MARKS_LAST
 from wishcraft.domain.batches import batches
 from wishcraft.domain.currencies import format_money
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
@@ -150,8 +151,11 @@ async def _store_facts(
 ) -> None:
     """Put the readings into the cache of variants, within the quota of this moment: a run may take long.
 
-    Their images are those of items, as the sync's queries have none.
+    Their images are those of items, as the sync's queries have none. Readings of a long bulk operation are left out: a
+    webhook may have outdated them, whose mark has expired since.
     """
+    if datetime.now(UTC) - observed_at >= MARKS_LAST:
+        return
     async with resources.db.autocommit() as session:
         shop = await shops.find_one(session, shop_id)
         images = await registry_items.find_images(session, shop_id, list(readings))

@@ -1,7 +1,7 @@
 """`send-reminders` as a run in Prefect, against a real mail server."""
 
 import json
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -56,6 +56,15 @@ async def test_dry_run_logs_the_registries_and_sends_nothing(demo: Demo, mailbox
     assert demo.execute("SELECT count(*) FROM reminders").fetchone() == (0,)
     [slug] = demo.execute("SELECT slug FROM registries WHERE shop_id = 1 ORDER BY id LIMIT 1").fetchall()
     assert await logs_of(state, f"{SHOP} {slug[0]}: ")
+
+
+async def test_day_that_is_to_come_is_only_for_a_dry_run(demo: Demo, mailbox: Mailbox) -> None:
+    day = TODAY + timedelta(days=3)
+    refused = await send_reminders(today=day, return_state=True)
+    assert (refused.name, len(mailbox.messages)) == ("Refused", 0)
+    assert refused.message == f"Refused: the day {day} is yet to come: choose dry_run to see what will be due"
+    dry: Any = await (await send_reminders(today=day, dry_run=True, return_state=True)).aresult()
+    assert dry["due"] > 0
 
 
 async def test_no_address_is_in_logs_artifacts_or_messages(demo: Demo, mailbox: Mailbox) -> None:

@@ -77,8 +77,8 @@ async def import_suppressions(
 
     Each line has an address, or the hash that an export has of it, and perhaps a reason: `bounce` (the default),
     `complaint` or `unsubscribe`. A first line with names says which columns these are, such as `email` and `reason`;
-    else they are the first two. Fields are separated by commas, or by semicolons. Of several reasons of an address, in the
-    file or before, the strongest counts.
+    else they are the first two. Fields are separated by commas, or by semicolons. Of several reasons of an address, in
+    the file or before, the strongest counts.
 
     Args:
         resources: The stores.

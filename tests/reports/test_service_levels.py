@@ -16,6 +16,7 @@ from wishcraft.domain.service_levels import LENGTHS, Assessment, Count, Period, 
 from wishcraft.observability.metrics import LATENCY_BOUNDS
 from wishcraft.reports.service_levels import draw_days, format_trend, overview, tally_days, verdict
 from wishcraft.resources import Resources
+from wishcraft.store import mail_statistics
 
 END = datetime(2026, 3, 14, 10, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -163,6 +164,20 @@ async def test_mails_count_when_sent_or_given_up_in_the_period(resources: Resour
         bad = ended.count("failed") + ended.count("refused")
         expected = Count(ended.count("sent") + bad, bad)
         assert assessment_of(report, ServiceLevel.MAILS, period).count == expected
+
+
+async def test_reminder_fails_on_the_day_on_which_it_is_given_up(resources: Resources, demo: Demo) -> None:
+    demo.execute(
+        """INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, state, claimed_at, updated_at)
+           SELECT shop_id, id, '1_day', current_date, 'a@example.com', 'failed', %s, %s FROM registries
+           ORDER BY id LIMIT 1""",
+        [END - 2 * DAY, END - DAY / 2],
+    )
+    async with resources.db.autocommit() as session:
+        [failed] = await mail_statistics.find_failures(session, END - DAY, END)
+    assert failed.mails == 1
+    counts = assessment_of(await assessed(resources), ServiceLevel.MAILS, Period.DAY).count
+    assert counts == Count(1, 1)
 
 
 async def test_webhooks_that_are_late_or_dead_letters_or_wait_are_bad(resources: Resources, demo: Demo) -> None:

@@ -64,9 +64,9 @@ _COHORT_COLUMNS: Final = {
 }  # fmt: skip
 _MONEY_COLUMNS: Final = ("value", "per_gift")
 _EXPLANATION: Final = """A wish counts as given up to the quantity that is wanted; *sold* also includes what was bought
-beyond it, and what was bought of wishes that were removed later. A registry is *complete* when every wish is given in full, with any status; *days* is the median time
-that this took. Cancelled and refunded orders are left out. In the grid, the number beside a month is how many
-registries were created in it."""
+beyond it, and what was bought of wishes that were removed later. A registry is *complete* when every wish is given in
+full, with any status; *days* is the median time that this took. Cancelled and refunded orders are left out. In the
+grid, the number beside a month is how many registries were created in it."""
 
 
 class RegistryFigures(NamedTuple):

@@ -22,9 +22,11 @@ class MailCounts(NamedTuple):
     failed: int
 
 
-# The time of the last try: an invitation changes again when it is answered.
+# The time of the last try: an invitation changes again when it is answered. A reminder that was postponed until its
+# event was over fails later, and its day is then that of the failure: the report on the day of the try has not had it.
 _MAILS: Final = """
-    SELECT shop_id, state, last_error, coalesce(claimed_at, updated_at) AS at FROM reminders
+    SELECT shop_id, state, last_error,
+        CASE WHEN state = 'sent' THEN coalesce(claimed_at, updated_at) ELSE updated_at END AS at FROM reminders
     UNION ALL
     SELECT shop_id, state, last_error, coalesce(claimed_at, updated_at) AS at FROM invitations
 """

@@ -5,7 +5,10 @@ import socket
 import subprocess
 
 from tests.support.alert_rules import ROOT
+from tests.support.aliases import Demo
 
+STATEMENT = re.compile(r'^ +sql "((?:UPDATE|DELETE)[^"]*)"', re.MULTILINE)
+WRONG = re.compile(r'^ +WRONG="([^"]*)"', re.MULTILINE)
 SQL = re.compile(r"^sql\(\) \{.*?\}$", re.MULTILINE | re.DOTALL)
 
 
@@ -23,3 +26,33 @@ def test_the_runbook_query_times_out_if_postgresql_hangs() -> None:
             for function in functions
         ]
         assert all("timeout expired" in process.communicate(timeout=60)[1] for process in processes)
+
+
+def test_the_runbook_of_mail_makes_due_what_a_wrong_suppression_has_kept_back(demo: Demo) -> None:
+    """The mail that was refused, and those to the same address that later runs have not sent."""
+    text = (ROOT / "docs/runbooks/mail.md").read_text()
+    [wrong] = WRONG.findall(text)
+    statements = [each.replace("$WRONG", wrong) for each in STATEMENT.findall(text) if "email_suppressions" in each]
+    demo.execute(
+        """DELETE FROM reminders; DELETE FROM email_suppressions;
+        INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, state, last_error)
+        SELECT shop_id, id, kind, current_date + 1, recipient, 'suppressed', error
+        FROM (SELECT shop_id, id FROM registries ORDER BY id LIMIT 1) AS r,
+        (VALUES ('week', 'a@example.com', 'refused: 550'), ('day', 'a@example.com', NULL),
+            ('day', 'b@example.com', NULL)) AS m (kind, recipient, error);
+        UPDATE invitations SET state = 'suppressed', answer = NULL WHERE id = (SELECT min(id) FROM invitations);
+        INSERT INTO email_suppressions (shop_id, address_hash, reason)
+        SELECT DISTINCT shop_id, sha256(convert_to(shop_id || ':' || recipient, 'UTF8')),
+            CASE recipient WHEN 'b@example.com' THEN 'complaint' ELSE 'bounce' END
+        FROM (SELECT shop_id, recipient FROM reminders UNION SELECT shop_id, recipient FROM invitations
+            WHERE state = 'suppressed') AS m"""
+    )
+    for statement in statements:
+        demo.execute(statement)
+    assert demo.execute("SELECT recipient, state FROM reminders ORDER BY id").fetchall() == [
+        ("a@example.com", "pending"),
+        ("a@example.com", "pending"),
+        ("b@example.com", "suppressed"),
+    ]
+    assert demo.execute("SELECT count(*) FROM invitations WHERE state = 'suppressed'").fetchone() == (0,)
+    assert demo.execute("SELECT reason FROM email_suppressions").fetchall() == [("complaint",)]

@@ -171,6 +171,7 @@ async def test_export_can_be_imported_again(suppress: Callable[..., str], demo: 
     ("content", "reason"),
     [
         (b"a@example.com\nno address\nb@example.com,spam\n", "line 2, 3: no address, or a reason other than"),
+        (b"jo.example.com,complaint\nb@example.com,complaint\n", "line 1: no address"),
         (b"\xff\xfea", "the file is not CSV in UTF-8"),
         (b"\n".join([b"a@example.com", *[b"x"] * 9]), "line 2, 3, 4, 5, 6 and others"),
     ],

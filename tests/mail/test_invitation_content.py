@@ -43,6 +43,10 @@ def test_long_name_is_cut_and_an_empty_one_replaced() -> None:
     assert "A customer named you" in invitation_content(first_name="12 ⑩", last_name="\u200bⅧ⅒").text
 
 
+def test_name_keeps_the_ideographs_that_mean_numbers() -> None:
+    assert "健一 三浦 named you" in invitation_content(first_name="健一2", last_name="三浦").text
+
+
 @pytest.mark.parametrize("event_type", list(EventType))
 def test_each_type_of_event_has_its_words(event_type: EventType) -> None:
     assert " registry at Maple & Pine" in invitation_content(event_type=event_type).text

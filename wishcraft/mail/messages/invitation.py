@@ -1,5 +1,6 @@
 """The content of an invitation to confirm an address: fixed words, one cleaned name, no other text of a customer."""
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -96,6 +97,7 @@ def _state(letterhead: Letterhead, invited: Invited) -> tuple[str, dict[str, str
 def _inviter(invited: Invited, language: Language) -> str:
     """The registrant's name without digits: a telephone number is a link too, and strangers get this."""
     name = one_line(f"{invited.first_name} {invited.last_name}")
-    name = one_line("".join(character for character in name if not character.isnumeric()))
+    # By category: 一 and 三 are letters of many names, and mail programs dial none of them.
+    name = one_line("".join(character for character in name if not unicodedata.category(character).startswith("N")))
     short = name if len(name) <= _MAX_NAME_LENGTH else f"{name[: _MAX_NAME_LENGTH - 1].rstrip()}…"
     return short or translate(language, NAMELESS)

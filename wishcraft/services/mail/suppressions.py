@@ -19,6 +19,8 @@ IMPORTS: Final = "imports"
 _NAMED_LINES: Final = 5
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ADDRESS_COLUMNS: Final = ("address_hash", "email", "e-mail", "address", "email_address")
+_NAMES: Final = frozenset({*_ADDRESS_COLUMNS, "reason"})
+"""A first line with one of these has names: any other one without an address is wrong."""
 _REASONS: Final = {reason.value: reason for reason in SuppressionReason}
 
 
@@ -112,8 +114,8 @@ def _parse(shop_id: int, content: bytes, reason: SuppressionReason | None) -> di
     wrong: list[int] = []
     address_at, reason_at = 0, 1
     for number, cells in enumerate(_read_rows(content), start=1):
-        if number == 1 and not _HASH.fullmatch(cells[0]) and "@" not in "".join(cells):
-            names = [cell.lower().replace(" ", "_") for cell in cells]
+        names = [cell.lower().replace(" ", "_") for cell in cells]
+        if number == 1 and not _NAMES.isdisjoint(names):
             address_at = next((names.index(each) for each in _ADDRESS_COLUMNS if each in names), 0)
             reason_at = names.index("reason") if "reason" in names else len(names)
             continue

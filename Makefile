@@ -70,11 +70,17 @@ coverage: .venv/.installed ## Run all tests, measured; fail where less than the 
 analysts-docs: .venv/.installed ## Execute the analysts' notebook and draw the pictures of docs/analysts.md again (needs Chromium)
 	@$(BIN)/python -m tests.support.analysts_docs
 
-.PHONY: check
+# Mypy takes half of the time, and one processor.
+.PHONY: check check_types check_others
 check: .venv/.installed ## Check style, types, imports, migrations and docs
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check_types check_others
+
+check_types:
+	@$(BIN)/mypy
+
+check_others:
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/test_architecture.py tests/test_docs.py tests/store/test_migrations.py
 

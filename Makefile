@@ -39,9 +39,11 @@ test: .venv/.installed ## Run the unit and integration tests; they start their o
 
 # The files of the tests that have the word: to import all others takes seven seconds, in each of four processes.
 files_with = $(shell grep -rlwE '$(1)' tests --include 'test_*.py')
+# Two tests at a time for each worker, in order: one that has many queued behind a long one would end minutes late.
+LONGEST_FIRST := -n 3 --dist load --maxschedchunk 1
 .PHONY: test-deep
 test-deep: .venv/.installed ## Run the Hypothesis tests with many random examples, and the tests too slow for `make test`
-	@HYPOTHESIS_PROFILE=deep $(BIN)/pytest -q -n 3 --dist worksteal --timeout 600 -m "(hypothesis or deep) and not e2e and not chaos" $(call files_with,hypothesis|deep)
+	@HYPOTHESIS_PROFILE=deep $(BIN)/pytest -q $(LONGEST_FIRST) --timeout 600 -m "(hypothesis or deep) and not e2e and not chaos" $(call files_with,hypothesis|deep)
 
 .PHONY: test-unit
 test-unit: .venv/.installed ## Run the tests that need no server: seconds
@@ -49,7 +51,7 @@ test-unit: .venv/.installed ## Run the tests that need no server: seconds
 
 .PHONY: test-chaos
 test-chaos: .venv/.installed ## Kill and stop real workers, servers and jobs, and check the recovery: some minutes
-	@$(BIN)/pytest -q -n 3 --dist worksteal -m chaos $(call files_with,chaos)
+	@$(BIN)/pytest -q $(LONGEST_FIRST) -m chaos $(call files_with,chaos)
 
 .PHONY: test-e2e
 test-e2e: .venv/.installed ## Drive the running stack (make up, in another terminal) with a browser
@@ -68,11 +70,17 @@ coverage: .venv/.installed ## Run all tests, measured; fail where less than the 
 analysts-docs: .venv/.installed ## Execute the analysts' notebook and draw the pictures of docs/analysts.md again (needs Chromium)
 	@$(BIN)/python -m tests.support.analysts_docs
 
-.PHONY: check
+# Mypy takes half of the time, and one processor.
+.PHONY: check check_types check_others
 check: .venv/.installed ## Check style, types, imports, migrations and docs
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check_types check_others
+
+check_types:
+	@$(BIN)/mypy
+
+check_others:
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -q tests/test_architecture.py tests/test_docs.py tests/store/test_migrations.py
 

@@ -87,9 +87,18 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Move the modules that use a Prefect server or Chromium to the front: mostly one worker runs them all."""
+    """Move the modules that use a Prefect server or Chromium to the front: mostly one worker runs them all.
+
+    Before them come the long tests: one that begins last runs alone, while the other workers have nothing left.
+    """
     users = [{item.path for item in items if name in getattr(item, "fixturenames", ())} for name in STARTED_ONCE]
-    items.sort(key=lambda item: [item.path not in modules for modules in users])
+    items.sort(key=lambda item: [not is_long(item), *(item.path not in modules for modules in users)])
+
+
+def is_long(item: pytest.Item) -> bool:
+    """Whether it is one of the longest tests, with as many examples as it tries here."""
+    is_at_length = PROFILE == "deep" or item.get_closest_marker("chaos") is not None
+    return is_at_length and item.get_closest_marker("long") is not None
 
 
 @pytest.hookimpl(tryfirst=True)

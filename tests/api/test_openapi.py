@@ -234,6 +234,7 @@ def explore(operation: APIOperation[Any, Any, Any, Any], mode: GenerationMode, s
 # The API runs in a thread of this process, and uses `random` while a case is drawn; Hypothesis blames the strategy.
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module inside strategies")
 @pytest.mark.hypothesis
+@pytest.mark.long
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize("proven", [False, True], ids=["unproven", "proven"])
 def test_every_generated_request_gets_a_documented_response(

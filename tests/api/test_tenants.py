@@ -236,6 +236,7 @@ def fill(template: object, values: Mapping[str, str]) -> Any:
 
 
 @pytest.mark.hypothesis
+@pytest.mark.long
 def test_no_caller_sees_or_changes_anything_of_another_shop(
     runner: asyncio.Runner, world: World, demo: Demo, redis_url: str
 ) -> None:

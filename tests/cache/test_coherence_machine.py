@@ -144,6 +144,7 @@ def run_machine(
 
 
 @pytest.mark.hypothesis
+@pytest.mark.long
 @pytest.mark.parametrize(
     "machine", [Coherence, CoherenceWithFrequentRestarts, CoherenceWithSlowReaders, CoherenceWithOutages]
 )

@@ -21,7 +21,7 @@ from wishcraft.settings import Settings
 from wishcraft.store import locks
 from wishcraft.store.shops import ShopRef
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]  # minutes on a machine that is busy
+pytestmark = [pytest.mark.chaos, pytest.mark.long, pytest.mark.timeout(1200)]  # minutes on a machine that is busy
 SHOP = "maple-and-pine.myshopify.com"
 KILLS = 3
 

@@ -29,7 +29,7 @@ from wishcraft.domain.addresses import address_hash
 from wishcraft.services.mail.send import SENDS_AT_ONCE
 from wishcraft.settings import Settings
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.long]
 RECIPIENTS: Final = int(os.environ.get("WISHCRAFT_CHAOS_MAILS", "400"))
 KILLS: Final = 5
 _ADDRESS: Final = re.compile(r"p\d+@example\.com")

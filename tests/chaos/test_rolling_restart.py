@@ -20,7 +20,7 @@ from wishcraft.settings import Settings
 
 DRAIN_SECONDS = 3
 """Enough for the proxy to ask twice, also on a busy machine."""
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.long]
 
 
 class Process:

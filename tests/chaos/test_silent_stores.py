@@ -16,7 +16,7 @@ from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
 from wishcraft.settings import Settings
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1200)]  # minutes on a machine that is busy
+pytestmark = [pytest.mark.chaos, pytest.mark.long, pytest.mark.timeout(1200)]  # minutes on a machine that is busy
 ROUNDS = 10
 WRITES = 4
 """How many changes are acknowledged in each outage: two may have informed Redis just before it."""

@@ -33,7 +33,7 @@ from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.settings import Settings
 from wishcraft.store import shops
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.long]
 SHOP = "maple-and-pine.myshopify.com"
 MESSAGES: Final = int(os.environ.get("WISHCRAFT_CHAOS_WEBHOOKS", "2000"))
 """How many are sent, a third of them repetitions."""

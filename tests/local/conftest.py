@@ -107,6 +107,8 @@ def environment(
         "ALERT_WEBHOOK_URL": alert_server[0],
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database,
         "PREFECT_SERVER_EVENTS_PROACTIVE_GRANULARITY": "PT1S",
+        # It looks at each run that was cancelled in the last day, all those of earlier tests: by default every 20 s.
+        "PREFECT_SERVER_SERVICES_CANCELLATION_CLEANUP_LOOP_SECONDS": "3600",
     }
     api = environment["PREFECT_API_URL"]
     program = services.prefect(environment, port, PrefectApi(api)).program

@@ -10,7 +10,7 @@ from tests.support.failing_proxy import BUSY, PAGE, FailingProxy
 from tests.support.prefect_calls import create_run, delete_run, read_state, running_shop_tasks, wait_for
 from tests.support.prefect_worker import Worker
 
-pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
+pytestmark = [pytest.mark.chaos, pytest.mark.long, pytest.mark.usefixtures("demo")]
 POLLS = 15
 """Prefect's own worker ends at the twelfth failed poll in a row."""
 
@@ -24,26 +24,31 @@ def proxy(environment: dict[str, str]) -> Iterator[FailingProxy]:
 
 @pytest.fixture
 def job_environment(job_environment: dict[str, str], proxy: FailingProxy) -> dict[str, str]:
-    """The environment of workers that use the proxy, and poll so often that they would soon give up."""
-    url = f"http://127.0.0.1:{proxy.port}/api"
-    return job_environment | {"PREFECT_API_URL": url, "PREFECT_WORKER_QUERY_SECONDS": "0.01"}
+    """The environment of workers that use the proxy."""
+    return job_environment | {"PREFECT_API_URL": f"http://127.0.0.1:{proxy.port}/api"}
 
 
-async def test_worker_and_its_run_outlive_an_outage_of_prefect(
-    http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str, proxy: FailingProxy
-) -> None:
-    worker = start_worker()
-    run = create_run(http, slow_job, batches=100_000, seconds=0.1)
-    await wait_for(lambda: bool(running_shop_tasks(http, run)))
-    proxy.fail()
-    await wait_for(lambda: sum("get_scheduled" in path for path in proxy.refused) >= POLLS)
-    proxy.heal()
-    await wait_for(lambda: "Prefect answers again" in worker.log.read_text())
-    assert worker.log.read_text().count("Prefect does not answer; the worker keeps trying") == 1
-    assert read_state(http, run)["type"] == "RUNNING"
-    assert worker.stop() == 0
-    assert read_state(http, run)["type"] == "CANCELLED"
-    assert read_state(http, run)["message"].startswith("Stopped after 0 of 3 shops")
+class TestManyPolls:
+    @pytest.fixture
+    def job_environment(self, job_environment: dict[str, str]) -> dict[str, str]:
+        """The environment of workers that poll so often that they would soon give up."""
+        return job_environment | {"PREFECT_WORKER_QUERY_SECONDS": "0.01"}
+
+    async def test_worker_and_its_run_outlive_an_outage_of_prefect(
+        self, http: httpx.Client, start_worker: Callable[..., Worker], slow_job: str, proxy: FailingProxy
+    ) -> None:
+        worker = start_worker()
+        run = create_run(http, slow_job, batches=100_000, seconds=0.1)
+        await wait_for(lambda: bool(running_shop_tasks(http, run)))
+        proxy.fail()
+        await wait_for(lambda: sum("get_scheduled" in path for path in proxy.refused) >= POLLS)
+        proxy.heal()
+        await wait_for(lambda: "Prefect answers again" in worker.log.read_text())
+        assert worker.log.read_text().count("Prefect does not answer; the worker keeps trying") == 1
+        assert read_state(http, run)["type"] == "RUNNING"
+        assert worker.stop() == 0
+        assert read_state(http, run)["type"] == "CANCELLED"
+        assert read_state(http, run)["message"].startswith("Stopped after 0 of 3 shops")
 
 
 async def test_worker_started_in_an_outage_of_prefect_takes_runs_after_it(

@@ -20,7 +20,7 @@ from tests.support.prefect_calls import (
 )
 from tests.support.prefect_worker import Worker
 
-pytestmark = [pytest.mark.chaos, pytest.mark.usefixtures("demo")]
+pytestmark = [pytest.mark.chaos, pytest.mark.long, pytest.mark.usefixtures("demo")]
 
 
 async def test_stopped_worker_ends_its_run_at_the_next_batch(

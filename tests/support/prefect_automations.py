@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx
 import psycopg
 
-from tests.support.prefect_calls import WAIT_SECONDS, post, read_state, send_event
+from tests.support.prefect_calls import POLL_SECONDS, WAIT_SECONDS, post, read_state, send_event
 
 SHORTEST_TRIGGER_SECONDS: Final = 10  # the minimum of a proactive trigger
 PROBE: Final = "Probe of the tests"
@@ -66,7 +66,7 @@ def wait_until_loaded(http: httpx.Client) -> None:
     while read_state(http, run)["type"] != "CANCELLED":
         assert time.monotonic() < deadline
         send_event(http, run, f"probe.{run}")
-        time.sleep(0.05)
+        time.sleep(POLL_SECONDS)
 
 
 def wait_for_end_without_a_sign_of_life(http: httpx.Client, database: str, run: str) -> dict[str, Any]:
@@ -84,5 +84,5 @@ def wait_for_end_without_a_sign_of_life(http: httpx.Client, database: str, run: 
             )
             if ended.rowcount:  # the server looks at an automation that has changed
                 connection.execute("UPDATE automation SET updated = now()")
-            time.sleep(0.05)
+            time.sleep(POLL_SECONDS)
     return state

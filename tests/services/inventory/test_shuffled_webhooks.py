@@ -200,6 +200,7 @@ class Clock(datetime):
 
 
 @pytest.mark.hypothesis
+@pytest.mark.long
 @pytest.mark.parametrize("kind", ["plain", "with tracking", "with losses", "deleted"])
 def test_webhooks_and_syncs_in_any_order_and_number_end_in_the_state_of_the_shop(
     runner: asyncio.Runner,
@@ -233,7 +234,7 @@ def test_webhooks_and_syncs_in_any_order_and_number_end_in_the_state_of_the_shop
     assert truth.deleted or {row[5:] for row in serial[0]} == {(Decimal(truth.price), truth.title)}
 
     @hypothesis.settings(
-        max_examples=examples(quick=10, deep=300), suppress_health_check=list(HealthCheck), deadline=None
+        max_examples=examples(quick=10, deep=100), suppress_health_check=list(HealthCheck), deadline=None
     )
     @given(data=st.data())
     def shuffle(data: st.DataObject) -> None:

@@ -341,6 +341,7 @@ def act(store: Store, items: list[WishedItem], made: list[Order], step: tuple[st
 
 
 @pytest.mark.hypothesis
+@pytest.mark.long
 def test_whichever_webhooks_are_lost_reconciliation_ends_as_if_all_had_come_in_order(
     runner: asyncio.Runner, resources_of_runner: Resources, shop_of_runner: ShopRef, demo: Demo, simulator: Simulator
 ) -> None:
@@ -352,7 +353,7 @@ def test_whichever_webhooks_are_lost_reconciliation_ends_as_if_all_had_come_in_o
 
     simulator.shops[shop.domain].bucket.enabled = False
 
-    @hypothesis.settings(max_examples=examples(quick=12, deep=200), suppress_health_check=list(HealthCheck))
+    @hypothesis.settings(max_examples=examples(quick=12, deep=100), suppress_health_check=list(HealthCheck))
     @given(before=STEPS, after=STEPS, data=st.data())
     def lose(before: list[tuple[str, int, int]], after: list[tuple[str, int, int]], data: st.DataObject) -> None:
         items, store, made = clean(demo), Store(simulator), list[Order]()

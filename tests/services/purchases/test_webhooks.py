@@ -276,7 +276,7 @@ def test_any_order_and_repetition_of_webhooks_ends_in_the_same_state(
     serial = runner.run(deliver([[each] for each in sent]))
     assert [row[:4] for row in serial[0]] == [(1, item.id, 5, "refunded")]
 
-    @hypothesis.settings(max_examples=examples(quick=25, deep=300), suppress_health_check=list(HealthCheck))
+    @hypothesis.settings(max_examples=examples(quick=25, deep=100), suppress_health_check=list(HealthCheck))
     @given(data=st.data())
     def shuffle(data: st.DataObject) -> None:
         repeated = sent + data.draw(st.lists(st.sampled_from(sent), max_size=4))

@@ -241,6 +241,7 @@ async def add_and_remove(resources: Resources, shop: ShopRef, slug: str, variant
 
 
 @pytest.mark.hypothesis
+@pytest.mark.long
 def test_accepted_settings_leave_no_state_that_a_job_or_a_read_fails_on(
     runner: asyncio.Runner, settings_with_mail: Settings, demo: Demo, simulator: Simulator
 ) -> None:

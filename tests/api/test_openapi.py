@@ -34,7 +34,7 @@ from wishcraft.services.mail.unsubscribe import unsubscribe_keys
 from wishcraft.settings import Settings
 
 Operations = Iterator[tuple[str, str, dict[str, Any]]]
-EXAMPLES: Final = examples(quick=3, deep=30)
+EXAMPLES: Final = examples(quick=2, deep=30)
 CHECKS: Final = [
     not_a_server_error,
     status_code_conformance,

@@ -1,6 +1,7 @@
 import ast
 import re
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -232,13 +233,19 @@ def test_only_services_of_registries_send_statements_that_write_registries() -> 
             assert not used & writers, path
 
 
-def functions_of(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
-    nodes = ast.walk(ast.parse(path.read_text()))
-    return [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+@cache
+def functions_of(path: Path) -> list[tuple[str, int]]:
+    """The name of each function of a module, and the lines after its first one."""
+    functions = [
+        node
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    return [(node.name, (node.end_lineno or 0) - node.lineno) for node in functions]
 
 
 def long_functions(path: Path) -> list[str]:
-    return [node.name for node in functions_of(path) if (node.end_lineno or 0) - node.lineno >= 60]
+    return [name for name, more_lines in functions_of(path) if more_lines >= 60]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -255,7 +262,7 @@ def test_files_and_functions_of_tests_and_benchmarks_stay_small() -> None:
 
 
 def test_names_of_tests_are_short() -> None:
-    names = [node.name for path in (ROOT / "tests").rglob("test_*.py") for node in functions_of(path)]
+    names = [name for path in (ROOT / "tests").rglob("test_*.py") for name, _ in functions_of(path)]
     assert not [name for name in names if name.startswith("test_") and len(name) > 80]
 
 

@@ -247,7 +247,7 @@ def test_no_caller_sees_or_changes_anything_of_another_shop(
     before = checksums(demo, redis)
     statuses: dict[tuple[str, str], set[int]] = {}
 
-    @hypothesis.settings(max_examples=examples(quick=3, deep=30), suppress_health_check=list(HealthCheck))
+    @hypothesis.settings(max_examples=examples(quick=2, deep=30), suppress_health_check=list(HealthCheck))
     @given(data=st.data())
     def call(kind: str, route: tuple[str, str, object], data: st.DataObject) -> None:
         values = {name: data.draw(st.sampled_from(known), label=name) for name, known in world.known.items()}

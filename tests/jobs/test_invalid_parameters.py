@@ -17,6 +17,7 @@ from prefect.settings import PREFECT_API_URL
 
 from deployments.sandbox.processes import ROOT
 from flows.runtime.job_flow import JobFlow
+from tests.support.combinations import pairs
 from tests.support.sentry_listener import SentryListener
 from wishcraft import settings as settings_module
 
@@ -90,8 +91,9 @@ async def test_invalid_parameter_refuses_the_run_with_its_name(
     assert sentry.of_type("event") == []
 
 
-@pytest.mark.parametrize("domain", [UNKNOWN, "maple-and-pine\0.myshopify.com"])
-@pytest.mark.parametrize("entrypoint", TAKING_SHOPS)
+@pytest.mark.parametrize(
+    ("entrypoint", "domain"), pairs(TAKING_SHOPS, [UNKNOWN, "maple-and-pine\0.myshopify.com"], others=pytest.mark.deep)
+)
 async def test_shop_that_does_not_exist_is_refused_by_every_job_that_takes_one(entrypoint: str, domain: str) -> None:
     flow = load(entrypoint)
     shop = {"shop": domain} if "shop" in flow.parameters.properties else {"shops": [domain]}
@@ -99,8 +101,9 @@ async def test_shop_that_does_not_exist_is_refused_by_every_job_that_takes_one(e
     assert state.name == "Refused", state
 
 
-@pytest.mark.parametrize("day", ["2026-13-45", "yesterday", "1800-01-01"])
-@pytest.mark.parametrize("entrypoint", TAKING_DAYS)
+@pytest.mark.parametrize(
+    ("entrypoint", "day"), pairs(TAKING_DAYS, ["2026-13-45", "yesterday", "1800-01-01"], others=pytest.mark.deep)
+)
 async def test_day_that_does_not_exist_is_refused_by_every_job_that_takes_one(
     entrypoint: str, day: str, sentry: SentryListener
 ) -> None:

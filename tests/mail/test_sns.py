@@ -14,8 +14,9 @@ from wishcraft.mail.events.sns import SnsVerifier
 AMAZON = "https://sns.eu-central-1.amazonaws.com"
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def sns() -> Sns:
+    """A signer; its key takes longer to make than all else here. No test changes it."""
     return Sns()
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from typing import NamedTuple
 
 import pandas as pd
 import pytest
@@ -13,10 +14,10 @@ from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.domain.periods import Days, last_weeks
 from wishcraft.reports import ad_hoc_sql, conversion_report, demand_report, plots, registry_report
-from wishcraft.reports.analyst_report import scope
+from wishcraft.reports.analyst_report import ReportResult, scope
 from wishcraft.reports.conversion_report import ConversionReport
 from wishcraft.reports.demand_report import DemandReport
-from wishcraft.reports.page import Page, format_percent
+from wishcraft.reports.page import format_percent
 from wishcraft.reports.plots import BarChart, Heatmap, Panel
 from wishcraft.reports.registry_report import RegistryReport
 from wishcraft.reports.tables import (
@@ -35,9 +36,58 @@ NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 STEPS = {"clicked": "looked at a gift", "in_cart": "put it in the cart", "purchased": "bought it"}
 
 
-@pytest.mark.usefixtures("demo_shops")
-def test_conversion_verdict_names_the_weakest_step(analysts: AnalystsDatabase) -> None:
-    page, funnel = ConversionReport(ReportFilter(days=last_weeks(TODAY, 12)), NOW).build(analysts)
+class ScarceReports(NamedTuple):
+    """The three reports on the demo registries while products have long titles and little stock, and their panels."""
+
+    registries: ReportResult
+    demand: ReportResult
+    conversion: ReportResult
+    panels: list[Panel]
+
+
+@pytest.fixture
+def panels(monkeypatch: pytest.MonkeyPatch) -> list[Panel]:
+    """The panels of all plots that the test draws."""
+    drawn: list[Panel] = []
+
+    def draw(panels: Sequence[Panel]) -> bytes:
+        drawn.extend(panels)
+        return plots.draw(panels)
+
+    for module in (ad_hoc_sql, conversion_report, demand_report, registry_report):
+        monkeypatch.setattr(module, "draw", draw)
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def built_reports() -> list[ScarceReports]:
+    """Those reports, once a test has built them; tests only read them."""
+    return []
+
+
+@pytest.fixture
+def scarce_reports(
+    analysts: AnalystsDatabase, demo_shops: Tables, panels: list[Panel], built_reports: list[ScarceReports]
+) -> ScarceReports:
+    """Those reports."""
+    if not built_reports:
+        demo_shops.execute(
+            "UPDATE registry_items SET product_title = 'Heritage Cast Iron Casserole ' || repeat('x ', 60),"
+            " inventory_quantity = (variant_id % 3)::int, available = true"
+        )
+        built_reports.append(
+            ScarceReports(
+                RegistryReport(ReportFilter(), NOW).build(analysts),
+                DemandReport(ReportFilter(), TODAY, 8).build(analysts),
+                ConversionReport(ReportFilter(days=last_weeks(TODAY, 12)), NOW).build(analysts),
+                panels,
+            )
+        )
+    return built_reports[0]
+
+
+def test_conversion_verdict_names_the_weakest_step(scarce_reports: ScarceReports) -> None:
+    page, funnel = scarce_reports.conversion
     visits = [int(funnel[step].sum()) for step in ("viewed", *STEPS)]
     shares = [after / before for before, after in pairwise(visits)]
     place = shares.index(min(shares))
@@ -88,9 +138,8 @@ def test_both_weeks_that_are_open_on_a_monday_morning_are_marked() -> None:
     ]
 
 
-def test_verdict_counts_out_of_stock_apart_from_will_run_out(analysts: AnalystsDatabase, demo_shops: Tables) -> None:
-    demo_shops.execute("UPDATE registry_items SET inventory_quantity = 1, available = true WHERE variant_id % 2 = 0")
-    page, forecast = DemandReport(ReportFilter(), TODAY, 8).build(analysts)
+def test_verdict_counts_out_of_stock_apart_from_will_run_out(scarce_reports: ScarceReports) -> None:
+    page, forecast = scarce_reports.demand
     for verdict, scarce in (
         ("out of stock", forecast["stock"] < 1),
         ("will run out", (forecast["stock"] >= 1) & (forecast["stock"] < forecast["low"])),
@@ -101,8 +150,8 @@ def test_verdict_counts_out_of_stock_apart_from_will_run_out(analysts: AnalystsD
     assert "*Events from 2026-03-14 to 2026-05-08; all shops; all event types.*" in page.body
 
 
-def test_amounts_have_their_symbol_and_those_in_yen_no_decimals(drawn_report: tuple[Page, list[Panel]]) -> None:
-    page, _ = drawn_report
+def test_amounts_have_their_symbol_and_those_in_yen_no_decimals(scarce_reports: ScarceReports) -> None:
+    page = scarce_reports.registries.page
     orders = page.body.partition("## Orders by shop")[2].splitlines()
     [yen] = [line for line in orders if line.startswith("| sakura-living | ")]
     assert (yen.count("¥"), yen.count(".")) == (2, 0)  # worth, in all and for each order
@@ -151,13 +200,8 @@ def test_reports_draw_any_product_title(analysts: AnalystsDatabase, demo_shops: 
         assert not [title for title in titles if title[:6] not in str(page.tables)]  # a long one is cut
 
 
-def test_tables_of_reports_fit_their_box_and_have_ids_last(analysts: AnalystsDatabase, demo_shops: Tables) -> None:
-    demo_shops.execute("UPDATE registry_items SET product_title = 'Heritage Cast Iron Casserole ' || repeat('x ', 60)")
-    for page, _ in (
-        RegistryReport(ReportFilter(), NOW).build(analysts),
-        DemandReport(ReportFilter(), TODAY, 8).build(analysts),
-        ConversionReport(ReportFilter(days=last_weeks(TODAY, 12)), NOW).build(analysts),
-    ):
+def test_tables_of_reports_fit_their_box_and_have_ids_last(scarce_reports: ScarceReports) -> None:
+    for page, _ in (scarce_reports.registries, scarce_reports.demand, scarce_reports.conversion):
         for key, rows in page.tables.items():
             assert table_pixels(rows) <= BOX, key
             assert not [name for row in rows[:1] for name in list(row)[:-1] if name.endswith(" id")]
@@ -187,47 +231,12 @@ def test_label_of_a_chart_is_cut_at_a_word_or_else_at_its_width(label: str, show
     assert shorten_labels([label], 20) == [shown]
 
 
-@pytest.fixture
-def panels(monkeypatch: pytest.MonkeyPatch) -> list[Panel]:
-    """The panels of all plots that the test draws."""
-    drawn: list[Panel] = []
-
-    def draw(panels: Sequence[Panel]) -> bytes:
-        drawn.extend(panels)
-        return plots.draw(panels)
-
-    for module in (ad_hoc_sql, conversion_report, demand_report, registry_report):
-        monkeypatch.setattr(module, "draw", draw)
-    return drawn
-
-
-@pytest.fixture(scope="module")
-def drawn_reports() -> list[tuple[Page, list[Panel]]]:
-    """The report on the unchanged demo registries, once a test has built it; tests only read it."""
-    return []
-
-
-@pytest.fixture
-def drawn_report(
-    analysts: AnalystsDatabase,
-    demo_shops: Tables,
-    panels: list[Panel],
-    drawn_reports: list[tuple[Page, list[Panel]]],
-) -> tuple[Page, list[Panel]]:
-    """The page and the panels of the report on all registries."""
-    if not drawn_reports:
-        drawn_reports.append((RegistryReport(ReportFilter(), NOW).build(analysts).page, panels))
-    return drawn_reports[0]
-
-
 def bar_charts(panels: Sequence[Panel]) -> dict[tuple[str, str], BarChart]:
     return {(panel.title, panel.subtitle): panel for panel in panels if isinstance(panel, BarChart)}
 
 
-def test_registry_report_draws_each_currency_and_every_month_of_creation(
-    drawn_report: tuple[Page, list[Panel]],
-) -> None:
-    page, panels = drawn_report
+def test_registry_report_draws_each_currency_and_every_month_of_creation(scarce_reports: ScarceReports) -> None:
+    page, panels = scarce_reports.registries.page, scarce_reports.panels
     prices = {subtitle: chart for (_, subtitle), chart in bar_charts(panels).items() if subtitle.startswith("by price")}
     assert set(prices) == {"by price, EUR", "by price, JPY", "by price, USD"}
     assert all("¥" in name for name in prices["by price, JPY"].names)
@@ -263,11 +272,8 @@ def test_share_of_few_visits_is_not_drawn_and_the_others_have_an_interval(
     assert list(charts["Pieces given", "too few to tell"].values) == [None, None]
 
 
-def test_demand_report_shows_the_scarce_first_with_intervals_and_stock(
-    analysts: AnalystsDatabase, demo_shops: Tables, panels: list[Panel]
-) -> None:
-    demo_shops.execute("UPDATE registry_items SET inventory_quantity = (variant_id % 3)::int, available = true")
-    page, forecast = DemandReport(ReportFilter(), TODAY, 8).build(analysts)
+def test_demand_report_shows_the_scarce_first_with_intervals_and_stock(scarce_reports: ScarceReports) -> None:
+    page, forecast = scarce_reports.demand
     verdicts = [str(row["verdict"]) for row in page.tables["demand-forecast"]]
     order = ["out of stock", "will run out", "may run out", "enough", "not limited"]
     assert verdicts == sorted(verdicts, key=order.index)
@@ -275,7 +281,7 @@ def test_demand_report_shows_the_scarce_first_with_intervals_and_stock(
     assert list(page.tables["demand-forecast"][0])[:2] == ["product", "verdict"]
     shown = [verdict for verdict in dict.fromkeys(verdicts) if f"| {verdict} |" in page.body]
     assert len(shown) > 1  # also if the first one has more rows than the page
-    chart = bar_charts(panels)["Expected most", "pieces expected; red: in stock"]
+    chart = bar_charts(scarce_reports.panels)["Expected most", "pieces expected; red: in stock"]
     most = forecast.sort_values("expected", ascending=False).iloc[0]
     assert next(iter(chart.values)) == round(most["expected"], 1)
     assert chart.ranges[0] == (most["low"], most["high"])

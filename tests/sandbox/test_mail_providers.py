@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from cryptography.x509 import load_pem_x509_certificate
 from fastapi import FastAPI, Request, Response
 
-from deployments.sandbox.mail_providers import ACCESS_KEY, API_KEY, SECRET_KEY
-from deployments.sandbox.mail_providers.events import SIGNATURE_HEADER, TIMESTAMP_HEADER
+from deployments.sandbox.mail_providers import ACCESS_KEY, API_KEY, SECRET_KEY, ses_events
+from deployments.sandbox.mail_providers.events import SIGNATURE_HEADER, TIMESTAMP_HEADER, make_sns_key
 from deployments.sandbox.mailbox.app import create_app
 from tests.support.http_server import served
 from tests.support.waiting import block_until
@@ -41,8 +41,15 @@ class Sandbox(NamedTuple):
     received: list[Received]
 
 
+@pytest.fixture(scope="module")
+def keys() -> list[tuple[rsa.RSAPrivateKey, bytes]]:
+    """The key of the simulated SNS and one that forges: new ones for each test would take most of its time."""
+    return [make_sns_key(), make_sns_key()]
+
+
 @pytest.fixture
-def sandbox() -> Iterator[Sandbox]:
+def sandbox(keys: list[tuple[rsa.RSAPrivateKey, bytes]], monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    monkeypatch.setattr(ses_events, "make_sns_key", iter(keys).__next__)
     received: list[Received] = []
     receiver = FastAPI()
 

@@ -8,6 +8,8 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from deployments.sandbox.mailbox.bounces import REPORTED, BounceSender
 from deployments.sandbox.mailbox.messages import FaultKind, Mailbox
 
+MAX_BYTES: Final = 32 * 2**20
+"""Of a message. A larger one is refused."""
 _REPLIES: Final = {
     FaultKind.UNAVAILABLE: "421 4.3.2 Going down, come back later",
     FaultKind.DEFER: "451 4.7.1 Greylisted, try again later",
@@ -62,8 +64,9 @@ class SmtpHandler:
 async def start_smtp_server(mailbox: Mailbox, bounces: BounceSender, port: int) -> asyncio.Server:
     """Serve SMTP on 127.0.0.1; port 0 means any free port."""
     loop = asyncio.get_running_loop()
-    return await loop.create_server(
-        lambda: SMTP(SmtpHandler(mailbox, bounces), enable_SMTPUTF8=True, hostname="mailbox.localhost", loop=loop),
-        "127.0.0.1",
-        port,
-    )
+
+    def make_protocol() -> SMTP:
+        handler = SmtpHandler(mailbox, bounces)
+        return SMTP(handler, data_size_limit=MAX_BYTES, enable_SMTPUTF8=True, hostname="mailbox.localhost", loop=loop)
+
+    return await loop.create_server(make_protocol, "127.0.0.1", port)

@@ -296,14 +296,15 @@ async def test_other_shops_are_left_alone_and_a_shop_is_reconciled_by_one_run_at
     assert state(demo)[2] == []
 
 
+@pytest.mark.parametrize("rounds", [3, pytest.param(12, marks=pytest.mark.deep)])
 async def test_runs_and_consumers_may_apply_the_same_orders_at_once(
-    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], store: Store
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], store: Store, rounds: int
 ) -> None:
     async def consume(messages: list[Message]) -> None:
         for message in messages:
             await apply(resources, shop, handle_orders, [message])
 
-    for _ in range(6):
+    for _ in range(rounds):
         orders = [store.buy(item, 3) for item in items]
         for number, order in enumerate(orders):
             store.shop.orders.edit(order, order.lines[0].id, 1)
@@ -313,7 +314,7 @@ async def test_runs_and_consumers_may_apply_the_same_orders_at_once(
     clean(demo)
     await consume(store.sent)
     assert together == state(demo)
-    assert len(together[0]) == 6 * len(items)
+    assert len(together[0]) == rounds * len(items)
 
 
 STEPS = st.lists(

@@ -49,12 +49,14 @@ PROTECTED: Final = Notice(
     "This registry is protected", "Enter the access code that you got with the invitation.", asks_code=True
 )
 WRONG_CODE: Final = Notice("This is not the access code", "Try again.", asks_code=True)
+TOO_MANY_TRIES: Final = Notice("Too many tries", "Wait a while, then try again.", asks_code=True)
 STATUSES: Final = {
     RegistryStatus.PAUSED: "This registry is paused.",
     RegistryStatus.COMPLETED: "This registry is completed.",
     RegistryStatus.ARCHIVED: "This registry is archived.",
 }
-TEXTS: Final = (*(text for each in (NO_REGISTRY, PROTECTED, WRONG_CODE) for text in each[:2]), *STATUSES.values())
+NOTICES: Final = (NO_REGISTRY, PROTECTED, WRONG_CODE, TOO_MANY_TRIES)
+TEXTS: Final = (*(text for each in NOTICES for text in each[:2]), *STATUSES.values())
 """All texts that are translated and not in a template."""
 
 

@@ -12,14 +12,22 @@ from fastapi.responses import HTMLResponse
 
 from api.auth.dependencies import MAY_NAME_CUSTOMER, AppStateDep, Reader, Senders
 from api.problems import COMMON, WITH_BODY, ProblemError, documented
-from api.registry_html import NO_REGISTRY, PROTECTED, WRONG_CODE, Style, notice_page, registry_page
+from api.registry_html import (
+    NO_REGISTRY,
+    PROTECTED,
+    TOO_MANY_TRIES,
+    WRONG_CODE,
+    Style,
+    notice_page,
+    registry_page,
+)
 from api.routes.registries import NOT_MODIFIED, GrantQuery, Ref, read_authorized
 from api.state import AppState
 from wishcraft.domain.access_codes import MAX_LENGTH
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.etags import matches
 from wishcraft.domain.storable_text import is_storable
-from wishcraft.errors import Conflict, DatabaseUnavailable, NotAllowed, NotFound
+from wishcraft.errors import Conflict, DatabaseUnavailable, NotAllowed, NotFound, TooManyTries
 from wishcraft.services.registries.access import unlock
 from wishcraft.store.schema import ShopSettings
 
@@ -43,6 +51,9 @@ _PAGES: Final[dict[int | str, dict[str, Any]]] = {
     HTTPStatus.FORBIDDEN: {"description": "A page that asks for the access code.", **_HTML},
     HTTPStatus.NOT_FOUND: {"description": "A page that says that there is no such registry.", **_HTML},
 }
+_TOO_MANY: Final = documented("too-many-requests")[HTTPStatus.TOO_MANY_REQUESTS]
+_TOO_MANY["description"] += "\n- After wrong access codes: a page that asks to wait, and for the access code."
+_TOO_MANY["content"] |= _HTML["content"]
 _FORM: Final[dict[str, Any]] = {
     "requestBody": {
         "content": {
@@ -89,7 +100,7 @@ async def show(
     "/api/r/{ref}",
     summary="Open the page of a protected registry",
     response_class=HTMLResponse,
-    responses={**_PAGES, **documented("too-many-requests", "too-many-tries", *WITH_BODY)},
+    responses={**_PAGES, **documented(*WITH_BODY), HTTPStatus.TOO_MANY_REQUESTS: _TOO_MANY},
     openapi_extra=MAY_NAME_CUSTOMER | _FORM,
 )
 async def open_protected(
@@ -97,15 +108,19 @@ async def open_protected(
 ) -> Response:
     """The form of the page sends the access code here; the answer is the page of the registry."""
     code, slug = _read_code(await request.body()), await app_state.reader.find_slug(caller, ref)
-    wrong = notice_page(WRONG_CODE, await _style(app_state, caller))
+    style = await _style(app_state, caller)
     if not code:
-        return _page(wrong, HTTPStatus.FORBIDDEN)
+        return _page(notice_page(WRONG_CODE, style), HTTPStatus.FORBIDDEN)
     grant: str | None = None
     try:
         if slug is not None:
             grant = (await unlock(app_state.resources, caller, senders, slug, code)).token
     except NotAllowed:
-        return _page(wrong, HTTPStatus.FORBIDDEN)
+        return _page(notice_page(WRONG_CODE, style), HTTPStatus.FORBIDDEN)
+    except TooManyTries as error:
+        page = _page(notice_page(TOO_MANY_TRIES, style), HTTPStatus.TOO_MANY_REQUESTS)
+        page.headers["Retry-After"] = str(error.retry_after)
+        return page
     except (Conflict, NotFound):  # it needs no code, or guests cannot read it: the page says so
         pass
     return await _answer(request, app_state, caller, ref, grant)

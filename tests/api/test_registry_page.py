@@ -132,6 +132,16 @@ async def test_a_protected_registry_opens_by_the_form_and_not_otherwise(guest: S
     assert (await page_of(guest, slug)).status_code == 403
 
 
+async def test_page_asks_to_wait_after_too_many_wrong_codes(guest: Shopper, demo: Demo) -> None:
+    slug = protected_slug(demo)
+    for number in range(11):
+        answer = await guest.send("POST", f"/api/r/{slug}", f"access_code=wrong{number}".encode(), **FORM)
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["retry-after"]) <= 600
+    assert "Wait a while, then try again." in answer.text
+    assert '<form method="post">' in answer.text
+
+
 async def test_a_grant_in_the_address_opens_the_page_too(guest: Shopper, demo: Demo) -> None:
     slug = protected_slug(demo)
     unlocked = await guest.send("POST", f"/api/registries/{slug}/unlock", {"access_code": ACCESS_CODE})

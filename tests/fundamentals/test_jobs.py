@@ -65,7 +65,7 @@ async def test_reminder_mail_arrives_a_week_before_the_event_and_only_once(
         assert state.is_completed(), state.message
         mails = [each for each in mailbox.messages if each.recipients == ["emma.reed@example.com"]]
         assert len(mails) == expected
-    assert str(mails[0].parsed["Subject"]) == "In 7 days: Emma & Hugo's Wedding"
+    assert str(mails[0].parsed["Subject"]) == "In 8 days: Emma & Hugo's Wedding"  # counted from the day of the mail
 
 
 @pytest.mark.usefixtures("slug")

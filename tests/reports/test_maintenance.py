@@ -113,12 +113,12 @@ async def test_cache_section_counts_from_the_previous_report(resources: Resource
     await warm_shop(resources, shop)
     await resources.usage.add({shop.id: ReadCounts(hits=80, stale=10, misses=8, bypassed=2)}, {})
     first = await build_daily(resources, [], NO_TABLE, datetime.now(UTC))
-    assert f"| {short_name(shop.domain)} | 90 % of 100 reads | 0 | 4 (" in section(first, "Cache")
+    assert f"| {short_name(shop.domain)} | 90.00 % of 100 reads | 0 | 4 (" in section(first, "Cache")
     await resources.usage.add({shop.id: ReadCounts(hits=10, misses=190)}, {})
     later = await build_daily(
         resources, [], PreviousTable(first.tables[CACHE_BY_DAY], datetime.now(UTC)), datetime.now(UTC)
     )
-    assert f"| {short_name(shop.domain)} | 5 % of 200 reads | 0 | 4 (" in section(later, "Cache")
+    assert f"| {short_name(shop.domain)} | 5.00 % of 200 reads | 0 | 4 (" in section(later, "Cache")
     assert later.verdict.endswith(": look at 1 shop with few hits in the cache.")
 
 
@@ -134,11 +134,11 @@ async def test_weekly_report_compares_with_the_week_before_and_has_a_plot(
     await tracker.flush()
     page = await build_weekly(resources, [FAILED], NO_TABLE, NO_TABLE, datetime.now(UTC))
     assert "| requests | 150 | 1,000 |" in section(page, "This week and the one before")
-    assert "| errors (5xx) | 2.67 % | 0.9 % |" in section(page, "This week and the one before")
+    assert "| errors (5xx) | 2.67 % | 0.90 % |" in section(page, "This week and the one before")
     assert re.match(r"7 days up to .*\d\d:\d\d E[SD]T: look at 4 errors; 1 failed run", page.verdict)
     assert page.body.partition("\n\n")[2].startswith("![Day by day over two weeks")
     assert f"| {slug} | 1 |" in section(page, "Most viewed registries")
-    assert f"| {short_name(shop.domain)} | 4 | 25 % |" in section(page, "What warming is worth")
+    assert f"| {short_name(shop.domain)} | 4 | 25.00 % |" in section(page, "What warming is worth")
     assert {row["table"] for row in page.tables[SIZES]} >= {"registries", "purchases"}
 
 

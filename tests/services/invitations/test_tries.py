@@ -148,32 +148,16 @@ async def test_refused_mails_stay_due_however_often_the_server_refuses_most(
     assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == 5
 
 
-@pytest.mark.parametrize(
-    ("state", "error", "repaired"),
-    [
-        ("failed", "the mail server refuses the mail: 550 5.7.1", True),
-        ("suppressed", "refused: the mail server refuses the address: 550 5.1.1", True),
-        ("suppressed", None, False),
-    ],
-)
-async def test_runbooks_commands_let_invitations_be_sent_again(
-    resources: Resources,
-    settings: Settings,
-    demo: Demo,
-    shop: ShopRef,
-    state: str,
-    error: str | None,
-    *,
-    repaired: bool,
+@pytest.mark.parametrize(("state", "repaired"), [("failed", True), ("suppressed", False)])
+async def test_runbooks_command_lets_failed_invitations_be_sent_again(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, state: str, *, repaired: bool
 ) -> None:
     invite(demo, HUGO)
     demo.execute(
-        """UPDATE invitations SET attempts = %s, state = %s, last_error = %s, claimed_at = now(), expires_at = now()
-            + interval '1 day'""",
-        [TRIES, state, error],
+        """UPDATE invitations SET attempts = %s, state = %s, last_error = 'the mail server refuses the mail: 550 5.7.1',
+           claimed_at = now(), expires_at = now() + interval '1 day'""",
+        [TRIES, state],
     )
-    statements = re.findall(r'"(UPDATE invitations [^"]+)"', (ROOT / "docs/runbooks/mail.md").read_text())
-    assert len(statements) == 2
-    for statement in statements:
-        demo.execute(statement.encode())
+    [statement] = re.findall(r'"(UPDATE invitations SET [^"]+)"', (ROOT / "docs/runbooks/mail.md").read_text())
+    demo.execute(statement.encode())
     assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == repaired

@@ -73,12 +73,12 @@ analysts-docs: .venv/.installed ## Execute the analysts' notebook and draw the p
 # Mypy takes half of the time, and one processor.
 .PHONY: check check_types check_others
 check: .venv/.installed ## Check style, types, imports, migrations and docs
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target check_types check_others
+	@$(MAKE) --no-print-directory --jobs 2 check_types check_others
 
-check_types:
+check_types: .venv/.installed
 	@$(BIN)/mypy
 
-check_others:
+check_others: .venv/.installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports

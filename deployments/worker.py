@@ -18,6 +18,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any, Final
 from uuid import UUID
 
@@ -235,13 +236,14 @@ class DrainingWorker(ProcessWorker):
 
     async def _refuse(self, flow_run: FlowRun, refusal: QueryRefused) -> None:
         """End the run as Refused, with its reason, and count it as a run that its flow refuses."""
-        from flows.runtime.run_lifecycle import record_end  # 46 MiB, and hardly a worker refuses a run
-
         problem, flow = problem_of(refusal), await self.client.read_flow(flow_run.flow_id)
         await summarise_failure(flow.name, flow_run.id, problem, advice_for(refusal), end="refused")
         state: State[Any] = Cancelled(name="Refused", message=problem)
-        await record_end(flow.name, flow_run, state)
-        await self.client.set_flow_run_state(flow_run.id, state)
+        try:  # 46 MiB, which a worker seldom needs, and half a second
+            lifecycle = await asyncio.to_thread(import_module, "flows.runtime.run_lifecycle")
+            await lifecycle.record_end(flow.name, flow_run, state)
+        finally:
+            await self.client.set_flow_run_state(flow_run.id, state)
 
     async def drain(self, patience: float) -> None:
         """Take no more runs, wait up to `patience` seconds for active runs to stop, then cancel and kill them.

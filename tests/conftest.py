@@ -97,8 +97,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def is_long(item: pytest.Item) -> bool:
     """Whether it is one of the longest tests, with as many examples as it tries here."""
-    is_at_length = PROFILE == "deep" or item.get_closest_marker("chaos") is not None
-    return is_at_length and item.get_closest_marker("long") is not None
+    tries_all = PROFILE == "deep" or item.get_closest_marker("chaos") is not None
+    return tries_all and item.get_closest_marker("long") is not None
 
 
 @pytest.hookimpl(tryfirst=True)

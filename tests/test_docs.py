@@ -138,7 +138,7 @@ def test_examples_look_for_a_stack_before_they_read_its_addresses(page: Path) ->
     assert text.count("open('.wishcraft/stack.json')") == text.count("stack() { test -e .wishcraft/stack.json || {")
 
 
-def test_texts_say_is_not_a_thing_and_never_is_no_thing() -> None:
+def test_texts_avoid_the_phrase_is_no() -> None:
     sources = [
         path for name in ("api", "deployments", "flows", "tasks", "wishcraft") for path in (ROOT / name).rglob("*.py")
     ]

@@ -62,10 +62,7 @@ async def with_lifecycle(work: Callable[[], Awaitable[State[Any]]]) -> State[Any
 
 
 async def on_run_end(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
-    """Hook of Prefect: `record_end`.
-
-    Prefect calls it in the run's process, or in the worker's if the run's process died.
-    """
+    """Call `record_end`: a hook of Prefect, in the run's process, or in the worker's if the run's process died."""
     await record_end(flow.name, flow_run, state)
 
 

@@ -9,7 +9,7 @@ import pytest
 from api.schemas.responses import OwnRegistryAnswer, OwnRegistryList
 from tests.support.aliases import Demo, OpenClient
 from tests.support.api import WAYS, WEDDING, Shopper, problem
-from tests.support.waiting import wait_until
+from tests.support.waiting import WAITING, wait_until
 from wishcraft.settings import Settings
 
 PATH = "/api/registries"
@@ -79,9 +79,6 @@ async def test_if_none_match_of_a_change_leaves_its_answer_whole(emma: Shopper, 
         assert (same.status_code, same.json()["slug"]) == (200, slug)
     made = await emma.send("POST", PATH, WEDDING, if_none_match="*")
     assert (made.status_code, made.json()["title"]) == (201, WEDDING["title"])
-
-
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 async def test_one_of_two_concurrent_changes_with_one_etag_succeeds(

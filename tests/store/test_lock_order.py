@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
-from typing import Final
 
 import psycopg
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.support.aliases import Demo
-from tests.support.waiting import wait_until
+from tests.support.waiting import WAITING, wait_until
 from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.domain.reminders import ReminderKind
 from wishcraft.resources import Resources
@@ -21,7 +20,6 @@ from wishcraft.store.reminders import ReminderRows
 
 Registries = list[tuple[int, str]]
 """Ids and slugs of a shop's registries."""
-WAITING: Final = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 async def add_events(session: AsyncSession, registries: Registries) -> None:

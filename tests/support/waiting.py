@@ -8,6 +8,8 @@ from typing import Any, Final
 
 PATIENCE_SECONDS: Final = 60
 """A deadline that only something that never comes misses."""
+WAITING: Final = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+"""Counts the connections to the test's database that wait for a lock."""
 
 
 async def wait_until(

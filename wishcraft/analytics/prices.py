@@ -55,9 +55,10 @@ def price_bands(counts: pd.DataFrame) -> pd.DataFrame:
     Returns:
         shop, currency, band (an ordered categorical of `BANDS`), items, wanted, bought and sold as in the counts;
         value: the amount paid, in the currency's own unit; sell_through: bought / wanted, missing if nothing is
-        wanted. Bands without any item have no row.
+        wanted. Bands without any item and any sale have no row.
     """
     bands = total(counts, _KEY, _COUNTS)
+    bands = bands[bands["items"] + bands["sold"] > 0]
     return (
         bands.assign(
             band=pd.Categorical(bands["band"], BANDS, ordered=True),

@@ -81,7 +81,9 @@ FAMILIES: Final[Mapping[str, Family]] = {
     ),
     "job_seconds": Family(Kind.HISTOGRAM, "Duration of the jobs' runs.", ("job",)),
     "job_last_success_timestamp_seconds": Family(
-        Kind.GAUGE, "Unix time at which a run of the job for all shops last completed, no dry run.", ("job",)
+        Kind.GAUGE,
+        "Unix time at which a run of the job last completed; dry runs, and runs for some shops or days, do not count.",
+        ("job",),
     ),
     "shopify_requests_total": Family(Kind.COUNTER, "Requests to Shopify's Admin API.", ("shop",)),
     "shopify_points_total": Family(Kind.COUNTER, "Points that these requests cost, as reported by Shopify.", ("shop",)),

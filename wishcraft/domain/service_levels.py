@@ -213,16 +213,17 @@ def assess(days: Sequence[Tally], bounds: Sequence[float]) -> list[Assessment]:
                     period,
                     now.of(level),
                     value(level, now, bounds),
-                    _value_before(level, earlier, bounds),
+                    _value_before(level, period, earlier, bounds),
                     now.of(ServiceLevel.UPTIME).all,
                 )
             )
     return assessments
 
 
-def _value_before(level: ServiceLevel, days: Sequence[Tally], bounds: Sequence[float]) -> float | None:
+def _value_before(level: ServiceLevel, period: Period, days: Sequence[Tally], bounds: Sequence[float]) -> float | None:
     """The value over the preceding period. Runs are deleted after a month: what is left of them is not the period."""
-    return None if level is ServiceLevel.JOBS and not days[-1].of(level).all else value(level, total(days), bounds)
+    is_deleted = level is ServiceLevel.JOBS and period is Period.MONTH and not days[-1].of(level).all
+    return None if is_deleted else value(level, total(days), bounds)
 
 
 def value(level: ServiceLevel, tally: Tally, bounds: Sequence[float]) -> float | None:

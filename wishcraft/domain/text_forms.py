@@ -19,6 +19,12 @@ FILE_PART: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 VARIANT_ID: Final = r"^(gid://shopify/ProductVariant/)?[0-9]{1,19}$"
 CUSTOMER_ID: Final = r"^(gid://shopify/Customer/)?[0-9]{1,19}$"
 
+
+def id_fault(kind: str) -> str:
+    """What to say of a text that is not the id of an object of this kind in Shopify."""
+    return f"is not the id of a {kind}, such as 1 or gid://shopify/{kind}/1"
+
+
 _CURSOR_FAULT: Final = (
     "is not a cursor: send the `next_cursor` of the previous page, or leave it out for the first page"
 )
@@ -36,8 +42,8 @@ FAULTS: Final = {
     LIST_CURSOR: _CURSOR_FAULT,
     AUDIT_CURSOR: _CURSOR_FAULT,
     FILE_PART: "is not part of the link to a file: open the link as the run shows it",
-    VARIANT_ID: "is not the id of a ProductVariant, such as 1 or gid://shopify/ProductVariant/1",
-    CUSTOMER_ID: "is not the id of a Customer, such as 1 or gid://shopify/Customer/1",
+    VARIANT_ID: id_fault("ProductVariant"),
+    CUSTOMER_ID: id_fault("Customer"),
     VISITOR_ID: "is not an id of at most 64 letters without accents, digits, `_` and `-`",
 }
 """What is wrong with a text that a pattern refuses. Those of links are in `share_links.py`."""

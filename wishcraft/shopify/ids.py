@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from wishcraft.domain.text_forms import id_fault
+
 _MAX_DIGITS: Final = 19
 """Of a 64-bit integer."""
 
@@ -22,5 +24,5 @@ def from_global(kind: str, global_id: str) -> int:
     """
     prefix, number = to_global(kind, 0)[:-1], global_id.removeprefix(f"gid://shopify/{kind}/").partition("?")[0]
     if not (global_id.startswith(prefix) and number.isascii() and number.isdigit() and len(number) <= _MAX_DIGITS):
-        raise ValueError(f"is not the id of a {kind}, such as 1 or {to_global(kind, 1)}")
+        raise ValueError(id_fault(kind))
     return int(number)

@@ -10,7 +10,7 @@ import pytest
 from tests.support.aliases import Demo
 from tests.support.api import WEDDING, Shopper, problem
 from tests.support.erased_person import receive
-from tests.support.waiting import wait_until
+from tests.support.waiting import WAITING, wait_until
 from tests.support.webhooks import apply, line, message, order
 from wishcraft.errors import PayloadInvalid
 from wishcraft.resources import Resources
@@ -97,9 +97,6 @@ async def test_kept_customer_owns_the_registry_at_once(
         assert (await emma.read(ref)).status_code == 404
     [(owner,)] = demo.execute("SELECT customer_id FROM registries WHERE slug = %s", [slug]).fetchall()
     assert owner == hugo.customer_id
-
-
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 async def test_customer_who_was_merged_creates_no_registry(

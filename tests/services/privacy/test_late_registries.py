@@ -13,7 +13,7 @@ from tests.support.aliases import Demo
 from tests.support.api import SHOP, WEDDING, Shopper
 from tests.support.erased_person import SHOP_REDACT, redact
 from tests.support.residual_data import traces_in_redis
-from tests.support.waiting import wait_until
+from tests.support.waiting import WAITING, wait_until
 from wishcraft.cache.erasure import delete_shop_keys
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import EventType, Visibility
@@ -33,7 +33,6 @@ from wishcraft.store.shops import ShopRef
 
 SLUG: Final = "late-xylophone"
 CODE: Final = "tulip-canoe-amber"
-WAITING: Final = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 async def create(resources: Resources, before_commit: Callable[[], Awaitable[None]] | None = None) -> None:

@@ -14,7 +14,7 @@ from tests.support.aliases import Demo
 from tests.support.invitations import confirm_everyone, invite
 from tests.support.residual_data import traces_in_redis
 from tests.support.valkey import OwnValkey
-from tests.support.waiting import PATIENCE_SECONDS, wait_until
+from tests.support.waiting import PATIENCE_SECONDS, WAITING, wait_until
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.cache.coherence import Lease, now_ms
@@ -41,7 +41,6 @@ from wishcraft.store import pending_invalidations
 from wishcraft.store.analytics_events import Event
 from wishcraft.store.shops import ShopRef
 
-WAITING: Final = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 NOW: Final = datetime(2026, 3, 14, 15, tzinfo=UTC)
 
 

@@ -8,4 +8,5 @@ JOIN (VALUES
     (true, 10000, 25000, '10,000 to 25,000'), (true, 25000, 'infinity'::numeric, '25,000 and over')
 ) AS bands (without_cents, low, high, band) ON without_cents = (currency = 'JPY') AND price >= low AND price < high
 GROUP BY shop, currency, band, low
+HAVING count(*) FILTER (WHERE status <> 'hidden') + sum(sold) > 0
 ORDER BY shop, currency, low

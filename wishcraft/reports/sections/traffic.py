@@ -91,9 +91,9 @@ def outcomes(counted: Sequence[ShopOutcomes], paused: Sequence[str] = ()) -> Sec
     return Section(title, text, ("shop", "mails", "bounced", "rejected", "complained about"), rows, "; ".join(findings))
 
 
-def _share(number: int, mails: int, in_words: Callable[[int, int], str] = format_percent) -> str:
+def _share(number: int, mails: int, as_percent: Callable[[int, int], str] = format_percent) -> str:
     """The share of so many mails; the number itself if they are too few."""
-    return in_words(number, mails) if mails >= MIN_MAILS_TO_JUDGE else f"{number:,}"
+    return as_percent(number, mails) if mails >= MIN_MAILS_TO_JUDGE else f"{number:,}"
 
 
 def dead_letters(letters: Sequence[DeadLetter], total: int) -> Section:

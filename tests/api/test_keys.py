@@ -157,6 +157,7 @@ async def test_replaced_key_is_not_rotated_again_and_its_successor_keeps_the_lif
         again = await client.post(f"{KEYS}/{old.prefix}/rotate", headers=headers)
         assert problem(again) == (409, "conflict")
         assert new["prefix"] in again.json()["detail"]
+        assert ("an administrator" in again.json()["detail"]) is ("X-API-Key" in headers)
     newest = await client.post(f"{KEYS}/{new['prefix']}/rotate", headers=merchant)
     assert (newest.status_code, newest.json()["expires_at"]) == (201, None)
 

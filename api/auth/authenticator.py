@@ -33,7 +33,8 @@ _KEEP_SECONDS: Final = 1.0
 _LARGEST_CACHE: Final = 10_000
 _REFUSALS: Final = Policy("refused", 60, 60)
 """Requests with invalid credentials, of one address or in the name of one shop; more are refused without a query."""
-_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
 _ADDRESSES: Final = ("wishcraft.address", "wishcraft.signed_address")
 """Where a scope has the client's address, if Shopify has not, and if it has signed the query."""
 
@@ -109,6 +110,7 @@ class TTLCache(Generic[K, V]):
             else:
                 value = await within(DATABASE_READ_SECONDS, self._find(key))
         except DatabaseUnavailable:
+            entry = self._entries.get(key)  # another look-up may have removed it meanwhile
             if entry is None:
                 raise
             value, seconds = entry[1], _KEEP_SECONDS
@@ -166,7 +168,7 @@ class Authenticator:
         Raises:
             UnknownShop: Shopify signed it for a shop that has not installed the app.
         """
-        max_age = MAX_AGE if scope["method"] in _READS else MAX_CHANGE_AGE
+        max_age = MAX_AGE if scope["method"] in READS else MAX_CHANGE_AGE
         identity = verify_proxy_query(scope["query_string"], self._secrets, datetime.now(UTC), max_age)
         if identity is None:
             return None

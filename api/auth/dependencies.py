@@ -15,7 +15,7 @@ from fastapi.security import APIKeyHeader, APIKeyQuery, HTTPAuthorizationCredent
 from pydantic import BeforeValidator
 from starlette.types import Scope as Connection
 
-from api.auth.authenticator import Authenticator
+from api.auth.authenticator import READS, Authenticator
 from api.binding import bind_route
 from api.json_bodies import require_json
 from api.middleware.request import ADDED_HEADERS
@@ -30,6 +30,7 @@ from wishcraft.errors import UnknownShop
 from wishcraft.observability.context import bind
 from wishcraft.observability.sentry import set_user
 from wishcraft.shopify.ids import from_global
+from wishcraft.store import api_keys
 from wishcraft.store.audit_log import Origin
 
 _KEY: Final = APIKeyHeader(
@@ -273,4 +274,17 @@ def with_scope(scope: Scope) -> Callable[[Caller], Awaitable[Caller]]:
 
 
 Reader = Annotated[Caller, Depends(with_scope(Scope.READ))]
-Administrator = Annotated[Caller, Depends(with_scope(Scope.ADMIN))]
+
+
+async def require_administrator(
+    request: Request, app_state: AppStateDep, caller: Annotated[Caller, Depends(with_scope(Scope.ADMIN))]
+) -> Caller:
+    """The caller, with scope `admin`: 401 for a write with a key that PostgreSQL has no more, though it is cached."""
+    if caller.is_server and request.method not in READS:
+        async with app_state.resources.db.autocommit() as session:
+            if await api_keys.find_holder(session, caller.name.removeprefix("key:")) is None:
+                raise unauthorized(UNKNOWN_KEY)
+    return caller
+
+
+Administrator = Annotated[Caller, Depends(require_administrator)]

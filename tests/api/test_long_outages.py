@@ -1,5 +1,6 @@
 """Reads go on while PostgreSQL does not answer for longer than a process caches who its callers are."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -62,3 +63,24 @@ async def test_value_that_was_refused_is_not_used_in_an_outage(resources: Resour
         await cache.get("key")
     with pytest.raises(DatabaseUnavailable):
         await cache.get("key")
+
+
+async def test_value_that_another_look_up_removes_is_not_used_after_a_time_out(resources: Resources) -> None:
+    is_asked, times_out = asyncio.Event(), asyncio.Event()
+
+    async def find(_: str) -> str | None:
+        if is_asked.is_set():
+            return None  # the key was revoked
+        is_asked.set()
+        await times_out.wait()
+        raise DatabaseUnavailable("no answer")
+
+    cache = TTLCache(find, resources, seconds=0)
+    cache._entries["key"] = (0, "value")
+    late = asyncio.create_task(cache.get("key"))
+    await is_asked.wait()
+    assert await cache.get("key") is None
+    times_out.set()
+    with pytest.raises(DatabaseUnavailable):
+        await late
+    assert not cache.has_had("key")

@@ -136,3 +136,27 @@ def test_migration_invites_co_registrants_and_confirms_registrants(settings: Set
         ("hugo@bücher.example", "pending", None, None, True),
         ("x+y@sub.example.com", "pending", None, None, True),
     ]
+
+
+def test_migration_finds_the_successors_of_keys_in_their_grace(settings: Settings, demo: Demo) -> None:
+    command.downgrade(migrations.config(settings.database_url), "0031")
+    try:
+        for prefix, days in (("rotated", 30), ("renewed", 1), ("ended", -1), ("unlimited", None), ("other", 1)):
+            demo.execute(
+                """INSERT INTO api_keys (shop_id, name, prefix, key_hash, scopes, expires_at)
+                   VALUES (1, 'key', %s, '', '{admin}', now() + make_interval(days => %s) - interval '1 minute')""",
+                [prefix, days],
+            )
+        for shop_id, action, prefix, successor in (
+            (1, "key.rotated", "rotated", "a"), (1, "key.rotated", "renewed", "b"), (1, "key.rotated", "renewed", "c"),
+            (1, "key.rotated", "ended", "d"), (1, "key.created", "other", "e"), (2, "key.rotated", "other", "f"),
+        ):  # fmt: skip
+            demo.execute(
+                """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, metadata)
+                   VALUES (%s, 'admin:1', %s, 'api_key', %s, jsonb_build_object('successor', %s::text))""",
+                [shop_id, action, prefix, successor],
+            )
+    finally:
+        migrations.upgrade(settings.database_url)
+    found = demo.execute("SELECT prefix, successor FROM api_keys WHERE successor IS NOT NULL ORDER BY prefix")
+    assert found.fetchall() == [("renewed", "c"), ("rotated", "a")]

@@ -93,7 +93,10 @@ class CustomerFacts(NamedTuple):
 
 
 class NamedRegistry(NamedTuple):
-    """The immutable columns of a registry with a known id; the owner may be redacted."""
+    """Slug, which never changes, and owner of a registry with a known id.
+
+    The owner changes when customers are merged, and is redacted when the customer is erased.
+    """
 
     slug: str
     owner: int | None

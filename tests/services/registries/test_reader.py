@@ -152,3 +152,6 @@ async def test_registry_is_found_by_id_when_a_process_remembers_few(
     for _ in range(2):
         assert [await reader.find_slug(server, ref) for ref in slugs] == list(slugs.values())
     assert [reader.known_slug(server, int(ref)) for ref in slugs] == [None, *list(slugs.values())[1:]]
+    customer = Caller(shop.id, "customer:1", 1)  # who does not own it, so that it is looked up again
+    assert await reader.find_slug(customer, list(slugs)[2]) is None
+    assert [reader.known_slug(server, int(ref)) for ref in slugs] == [None, *list(slugs.values())[1:]]

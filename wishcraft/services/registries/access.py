@@ -10,7 +10,15 @@ from typing import Final, NamedTuple
 from wishcraft.cache.keys import SessionName
 from wishcraft.domain.cached_registry import AccessLevel, access_level
 from wishcraft.domain.callers import Caller
-from wishcraft.errors import NO_SUCH_REGISTRY, CacheUnavailable, Conflict, NotAllowed, NotFound, WrongAccessCode
+from wishcraft.errors import (
+    NO_SUCH_REGISTRY,
+    CacheUnavailable,
+    Conflict,
+    DatabaseUnavailable,
+    NotAllowed,
+    NotFound,
+    WrongAccessCode,
+)
 from wishcraft.resources import Resources
 from wishcraft.services.registries.code_hashes import require_capacity, verify_code
 from wishcraft.services.registries.code_tries import CodeTries, name_for_tries
@@ -59,7 +67,8 @@ async def unlock(resources: Resources, caller: Caller, senders: Sequence[str], s
         if await registries.find_access(session, caller.shop_id, slug, lock=True) != found:
             raise NotAllowed("The access code has just been changed. Ask the registrant for the new one.")
         await sessions.add_grant(session, *name, slug, grant.expires_at)
-    await _cache_grant(resources, name, slug, grant.expires_at)
+    with suppress(DatabaseUnavailable):  # the grant is stored, and its first read asks for it
+        await _cache_grant(resources, name, slug, grant.expires_at)
     return grant
 
 
@@ -78,16 +87,20 @@ async def is_granted(resources: Resources, shop_id: int, slug: str, token: str) 
 async def _cache_grant(resources: Resources, name: SessionName, slug: str, expires_at: datetime) -> bool:
     """Put a grant that PostgreSQL had a moment ago into Redis; False if it has ended since, and is not there.
 
-    Who ends a grant deletes its row first, and then what Redis has: that may have been before it was put there.
+    A change that ends a grant deletes its row first, and then what Redis has: that may have been before it was put
+    there. It stays there only if PostgreSQL still has it.
     """
     try:
         await resources.sessions.put(name, slug, min(expires_at, datetime.now(UTC) + CACHED_GRANT_TTL))
     except CacheUnavailable:  # the next read asks PostgreSQL
         return True
-    async with resources.db.autocommit() as session:
-        is_live = await sessions.find_grant(session, *name) is not None
-    if not is_live:
-        await resources.sessions.try_delete([name])
+    is_live = False
+    try:
+        async with resources.db.autocommit() as session:
+            is_live = await sessions.find_grant(session, *name) is not None
+    finally:  # also if PostgreSQL does not answer, or the request is cancelled
+        if not is_live:
+            await resources.sessions.try_delete([name])
     return is_live
 
 

@@ -89,7 +89,7 @@ class RegistryReader:
             named = await registries.find_named(self._resources.db, *key)
             if named is None:
                 return None
-            if len(self._named) >= self._max_named:
+            if key not in self._named and len(self._named) >= self._max_named:
                 self._named.popitem(last=False)
             self._named[key] = named
             slug = self.known_slug(caller, key[1])

@@ -18,6 +18,8 @@ from wishcraft.store.engine import Database
 GRACE: Final = timedelta(hours=24)
 """How long a rotated key stays valid beside its successor."""
 _KEY_BYTES: Final = 38
+_LOST_SUCCESSOR: Final = "If that one is lost, an administrator, or `deployments.api_keys`, must create a new one."
+"""For a key that rotates itself again: it has fewer rights than its successor, which lives longer."""
 
 
 class Issued(NamedTuple):
@@ -70,7 +72,7 @@ async def rotate_key(db: Database, actor: Actor, prefix: str, grace: timedelta) 
         NotAllowed: The actor is another key, which has fewer rights.
     """
     new = make_key(secrets.token_bytes(_KEY_BYTES))
-    now = datetime.now(UTC)
+    now, is_own = datetime.now(UTC), actor.name == f"key:{prefix}"
     async with db.transaction() as session:
         old = await api_keys.find(session, actor.shop_id, prefix)
         if old is None:
@@ -78,9 +80,10 @@ async def rotate_key(db: Database, actor: Actor, prefix: str, grace: timedelta) 
         if old.revoked_at or (old.expires_at and old.expires_at <= now):
             raise Conflict("The key was revoked or has expired. Create a new one.")
         if successor := await api_keys.find_successor(session, actor.shop_id, prefix):  # its expiry is the grace's end
-            raise Conflict(f"The key was replaced by {successor}. Rotate that one, or create a new one.")
+            advice = _LOST_SUCCESSOR if is_own else "Rotate that one, or create a new one."
+            raise Conflict(f"The key was replaced by {successor}. {advice}")
         expires_at = now + (old.expires_at - old.created_at) if old.expires_at else None
-        if actor.name != f"key:{prefix}":  # a key may renew itself
+        if not is_own:  # a key may renew itself
             await _check_rights(session, actor, Rights(old.scopes, old.ip_allow_list, expires_at))
         scopes = [Scope(scope) for scope in old.scopes]
         facts = await api_keys.add(session, actor.shop_id, old.name, new, scopes, old.ip_allow_list, expires_at)
@@ -113,7 +116,7 @@ async def _check_rights(session: AsyncSession, actor: Actor, new: Rights) -> Non
     if kind != "key":
         return
     granting = await api_keys.find(session, actor.shop_id, prefix)
-    if granting is None or granting.revoked_at:  # processes accept a revoked key for a while
+    if granting is None:
         raise NotAllowed("The key was revoked.")
     if reason := find_excess(new, Rights(granting.scopes, granting.ip_allow_list, granting.expires_at)):
         raise NotAllowed(reason)

@@ -19,6 +19,22 @@ _KEEP: Final = (
     text("UPDATE purchases SET purchaser_id = :kept WHERE shop_id = :shop_id AND purchaser_id = :deleted"),
     text("UPDATE unmatched_lines SET purchaser_id = :kept WHERE shop_id = :shop_id AND purchaser_id = :deleted"),
     text("UPDATE counted_invitations SET customer_id = :kept WHERE shop_id = :shop_id AND customer_id = :deleted"),
+    # If the one who was kept has the key of the same caller, too, the newer one stays.
+    text("""
+        WITH found AS (
+            DELETE FROM idempotency_keys
+            WHERE shop_id = :shop_id AND split_part(caller, ':', -1) = CAST(CAST(:deleted AS bigint) AS text)
+            RETURNING *
+        )
+        INSERT INTO idempotency_keys (shop_id, caller, key, request_hash, created, expires_at)
+        SELECT shop_id, CASE split_part(caller, ':', 1)
+            WHEN 'customer' THEN concat_ws(':', 'customer', shop_id, CAST(:kept AS bigint), CAST(:kept AS bigint))
+            ELSE regexp_replace(caller, '[0-9]+$', CAST(CAST(:kept AS bigint) AS text))
+        END, key, request_hash, created, expires_at FROM found
+        ON CONFLICT (shop_id, caller, key) DO UPDATE
+            SET request_hash = excluded.request_hash, created = excluded.created, expires_at = excluded.expires_at
+            WHERE idempotency_keys.expires_at < excluded.expires_at
+    """),
 )
 
 

@@ -4,6 +4,7 @@ import asyncio
 from itertools import permutations
 from typing import Any
 
+import httpx
 import psycopg
 import pytest
 
@@ -110,6 +111,58 @@ async def test_customer_who_was_merged_creates_no_registry(
     assert problem(await creation) == (409, "conflict")
     assert problem(await emma.send("POST", "/api/registries", WEDDING)) == (409, "conflict")
     assert await hugo.create()
+
+
+async def test_creation_that_is_repeated_after_a_merge_makes_no_second_registry(
+    client: httpx.AsyncClient, key: dict[str, str], demo: Demo, resources: Resources, shop: ShopRef, emma: Shopper,
+    hugo: Shopper,
+) -> None:  # fmt: skip
+    async def create(sender: Shopper, *, by_server: bool) -> httpx.Response:
+        if not by_server:
+            return await sender.send("POST", "/api/registries", private, idempotency_key="one")
+        headers = {**key, "X-Customer-Id": str(sender.customer_id), "Idempotency-Key": "one"}
+        return await client.post("/api/registries", json=private, headers=headers)
+
+    private = WEDDING | {"visibility": "private"}
+    slugs = [(await create(emma, by_server=by_server)).json()["slug"] for by_server in (False, True)]
+    payload = merged(emma.customer_id or 0, hugo.customer_id or 0)
+    await apply(resources, shop, handle_merges, [message("customers/merge", payload)])
+    for by_server, slug in zip((False, True), slugs, strict=True):
+        assert problem(await create(emma, by_server=by_server)) == (409, "conflict")
+        repeated = await create(hugo, by_server=by_server)
+        assert (repeated.status_code, repeated.json()["slug"]) == (201, slug)
+    owned = demo.execute(
+        "SELECT slug FROM registries WHERE customer_id = %s AND visibility = 'private'", [hugo.customer_id]
+    )
+    assert {slug for (slug,) in owned.fetchall()} == set(slugs)
+
+
+@pytest.mark.parametrize("newer", ["emma", "hugo"])
+async def test_newer_result_stays_if_merged_customers_used_the_same_idempotency_key(
+    demo: Demo, resources: Resources, shop: ShopRef, emma: Shopper, hugo: Shopper, newer: str
+) -> None:
+    sender = {"emma": emma, "hugo": hugo}
+    slugs = {}
+    for name in sorted(sender, key=newer.__eq__):
+        created = await sender[name].send("POST", "/api/registries", WEDDING, idempotency_key="one")
+        slugs[name] = created.json()["slug"]
+    payload = merged(emma.customer_id or 0, hugo.customer_id or 0)
+    await apply(resources, shop, handle_merges, [message("customers/merge", payload)])
+    repeated = await hugo.send("POST", "/api/registries", WEDDING, idempotency_key="one")
+    assert (repeated.status_code, repeated.json()["slug"]) == (201, slugs[newer])
+    assert demo.execute("SELECT count(*) FROM idempotency_keys").fetchone() == (1,)
+
+
+async def test_repeated_creation_beside_a_merge_is_no_deadlock(
+    demo: Demo, shop: ShopRef, settings: Settings, emma: Shopper
+) -> None:
+    first = await emma.send("POST", "/api/registries", WEDDING, idempotency_key="one")
+    with psycopg.connect(settings.database_url.replace("+psycopg", "")) as merge:
+        merge.execute("SELECT id FROM shops WHERE id = %s FOR UPDATE", [shop.id])
+        repeat = asyncio.create_task(emma.send("POST", "/api/registries", WEDDING, idempotency_key="one"))
+        await wait_until(lambda: demo.execute(WAITING).fetchone() == (1,))
+        merge.execute("UPDATE idempotency_keys SET created = created")
+    assert (await repeat).json()["slug"] == first.json()["slug"]
 
 
 async def test_merge_beside_an_order_names_the_kept_customer(

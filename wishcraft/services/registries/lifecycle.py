@@ -59,12 +59,13 @@ async def create_registry(
     actor = Actor(caller.shop_id, caller.name, origin, caller.acts_for)
     acquire = [idempotency.acquire_key(key)] if key else []
     lock = registries.lock_customer(caller.shop_id, caller.customer_id)
-    async with registry_write(resources, actor, on_cache_down="announce", first=[*acquire, *lock]) as write:
-        if key and not write.found[0]:
-            return await replay_stored(write, key), None
-        customer = registries.read_customer(write.found[-1])
+    # A merge locks the shop before it changes keys: the other order could be a deadlock.
+    async with registry_write(resources, actor, on_cache_down="announce", first=[*lock, *acquire]) as write:
+        customer = registries.read_customer(write.found[len(lock) - 1])
         if customer.is_merged:  # the one who was kept would never see it
             raise Conflict("The customer was merged into another: log in again, or name that one in X-Customer-Id.")
+        if key and not write.found[-1]:
+            return await replay_stored(write, key), None
         _check_number(customer.registered)
         is_new = code_hash is not None
         _check_code(customer.settings, draft.values["visibility"], has_code=is_new, is_new=is_new)

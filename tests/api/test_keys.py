@@ -1,13 +1,16 @@
+import asyncio
 import time
 from collections.abc import Callable
 
 import httpx
+import psycopg
 import pytest
 from pydantic import SecretStr
 
 from api.schemas.admin import KeyIssued, KeyList, UsageAnswer
 from tests.support.aliases import Demo, OpenClient
 from tests.support.api import SHOP, Shopper, app_state_of, called_from, problem
+from tests.support.waiting import WAITING, wait_until
 from wishcraft.settings import Settings
 
 KEYS = "/api/admin/keys"
@@ -278,6 +281,23 @@ async def test_key_rotates_itself_and_no_key_with_more_rights(
     path, headers = f"{KEYS}/{{}}/rotate", {"X-API-Key": weak.key}
     assert problem(await client.post(path.format(strong.prefix), headers=headers)) == (403, "not-allowed")
     assert (await client.post(path.format(weak.prefix), headers=headers)).status_code == 201
+
+
+async def test_two_keys_that_rotate_each_other_are_no_deadlock(
+    client: httpx.AsyncClient, settings: Settings, merchant: dict[str, str], demo: Demo
+) -> None:
+    older, newer = [await create(client, merchant, scopes=["admin"]) for _ in range(2)]
+    demo.execute("UPDATE api_keys SET last_used_at = now()")  # a process that notes it does not wait for the lock
+    rotations = []
+    with psycopg.connect(settings.database_url.replace("+psycopg", "")) as other:
+        other.execute("SELECT FROM api_keys WHERE prefix = %s FOR UPDATE", [older.prefix])
+        for old, own in ((older, newer), (newer, older)):
+            sent = client.post(f"{KEYS}/{old.prefix}/rotate", headers={"X-API-Key": own.key})
+            rotations.append(asyncio.create_task(sent))
+            await wait_until(lambda: demo.execute(WAITING).fetchone() == (len(rotations),))
+    first, second = await asyncio.gather(*rotations)
+    assert first.status_code == 201
+    assert problem(second) == (403, "not-allowed")  # its own key ends with the grace, and the other one never
 
 
 ALLOWED = ["203.0.113.0/24", "2001:db8::/32", "198.51.100.7"]

@@ -1,6 +1,6 @@
 """Queries about API keys."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -92,11 +92,11 @@ async def list_all(session: AsyncSession, shop_id: int) -> list[KeyFacts]:
     return [_facts(row) for row in rows]
 
 
-async def find(session: AsyncSession, shop_id: int, prefix: str) -> KeyFacts | None:
-    """The shop's key with this prefix, or None; locks the row."""
-    query = _FACTS.where(ApiKey.shop_id == shop_id, ApiKey.prefix == prefix).with_for_update()
-    row = (await session.execute(query)).one_or_none()
-    return _facts(row) if row else None
+async def lock(session: AsyncSession, shop_id: int, prefixes: Collection[str]) -> dict[str, KeyFacts]:
+    """The shop's keys with these prefixes, by prefix; locks the rows, in the order of their ids."""
+    where = (ApiKey.shop_id == shop_id, ApiKey.prefix.in_(prefixes))
+    rows = await session.execute(_FACTS.where(*where).order_by(ApiKey.id).with_for_update())
+    return {key.prefix: key for key in map(_facts, rows)}
 
 
 async def add(

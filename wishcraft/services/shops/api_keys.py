@@ -1,11 +1,9 @@
 """Creates, rotates and revokes shops' API keys, with an audit log record of each."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
-
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.api_keys import Rights, find_excess, make_key
 from wishcraft.domain.callers import Scope
@@ -54,7 +52,8 @@ async def create_key(
     new = make_key(secrets.token_bytes(_KEY_BYTES))
     expires_at = datetime.now(UTC) + timedelta(days=days) if days else None
     async with db.transaction() as session:
-        await _check_rights(session, actor, Rights(scopes, ip_allow_list, expires_at))
+        keys = await api_keys.lock(session, actor.shop_id, _acting(actor))
+        _check_rights(actor, keys, Rights(scopes, ip_allow_list, expires_at))
         facts = await api_keys.add(session, actor.shop_id, name, new, scopes, ip_allow_list, expires_at)
         details = {"scopes": [*scopes], "networks": [*ip_allow_list], "days": days}
         await audit_log.record(session, actor, "key.created", "api_key", new.prefix, details)
@@ -74,8 +73,9 @@ async def rotate_key(db: Database, actor: Actor, prefix: str, grace: timedelta) 
     new = make_key(secrets.token_bytes(_KEY_BYTES))
     now, is_own = datetime.now(UTC), actor.name == f"key:{prefix}"
     async with db.transaction() as session:
-        old = await api_keys.find(session, actor.shop_id, prefix)
-        if old is None:
+        # Both at once: two keys that replaced each other would each wait for the other one.
+        keys = await api_keys.lock(session, actor.shop_id, _acting(actor) | {prefix})
+        if (old := keys.get(prefix)) is None:
             raise _no_such_key()
         if old.revoked_at or (old.expires_at and old.expires_at <= now):
             raise Conflict("The key was revoked or has expired. Create a new one.")
@@ -84,7 +84,7 @@ async def rotate_key(db: Database, actor: Actor, prefix: str, grace: timedelta) 
             raise Conflict(f"The key was replaced by {successor}. {advice}")
         expires_at = now + (old.expires_at - old.created_at) if old.expires_at else None
         if not is_own:  # a key may renew itself
-            await _check_rights(session, actor, Rights(old.scopes, old.ip_allow_list, expires_at))
+            _check_rights(actor, keys, Rights(old.scopes, old.ip_allow_list, expires_at))
         scopes = [Scope(scope) for scope in old.scopes]
         facts = await api_keys.add(session, actor.shop_id, old.name, new, scopes, old.ip_allow_list, expires_at)
         await api_keys.end(session, actor.shop_id, prefix, new.prefix, grace)
@@ -110,16 +110,19 @@ async def list_keys(db: Database, shop_id: int) -> list[KeyFacts]:
         return await api_keys.list_all(session, shop_id)
 
 
-async def _check_rights(session: AsyncSession, actor: Actor, new: Rights) -> None:
-    """Raise NotAllowed if the actor is a key without these rights. People have them all."""
+def _acting(actor: Actor) -> set[str]:
+    """The prefix of the key that acts; empty if a person does."""
     kind, _, prefix = actor.name.partition(":")
-    if kind != "key":
-        return
-    granting = await api_keys.find(session, actor.shop_id, prefix)
-    if granting is None:
-        raise NotAllowed("The key was revoked.")
-    if reason := find_excess(new, Rights(granting.scopes, granting.ip_allow_list, granting.expires_at)):
-        raise NotAllowed(reason)
+    return {prefix} if kind == "key" else set()
+
+
+def _check_rights(actor: Actor, keys: Mapping[str, KeyFacts], new: Rights) -> None:
+    """Raise NotAllowed if the actor is a key without these rights. People have them all."""
+    for prefix in _acting(actor):
+        if (granting := keys.get(prefix)) is None:
+            raise NotAllowed("The key was revoked.")
+        if reason := find_excess(new, Rights(granting.scopes, granting.ip_allow_list, granting.expires_at)):
+            raise NotAllowed(reason)
 
 
 def _no_such_key() -> NotFound:

@@ -300,6 +300,19 @@ async def test_two_keys_that_rotate_each_other_are_no_deadlock(
     assert problem(second) == (403, "not-allowed")  # its own key ends with the grace, and the other one never
 
 
+async def test_key_that_is_revoked_meanwhile_creates_no_other(
+    client: httpx.AsyncClient, settings: Settings, merchant: dict[str, str], demo: Demo
+) -> None:
+    key = await create(client, merchant, scopes=["admin"])
+    demo.execute("UPDATE api_keys SET last_used_at = now()")
+    with psycopg.connect(settings.database_url.replace("+psycopg", "")) as other:
+        other.execute("UPDATE api_keys SET revoked_at = now() WHERE prefix = %s", [key.prefix])
+        sent = client.post(KEYS, json=NEW | {"scopes": ["admin"]}, headers={"X-API-Key": key.key})
+        creation = asyncio.create_task(sent)
+        await wait_until(lambda: demo.execute(WAITING).fetchone() == (1,))
+    assert problem(await creation) == (403, "not-allowed")
+
+
 ALLOWED = ["203.0.113.0/24", "2001:db8::/32", "198.51.100.7"]
 
 

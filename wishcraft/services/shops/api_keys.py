@@ -119,7 +119,7 @@ def _acting(actor: Actor) -> set[str]:
 def _check_rights(actor: Actor, keys: Mapping[str, KeyFacts], new: Rights) -> None:
     """Raise NotAllowed if the actor is a key without these rights. People have them all."""
     for prefix in _acting(actor):
-        if (granting := keys.get(prefix)) is None:
+        if (granting := keys.get(prefix)) is None or granting.revoked_at:  # meanwhile
             raise NotAllowed("The key was revoked.")
         if reason := find_excess(new, Rights(granting.scopes, granting.ip_allow_list, granting.expires_at)):
             raise NotAllowed(reason)

@@ -83,8 +83,7 @@ FROM unnest(CAST(:recipients AS text[])) AS w (recipient) JOIN shops s ON s.id =
 ON CONFLICT (registry_id, recipient) DO UPDATE SET
     removed_at = NULL,
     answer = coalesce(invitations.answer, excluded.answer),
-    expires_at = CASE WHEN coalesce(invitations.answer, excluded.answer) IS NULL THEN invitations.expires_at END,
-    updated_at = now()
+    expires_at = CASE WHEN coalesce(invitations.answer, excluded.answer) IS NULL THEN invitations.expires_at END
 WHERE invitations.removed_at IS NOT NULL OR (invitations.answer IS NULL AND excluded.answer IS NOT NULL)
 """)
 _INVITE_FIRST: Final = Statement(_INVITE)
@@ -193,7 +192,8 @@ async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouch
     # Who has declined is never to be invited again: that row stays as long as the registry.
     ends = func.coalesce(Invitation.expires_at, func.now() + LIFETIME)
     expires_at = case((Invitation.answer == InvitationAnswer.DECLINED, None), else_=ends)
-    await session.execute(update(Invitation).where(*of_others).values(removed_at=func.now(), expires_at=expires_at))
+    removed = {"removed_at": func.now(), "expires_at": expires_at, "updated_at": Invitation.updated_at}
+    await session.execute(update(Invitation).where(*of_others).values(removed))
     parameters = {
         "shop_id": shop_id,
         "registry_id": registry_id,
@@ -326,7 +326,7 @@ async def answer(session: AsyncSession, shop_id: int, invitation_id: int, given:
             Invitation.removed_at.is_(None),
             Invitation.expires_at > func.now(),
         )
-        .values(answer=given, expires_at=None)
+        .values(answer=given, expires_at=None, updated_at=Invitation.updated_at)
         .returning(Invitation.id)
     )
     return (await session.execute(query)).one_or_none() is not None

@@ -241,9 +241,10 @@ def _add_examples(change: ItemChange, changes: Changes) -> None:
     name = f"{change.product_title}, {change.variant_title}".removesuffix(", ")
     if change.available != change.was_available:
         changes.add_example("available again" if change.available else "no longer available", name)
-    if change.price != change.old_price:
-        old, new = (format_money(amount, change.currency) for amount in (change.old_price, change.price))
-        changes.add_example("other price", f"{name} ({old} → {new} {change.currency})")
+    if (change.price, change.currency) != (change.old_price, change.old_currency):
+        old, new = format_money(change.old_price, change.old_currency), format_money(change.price, change.currency)
+        was_in = "" if change.currency == change.old_currency else f" {change.old_currency}"
+        changes.add_example("other price", f"{name} ({old}{was_in} → {new} {change.currency})")
 
 
 def _stock_counts(readings: Readings, low_stock_threshold: int) -> dict[str, int]:

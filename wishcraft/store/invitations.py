@@ -43,7 +43,7 @@ from wishcraft.store.schema import CountedInvitation, EmailSuppression, Invitati
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.schema.registries import CoRegistrant
 from wishcraft.store.statements import Call, Statement
-from wishcraft.store.suppressions import INVITE_AGAIN, hash_sql
+from wishcraft.store.suppressions import hash_sql, invite_again
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class LinkedInvitation(NamedTuple):
     """Why the shop sends the address no mail at all."""
 
 
-# Who was invited and is named again needs no second mail; an answer is never taken back.
+# A person who was invited and is named again needs no second mail; an answer is never taken back.
 _INVITE: Final = text("""
 INSERT INTO invitations (shop_id, registry_id, recipient, message_id, answer)
 SELECT s.id, :registry_id, w.recipient, '<' || gen_random_uuid() || '@' || s.domain || '>',
@@ -87,14 +87,6 @@ ON CONFLICT (registry_id, recipient) DO UPDATE SET
 WHERE invitations.removed_at IS NOT NULL OR (invitations.answer IS NULL AND excluded.answer IS NOT NULL)
 """)
 _INVITE_FIRST: Final = Statement(_INVITE)
-# Who was removed while the suppression was lifted was left out then.
-_INVITE_AGAIN: Final = text(
-    f"""
-    {INVITE_AGAIN} AND registry_id = :registry_id AND NOT EXISTS (
-        SELECT FROM email_suppressions x WHERE x.shop_id = invitations.shop_id
-        AND x.address_hash = {hash_sql("invitations.shop_id", "invitations.recipient")})
-    """
-)
 _WAITING: Final = """
     FROM invitations m
     JOIN registries r ON r.id = m.registry_id AND r.status = 'active'
@@ -168,7 +160,7 @@ async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouch
     """Invite the people whom a registry names now, unless they were invited, and end the invitations of others.
 
     An invitation that ends, and whose mail cannot have gone out, is deleted. One that was not sent for a suppression
-    which was lifted since waits again. The caller holds the registry's lock.
+    which was lifted since waits again, if it has not expired. The caller holds the registry's lock.
 
     Args:
         session: That of the change.
@@ -202,7 +194,7 @@ async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouch
         "vouched": vouched,
     }
     await session.execute(_INVITE, parameters)
-    await session.execute(_INVITE_AGAIN, {"shop_id": shop_id, "registry_id": registry_id})
+    await invite_again(session, shop_id, registry_id)
 
 
 async def find_waiting(session: AsyncSession, shop_id: int, today: date) -> list[tuple[int, Addressee]]:

@@ -73,6 +73,17 @@ def test_names_of_new_folders_are_on_the_disk_when_a_file_is_written(
     assert on_disk == {each.stat().st_ino for each in [*folders, root / ERASURES / "a.json"]}
 
 
+def test_full_disk_leaves_nothing_of_a_file(store: FileStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(ConfigurationError, match=r"^FILES_URL: a file cannot be written: No space left on device$"):
+        store.write(ERASURES, "c.json", b"{}")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def refuse_to_sync_folders(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Let each fsync of a folder fail with this error."""
 

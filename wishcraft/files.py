@@ -72,7 +72,7 @@ class FileStore:
         self._root = folder_of(url).absolute()
 
     def write(self, folder: str, name: str, content: bytes) -> None:
-        """Store a file, for this user alone. Readers see it whole or not at all.
+        """Store a file, for this user alone. Readers see it whole or not at all, and an error leaves no unfinished one.
 
         Raises:
             ConfigurationError: The disk refuses it.
@@ -81,11 +81,15 @@ class FileStore:
         try:
             _make_folder(file.parent)
             descriptor, unfinished = mkstemp(prefix=".", dir=file.parent)
-            with os.fdopen(descriptor, "wb") as opened:
-                opened.write(content)
-                opened.flush()
-                os.fsync(descriptor)  # what follows relies on it
-            Path(unfinished).replace(file)
+            try:
+                with os.fdopen(descriptor, "wb") as opened:
+                    opened.write(content)
+                    opened.flush()
+                    os.fsync(descriptor)  # what follows relies on it
+                Path(unfinished).replace(file)
+            finally:
+                with suppress(OSError):  # it has become the file
+                    Path(unfinished).unlink()
             _sync_folder(file.parent)
         except OSError as error:
             raise ConfigurationError(f"FILES_URL: a file cannot be written: {error.strerror}") from None

@@ -39,6 +39,13 @@ def test_runs_that_another_process_deletes_meanwhile_are_passed_over(
     assert store.delete_runs("") == 1
 
 
+def test_file_that_two_processes_delete_counts_for_one_of_them(store: FileStore) -> None:
+    listed = store.find_old(RUNS, LATER)
+    assert store.delete(listed[:1]) == 1
+    assert store.delete(listed) == 1
+    assert store.find_old(RUNS, LATER) == []
+
+
 def test_entry_that_another_process_deletes_meanwhile_is_passed_over(store: FileStore) -> None:
     entries = store.read_all(ERASURES)
     assert next(entries) == ("a.json", b"{}")

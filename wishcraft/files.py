@@ -168,7 +168,7 @@ class FileStore:
         self.delete([self._root / folder / name for name in names])
 
     def delete(self, files: list[Path]) -> int:
-        """Delete these files, with the runs that are empty then; their number.
+        """Delete these files, with the runs that are empty then; how many there were.
 
         Raises:
             ConfigurationError: The disk refuses it.
@@ -178,15 +178,18 @@ class FileStore:
     def _folders(self) -> list[Path]:
         return [each for each in _files_in(self._root / RUNS) if each.is_dir()]
 
-    def _delete(self, file: Path) -> int:
+    def _delete(self, file: Path) -> bool:
+        """Delete the file, with its run if that is empty then; whether there was one."""
         try:
-            file.unlink(missing_ok=True)
+            file.unlink()
+        except FileNotFoundError:  # another process has deleted it
+            return False
         except OSError as error:
             raise ConfigurationError(f"FILES_URL: a file cannot be deleted: {error.strerror}") from None
         with suppress(OSError):  # another file is in it
             if file.parent.parent.name == RUNS:
                 file.parent.rmdir()
-        return 1
+        return True
 
 
 def _files_in(folder: Path) -> list[Path]:

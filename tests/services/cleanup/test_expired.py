@@ -9,9 +9,10 @@ from sqlalchemy import CursorResult, event
 from tests.support.aliases import Demo
 from wishcraft.domain.retention import Bounds, DataKind
 from wishcraft.errors import RunStopped
+from wishcraft.files import RUNS
 from wishcraft.resources import Resources
 from wishcraft.services.cleanup import expired
-from wishcraft.services.cleanup.expired import clean_table
+from wishcraft.services.cleanup.expired import clean_files, clean_table
 
 NOW = datetime(2026, 3, 14, 12, tzinfo=UTC)
 MONTH_AGO = NOW - timedelta(days=30)
@@ -267,6 +268,17 @@ async def test_two_concurrent_runs_share_the_work(resources: Resources, demo: De
     assert first["deleted"] + second["deleted"] == 200
     assert min(first["deleted"], second["deleted"]) > 0
     assert count(demo, DataKind.AUDIT) == 0
+
+
+async def test_files_that_another_run_deletes_meanwhile_are_not_left(resources: Resources) -> None:
+    for number in range(3):
+        resources.files.write(f"{RUNS}/another-{number}", "report.html", b"")
+
+    async def delete_first(_deleted: int, old: int) -> None:
+        assert resources.files.delete_runs("") == old
+
+    cleaned = await clean_files(resources, DataKind.FILES, FOREVER, Bounds(10, FOREVER), checkpoint=delete_first)
+    assert (cleaned["old"] >= 3, cleaned["deleted"], cleaned["left"]) == (True, 0, 0)
 
 
 async def test_locked_rows_are_skipped_without_waiting_and_counted(resources: Resources, demo: Demo) -> None:

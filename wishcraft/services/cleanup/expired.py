@@ -39,7 +39,7 @@ async def delete_in_batches(
         deleted += batch
         if changes is not None:
             changes.update(old=batch, deleted=batch)
-    return {"old": old, "deleted": deleted, "left": await count() if deleted else old}
+    return {"old": old, "deleted": deleted, "left": old if bounds.dry_run else await count()}
 
 
 async def clean_table(

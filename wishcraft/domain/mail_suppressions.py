@@ -19,7 +19,7 @@ class SuppressionReason(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
 
 
-STRENGTH: Final = (SuppressionReason.BOUNCE, SuppressionReason.UNSUBSCRIBE, SuppressionReason.COMPLAINT)
+REASONS_BY_STRENGTH: Final = (SuppressionReason.BOUNCE, SuppressionReason.UNSUBSCRIBE, SuppressionReason.COMPLAINT)
 """The reasons, each of which replaces those before it: a click that lifts a bounce must not end the others."""
 
 

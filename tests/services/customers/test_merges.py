@@ -165,6 +165,16 @@ async def test_repeated_creation_beside_a_merge_is_no_deadlock(
     assert (await repeat).json()["slug"] == first.json()["slug"]
 
 
+def test_purchases_of_a_customer_are_found_by_an_index(demo: Demo) -> None:
+    """A merge holds the shop's row, for which all writes of the shop wait."""
+    demo.execute("SET enable_seqscan = off")
+    plan = demo.execute(
+        "EXPLAIN UPDATE purchases SET purchaser_id = 1 WHERE shop_id = 1 AND purchaser_id = 2"
+    ).fetchall()
+    demo.execute("RESET enable_seqscan")
+    assert "ix_purchases_of_purchaser" in str(plan)
+
+
 async def test_merge_beside_an_order_names_the_kept_customer(
     demo: Demo, resources: Resources, item: tuple[str, int]
 ) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import select, text
+from sqlalchemy import exists, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.mail_suppressions import STRENGTH, SuppressionReason
-from wishcraft.store.schema import EmailSuppression, Invitation, Registry
+from wishcraft.store.schema import AuditLog, EmailSuppression, Invitation, Registry
 
 
 def hash_sql(shop_id: str, recipient: str) -> str:
@@ -60,6 +60,10 @@ _IMPORT: Final = text(
 )
 
 
+_LIFTING: Final = ("mail.suppression_lifted", "mail.resubscribed")
+"""The actions of the audit log that are recorded with each lift."""
+
+
 class Suppression(NamedTuple):
     """An address that the shop must not write to."""
 
@@ -76,6 +80,18 @@ async def find_all(session: AsyncSession, shop_id: int, reason: SuppressionReaso
         query = query.where(EmailSuppression.reason == reason)
     rows = await session.execute(query.order_by(EmailSuppression.since.desc(), EmailSuppression.address_hash))
     return [Suppression._make(row) for row in rows]
+
+
+async def was_lifted_since(session: AsyncSession, shop_id: int, address_hash: bytes, at: datetime) -> bool:
+    """Whether the suppression of the address was lifted at that time or later, as far as the audit log reaches."""
+    found = exists().where(
+        AuditLog.shop_id == shop_id,
+        AuditLog.resource == "address",
+        AuditLog.resource_id == address_hash.hex(),
+        AuditLog.created_at >= at,
+        AuditLog.action.in_(_LIFTING),
+    )
+    return bool(await session.scalar(select(found)))
 
 
 async def find_recipients(session: AsyncSession, shop_id: int, registry_id: int) -> list[str] | None:

@@ -1,5 +1,6 @@
 """Files of FILES_URL while other processes delete them, and after a power failure."""
 
+import errno
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,3 +60,36 @@ def test_file_and_its_name_are_on_the_disk_when_it_is_written(
     monkeypatch.setattr(os, "fsync", lambda descriptor: on_disk.append(S_ISDIR(os.fstat(descriptor).st_mode)))
     store.write(ERASURES, "c.json", b"{}")
     assert on_disk == [False, True]
+
+
+def test_names_of_new_folders_are_on_the_disk_when_a_file_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_disk: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: on_disk.add(os.fstat(descriptor).st_ino))
+    root = tmp_path / "srv" / "files"
+    FileStore(root.as_uri()).write(ERASURES, "a.json", b"{}")
+    folders = [tmp_path, root.parent, root, root / ERASURES]
+    assert on_disk == {each.stat().st_ino for each in [*folders, root / ERASURES / "a.json"]}
+
+
+def refuse_to_sync_folders(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let each fsync of a folder fail with this error."""
+
+    def fsync(descriptor: int) -> None:
+        if S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_network_share_that_cannot_sync_folders_takes_files(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_to_sync_folders(monkeypatch, errno.EINVAL)
+    store.write(ERASURES, "c.json", b"{}")
+    assert store.read(ERASURES, "c.json") == b"{}"
+
+
+def test_disk_that_fails_to_sync_a_folder_is_an_error(store: FileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse_to_sync_folders(monkeypatch, errno.EIO)
+    with pytest.raises(ConfigurationError, match=r"^FILES_URL: a file cannot be written: Input/output error$"):
+        store.write(ERASURES, "c.json", b"{}")

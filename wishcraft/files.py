@@ -3,6 +3,7 @@
 `runs/<run>/<name>` are served by the API; `erasures/<name>` is the journal of erasures.
 """
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -78,7 +79,7 @@ class FileStore:
         """
         file = self._root / folder / name
         try:
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_folder(file.parent)
             descriptor, unfinished = mkstemp(prefix=".", dir=file.parent)
             with os.fdopen(descriptor, "wb") as opened:
                 opened.write(content)
@@ -204,10 +205,21 @@ def _read(file: Path) -> bytes | None:
         raise ConfigurationError(f"FILES_URL: a file cannot be read: {error.strerror}") from None
 
 
+def _make_folder(folder: Path) -> None:
+    """Make the folder, for this user alone, and those above it. The names of new ones outlive a power failure."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in missing:
+        _sync_folder(each.parent)
+
+
 def _sync_folder(folder: Path) -> None:
     """Let a new name in the folder outlive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network shares cannot sync a folder
+            raise
     finally:
         os.close(descriptor)

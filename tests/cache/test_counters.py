@@ -28,13 +28,16 @@ async def test_flushed_counts_are_not_added_again(server: Server) -> None:
     assert (await counters.read())["mails_total"] == [Series(("sent",), 1, {})]
 
 
-async def test_gauge_has_the_value_set_last(server: Server) -> None:
+async def test_gauge_has_the_value_set_last_until_it_is_deleted(server: Server) -> None:
     first, second = Counters(server), Counters(server)
     first.set("invariant_violations", 7, invariant="cache")
     await first.flush()
     second.set("invariant_violations", 0, invariant="cache")
     await second.flush()
     assert (await first.read())["invariant_violations"] == [Series(("cache",), 0, {})]
+    second.delete("invariant_violations", invariant="cache")
+    await second.flush()
+    assert (await first.read())["invariant_violations"] == []
 
 
 async def test_histogram_buckets_are_cumulative(server: Server) -> None:

@@ -166,13 +166,20 @@ async def test_mails_count_when_sent_or_given_up_in_the_period(resources: Resour
         assert assessment_of(report, ServiceLevel.MAILS, period).count == expected
 
 
-async def test_reminder_fails_on_the_day_on_which_it_is_given_up(resources: Resources, demo: Demo) -> None:
-    demo.execute(
-        """INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, state, claimed_at, updated_at)
-           SELECT shop_id, id, '1_day', current_date, 'a@example.com', 'failed', %s, %s FROM registries
-           ORDER BY id LIMIT 1""",
-        [END - 2 * DAY, END - DAY / 2],
-    )
+REMINDER = """
+    INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, state, claimed_at, updated_at)
+    SELECT shop_id, id, '1_day', current_date, 'a@example.com', 'failed', %s, %s FROM registries ORDER BY id LIMIT 1
+"""
+INVITATION = """
+    INSERT INTO invitations (shop_id, registry_id, recipient, state, claimed_at, updated_at)
+    SELECT shop_id, id, 'a@example.com', 'failed', %s, %s FROM registries ORDER BY id LIMIT 1
+"""
+
+
+@pytest.mark.parametrize("mail", [REMINDER, INVITATION], ids=["reminder", "invitation"])
+async def test_mail_fails_on_the_day_on_which_it_is_given_up(resources: Resources, demo: Demo, mail: str) -> None:
+    demo.execute("DELETE FROM invitations")
+    demo.execute(mail.encode(), [END - 2 * DAY, END - DAY / 2])
     async with resources.db.autocommit() as session:
         [failed] = await mail_statistics.find_failures(session, END - DAY, END)
     assert failed.mails == 1

@@ -148,7 +148,7 @@ class Counters:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._increments = defaultdict[str, float](float)
-        self._gauges: dict[str, float] = {}
+        self._gauges: dict[str, float | None] = {}
 
     def count(self, name: str, by: float = 1, **labels: str) -> None:
         """Add to a counter.
@@ -176,6 +176,14 @@ class Counters:
             ValueError: There is no such gauge, or its labels are others.
         """
         self._gauges[_field(Kind.GAUGE, name, tuple(labels.items()))] = value
+
+    def delete(self, name: str, **labels: str) -> None:
+        """Delete a gauge, for all processes: what it is about has ended.
+
+        Raises:
+            ValueError: There is no such gauge, or its labels are others.
+        """
+        self._gauges[_field(Kind.GAUGE, name, tuple(labels.items()))] = None
 
     async def is_first(self, event: str) -> bool:
         """Whether this is the first call for `event` by any process in a day; True while Redis does not answer."""
@@ -219,13 +227,16 @@ class Counters:
                 values_by_family[name][tuple(labels)] = float(value)
         return {name: _series(FAMILIES[name], values) for name, values in values_by_family.items()}
 
-    async def _write(self, increments: Mapping[str, float], gauges: Mapping[str, float]) -> None:
+    async def _write(self, increments: Mapping[str, float], gauges: Mapping[str, float | None]) -> None:
         with self._server.guard():
             async with self._server.redis.pipeline(transaction=True) as pipe:
                 for field, by in increments.items():
                     pipe.hincrbyfloat(keys.COUNTERS, field, by)
                 for field, value in gauges.items():
-                    pipe.hset(keys.COUNTERS, field, value)
+                    if value is None:
+                        pipe.hdel(keys.COUNTERS, field)
+                    else:
+                        pipe.hset(keys.COUNTERS, field, value)
                 pipe.expire(keys.COUNTERS, keys.COUNTERS_TTL_SECONDS)
                 await pipe.execute()
 

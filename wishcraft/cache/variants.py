@@ -28,7 +28,7 @@ _BEGIN: Final = struct.Struct(">B8s")
 _LAYOUT: Final = struct.Struct(">B8sQQI")  # the script STORE_FACTS reads and writes it
 _OUTDATED: Final = b"-"
 """In place of a reading: what was known is outdated, and what was read before the same time is not stored."""
-MARKS_LAST: Final = timedelta(minutes=5)
+MARK_LIFETIME: Final = timedelta(minutes=5)
 """Longer than a query to Shopify takes, waiting for points included. What was read longer ago is not to be stored."""
 
 
@@ -97,7 +97,7 @@ class VariantCache:
                 "begin": begin,
                 "read_at": to_microseconds(time) - 1,
                 "mark": _OUTDATED,
-                "ttl_ms": MARKS_LAST // keys.MILLISECOND,
+                "ttl_ms": MARK_LIFETIME // keys.MILLISECOND,
             }
             for number, time in variants.items()
         ]

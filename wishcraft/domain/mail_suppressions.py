@@ -9,7 +9,6 @@ from wishcraft.domain.mail_events import MailOutcome
 SOFT_BOUNCES: Final = 3
 SOFT_BOUNCE_PERIOD: Final = timedelta(days=14)
 """This many soft bounces of an address within this time count as a hard one."""
-
 REQUESTS: Final = frozenset({MailOutcome.UNSUBSCRIBED, MailOutcome.COMPLAINED})
 """Outcomes by which a recipient asks for no more mail, perhaps again after a suppression was lifted."""
 
@@ -22,7 +21,7 @@ class SuppressionReason(StrEnum):
     UNSUBSCRIBE = "unsubscribe"
 
 
-STRENGTH: Final = (SuppressionReason.BOUNCE, SuppressionReason.UNSUBSCRIBE, SuppressionReason.COMPLAINT)
+REASONS_BY_STRENGTH: Final = (SuppressionReason.BOUNCE, SuppressionReason.UNSUBSCRIBE, SuppressionReason.COMPLAINT)
 """The reasons, each of which replaces those before it: a click that lifts a bounce must not end the others."""
 
 

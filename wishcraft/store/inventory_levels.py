@@ -1,6 +1,7 @@
 """Queries about stock by location, and about what webhooks have said of inventory items; each scoped to one shop."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -152,11 +153,16 @@ async def find_items(session: AsyncSession, shop_id: int, ids: Iterable[int]) ->
     return _states(await session.execute(_FIND, {"shop_id": shop_id, "ids": list(ids)}))
 
 
-async def lock_items(session: WriteSession, shop_id: int, ids: Iterable[int]) -> dict[int, ItemState]:
-    """Lock the rows of these inventory items, which are added where they are missing; what is known of them, by id."""
-    parameters = {"shop_id": shop_id, "ids": sorted(ids)}
-    await session.execute(_ADD, parameters)
-    return _states(await session.execute(_LOCK, parameters))
+async def lock_items(
+    session: WriteSession, shop_id: int, ids: AbstractSet[int], unwished: AbstractSet[int]
+) -> dict[int, ItemState]:
+    """Lock the rows of these inventory items; what is known of them, by id.
+
+    Rows of `ids` are added where they are missing, those of `unwished` are not. A transaction calls this once: two that
+    lock rows twice may wait for each other.
+    """
+    await session.execute(_ADD, {"shop_id": shop_id, "ids": list(ids)})
+    return _states(await session.execute(_LOCK, {"shop_id": shop_id, "ids": list(ids | unwished)}))
 
 
 async def save_tracking(session: WriteSession, shop_id: int, news: Sequence[Tracking]) -> set[int]:
@@ -198,7 +204,10 @@ async def add_up(session: WriteSession, shop_id: int, ids: Iterable[int]) -> lis
 
 
 async def forget_levels(session: WriteSession, shop_id: int, ids: Iterable[int]) -> None:
-    """Count the levels of these inventory items as not all known: a level has changed and was not stored."""
+    """Count the levels of these inventory items as not all known: a level has changed and was not stored.
+
+    A transaction that also calls `lock_items` locks them there before.
+    """
     await session.execute(_FORGET, {"shop_id": shop_id, "ids": list(ids)})
 
 

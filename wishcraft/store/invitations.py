@@ -43,7 +43,7 @@ from wishcraft.store.schema import CountedInvitation, EmailSuppression, Invitati
 from wishcraft.store.schema.mail import MailState
 from wishcraft.store.schema.registries import CoRegistrant
 from wishcraft.store.statements import Call, Statement
-from wishcraft.store.suppressions import INVITE_AGAIN, hash_sql
+from wishcraft.store.suppressions import hash_sql, invite_again
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class LinkedInvitation(NamedTuple):
     """Why the shop sends the address no mail at all."""
 
 
-# Who was invited and is named again needs no second mail; an answer is never taken back.
+# A person who was invited and is named again needs no second mail; an answer is never taken back.
 _INVITE: Final = text("""
 INSERT INTO invitations (shop_id, registry_id, recipient, message_id, answer)
 SELECT s.id, :registry_id, w.recipient, '<' || gen_random_uuid() || '@' || s.domain || '>',
@@ -83,19 +83,10 @@ FROM unnest(CAST(:recipients AS text[])) AS w (recipient) JOIN shops s ON s.id =
 ON CONFLICT (registry_id, recipient) DO UPDATE SET
     removed_at = NULL,
     answer = coalesce(invitations.answer, excluded.answer),
-    expires_at = CASE WHEN coalesce(invitations.answer, excluded.answer) IS NULL THEN invitations.expires_at END,
-    updated_at = now()
+    expires_at = CASE WHEN coalesce(invitations.answer, excluded.answer) IS NULL THEN invitations.expires_at END
 WHERE invitations.removed_at IS NOT NULL OR (invitations.answer IS NULL AND excluded.answer IS NOT NULL)
 """)
 _INVITE_FIRST: Final = Statement(_INVITE)
-# Who was removed while the suppression was lifted was left out then.
-_INVITE_AGAIN: Final = text(
-    f"""
-    {INVITE_AGAIN} AND registry_id = :registry_id AND NOT EXISTS (
-        SELECT FROM email_suppressions x WHERE x.shop_id = invitations.shop_id
-        AND x.address_hash = {hash_sql("invitations.shop_id", "invitations.recipient")})
-    """
-)
 _WAITING: Final = """
     FROM invitations m
     JOIN registries r ON r.id = m.registry_id AND r.status = 'active'
@@ -169,7 +160,7 @@ async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouch
     """Invite the people whom a registry names now, unless they were invited, and end the invitations of others.
 
     An invitation that ends, and whose mail cannot have gone out, is deleted. One that was not sent for a suppression
-    which was lifted since waits again. The caller holds the registry's lock.
+    which was lifted since waits again, if it has not expired. The caller holds the registry's lock.
 
     Args:
         session: That of the change.
@@ -193,7 +184,8 @@ async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouch
     # Who has declined is never to be invited again: that row stays as long as the registry.
     ends = func.coalesce(Invitation.expires_at, func.now() + LIFETIME)
     expires_at = case((Invitation.answer == InvitationAnswer.DECLINED, None), else_=ends)
-    await session.execute(update(Invitation).where(*of_others).values(removed_at=func.now(), expires_at=expires_at))
+    removed = {"removed_at": func.now(), "expires_at": expires_at, "updated_at": Invitation.updated_at}
+    await session.execute(update(Invitation).where(*of_others).values(removed))
     parameters = {
         "shop_id": shop_id,
         "registry_id": registry_id,
@@ -202,7 +194,7 @@ async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouch
         "vouched": vouched,
     }
     await session.execute(_INVITE, parameters)
-    await session.execute(_INVITE_AGAIN, {"shop_id": shop_id, "registry_id": registry_id})
+    await invite_again(session, shop_id, registry_id)
 
 
 async def find_waiting(session: AsyncSession, shop_id: int, today: date) -> list[tuple[int, Addressee]]:
@@ -326,7 +318,7 @@ async def answer(session: AsyncSession, shop_id: int, invitation_id: int, given:
             Invitation.removed_at.is_(None),
             Invitation.expires_at > func.now(),
         )
-        .values(answer=given, expires_at=None)
+        .values(answer=given, expires_at=None, updated_at=Invitation.updated_at)
         .returning(Invitation.id)
     )
     return (await session.execute(query)).one_or_none() is not None

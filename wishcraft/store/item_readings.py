@@ -36,11 +36,12 @@ class ItemChange(NamedTuple):
     variant_id: int
     product_title: str
     variant_title: str
-    currency: str
     was_available: bool
     available: bool
     old_price: Decimal
     price: Decimal
+    old_currency: str
+    currency: str
 
 
 def observe(variant_id: int, reading: VariantReading | None, observed_at: datetime) -> Observation:
@@ -75,7 +76,8 @@ WITH observed AS (
     )
 ), change AS (
     SELECT i.id, i.registry_id, o.observed_at, o.is_whole, n.*, a.available, e.status,
-        i.available AS was_available, i.price AS old_price
+        i.available AS was_available, i.price AS old_price,
+        i.currency AS old_currency
     FROM observed o
     JOIN shops s ON s.id = :shop_id
     JOIN registry_items i ON i.shop_id = s.id AND i.variant_id = o.variant_id
@@ -143,8 +145,8 @@ UPDATE registry_items i SET
     product_active = c.product_active, available = c.available, status = c.status, updated_at = now(),
     inventory_observed_at = CASE WHEN c.is_whole THEN c.observed_at ELSE i.inventory_observed_at END
 FROM change c WHERE i.id = c.id AND c.registry_id = ANY(CAST(:registry_ids AS bigint[]))
-RETURNING i.registry_id, i.variant_id, i.product_title, i.variant_title, i.currency, c.was_available, i.available,
-    c.old_price, i.price
+RETURNING i.registry_id, i.variant_id, i.product_title, i.variant_title, c.was_available, i.available, c.old_price,
+    i.price, c.old_currency, i.currency
 """
 )
 _FIND_WISHED: Final = """

@@ -22,14 +22,15 @@ class MailCounts(NamedTuple):
     failed: int
 
 
-# The time of the last try: an invitation changes again when it is answered. A reminder that was postponed until its
-# event was over fails later, and its day is then that of the failure: the report on the day of the try has not had it.
-_MAILS: Final = """
+# A sent mail counts at the time of its try. One that is given up has waited since its last try: its day is that of the
+# failure, as the report on the day of the try has not had it.
+_MAILS: Final = " UNION ALL ".join(
+    f"""
     SELECT shop_id, state, last_error,
-        CASE WHEN state = 'sent' THEN coalesce(claimed_at, updated_at) ELSE updated_at END AS at FROM reminders
-    UNION ALL
-    SELECT shop_id, state, last_error, coalesce(claimed_at, updated_at) AS at FROM invitations
-"""
+        CASE WHEN state = 'sent' THEN coalesce(claimed_at, updated_at) ELSE updated_at END AS at FROM {table}
+    """  # noqa: S608  ours
+    for table in ("reminders", "invitations")
+)
 _HAS_FAILED: Final = "(state = 'failed' OR (state = 'suppressed' AND last_error IS NOT NULL))"
 _COUNT: Final = text(f"""
     SELECT ceil(extract(epoch FROM CAST(:end AS timestamptz) - at) / 86400)::int - 1 AS days_ago,

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import exists, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.mail_suppressions import STRENGTH, SuppressionReason
+from wishcraft.domain.mail_suppressions import REASONS_BY_STRENGTH, SuppressionReason
 from wishcraft.store.schema import AuditLog, EmailSuppression, Invitation, Registry
 
 
@@ -16,7 +16,7 @@ def hash_sql(shop_id: str, recipient: str) -> str:
     return f"sha256(convert_to({shop_id} || ':' || {recipient}, 'UTF8'))"
 
 
-_REASONS: Final = f"ARRAY{[reason.value for reason in STRENGTH]}"
+_REASONS: Final = f"ARRAY{[reason.value for reason in REASONS_BY_STRENGTH]}"
 _IS_STRONGER: Final = f"""
     array_position({_REASONS}, excluded.reason) > array_position({_REASONS}, email_suppressions.reason)
 """
@@ -37,17 +37,16 @@ _LIFT: Final = text(
     WHERE shop_id = :shop_id AND address_hash = ANY(:hashes) AND reason = ANY(:reasons) RETURNING address_hash, reason
     """
 )
-INVITE_AGAIN: Final = """
+_HASH: Final = hash_sql("invitations.shop_id", "invitations.recipient")
+_INVITE_AGAIN: Final = f"""
     UPDATE invitations SET state = 'pending', attempts = 0, last_error = NULL, expires_at = NULL, updated_at = now()
     WHERE shop_id = :shop_id AND state = 'suppressed' AND answer IS NULL AND removed_at IS NULL
-"""
-"""Lets invitations that were not sent for a suppression wait again, as new ones."""
-_INVITE_AGAIN: Final = text(
-    f"""
-    {INVITE_AGAIN} AND (expires_at IS NULL OR expires_at > now())
-        AND {hash_sql("shop_id", "recipient")} = ANY(:hashes)
-    """
-)
+        AND (expires_at IS NULL OR expires_at > now())
+        AND NOT EXISTS (
+            SELECT FROM email_suppressions x WHERE x.shop_id = invitations.shop_id AND x.address_hash = {_HASH})
+"""  # noqa: S608  ours
+_INVITE_LIFTED: Final = text(f"{_INVITE_AGAIN} AND {_HASH} = ANY(:hashes)")
+_INVITE_NAMED: Final = text(f"{_INVITE_AGAIN} AND registry_id = :registry_id")
 _IMPORT: Final = text(
     f"""
     INSERT INTO email_suppressions (shop_id, address_hash, reason)
@@ -111,7 +110,9 @@ async def lift(
     hashes: Sequence[bytes],
     reasons: Collection[SuppressionReason] = tuple(SuppressionReason),
 ) -> dict[bytes, SuppressionReason]:
-    """End the suppression of these addresses, if it has one of these reasons. Their invitations wait to be sent again.
+    """End the suppression of these addresses, if it has one of these reasons.
+
+    Their invitations wait to be sent again, as new ones, unless they have expired.
 
     Returns:
         The reason of each that was suppressed.
@@ -120,8 +121,13 @@ async def lift(
     rows = await session.execute(_LIFT, values)
     lifted = {row.address_hash: SuppressionReason(row.reason) for row in rows}
     if lifted:
-        await session.execute(_INVITE_AGAIN, {"shop_id": shop_id, "hashes": list(lifted)})
+        await session.execute(_INVITE_LIFTED, {"shop_id": shop_id, "hashes": list(lifted)})
     return lifted
+
+
+async def invite_again(session: AsyncSession, shop_id: int, registry_id: int) -> None:
+    """Let the registry's invitations that were not sent for a suppression wait again, as `lift`, once it has ended."""
+    await session.execute(_INVITE_NAMED, {"shop_id": shop_id, "registry_id": registry_id})
 
 
 async def add_all(session: AsyncSession, shop_id: int, reasons: Mapping[bytes, SuppressionReason]) -> int:
@@ -137,9 +143,9 @@ async def find_reason(session: AsyncSession, shop_id: int, address_hash: bytes) 
 
 
 async def suppress(session: AsyncSession, shop_id: int, address_hash: bytes, reason: SuppressionReason) -> bool:
-    """Suppress the address for the shop; whether that changed anything. Does nothing if the shop does not exist.
+    """Suppress the address for the shop, or replace the weaker reason for which it is; whether that changed anything.
 
-    A complaint replaces any other reason, and an unsubscription a bounce.
+    Does nothing if the shop does not exist.
     """
     values = {"shop_id": shop_id, "address_hash": address_hash, "reason": reason}
     return bool((await session.execute(_SUPPRESS, values)).scalar())

@@ -112,6 +112,16 @@ async def test_customer_who_was_merged_creates_no_registry(
     assert await hugo.create()
 
 
+def test_purchases_of_a_customer_are_found_by_an_index(demo: Demo) -> None:
+    """A merge holds the shop's row, for which all writes of the shop wait."""
+    demo.execute("SET enable_seqscan = off")
+    plan = demo.execute(
+        "EXPLAIN UPDATE purchases SET purchaser_id = 1 WHERE shop_id = 1 AND purchaser_id = 2"
+    ).fetchall()
+    demo.execute("RESET enable_seqscan")
+    assert "ix_purchases_of_purchaser" in str(plan)
+
+
 async def test_merge_beside_an_order_names_the_kept_customer(
     demo: Demo, resources: Resources, item: tuple[str, int]
 ) -> None:

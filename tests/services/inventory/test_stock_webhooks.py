@@ -1,9 +1,11 @@
 """Webhooks of levels add up to the stock of all locations, even if some come late, twice or never."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
+import psycopg
 import pytest
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
@@ -11,6 +13,7 @@ from deployments.sandbox.shopify.inventory import LOCATION
 from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.aliases import Demo
+from tests.support.waiting import wait_until
 from tests.support.webhooks import NOON, apply, inventory_item, level, message
 from tests.support.wished_variants import Wished, versions
 from wishcraft.cache import keys
@@ -25,6 +28,7 @@ from wishcraft.services.registries.reader import RegistryReader
 from wishcraft.services.registries.write import registry_write
 from wishcraft.services.variants.reader import VariantReader
 from wishcraft.services.webhooks.handler_protocol import Message
+from wishcraft.settings import Settings
 from wishcraft.shopify.inventory_levels import ITEMS
 from wishcraft.store import shops
 from wishcraft.store.audit_log import Actor
@@ -33,6 +37,7 @@ from wishcraft.store.shops import ShopRef
 LEVELS, ITEM = "inventory_levels/update", "inventory_items/update"
 STOCK = "inventory_quantity, available, status"
 ELSEWHERE = 71
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 @pytest.fixture
@@ -143,6 +148,29 @@ async def test_levels_from_before_a_time_without_wishes_are_not_added_up(
     wished.demo.execute(change, ["active", holders])
     wished.variant.quantity = 4
     await apply(resources, shop, handle_stock, [at_level(wished, 4, 9)])
+    assert wished.row("inventory_quantity") == (4,)
+
+
+async def test_items_with_and_without_wishes_are_locked_in_the_order_of_their_ids(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, wished: Wished
+) -> None:
+    """While another transaction holds the first item, the handler waits for it and has locked no other."""
+    know_levels(wished, {LOCATION: 9})
+    first, unwished = wished.variant.inventory_item_id, 2**53
+    demo.execute(
+        "INSERT INTO inventory_items (shop_id, inventory_item_id, levels_read_at) VALUES (1, %s, now())", [unwished]
+    )
+    messages = [at_level(wished, 4, 9), message(LEVELS, level(unwished, 1, second=9), 9)]
+    by_id = "SELECT levels_read_at IS NULL FROM inventory_items WHERE shop_id = 1 AND inventory_item_id = %s"
+    with psycopg.connect(settings.database_url.replace("+psycopg", "")) as writer:
+        writer.execute(f"{by_id} FOR UPDATE", [first])
+        handling = asyncio.create_task(apply(resources, shop, handle_stock, messages))
+        await wait_until(lambda: handling.done() or demo.execute(WAITING).fetchone() != (0,))
+        assert not handling.done()
+        assert demo.execute(f"{by_id} FOR UPDATE SKIP LOCKED", [unwished]).fetchone() == (False,)
+        writer.rollback()
+    await handling
+    assert demo.execute(by_id, [unwished]).fetchone() == (True,)
     assert wished.row("inventory_quantity") == (4,)
 
 

@@ -1,6 +1,7 @@
 import asyncio
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.support.wished_variants import versions
 from wishcraft.errors import CacheUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
+from wishcraft.services.checkpoint import Changes
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.registries.reader import RegistryReader, load_registries
 from wishcraft.services.registries.warm import warm_shop
@@ -82,9 +84,14 @@ async def test_readers_see_a_new_price_after_the_sync(resources: Resources, shop
 async def test_price_of_an_item_is_in_the_shops_new_currency_after_the_sync(
     resources: Resources, demo: Demo, shop: ShopRef, item: SyncedItem
 ) -> None:
-    demo.execute("UPDATE shops SET currency = 'GBP' WHERE id = %s", [shop.id])
-    await sync_shop(resources, shop)
-    assert item.row("price", "currency") == (item.variant.price, "GBP")
+    demo.execute("UPDATE shops SET currency = 'JPY' WHERE id = %s", [shop.id])
+    demo.execute("DELETE FROM registry_items WHERE id <> %s", [item.id])
+    [old] = item.row("price")
+    item.variant.price, changes = Decimal(9000), Changes()
+    await sync_shop(resources, shop, changes=changes)
+    assert item.row("price", "currency") == (9000, "JPY")
+    [example] = changes.examples["other price"]
+    assert example.endswith(f" ({old:.2f} USD → 9000 JPY)")
 
 
 async def test_only_registries_with_the_changed_variant_are_written(
@@ -301,7 +308,8 @@ async def test_quota_lowered_during_a_sync_holds_for_its_next_batch(
 async def test_readings_older_than_the_marks_of_webhooks_are_not_cached(
     resources: Resources, shop: ShopRef, item: SyncedItem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MARKS_LAST", timedelta(0))  # as after a long bulk operation
+    # As after a long bulk operation: a mark expires within a minute, in which the readings are still to be stored.
+    monkeypatch.setattr("wishcraft.services.inventory.sync.MARK_LIFETIME", timedelta(minutes=1))
     item.variant.price += 1
     assert (await sync_shop(resources, shop))["items_changed"] > 0
     assert await resources.variants.get(shop.id, [item.variant_id]) == {}

@@ -252,19 +252,21 @@ async def test_invitation_that_was_not_sent_for_a_suppression_is_sent_once_it_is
     assert recipients_of(mailbox) == [HUGO]
 
 
-async def test_who_is_named_again_after_a_suppression_was_lifted_is_invited(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+@pytest.mark.parametrize(("days_left", "sent"), [(5, 1), (-1, 0)], ids=["in-time", "expired"])
+async def test_person_who_is_named_again_after_a_suppression_was_lifted_is_invited(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox, days_left: int, sent: int
 ) -> None:
     registry, hashed = invite(demo, HUGO), address_hash(shop.id, HUGO)
     demo.execute("INSERT INTO email_suppressions VALUES (%s, %s, 'unsubscribe')", [shop.id, hashed])
     assert (await invite_shop(resources, settings, shop, now=NOW))["suppressed"] == 1
+    demo.execute("UPDATE invitations SET expires_at = now() + %s", [timedelta(days=days_left)])
     for people in ("[]", '[{"first_name": "Hugo", "email": "hugo@example.com"}]'):
         demo.execute("UPDATE registries SET co_registrants = %s WHERE id = %s", [people, registry])
         async with resources.db.transaction() as session:
             await invitations.invite(session, shop.id, registry, vouched=True)
             await suppressions.lift(session, shop.id, [hashed])
-    assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == 1
-    assert recipients_of(mailbox) == [HUGO]
+    assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == sent
+    assert recipients_of(mailbox) == [HUGO] * sent
 
 
 async def test_invitations_wait_while_the_mail_server_does_not_answer(

@@ -63,6 +63,24 @@ async def test_a_mail_that_the_server_puts_off_is_given_up_after_four_days(
     assert state_of(demo, HUGO) == ("failed", 0)
 
 
+async def test_invitation_keeps_the_time_of_its_failure_when_it_is_answered_or_ends(
+    resources: Resources, demo: Demo, shop: ShopRef
+) -> None:
+    registry, failed_at = invite(demo, HUGO), NOW - timedelta(days=2)
+    demo.execute("UPDATE registries SET co_registrants = '[]' WHERE id = %s", [registry])
+    values = ("failed", failed_at, NOW + timedelta(days=5))
+    found = demo.execute("UPDATE invitations SET state = %s, updated_at = %s, expires_at = %s RETURNING id", values)
+    [(number,)] = found.fetchall()
+    async with resources.db.transaction() as session:
+        assert await invitations.answer(session, shop.id, number, InvitationAnswer.CONFIRMED)
+    for people in ("[]", '[{"first_name": "Hugo", "email": "hugo@example.com"}]'):
+        demo.execute("UPDATE registries SET co_registrants = %s WHERE id = %s", [people, registry])
+        async with resources.db.transaction() as session:
+            await invitations.invite(session, shop.id, registry, vouched=True)
+        changed = demo.execute("SELECT removed_at IS NULL, updated_at FROM invitations WHERE id = %s", [number])
+        assert changed.fetchone() == (people != "[]", failed_at)
+
+
 async def test_invitations_that_are_given_up_do_not_stop_a_run(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:

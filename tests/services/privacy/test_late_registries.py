@@ -74,6 +74,16 @@ def assert_it_is_erased(demo: Demo) -> None:
     assert demo.execute("SELECT count(*) FROM audit_logs WHERE actor = 'customer:1:7'").fetchone() == (0,)
 
 
+async def test_erasure_of_a_shop_ends_the_alert_that_complaints_pause_its_mail(
+    resources: Resources, erase_it: Callable[[], Awaitable[None]]
+) -> None:
+    resources.counters.set("mail_paused", 1, shop=SHOP)
+    await resources.counters.flush()
+    await erase_it()
+    await resources.counters.flush()
+    assert SHOP not in {name for each in (await resources.counters.read())["mail_paused"] for name in each.labels}
+
+
 @pytest.mark.parametrize(("is_cut_short", "left"), [(False, set[str]()), (True, {"session"})])
 async def test_registry_created_after_the_others_were_erased_is_served_no_more(
     demo: Demo, resources: Resources, redis: Redis, erase_it: Callable[[], Awaitable[None]],

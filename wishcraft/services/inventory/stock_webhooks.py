@@ -97,9 +97,10 @@ async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[M
         failed = dict.fromkeys(updates.leave_out(unknown), error)
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
+        locked = await inventory_levels.lock_items(write.session, shop.id, items, unwished) if items else {}
         if unwished:
             await inventory_levels.forget_levels(write.session, shop.id, unwished)
-        saved = await _apply_stock(write, shop.id, updates, found, read) if found else SavedStock()
+        saved = await _apply_stock(write, shop.id, updates, found, read, locked) if found else SavedStock()
         if saved.unknown - unknown:
             raise TransientError("A sync has found that some levels are outdated: they are to be read again.")
         past = [message_id for key, (_, message_id) in updates.levels.items() if key not in saved.levels]
@@ -179,9 +180,9 @@ async def _apply_stock(
     updates: StockUpdates,
     found: Sequence[WishedVariant],
     read: Mapping[int, ReadLevels],
+    states: Mapping[int, ItemState],
 ) -> SavedStock:
     session, items = write.session, {variant.inventory_item_id for variant in found}
-    states = await inventory_levels.lock_items(session, shop_id, items)
     tracking = {key: each for key, (each, _) in updates.tracking.items() if key in items}
     levels = [
         each

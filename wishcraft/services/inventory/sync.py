@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import compress
 from typing import Final, TypeAlias
 
-from wishcraft.cache.variants import MARKS_LAST
+from wishcraft.cache.variants import MARK_LIFETIME
 from wishcraft.domain.batches import batches
 from wishcraft.domain.currencies import format_money
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
@@ -40,6 +40,8 @@ LOWEST_RESTORE_RATE: Final = 100
 https://shopify.dev/docs/api/usage/limits
 """
 _ACTOR: Final = "sync-inventory"
+_TIME_TO_STORE: Final = timedelta(minutes=1)
+"""More than it takes to store a batch of readings, with the queries before it: a mark must not expire meanwhile."""
 _log: Final = logging.getLogger(__name__)
 REFILL_WINDOW: Final = timedelta(hours=1)
 """Age of the changes that a sync checks for a missing refill, as of a killed writer. Cache warming finds older ones."""
@@ -154,7 +156,7 @@ async def _store_facts(
     Their images are those of items, as the sync's queries have none. Readings of a long bulk operation are left out: a
     webhook may have outdated them, whose mark has expired since.
     """
-    if datetime.now(UTC) - observed_at >= MARKS_LAST:
+    if datetime.now(UTC) - observed_at >= MARK_LIFETIME - _TIME_TO_STORE:
         return
     async with resources.db.autocommit() as session:
         shop = await shops.find_one(session, shop_id)
@@ -239,9 +241,10 @@ def _add_examples(change: ItemChange, changes: Changes) -> None:
     name = f"{change.product_title}, {change.variant_title}".removesuffix(", ")
     if change.available != change.was_available:
         changes.add_example("available again" if change.available else "no longer available", name)
-    if change.price != change.old_price:
-        old, new = (format_money(amount, change.currency) for amount in (change.old_price, change.price))
-        changes.add_example("other price", f"{name} ({old} → {new} {change.currency})")
+    if (change.price, change.currency) != (change.old_price, change.old_currency):
+        old, new = format_money(change.old_price, change.old_currency), format_money(change.price, change.currency)
+        was_in = "" if change.currency == change.old_currency else f" {change.old_currency}"
+        changes.add_example("other price", f"{name} ({old}{was_in} → {new} {change.currency})")
 
 
 def _stock_counts(readings: Readings, low_stock_threshold: int) -> dict[str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from wishcraft.domain.addresses import address_hash, normalise
-from wishcraft.domain.mail_suppressions import STRENGTH, SuppressionReason
+from wishcraft.domain.mail_suppressions import REASONS_BY_STRENGTH, SuppressionReason
 from wishcraft.errors import NotFound, QueryRefused
 from wishcraft.resources import Resources
 from wishcraft.store import audit_log, suppressions
@@ -80,7 +80,7 @@ async def import_suppressions(
     Each line has an address, or the hash that an export has of it, and perhaps a reason: `bounce` (the default),
     `complaint` or `unsubscribe`. A first line with names says which columns these are, such as `email` and `reason`;
     else they are the first two. Fields are separated by commas, or by semicolons. Of several reasons of an address, the
-    last one in `STRENGTH` counts.
+    last one in `REASONS_BY_STRENGTH` counts.
 
     Args:
         resources: The stores.
@@ -127,7 +127,7 @@ def _parse(shop_id: int, content: bytes, reason: SuppressionReason | None) -> di
         if hashed is None or known is None:
             wrong.append(number)
         else:
-            found[hashed] = max(known, found.get(hashed, known), key=STRENGTH.index)
+            found[hashed] = max(known, found.get(hashed, known), key=REASONS_BY_STRENGTH.index)
     if wrong:
         lines = ", ".join(map(str, wrong[:_NAMED_LINES])) + (" and others" if len(wrong) > _NAMED_LINES else "")
         raise QueryRefused(

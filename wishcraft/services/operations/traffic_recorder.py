@@ -125,17 +125,25 @@ class TrafficRecorder:
     async def _write_views(self) -> None:
         new, self._views = self._views, _no_views()
         _add(self._pending_scores, new)
-        views, self._unsaved_views = self._unsaved_views, _no_views()
-        if sum(map(len, views.values())) < MAX_VIEWED_REGISTRIES:
-            _add(views, new)
+        waiting, self._unsaved_views = self._unsaved_views, _no_views()
+        if not await self._save_views(waiting):
+            if sum(map(len, waiting.values())) < MAX_VIEWED_REGISTRIES:
+                _add(waiting, new)
+            self._unsaved_views = waiting
+        elif not await self._save_views(new):
+            self._unsaved_views = new
+
+    async def _save_views(self, views: Views) -> bool:
+        """Save the views; False if PostgreSQL does not answer."""
         if not views:
-            return
+            return True
         try:
             async with self._resources.db.transaction() as session:
                 await analytics_events.add_views(session, views)
         except DatabaseUnavailable as error:
             _log.warning("Cannot save views: PostgreSQL does not answer; they are kept: %s", error)
-            _add(self._unsaved_views, views)
+            return False
+        return True
 
     async def _write_events(self) -> None:
         events, self._events = self._events, []

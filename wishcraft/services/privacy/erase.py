@@ -260,10 +260,14 @@ async def _lock_late(write: RegistryWrite) -> list[int]:
 
 
 async def delete_late_keys(resources: Resources, shop: ShopRef) -> None:
-    """If the shop is deleted, delete what Redis got of it since `erase_shop`; without Redis, it expires by itself."""
+    """If the shop is deleted, delete what Redis got of it since `erase_shop`; without Redis, it expires by itself.
+
+    The gauge by which an alert says that complaints pause the shop's mail is deleted, too.
+    """
     async with resources.db.autocommit() as session:
         is_deleted = await shop_erasure.find_installation(session, shop.id) is None
     if is_deleted:
+        resources.counters.delete("mail_paused", shop=shop.domain)
         with suppress(CacheUnavailable):
             await delete_shop_keys(resources.redis, shop.id)
 

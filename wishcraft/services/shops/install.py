@@ -76,7 +76,7 @@ async def ensure_installed(
                 actor = Actor(shop.id, f"admin:{shop.id}:{identity.user}")
                 await audit_log.record(session, actor, "app.installed", "shop", str(shop.id))
     if is_new:
-        await drop_cached(resources, shop.id)  # what a time before an uninstallation may have left
+        await drop_cached(resources, shop)  # what a time before an uninstallation may have left
         await on_installed(Installation(shop, at))
     return shop
 
@@ -86,10 +86,14 @@ async def _find(resources: Resources, domain: str, since: datetime | None) -> Sh
         return await shops.find_authorised(session, domain, since)
 
 
-async def drop_cached(resources: Resources, shop_id: int) -> None:
-    """Drop what Redis has of the shop's registries and variants; without Redis, it expires by itself."""
+async def drop_cached(resources: Resources, shop: ShopRef) -> None:
+    """Drop what Redis has of the shop's registries and variants, and whether complaints pause its mail.
+
+    Without Redis, the former expires by itself, and the latter ends when Redis is back.
+    """
+    resources.counters.delete("mail_paused", shop=shop.domain)
     with suppress(CacheUnavailable):
-        await resources.cache.trim(shop_id, _NOTHING)
+        await resources.cache.trim(shop.id, _NOTHING)
 
 
 async def start_first_runs(resources: Resources, settings: Settings, installed: Installation) -> None:

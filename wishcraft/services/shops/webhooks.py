@@ -102,12 +102,11 @@ async def accepts_token(resources: Resources, shop: ShopRef) -> bool:
 
 
 async def drop_cached_unless_active(resources: Resources, shop: ShopRef) -> None:
-    """Drop what Redis has of the shop, and end the alert that its mail is paused, if it is not installed now."""
+    """Drop what Redis has of the shop, if it is not installed now."""
     async with resources.db.autocommit() as session:
         is_active = await shops.find_by_domain(session, shop.domain) is not None
     if not is_active:
-        resources.counters.set("mail_paused", 0, shop=shop.domain)  # no run of the shop will decide it again
-        await drop_cached(resources, shop.id)
+        await drop_cached(resources, shop)
 
 
 def _require_own(shop: ShopRef, messages: Sequence[Message]) -> None:

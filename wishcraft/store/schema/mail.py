@@ -23,7 +23,10 @@ class MailState(StrEnum):
 
 
 class OutboxMail(Timestamps):
-    """The columns of a mail to one recipient; `store.outbox` has the queries that both tables share."""
+    """The columns of a mail to one recipient; `store.outbox` has the queries that both tables share.
+
+    `updated_at` is when the state of the mail last changed; answers and removals leave it as it is.
+    """
 
     recipient: Mapped[str]
     state: Mapped[MailState] = mapped_column(choice(MailState), server_default=MailState.PENDING)

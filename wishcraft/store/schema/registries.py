@@ -161,6 +161,9 @@ class Purchase(Timestamps, Base):
         Index("ix_purchases_of_item", "item_id"),
         Index("ix_purchases_of_registry", "shop_id", "registry_id"),
         Index("ix_purchases_of_order", "shop_id", "order_id"),
+        Index(
+            "ix_purchases_of_purchaser", "shop_id", "purchaser_id", postgresql_where=text("purchaser_id IS NOT NULL")
+        ),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

@@ -74,7 +74,8 @@ class LinkedInvitation(NamedTuple):
     """Why the shop sends the address no mail at all."""
 
 
-# A person who was invited and is named again needs no second mail; an answer is never taken back.
+# A person who was invited and is named again needs no second mail; an answer is never taken back. Without a mail that
+# may have gone out, an invitation to a suppressed address has no end, but that of a removal.
 _INVITE: Final = text("""
 INSERT INTO invitations (shop_id, registry_id, recipient, message_id, answer)
 SELECT s.id, :registry_id, w.recipient, '<' || gen_random_uuid() || '@' || s.domain || '>',
@@ -83,7 +84,8 @@ FROM unnest(CAST(:recipients AS text[])) AS w (recipient) JOIN shops s ON s.id =
 ON CONFLICT (registry_id, recipient) DO UPDATE SET
     removed_at = NULL,
     answer = coalesce(invitations.answer, excluded.answer),
-    expires_at = CASE WHEN coalesce(invitations.answer, excluded.answer) IS NULL THEN invitations.expires_at END
+    expires_at = CASE WHEN coalesce(invitations.answer, excluded.answer) IS NULL
+        AND (invitations.state <> 'suppressed' OR invitations.attempts > 0) THEN invitations.expires_at END
 WHERE invitations.removed_at IS NOT NULL OR (invitations.answer IS NULL AND excluded.answer IS NOT NULL)
 """)
 _INVITE_FIRST: Final = Statement(_INVITE)
@@ -127,7 +129,8 @@ _CLAIM: Final = text(f"""
         WHERE m.shop_id = :shop_id
     )
     UPDATE invitations m SET updated_at = now(),
-        expires_at = coalesce(m.expires_at, now() + CAST(:lifetime AS interval)),
+        expires_at = CASE WHEN NOT mine.suppressed OR m.attempts > 0
+            THEN coalesce(m.expires_at, now() + CAST(:lifetime AS interval)) END,
         state = CASE WHEN mine.suppressed THEN 'suppressed' ELSE 'sending' END,
         claimed_at = CASE WHEN mine.suppressed THEN m.claimed_at ELSE now() END,
         token_hash = CASE WHEN mine.suppressed THEN m.token_hash ELSE mine.token_hash END,

@@ -37,7 +37,6 @@ from wishcraft.domain.invitations import (
 )
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.domain.registries import EventType
-from wishcraft.store import locks
 from wishcraft.store.outbox import ClaimedMail
 from wishcraft.store.schema import CountedInvitation, EmailSuppression, Invitation, Registry, Shop, ShopSettings
 from wishcraft.store.schema.mail import MailState
@@ -263,11 +262,6 @@ async def give_up(session: AsyncSession, shop_id: int) -> int:
     """Set invitations that were tried too often, or for too long, to `failed`; returns their number."""
     parameters = {"shop_id": shop_id, "tries": TRIES, "left": LIFETIME - TRIED_FOR}
     return len((await session.execute(_GIVE_UP, parameters)).all())
-
-
-async def serialise_claims(session: AsyncSession, shop_id: int) -> None:
-    """Let other transactions that call this for the shop wait for the end of this one, which can so count exactly."""
-    await locks.serialise(session, f"invite:{shop_id}")
 
 
 async def claim_batch(session: AsyncSession, shop_id: int, hashes: dict[int, bytes]) -> list[ClaimedInvitation]:

@@ -8,6 +8,7 @@ from sqlalchemy import exists, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.mail_suppressions import REASONS_BY_STRENGTH, SuppressionReason
+from wishcraft.store import locks
 from wishcraft.store.schema import AuditLog, EmailSuppression, Invitation, Registry
 
 
@@ -104,6 +105,14 @@ async def find_recipients(session: AsyncSession, shop_id: int, registry_id: int)
     return list(await session.scalars(query))
 
 
+async def serialise_claims(session: AsyncSession, shop_id: int) -> None:
+    """Let other transactions that call this for the shop wait for the end of this one.
+
+    So each claim of invitations counts those before exactly, and a lift misses none that a claim finds suppressed.
+    """
+    await locks.serialise(session, f"invite:{shop_id}")
+
+
 async def lift(
     session: AsyncSession,
     shop_id: int,
@@ -112,12 +121,14 @@ async def lift(
 ) -> dict[bytes, SuppressionReason]:
     """End the suppression of these addresses, if it has one of these reasons.
 
-    Their invitations wait to be sent again, as new ones, unless they have expired.
+    Their invitations wait to be sent again, as new ones, unless they have expired. It waits for claims of the shop; a
+    caller that has locked an invitation has called `serialise_claims` before, or the two could wait for each other.
 
     Returns:
         The reason of each that was suppressed.
     """
     values = {"shop_id": shop_id, "hashes": list(hashes), "reasons": [each.value for each in reasons]}
+    await serialise_claims(session, shop_id)
     rows = await session.execute(_LIFT, values)
     lifted = {row.address_hash: SuppressionReason(row.reason) for row in rows}
     if lifted:

@@ -160,3 +160,22 @@ def test_migration_finds_the_successors_of_keys_in_their_grace(settings: Setting
         migrations.upgrade(settings.database_url)
     found = demo.execute("SELECT prefix, successor FROM api_keys WHERE successor IS NOT NULL ORDER BY prefix")
     assert found.fetchall() == [("renewed", "c"), ("rotated", "a")]
+
+
+def test_migration_takes_the_end_off_invitations_to_suppressed_addresses(settings: Settings, demo: Demo) -> None:
+    command.downgrade(migrations.config(settings.database_url), "0033")
+    demo.execute("DELETE FROM invitations")
+    try:
+        for name, state, attempts, removed in (
+            ("never-sent", "suppressed", 0, None), ("sent-before", "suppressed", 1, None),
+            ("sent", "sent", 1, None), ("removed", "suppressed", 0, "2026-01-01"),
+        ):  # fmt: skip
+            demo.execute(
+                """INSERT INTO invitations (shop_id, registry_id, recipient, state, attempts, removed_at, expires_at)
+                   SELECT shop_id, id, %s, %s, %s, %s, now() FROM registries ORDER BY id LIMIT 1""",
+                [name, state, attempts, removed],
+            )
+    finally:
+        migrations.upgrade(settings.database_url)
+    found = demo.execute("SELECT recipient FROM invitations WHERE expires_at IS NULL").fetchall()
+    assert found == [("never-sent",)]

@@ -9,6 +9,8 @@ from wishcraft.domain.mail_events import MailOutcome
 SOFT_BOUNCES: Final = 3
 SOFT_BOUNCE_PERIOD: Final = timedelta(days=14)
 """This many soft bounces of an address within this time count as a hard one."""
+REQUESTS: Final = frozenset({MailOutcome.UNSUBSCRIBED, MailOutcome.COMPLAINED})
+"""Outcomes by which a recipient asks for no more mail, perhaps again after a suppression was lifted."""
 
 
 class SuppressionReason(StrEnum):

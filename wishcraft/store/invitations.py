@@ -37,7 +37,6 @@ from wishcraft.domain.invitations import (
 )
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.domain.registries import EventType
-from wishcraft.store import locks
 from wishcraft.store.outbox import ClaimedMail
 from wishcraft.store.schema import CountedInvitation, EmailSuppression, Invitation, Registry, Shop, ShopSettings
 from wishcraft.store.schema.mail import MailState
@@ -74,7 +73,8 @@ class LinkedInvitation(NamedTuple):
     """Why the shop sends the address no mail at all."""
 
 
-# A person who was invited and is named again needs no second mail; an answer is never taken back.
+# A person who was invited and is named again needs no second mail; an answer is never taken back. Without a mail that
+# may have gone out, an invitation to a suppressed address has no end, but that of a removal.
 _INVITE: Final = text("""
 INSERT INTO invitations (shop_id, registry_id, recipient, message_id, answer)
 SELECT s.id, :registry_id, w.recipient, '<' || gen_random_uuid() || '@' || s.domain || '>',
@@ -83,7 +83,8 @@ FROM unnest(CAST(:recipients AS text[])) AS w (recipient) JOIN shops s ON s.id =
 ON CONFLICT (registry_id, recipient) DO UPDATE SET
     removed_at = NULL,
     answer = coalesce(invitations.answer, excluded.answer),
-    expires_at = CASE WHEN coalesce(invitations.answer, excluded.answer) IS NULL THEN invitations.expires_at END
+    expires_at = CASE WHEN coalesce(invitations.answer, excluded.answer) IS NULL
+        AND (invitations.state <> 'suppressed' OR invitations.attempts > 0) THEN invitations.expires_at END
 WHERE invitations.removed_at IS NOT NULL OR (invitations.answer IS NULL AND excluded.answer IS NOT NULL)
 """)
 _INVITE_FIRST: Final = Statement(_INVITE)
@@ -127,7 +128,8 @@ _CLAIM: Final = text(f"""
         WHERE m.shop_id = :shop_id
     )
     UPDATE invitations m SET updated_at = now(),
-        expires_at = coalesce(m.expires_at, now() + CAST(:lifetime AS interval)),
+        expires_at = CASE WHEN NOT mine.suppressed OR m.attempts > 0
+            THEN coalesce(m.expires_at, now() + CAST(:lifetime AS interval)) END,
         state = CASE WHEN mine.suppressed THEN 'suppressed' ELSE 'sending' END,
         claimed_at = CASE WHEN mine.suppressed THEN m.claimed_at ELSE now() END,
         token_hash = CASE WHEN mine.suppressed THEN m.token_hash ELSE mine.token_hash END,
@@ -260,11 +262,6 @@ async def give_up(session: AsyncSession, shop_id: int) -> int:
     """Set invitations that were tried too often, or for too long, to `failed`; returns their number."""
     parameters = {"shop_id": shop_id, "tries": TRIES, "left": LIFETIME - TRIED_FOR}
     return len((await session.execute(_GIVE_UP, parameters)).all())
-
-
-async def serialise_claims(session: AsyncSession, shop_id: int) -> None:
-    """Let other transactions that call this for the shop wait for the end of this one, which can so count exactly."""
-    await locks.serialise(session, f"invite:{shop_id}")
 
 
 async def claim_batch(session: AsyncSession, shop_id: int, hashes: dict[int, bytes]) -> list[ClaimedInvitation]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import LargeBinary, func, literal, literal_column, select, update
+from sqlalchemy import LargeBinary, case, func, literal, literal_column, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -131,10 +131,13 @@ async def suppress_refused(session: AsyncSession, kind: MailKind, since: datetim
         Shop and hash of those that were not suppressed before.
     """
     table = TABLES[kind]
+    values: dict[Any, Any] = {table.state: MailState.SUPPRESSED}
+    if kind is MailKind.INVITATION:  # it ends only if an earlier mail may have gone out
+        values[Invitation.expires_at] = case((Invitation.attempts > 0, Invitation.expires_at))
     refused = (
         update(table)
         .where(table.state == MailState.PENDING, table.last_error.startswith(_REFUSED), table.claimed_at >= since)
-        .values(state=MailState.SUPPRESSED)
+        .values(values)
         .returning(table.shop_id, table.recipient)
         .cte("refused")
     )

@@ -4,11 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import select, text
+from sqlalchemy import exists, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.mail_suppressions import REASONS_BY_STRENGTH, SuppressionReason
-from wishcraft.store.schema import EmailSuppression, Invitation, Registry
+from wishcraft.store import locks
+from wishcraft.store.schema import AuditLog, EmailSuppression, Invitation, Registry
 
 
 def hash_sql(shop_id: str, recipient: str) -> str:
@@ -59,6 +60,10 @@ _IMPORT: Final = text(
 )
 
 
+_LIFTING: Final = ("mail.suppression_lifted", "mail.resubscribed")
+"""The actions of the audit log that are recorded with each lift."""
+
+
 class Suppression(NamedTuple):
     """An address that the shop must not write to."""
 
@@ -77,6 +82,18 @@ async def find_all(session: AsyncSession, shop_id: int, reason: SuppressionReaso
     return [Suppression._make(row) for row in rows]
 
 
+async def was_lifted_since(session: AsyncSession, shop_id: int, address_hash: bytes, at: datetime) -> bool:
+    """Whether the suppression of the address was lifted at that time or later, as far as the audit log reaches."""
+    found = exists().where(
+        AuditLog.shop_id == shop_id,
+        AuditLog.resource == "address",
+        AuditLog.resource_id == address_hash.hex(),
+        AuditLog.created_at >= at,
+        AuditLog.action.in_(_LIFTING),
+    )
+    return bool(await session.scalar(select(found)))
+
+
 async def find_recipients(session: AsyncSession, shop_id: int, registry_id: int) -> list[str] | None:
     """The addresses that get the registry's mail; None if the shop has no such registry."""
     registry = select(Registry.id).where(Registry.shop_id == shop_id, Registry.id == registry_id)
@@ -88,6 +105,14 @@ async def find_recipients(session: AsyncSession, shop_id: int, registry_id: int)
     return list(await session.scalars(query))
 
 
+async def serialise_claims(session: AsyncSession, shop_id: int) -> None:
+    """Let other transactions that call this for the shop wait for the end of this one.
+
+    So each claim of invitations counts those before exactly, and a lift misses none that a claim finds suppressed.
+    """
+    await locks.serialise(session, f"invite:{shop_id}")
+
+
 async def lift(
     session: AsyncSession,
     shop_id: int,
@@ -96,12 +121,14 @@ async def lift(
 ) -> dict[bytes, SuppressionReason]:
     """End the suppression of these addresses, if it has one of these reasons.
 
-    Their invitations wait to be sent again, as new ones, unless they have expired.
+    Their invitations wait to be sent again, as new ones, unless they have expired. It waits for claims of the shop; a
+    caller that has locked an invitation has called `serialise_claims` before, or the two could wait for each other.
 
     Returns:
         The reason of each that was suppressed.
     """
     values = {"shop_id": shop_id, "hashes": list(hashes), "reasons": [each.value for each in reasons]}
+    await serialise_claims(session, shop_id)
     rows = await session.execute(_LIFT, values)
     lifted = {row.address_hash: SuppressionReason(row.reason) for row in rows}
     if lifted:

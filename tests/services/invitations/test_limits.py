@@ -13,7 +13,7 @@ from wishcraft.mail.messages.content import Letterhead
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.invitations.send import InvitationRun, claim_within_limits
 from wishcraft.settings import Settings
-from wishcraft.store import invitations
+from wishcraft.store import invitations, suppressions
 from wishcraft.store.shops import ShopRef
 
 TODAY = datetime.now(UTC).date()
@@ -43,7 +43,7 @@ async def test_second_claim_waits_for_the_first_and_counts_it(
     async with open_resources(settings, redis_timeout=5) as other:
         run = run_of(other, settings, shop, Limits(shop=3, customer=9, address=9))
         async with resources.db.transaction() as session:
-            await invitations.serialise_claims(session, shop.id)
+            await suppressions.serialise_claims(session, shop.id)
             hashes = {each: hash_token(str(each)) for each in ids[:2]}
             assert len(await invitations.claim_batch(session, shop.id, hashes)) == 2
             second = asyncio.create_task(claim_within_limits(run, ids[2:]))

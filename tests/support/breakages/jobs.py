@@ -81,7 +81,7 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "two processes exceed a limit together", "wishcraft/services/invitations/send.py",
-        "        await invitations.serialise_claims(session, run.shop.id)\n", "",
+        "        await suppressions.serialise_claims(session, run.shop.id)\n", "",
         ("tests/services/invitations/test_limits.py::test_second_claim_waits_for_the_first_and_counts_it",),
     ),
     Breakage(

@@ -33,6 +33,8 @@ async def answer_invitation(
     if found is None or found.suppressed not in {None, SuppressionReason.BOUNCE}:
         return found
     async with resources.db.transaction() as session:
+        if answer is InvitationAnswer.CONFIRMED:  # before it locks the row, for which another lift may wait
+            await suppressions.serialise_claims(session, found.shop_id)
         if await invitations.answer(session, found.shop_id, found.id, answer):
             actor = Actor(found.shop_id, _ACTOR, origin)
             await audit_log.record(session, actor, f"invitation.{answer}", "registry", str(found.registry_id))

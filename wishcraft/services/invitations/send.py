@@ -21,7 +21,7 @@ from wishcraft.services.mail.reputation import count_paused, is_paused
 from wishcraft.services.mail.send import NO_MAILS, MailRun, find_letterhead, make_mail, send_claimed, send_in_batches
 from wishcraft.services.mail.unsubscribe import unsubscribe_link
 from wishcraft.settings import Settings
-from wishcraft.store import invitations, locks, outbox
+from wishcraft.store import invitations, locks, outbox, suppressions
 from wishcraft.store.invitations import ClaimedInvitation
 from wishcraft.store.shops import ShopRef
 
@@ -109,7 +109,7 @@ async def claim_within_limits(run: InvitationRun, ids: Sequence[int]) -> list[tu
     The limits are counted again under a lock that ends with the transaction: the shop's lock may have been lost.
     """
     async with run.resources.db.transaction() as session:
-        await invitations.serialise_claims(session, run.shop.id)
+        await suppressions.serialise_claims(session, run.shop.id)
         waiting = await invitations.lock_waiting(session, run.shop.id, run.today, ids)
         chosen = within_limits(waiting, await invitations.find_recent(session, run.shop.id), run.limits)
         tokens = {each: make_token(each, run.key) for each in chosen}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from operator import itemgetter
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,7 +13,7 @@ from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.mail_events import TOPIC, MailEvent, MailOutcome, latest_outcome
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.mail_reputation import too_many_refused
-from wishcraft.domain.mail_suppressions import SOFT_BOUNCE_PERIOD, suppression_for
+from wishcraft.domain.mail_suppressions import REQUESTS, SOFT_BOUNCE_PERIOD, suppression_for
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import DecisionNeeded, PayloadInvalid
 from wishcraft.resources import Resources
@@ -32,6 +32,16 @@ TOO_MANY: Final = (
     "Most mails of the last day bounced: is the mail provider at fault? Replay it once the others are delivered, or"
     " discard it."
 )
+
+
+class _Report(NamedTuple):
+    """What an event says of a mail."""
+
+    message_id: int
+    mail: SentMail
+    recorded: RecordedOutcome
+    is_new: bool
+    """Whether it is the outcome of the mail now; else it may be of before a lift."""
 
 
 async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
@@ -58,18 +68,18 @@ async def handle_mail_events(resources: Resources, shop: ShopRef, messages: Sequ
     outcomes = Counter[tuple[str, MailOutcome]]()
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
-        changed, recorded = set[int](), list[tuple[SentMail, RecordedOutcome]]()
+        changed, reports = set[int](), list[_Report]()
         if hard and trusts_hard:
             await _require_trust(write, hard, is_silent=is_silent)
         for kind in MailKind:
             of_kind = {message_id: each for message_id, each in judged.items() if each.reference.kind is kind}
             if of_kind:
-                changed_of_kind, recorded_of_kind = await _apply(write, shop.id, kind, of_kind)
+                changed_of_kind, reports_of_kind = await _apply(write, shop.id, kind, of_kind)
                 changed |= changed_of_kind
-                recorded += recorded_of_kind
-        await _suppress(write, shop.id, recorded, trusts_soft=trusts_soft)
+                reports += reports_of_kind
+        suppressing = await _suppress(write, shop.id, reports, trusts_soft=trusts_soft)
         outcomes.update((providers[each], found) for each in changed if (found := judged[each].outcome))
-        return dict.fromkeys(judged.keys() - changed, WebhookOutcome.IGNORED)
+        return dict.fromkeys(judged.keys() - changed - suppressing, WebhookOutcome.IGNORED)
 
     async def count() -> None:
         for provider in {provider for provider, _ in outcomes}:
@@ -129,38 +139,50 @@ async def _is_doubtful(
 
 async def _apply(
     write: RegistryWrite, shop_id: int, kind: MailKind, events: Mapping[int, MailEvent]
-) -> tuple[set[int], list[tuple[SentMail, RecordedOutcome]]]:
-    """Record the outcomes of mails of one kind: the ids of the messages that changed something, and the changes."""
+) -> tuple[set[int], list[_Report]]:
+    """Record the outcomes of mails of one kind: the ids of the messages that changed one, and what may suppress."""
     row_ids = {event.reference.row_id for event in events.values()}
     mails = await mail_events.lock_mails(write.session, kind, shop_id, row_ids)
-    newest: dict[int, RecordedOutcome] = {}
-    changed = set[int]()
+    newest: dict[int, _Report] = {}
+    changed, requests = set[int](), list[_Report]()
     for message_id, event in sorted(events.items(), key=lambda each: each[1].occurred_at):
         outcome, row_id = event.outcome, event.reference.row_id
         mail = mails.get(row_id)
         if outcome is None or mail is None:
             continue
-        known = newest[row_id].outcome if row_id in newest else mail.outcome
-        if known is None or (outcome is not known and latest_outcome((outcome, known)) is outcome):
-            newest[row_id] = RecordedOutcome(outcome, event.occurred_at)
+        known = newest[row_id].recorded.outcome if row_id in newest else mail.outcome
+        is_new = known is None or (outcome is not known and latest_outcome((outcome, known)) is outcome)
+        report = _Report(message_id, mail, RecordedOutcome(outcome, event.occurred_at), is_new)
+        if is_new:
+            newest[row_id] = report
             changed.add(message_id)
+        elif outcome in REQUESTS:
+            requests.append(report)
     if newest:
-        await mail_events.record_outcomes(write.session, kind, shop_id, newest)
-    return changed, [(mails[row_id], each) for row_id, each in newest.items()]
+        recorded = {row_id: report.recorded for row_id, report in newest.items()}
+        await mail_events.record_outcomes(write.session, kind, shop_id, recorded)
+    return changed, [*newest.values(), *requests]
 
 
-async def _suppress(
-    write: RegistryWrite, shop_id: int, outcomes: Sequence[tuple[SentMail, RecordedOutcome]], *, trusts_soft: bool
-) -> None:
-    """Suppress the addresses of mails with new outcomes, as far as the rules say so."""
-    soft = [mail.recipient for mail, each in outcomes if each.outcome is MailOutcome.SOFT_BOUNCED]
+async def _suppress(write: RegistryWrite, shop_id: int, reports: Sequence[_Report], *, trusts_soft: bool) -> set[int]:
+    """Suppress addresses as far as the rules say so; the ids of the messages that did.
+
+    An outcome that the mail has already suppresses only if the suppression was not lifted since it happened.
+    """
+    soft = [report.mail.recipient for report in reports if report.recorded.outcome is MailOutcome.SOFT_BOUNCED]
     since = datetime.now(UTC) - SOFT_BOUNCE_PERIOD
     counts = await mail_events.count_soft_bounces(write.session, shop_id, soft, since) if soft and trusts_soft else {}
-    reasons = [
-        (address_hash(shop_id, mail.recipient), suppression_for(each.outcome, counts.get(mail.recipient, 0)))
-        for mail, each in outcomes
-    ]
-    for hashed, reason in sorted(reasons, key=itemgetter(0)):  # in one order, or two consumers wait for each other
-        if reason and await suppressions.suppress(write.session, shop_id, hashed, reason):
+    hashes = [(address_hash(shop_id, report.mail.recipient), report) for report in reports]
+    suppressing = set[int]()
+    for hashed, report in sorted(hashes, key=itemgetter(0)):  # in one order, or two consumers wait for each other
+        outcome, at = report.recorded
+        reason = suppression_for(outcome, counts.get(report.mail.recipient, 0))
+        if reason is None:
+            continue
+        if not report.is_new and await suppressions.was_lifted_since(write.session, shop_id, hashed, at):
+            continue
+        if await suppressions.suppress(write.session, shop_id, hashed, reason):
+            suppressing.add(report.message_id)
             details = {"reason": reason.value}
             await audit_log.record(write.session, write.actor, "mail.suppressed", "address", hashed.hex(), details)
+    return suppressing

@@ -149,6 +149,12 @@ RETURNING i.registry_id, i.variant_id, i.product_title, i.variant_title, c.was_a
     i.price, c.old_currency, i.currency
 """
 )
+_RECORD: Final = text("""
+UPDATE registry_items i SET inventory_observed_at = o.observed_at
+FROM jsonb_to_recordset(CAST(:observations AS jsonb)) AS o (variant_id bigint, observed_at timestamptz)
+WHERE i.shop_id = :shop_id AND i.variant_id = o.variant_id AND i.registry_id = ANY(CAST(:registry_ids AS bigint[]))
+    AND (i.inventory_observed_at IS NULL OR i.inventory_observed_at < o.observed_at)
+""")
 _FIND_WISHED: Final = """
 SELECT i.variant_id, i.product_id, i.inventory_item_id, bool_and(i.tracked), array_agg(DISTINCT i.registry_id)
 FROM registry_items i JOIN registries g ON g.id = i.registry_id AND g.status = 'active'
@@ -191,6 +197,17 @@ async def apply_observations(
     """
     parameters = {"shop_id": shop_id, "observations": _encode(observations), "registry_ids": list(registry_ids)}
     return [ItemChange(*row) for row in await session.execute(_APPLY, parameters)]
+
+
+async def record_readings(
+    session: WriteSession, shop_id: int, registry_ids: Iterable[int], observations: Sequence[Observation]
+) -> None:
+    """Note the times of whole readings also at items that they do not change: older webhooks then change nothing.
+
+    A sync has one time for all of its readings, that of the shop.
+    """
+    parameters = {"shop_id": shop_id, "observations": _encode(observations), "registry_ids": list(registry_ids)}
+    await session.execute(_RECORD, parameters)
 
 
 def _encode(observations: Sequence[Observation]) -> str:

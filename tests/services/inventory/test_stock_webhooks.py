@@ -22,6 +22,7 @@ from wishcraft.domain.shops import ShopFacts
 from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import PayloadInvalid, ShopifyUnavailable, TransientError
 from wishcraft.resources import Resources
+from wishcraft.services.inventory.product_webhooks import handle_products
 from wishcraft.services.inventory.stock_webhooks import handle_stock
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.registries.reader import RegistryReader
@@ -344,3 +345,18 @@ async def test_look_up_finds_the_new_stock_and_no_reading_from_before_is_kept(
     assert found
     assert found.inventory_quantity == 2
     assert await resources.redis.redis.ttl(f"{keys.of_shop(shop.id).variant_prefix}{number}") > 0
+
+
+async def test_older_level_changes_nothing_of_a_deleted_product_that_had_no_stock(
+    resources: Resources, shop: ShopRef, wished: Wished
+) -> None:
+    know_levels(wished, {LOCATION: 0})
+    wished.demo.execute(
+        """UPDATE registry_items SET product_active = false, available = false, status = 'discontinued',
+               inventory_quantity = 0, inventory_observed_at = NULL WHERE id = %s""",
+        [wished.item_id],
+    )
+    deletion = message("products/delete", {"id": wished.variant.product_id}, 9)  # changes nothing that is shown
+    await apply(resources, shop, handle_products, [deletion])
+    await apply(resources, shop, handle_stock, [at_level(wished, 7, 8)])
+    assert wished.row("inventory_quantity, status") == (0, "discontinued")

@@ -102,6 +102,8 @@ async def handle_products(resources: Resources, shop: ShopRef, messages: Sequenc
         saved = await product_versions.save(write.session, shop.id, versions) if versions else set()
         applied = [each for number, each in observations.items() if wished[number].product_id in saved]
         await apply_observations(write, shop.id, applied)
+        if whole := [each for each in applied if each.is_whole]:
+            await item_readings.record_readings(write.session, shop.id, write.locked, whole)
         past = [each.message_id for number, each in updates.items() if number not in saved]
         return dict.fromkeys([*ignored, *past], WebhookOutcome.IGNORED)
 

@@ -153,7 +153,7 @@ _RECORD: Final = text("""
 UPDATE registry_items i SET inventory_observed_at = o.observed_at
 FROM jsonb_to_recordset(CAST(:observations AS jsonb)) AS o (variant_id bigint, observed_at timestamptz)
 WHERE i.shop_id = :shop_id AND i.variant_id = o.variant_id AND i.registry_id = ANY(CAST(:registry_ids AS bigint[]))
-    AND (i.inventory_observed_at IS NULL OR i.inventory_observed_at < o.observed_at)
+    AND coalesce(i.inventory_observed_at, '-infinity') < o.observed_at
 """)
 _FIND_WISHED: Final = """
 SELECT i.variant_id, i.product_id, i.inventory_item_id, bool_and(i.tracked), array_agg(DISTINCT i.registry_id)

@@ -47,7 +47,7 @@ def print_table() -> None:
             rows = [
                 ("start with a new data folder", f"{first:.1f} s"),
                 ("start with the data of the last one", f"{second:.1f} s"),
-                *measure_runs(json.loads((data / "stack.json").read_text()), _child(stack, "deployments.worker")),
+                *measure_runs(json.loads((data / "board.json").read_text()), _child(stack, "deployments.worker")),
                 *measure_memory(stack),
             ]
     print(_ROW.format("start-up", ""), _ROW.format("-" * 62, "-" * 9), *(_ROW.format(*row) for row in rows), sep="\n")

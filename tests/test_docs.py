@@ -135,7 +135,7 @@ def test_example_without_a_stack_says_how_to_start_one(page: str, tmp_path: Path
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_examples_look_for_a_stack_before_they_read_its_addresses(page: Path) -> None:
     text = page.read_text()
-    assert text.count("open('.wishcraft/stack.json')") == text.count("stack() { test -e .wishcraft/stack.json || {")
+    assert text.count("open('.wishcraft/board.json')") == text.count("stack() { test -e .wishcraft/board.json || {")
 
 
 def test_texts_avoid_the_phrase_is_no() -> None:

@@ -1,4 +1,4 @@
-"""Addresses and keys of the running stack: for programs in `stack.json`, for people in the terminal."""
+"""Addresses and keys of the running stack: for programs in `board.json`, for people in the terminal."""
 
 import json
 import os

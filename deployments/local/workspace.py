@@ -37,7 +37,7 @@ class Workspace:
     @property
     def stack_info(self) -> Path:
         """File with the addresses of the running stack; exists only while all services are ready."""
-        return self.folder / "stack.json"
+        return self.folder / "board.json"
 
     @property
     def demo(self) -> Path:

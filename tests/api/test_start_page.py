@@ -45,7 +45,7 @@ STACK: dict[str, Any] = {
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     """The stack's file."""
-    path = tmp_path / "stack.json"
+    path = tmp_path / "board.json"
     path.write_text(json.dumps(STACK))
     return path
 

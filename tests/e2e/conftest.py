@@ -16,7 +16,7 @@ from deployments.sandbox.processes import ROOT, free_port
 from tests.support.chromium import CHROMIUM, FLAGS
 from tests.support.optional import skip_or_fail
 
-STACK_INFO = ROOT / ".wishcraft/stack.json"
+STACK_INFO = ROOT / ".wishcraft/board.json"
 MAKE = shutil.which("make") or "make"
 READY_SECONDS = 600
 DESKTOP: ViewportSize = {"width": 1400, "height": 1000}

@@ -27,7 +27,7 @@ with watchdog(stack_id, pathlib.Path(info_file), ROOT):
 
 
 def test_killed_supervisor_leaves_no_process_and_no_stack_info(tmp_path: Path) -> None:
-    stack_id, info_file = uuid.uuid4().hex, tmp_path / "stack.json"
+    stack_id, info_file = uuid.uuid4().hex, tmp_path / "board.json"
     info_file.touch()
     command = [sys.executable, "-c", SUPERVISOR, stack_id, str(info_file)]
     supervisor = psutil.Popen(command)

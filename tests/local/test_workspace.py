@@ -101,7 +101,7 @@ def test_secrets_are_generated_once_and_readable_only_by_the_owner(tmp_path: Pat
 
 
 def test_stack_info_is_replaced_atomically_and_readable_only_by_the_owner(tmp_path: Path) -> None:
-    file = tmp_path / "stack.json"
+    file = tmp_path / "board.json"
     for number in (1, 2):
         write_private_json(file, {"number": number})
     assert json.loads(file.read_text()) == {"number": 2}
@@ -277,6 +277,15 @@ def test_prefect_clients_of_the_stack_read_a_single_certificate_that_nothing_tru
     assert environment["PREFECT_API_URL"].startswith("http://")
     context = ssl.create_default_context(cafile=environment["PREFECT_API_SSL_CERT_FILE"])
     assert context.cert_store_stats() == {"x509": 1, "crl": 0, "x509_ca": 0}
+
+
+def test_stack_info_keeps_the_name_and_the_keys_by_which_programs_read_it(tmp_path: Path) -> None:
+    (tmp_path / "demo.json").write_text('{"shops": []}')
+    assert Workspace(tmp_path).stack_info == tmp_path / "board.json"
+    assert read_stack_info(Workspace(tmp_path), environment_of(tmp_path)).keys() >= {
+        *("api", "prefect_ui", "prefect_api", "prefect_password", "shopify", "mailbox", "mail_providers"),
+        *("database_url", "redis_url", "shopify_api_secret", "shops"),
+    }
 
 
 def test_stack_info_has_the_addresses_of_the_simulated_mail_providers(tmp_path: Path) -> None:

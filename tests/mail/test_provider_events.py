@@ -51,6 +51,18 @@ def test_event_of_ses_has_the_outcome_of_its_mail(event: dict[str, Any], outcome
     assert MailEvent.from_json(read.to_json()) == read
 
 
+@pytest.mark.parametrize("kind", ["Transient", "Undetermined"])
+def test_automatic_reply_that_ses_reports_as_a_bounce_is_ignored(kind: str) -> None:
+    subtype = "General" if kind == "Transient" else kind
+    recipients = [{"emailAddress": "ooto@simulator.amazonses.com"}]
+    event = ses_event("Bounce", TOKEN, bounceType=kind, bounceSubType=subtype, bouncedRecipients=recipients)
+    assert read_ses(json.dumps(event), "id", [KEY]) is None
+    event["bounce"]["bouncedRecipients"] = [recipients[0] | {"action": "failed", "status": "4.4.7"}]
+    read = read_ses(json.dumps(event), "id", [KEY])
+    assert read
+    assert read.outcome is SOFT
+
+
 @pytest.mark.parametrize("kind", ["not-spam", "auth-failure"])
 def test_feedback_that_no_recipient_complains_by_is_ignored(kind: str) -> None:
     event = ses_event("Complaint", TOKEN, complaintFeedbackType=kind)

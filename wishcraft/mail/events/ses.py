@@ -29,13 +29,17 @@ _KINDS: Final[Mapping[str, tuple[MailEventKind, str]]] = {
 _NO_COMPLAINTS: Final = frozenset({"not-spam", "auth-failure"})
 """Feedback types that take a complaint back, or report a signature: of mailbox providers, not of recipients."""
 _ON_SUPPRESSION_LIST: Final = "OnAccountSuppressionList"
+_UNSPECIFIC: Final = frozenset({"General", "Undetermined"})
+_FAILURES: Final = frozenset({"action", "status", "diagnosticCode"})
+"""What a bounced recipient has of the notification that came back: that of an automatic reply has nothing."""
 
 
 def read_ses(text: str, message_id: str, keys: Sequence[bytes]) -> MailEvent | None:
     """The event; None if it is not about one of our mails, or of a kind without an outcome.
 
-    A mail to an address on SES's own suppression list was not tried: that is a bounce, also where the address is on
-    the list because of a complaint, which was about an earlier mail.
+    SES reports automatic replies, such as of a person on holiday, as soft bounces: they have no outcome. A mail to an
+    address on SES's own suppression list was not tried: that is a bounce, also where the address is on the list because
+    of a complaint, which was about an earlier mail.
 
     Args:
         text: The message that SNS delivered.
@@ -61,6 +65,8 @@ def read_ses(text: str, message_id: str, keys: Sequence[bytes]) -> MailEvent | N
     permanent, detail = False, ""
     if kind is MailEventKind.BOUNCED:
         permanent = part.get("bounceType") == "Permanent"
+        if not permanent and _is_automatic_reply(part):
+            return None
         detail = f"{as_text(part.get('bounceType'))} {as_text(part.get('bounceSubType'))}"
     elif kind is MailEventKind.COMPLAINED:
         detail = as_text(part.get("complaintFeedbackType"))
@@ -70,6 +76,12 @@ def read_ses(text: str, message_id: str, keys: Sequence[bytes]) -> MailEvent | N
             kind, permanent, detail = MailEventKind.BOUNCED, True, _ON_SUPPRESSION_LIST
     occurred_at = _time(part.get("timestamp")) or _time(mail.get("timestamp")) or datetime.now(UTC)
     return MailEvent(reference, kind, permanent, message_id, occurred_at, code_only(detail))
+
+
+def _is_automatic_reply(bounce: Mapping[str, Any]) -> bool:
+    recipients = bounce.get("bouncedRecipients")
+    found = [each for each in recipients if isinstance(each, dict)] if isinstance(recipients, list) else []
+    return as_text(bounce.get("bounceSubType")) in _UNSPECIFIC and not any(_FAILURES & each.keys() for each in found)
 
 
 def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -30,6 +30,7 @@ from wishcraft.errors import (
     MailPostponed,
     MailRefused,
     MailUnavailable,
+    OwnSenderRefused,
     SenderRefused,
     WishCraftError,
     in_words,
@@ -98,7 +99,7 @@ class SmtpMailer:
                 refused = _mail_error(error)
                 # A policy may be about the shop's own sender; the next try, from MAIL_FROM, shows it.
                 if mail.sender and isinstance(refused, MailRefused) and "5.7." in _codes(error):
-                    raise SenderRefused(f"the mail server refuses a mail of the sender: {_codes(error)}") from None
+                    raise OwnSenderRefused(f"the mail server refuses a mail of the sender: {_codes(error)}") from None
                 raise refused from None
             except (SMTPServerDisconnected, SMTPTimeoutError, OSError) as error:
                 raise MailAcceptanceUnknown(f"no answer to the mail: {in_words(error)}") from None

@@ -49,6 +49,18 @@ async def test_a_mail_that_is_never_answered_is_sent_three_times_at_most(
     assert state_of(demo, HUGO) == ("failed", TRIES)
 
 
+async def test_a_mail_that_an_event_shows_as_delivered_is_not_sent_again(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, HUGO)
+    mailbox.faults.set(Fault(FaultKind.DROP, remaining=1))
+    assert (await invite_shop(resources, settings, shop, now=NOW))["postponed"] == 1
+    demo.execute("UPDATE invitations SET outcome = 'delivered', outcome_at = now()")
+    assert (await invite_shop(resources, settings, shop, now=NOW))["due"] == 0
+    assert state_of(demo, HUGO) == ("sent", 1)
+    assert len(mailbox.messages) == 1
+
+
 async def test_a_mail_that_the_server_puts_off_is_given_up_after_four_days(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:

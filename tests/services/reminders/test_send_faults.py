@@ -57,6 +57,20 @@ async def test_a_postponed_reminder_is_sent_by_a_later_run(
     assert states(demo)[EMMA] == ("sent", 1, None)
 
 
+@pytest.mark.parametrize("recovery", ["resend", "hold"])
+async def test_a_mail_that_an_event_shows_as_delivered_is_not_sent_again(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox, recovery: str
+) -> None:
+    chosen = settings.model_copy(update={"reminder_recovery": recovery})
+    mailbox.faults.set(Fault(FaultKind.DROP, EMMA, remaining=1))
+    assert (await remind_shop(resources, chosen, shop, now=NOW))["sent"] == 1
+    demo.execute("UPDATE reminders SET outcome = 'delivered', outcome_at = now() WHERE recipient = %s", [EMMA])
+    counts = await remind_shop(resources, chosen, shop, now=NOW)
+    assert (counts["due"], counts["held"]) == (0, 0)
+    assert states(demo)[EMMA] == ("sent", 1, None)
+    assert sorted(recipients_of(mailbox)) == [EMMA, HUGO]
+
+
 async def test_a_refused_address_is_suppressed_and_other_mails_are_sent(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:

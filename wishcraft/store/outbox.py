@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.addresses import normalise
+from wishcraft.domain.invitations import LIFETIME
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.store.schema import EmailSuppression, Invitation, Reminder
@@ -68,7 +69,10 @@ async def record_state(
     provider: str | None,
 ) -> None:
     """Store the state in which a claimed mail is now at its provider, unless another process has claimed it since."""
-    await _update_claimed(session, kind, shop_id, claimed, state=state, last_error=error, provider=provider)
+    values: dict[Any, Any] = {"state": state, "last_error": error, "provider": provider}
+    if state is MailState.SENT:
+        values |= _sent(kind)
+    await _update_claimed(session, kind, shop_id, claimed, **values)
 
 
 async def requeue(
@@ -113,7 +117,7 @@ async def settle_accepted(session: AsyncSession, kind: MailKind, shop_id: int) -
             table.attempts > 0,
             table.outcome.is_not(None),
         )
-        .values(state=MailState.SENT, last_error=None)
+        .values({"state": MailState.SENT, "last_error": None} | _sent(kind))
     )
     await session.execute(query)
 
@@ -170,6 +174,14 @@ async def suppress_refused(session: AsyncSession, kind: MailKind, since: datetim
     columns = [*key, EmailSuppression.reason]
     added = insert(EmailSuppression).from_select(columns, rows).on_conflict_do_nothing().returning(*key)
     return [(shop_id, hashed) for shop_id, hashed in await session.execute(added)]
+
+
+def _sent(kind: MailKind) -> dict[str, Any]:
+    """What else changes when a mail is sent: the link of an invitation works for `LIFETIME` from now on."""
+    if kind is MailKind.REMINDER:
+        return {}
+    waits = and_(Invitation.answer.is_(None), Invitation.removed_at.is_(None))
+    return {"expires_at": case((waits, Invitation.claimed_at + LIFETIME), else_=Invitation.expires_at)}
 
 
 async def _update_claimed(

@@ -10,7 +10,7 @@ from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.processes import ROOT
 from tests.support.aliases import Demo
 from tests.support.invitations import invite
-from wishcraft.domain.invitations import TRIED_FOR, TRIES, InvitationAnswer
+from wishcraft.domain.invitations import LIFETIME, TRIED_FOR, TRIES, InvitationAnswer
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.errors import TooManyAddressesRefused
 from wishcraft.resources import Resources
@@ -59,6 +59,17 @@ async def test_a_mail_that_an_event_shows_as_delivered_is_not_sent_again(
     assert (await invite_shop(resources, settings, shop, now=NOW))["due"] == 0
     assert state_of(demo, HUGO) == ("sent", 1)
     assert len(mailbox.messages) == 1
+
+
+async def test_a_link_works_for_two_weeks_after_a_mail_that_the_server_had_put_off(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, HUGO)
+    mailbox.faults.set(Fault(FaultKind.DEFER, remaining=1))
+    await invite_shop(resources, settings, shop, now=NOW)
+    demo.execute("UPDATE invitations SET expires_at = expires_at - interval '3 days', claimed_at = NULL")
+    assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == 1
+    assert demo.execute("SELECT expires_at - claimed_at FROM invitations").fetchall() == [(LIFETIME,)]
 
 
 async def test_a_mail_that_the_server_puts_off_is_given_up_after_four_days(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import LargeBinary, and_, case, func, literal, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, LargeBinary, and_, case, func, literal, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -103,19 +103,21 @@ async def record_refusal(
 async def settle_accepted(session: AsyncSession, kind: MailKind, shop_id: int) -> None:
     """Set mails of which it was not known whether they had been accepted to `sent`, if an event has an outcome of them.
 
-    The caller must know that no run is sending them.
+    Or if an invitation was answered. The caller must know that no run is sending them.
     """
     table = TABLES[kind]
-    waits = table.state == MailState.PENDING
-    if table is Invitation:  # as the index has them
+    waits: ColumnElement[bool] = table.state == MailState.PENDING
+    arrived: ColumnElement[bool] = table.outcome.is_not(None)
+    if table is Invitation:  # the first as the index has them
         waits = and_(waits, Invitation.answer.is_(None), Invitation.removed_at.is_(None))
+        arrived = or_(arrived, Invitation.answer.is_not(None))
     query = (
         update(table)
         .where(
             table.shop_id == shop_id,
             or_(table.state == MailState.SENDING, waits),
             table.attempts > 0,
-            table.outcome.is_not(None),
+            arrived,
         )
         .values({"state": MailState.SENT, "last_error": None} | _sent(kind))
     )

@@ -61,6 +61,18 @@ async def test_a_mail_that_an_event_shows_as_delivered_is_not_sent_again(
     assert len(mailbox.messages) == 1
 
 
+async def test_an_answered_invitation_is_held_no_more(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, HUGO)
+    holding = settings.model_copy(update={"reminder_recovery": "hold"})
+    mailbox.faults.set(Fault(FaultKind.DROP, remaining=1))
+    assert (await invite_shop(resources, holding, shop, now=NOW))["held"] == 1
+    demo.execute("UPDATE invitations SET answer = 'confirmed', expires_at = NULL")
+    assert (await invite_shop(resources, holding, shop, now=NOW))["held"] == 0
+    assert demo.execute("SELECT state, expires_at FROM invitations").fetchall() == [("sent", None)]
+
+
 async def test_a_link_works_for_two_weeks_after_a_mail_that_the_server_had_put_off(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
 ) -> None:

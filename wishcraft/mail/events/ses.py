@@ -29,6 +29,8 @@ _KINDS: Final[Mapping[str, tuple[MailEventKind, str]]] = {
 _NO_COMPLAINTS: Final = frozenset({"not-spam", "auth-failure"})
 """Feedback types that take a complaint back, or report a signature: of mailbox providers, not of recipients."""
 _ON_SUPPRESSION_LIST: Final = "OnAccountSuppressionList"
+_OF_THE_CONTENT: Final = frozenset({"AttachmentRejected", "ContentRejected", "MessageTooLarge"})
+"""Bounces that say nothing of the mailbox, as the status 5.7 of those by SMTP."""
 _UNSPECIFIC: Final = frozenset({"General", "Undetermined"})
 _FAILURES: Final = frozenset({"action", "status", "diagnosticCode"})
 """What a bounced recipient has of the notification that came back: that of an automatic reply has nothing."""
@@ -67,7 +69,9 @@ def read_ses(text: str, message_id: str, keys: Sequence[bytes]) -> MailEvent | N
         permanent = part.get("bounceType") == "Permanent"
         if not permanent and _is_automatic_reply(part):
             return None
-        detail = f"{as_text(part.get('bounceType'))} {as_text(part.get('bounceSubType'))}"
+        subtype = as_text(part.get("bounceSubType"))
+        kind = MailEventKind.REJECTED if not permanent and subtype in _OF_THE_CONTENT else kind
+        detail = f"{as_text(part.get('bounceType'))} {subtype}"
     elif kind is MailEventKind.COMPLAINED:
         detail = as_text(part.get("complaintFeedbackType"))
         if detail in _NO_COMPLAINTS:

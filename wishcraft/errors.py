@@ -340,3 +340,12 @@ class SenderRefused(WishCraftError):  # noqa: N818  it names what happened
     """The mail server refuses the login or the sender."""
 
     advice = "Correct MAIL_URL, MAIL_FROM or BOUNCE_ADDRESS in the worker's environment, then run the job again."
+
+
+class OwnSenderRefused(SenderRefused):
+    """The mail provider refuses a mail for the shop's own sender; from MAIL_FROM it may take it."""
+
+    advice = (
+        "Run the job again today: it sends the shop's mails from MAIL_FROM. Run mail-domains to see what the shop's "
+        "domain lacks (docs/runbooks/mail.md)."
+    )

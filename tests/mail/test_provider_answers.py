@@ -2,8 +2,9 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from wishcraft.errors import (
     MailAcceptanceUnknown,
     MailRefused,
     MailUnavailable,
+    OwnSenderRefused,
     SenderRefused,
     in_words,
 )
@@ -142,11 +144,35 @@ async def test_each_answer_of_sendgrid_has_its_error(
     await expect_error(sendgrid(server), server, answer, error, shown)
 
 
-async def expect_error(mailer: Mailer, server: Answering, answer: Response, error: type[Exception], shown: str) -> None:
+@pytest.mark.parametrize(
+    ("make", "answer", "error"),
+    [
+        (ses, ses_error(400, "MessageRejected", "Email address is not verified. gifts@maple"), OwnSenderRefused),
+        (ses, ses_error(400, "MailFromDomainNotVerifiedException"), OwnSenderRefused),
+        (ses, ses_error(403, "AccessDeniedException", "not authorized on identity/maple.example"), OwnSenderRefused),
+        (ses, ses_error(403, "UnrecognizedClientException"), SenderRefused),
+        (ses, ses_error(400, "AccountSuspendedException"), SenderRefused),
+        (ses, ses_error(404, "NotFoundException"), SenderRefused),
+        (sendgrid, sendgrid_error(403, "from"), OwnSenderRefused),
+        (sendgrid, sendgrid_error(400, "from.email"), OwnSenderRefused),
+        (sendgrid, sendgrid_error(401), SenderRefused),
+        (sendgrid, sendgrid_error(403), SenderRefused),
+    ],
+)
+async def test_answers_about_the_key_are_not_about_a_shops_own_sender(
+    server: Answering, make: Callable[[Answering], Mailer], answer: Response, error: type[Exception]
+) -> None:
+    own = replace(MAIL, sender="gifts@maple.example")
+    await expect_error(make(server), server, answer, error, str(answer.status_code), own)
+
+
+async def expect_error(
+    mailer: Mailer, server: Answering, answer: Response, error: type[Exception], shown: str, mail: Mail = MAIL
+) -> None:
     """The mail has this error, whose text shows neither the address nor the key, after one request."""
     server.answers.append(answer)
     with pytest.raises(error) as caught:
-        await mailer.send(MAIL)
+        await mailer.send(mail)
     await mailer.close()
     assert caught.type is error
     assert shown in str(caught.value)

@@ -35,6 +35,7 @@ def bounce(kind: str, subtype: str) -> dict[str, Any]:
         (bounce("Permanent", "NoEmail"), HARD),
         (bounce("Permanent", "OnAccountSuppressionList"), HARD),
         (bounce("Transient", "MailboxFull"), SOFT),
+        (bounce("Transient", "ContentRejected"), MailOutcome.REJECTED),
         (bounce("Undetermined", "Undetermined"), SOFT),
         (ses_event("Complaint", TOKEN, complaintFeedbackType="abuse"), MailOutcome.COMPLAINED),
         (ses_event("Complaint", TOKEN), MailOutcome.COMPLAINED),
@@ -49,6 +50,18 @@ def test_event_of_ses_has_the_outcome_of_its_mail(event: dict[str, Any], outcome
     assert (read.reference, read.outcome, read.event_id) == (REFERENCE, outcome, "id")
     assert "@" not in json.dumps(read.to_json())
     assert MailEvent.from_json(read.to_json()) == read
+
+
+@pytest.mark.parametrize("kind", ["Transient", "Undetermined"])
+def test_automatic_reply_that_ses_reports_as_a_bounce_is_ignored(kind: str) -> None:
+    subtype = "General" if kind == "Transient" else kind
+    recipients = [{"emailAddress": "ooto@simulator.amazonses.com"}]
+    event = ses_event("Bounce", TOKEN, bounceType=kind, bounceSubType=subtype, bouncedRecipients=recipients)
+    assert read_ses(json.dumps(event), "id", [KEY]) is None
+    event["bounce"]["bouncedRecipients"] = [recipients[0] | {"action": "failed", "status": "4.4.7"}]
+    read = read_ses(json.dumps(event), "id", [KEY])
+    assert read
+    assert read.outcome is SOFT
 
 
 @pytest.mark.parametrize("kind", ["not-spam", "auth-failure"])
@@ -66,6 +79,9 @@ def test_feedback_that_no_recipient_complains_by_is_ignored(kind: str) -> None:
         ({"event": "bounce", "type": "bounce", "status": "5.1.1", "reason": "550 <jo@example.com>"}, HARD),
         ({"event": "bounce"}, HARD),
         ({"event": "bounce", "type": "blocked"}, SOFT),
+        ({"event": "bounce", "type": "blocked", "status": "4.2.2", "bounce_classification": "Technical"}, SOFT),
+        ({"event": "bounce", "type": "blocked", "status": "5.7.1"}, MailOutcome.REJECTED),
+        ({"event": "bounce", "type": "blocked", "bounce_classification": "Reputation"}, MailOutcome.REJECTED),
         ({"event": "dropped", "reason": "Bounced Address"}, HARD),
         ({"event": "dropped", "reason": "Invalid"}, HARD),
         ({"event": "dropped", "reason": "Spam Reporting Address"}, HARD),

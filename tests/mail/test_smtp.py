@@ -1,6 +1,7 @@
 """`SmtpMailer` against a real SMTP server."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from email import message_from_string
 from email.policy import SMTPUTF8
@@ -24,6 +25,7 @@ from wishcraft.mail.providers.smtp import SmtpMailer
 from wishcraft.urls.mail import parse_smtp
 
 SENDER = "registry@wishcraft.example"
+LINES = b"\r\nBcc: x@y.example\r\n\r\nbody"
 
 
 def mail(to: str = "emma@example.com", **changes: Any) -> Mail:
@@ -77,6 +79,18 @@ async def test_names_and_subjects_cannot_inject_headers(mailer: SmtpMailer, mail
     assert message["Bcc"] is None
     assert message["Subject"] == "Fête Bcc: x@y.example"
     assert message["From"].addresses[0].display_name == 'A "B" Bcc: x@y.example'
+
+
+@pytest.mark.parametrize("recipient", ["emma@example.com", "émma@example.com"])
+async def test_encoded_words_in_texts_of_people_are_not_decoded(
+    mailer: SmtpMailer, mailbox: Mailbox, recipient: str
+) -> None:
+    hidden = f"=?utf-8?b?{b64encode(b'x' + LINES).decode()}?="
+    await mailer.send(mail(recipient, sender_name=hidden, subject=f"Tomorrow: {hidden}"))
+    message = mailbox.messages[0].parsed
+    assert message["Bcc"] is None
+    assert message["Subject"] == f"Tomorrow: {hidden}".replace("=?", "= ?")
+    assert message["From"].addresses[0].display_name == hidden.replace("=?", "= ?")
 
 
 @pytest.mark.parametrize("recipient", ["emma@example.com", "zoë@example.com"])

@@ -31,6 +31,9 @@ class Script:
 
     replies: dict[str, str] = field(default_factory=dict)
     closes_after: str | None = None
+    most_mails: int | None = None
+    """How many mails a connection takes; then it ends by 421 in reply to `last_reply_to`."""
+    last_reply_to: str = ""
     connections: int = 0
     received: list[str] = field(default_factory=list)
     recipients: list[str] = field(default_factory=list)
@@ -39,7 +42,7 @@ class Script:
         self.connections += 1
         defaults = {"EHLO": "250-script\r\n250 AUTH PLAIN", "AUTH": "235 2.7.0 Welcome", "DATA": "354 Go on"}
         writer.write(b"220 script\r\n")
-        in_content = False
+        in_content, mails = False, 0
         while line := (await reader.readline()).decode():
             if in_content and line != ".\r\n":
                 continue
@@ -48,6 +51,9 @@ class Script:
             if verb == "RCPT":
                 self.recipients.append(line.strip().removeprefix("RCPT TO:"))
             reply = self.replies.get(verb, defaults.get(verb, "250 2.0.0 OK"))
+            if mails == self.most_mails and verb == self.last_reply_to:
+                reply = "421 4.7.0 Too many messages in this connection"
+            mails += verb == "."
             in_content = verb == "DATA" and reply.startswith("354")
             writer.write(f"{reply}\r\n".encode())
             if verb in {self.closes_after, "QUIT"}:
@@ -100,6 +106,15 @@ async def test_idle_connection_closed_by_the_server_is_replaced() -> None:
         await mailer.send(MAIL)
         await mailer.send(MAIL)
     assert (script.connections, script.received.count(".")) == (2, 2)
+
+
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DATA", "."])
+async def test_connection_that_the_server_ends_after_some_mails_is_replaced(verb: str) -> None:
+    script = Script(most_mails=1, last_reply_to=verb)
+    async with conversation(script) as mailer:
+        for _ in range(3):
+            await mailer.send(MAIL)
+    assert script.connections == 3
 
 
 async def test_login_is_percent_decoded_from_the_url() -> None:

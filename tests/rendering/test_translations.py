@@ -14,9 +14,12 @@ from jinja2 import Environment
 
 from api import registry_html
 from deployments.sandbox.processes import ROOT
-from tests.support.mail_content import mails
+from tests.support.mail_content import INVITATION_LINKS, mails
 from wishcraft.domain.languages import Language
+from wishcraft.domain.registries import EventType
 from wishcraft.mail.messages import data_request, invitation, reminder
+from wishcraft.mail.messages.content import Letterhead
+from wishcraft.mail.messages.invitation import Invited, compose_invitation
 from wishcraft.rendering import link_pages
 from wishcraft.rendering.translations import format_date, format_money, join_names, translate
 
@@ -64,6 +67,24 @@ def test_every_text_is_translated_with_its_values_and_nothing_else_is(language: 
             given, used = set(_PLACEHOLDER.findall(text)), set(_PLACEHOLDER.findall(str(translated)))
             assert used - EMPTY == given - EMPTY, text
             assert not re.search(r"%(?![%(])", str(translated).replace("%%", "")), text
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_no_line_breaks_before_a_mark_that_follows_a_space(language: Language) -> None:
+    texts = [text for each in catalogue(language) if each.id and isinstance(text := each.string, str)]
+    assert not [text for text in texts if re.search(" (?:[?:;!»]|%%)", text)]
+
+
+def test_number_of_gifts_in_french_fits_one_gift_too() -> None:
+    assert translate(Language.FR, "%(given)s of %(wanted)s gifts given", given=1, wanted=5).startswith("Cadeaux")
+
+
+def test_customer_without_a_name_has_one_honorific_in_japanese() -> None:
+    letterhead = Letterhead("Maple & Pine", "#2f6f5e", language=Language.JA)
+    invited = Invited(EventType.WEDDING, None, "1", "2", is_registrant=False)
+    content = compose_invitation(letterhead, invited, INVITATION_LINKS)
+    assert content.text.count("様が") == 1
+    assert "様 様" not in content.text.replace("お客様", "お客 様")
 
 
 @pytest.mark.parametrize("language", list(Language))

@@ -13,7 +13,7 @@ from operator import itemgetter
 from typing import Final, NamedTuple
 
 LIFETIME: Final = timedelta(days=14)
-"""How long a link works after the first try to send its mail."""
+"""How long a link works: after its mail was sent, and until then after the first try to send it."""
 TRIES: Final = 3
 """How often a mail is sent at most if each time it may have arrived, but the server did not answer."""
 TRIED_FOR: Final = timedelta(days=4)

@@ -19,6 +19,8 @@ MAILBOX_MISSING: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10"
 
 Other codes concern the sender, such as 5.7.1 (relaying denied), or are temporary, such as 5.2.2 (mailbox full).
 """
+POLICY_STATUS: Final = "5.7."
+"""Beginning of the codes of what a server refused for its content or its sender: that says nothing of the mailbox."""
 _CODE: Final = re.compile(r"[A-Za-z0-9. -]{0,64}", re.ASCII)
 
 
@@ -45,7 +47,7 @@ class MailOutcome(StrEnum):
     DEFERRED = "deferred"
     DELIVERED = "delivered"
     REJECTED = "rejected"
-    """The provider did not send it, because of its content."""
+    """The provider, or a server, refused it for its content or its sender."""
     SOFT_BOUNCED = "soft_bounced"
     BOUNCED = "bounced"
     UNSUBSCRIBED = "unsubscribed"

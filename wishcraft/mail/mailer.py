@@ -48,6 +48,7 @@ class Mailer(Protocol):
             AddressRefused: The recipient's mailbox does not exist.
             MailRefused: The provider will never accept this mail, for another reason.
             SenderRefused: The provider accepts no mail from this login or sender; a setting must change.
+            OwnSenderRefused: It may accept the mail from MAIL_FROM.
         """
         ...
 

@@ -58,12 +58,20 @@ def build_message(mail: Mail, sender: str, now: datetime) -> EmailMessage:
 
 def display_name(mail: Mail) -> str:
     """The name in `From` and `Reply-To`, on one line, of at most MAX_NAME_LENGTH characters."""
-    return " ".join(mail.sender_name.split())[:MAX_NAME_LENGTH].rstrip()
+    return " ".join(_unencoded(mail.sender_name).split())[:MAX_NAME_LENGTH].rstrip()
 
 
 def short_subject(mail: Mail) -> str:
     """The subject on one line, of at most MAX_SUBJECT_LENGTH characters."""
-    return shorten(mail.subject, MAX_SUBJECT_LENGTH, placeholder=" …")
+    return shorten(_unencoded(mail.subject), MAX_SUBJECT_LENGTH, placeholder=" …")
+
+
+def _unencoded(text: str) -> str:
+    """The text without encoded words (RFC 2047): Python, providers and mail programs would decode those in a title.
+
+    What one hides may be line breaks, and after them headers and a body.
+    """
+    return text.replace("=?", "= ?")
 
 
 def machine_headers(mail: Mail) -> dict[str, str]:

@@ -12,6 +12,7 @@ from wishcraft.domain.mail_events import MailOutcome
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.store import locks
 from wishcraft.store.outbox import TABLES
+from wishcraft.store.suppressions import lifted_sql
 
 _LOCK: Final = {
     kind: text(f"""
@@ -29,15 +30,15 @@ _RECORD: Final = {
     """)  # noqa: S608  names of tables
     for kind, table in TABLES.items()
 }
-_SOFT: Final = text("""
+_SOFT: Final = text(f"""
     SELECT recipient, count(*) AS number FROM (
-        SELECT recipient FROM reminders
+        SELECT shop_id, recipient, outcome_at FROM reminders
         WHERE shop_id = :shop_id AND recipient = ANY(:recipients) AND outcome = 'soft_bounced' AND outcome_at >= :since
         UNION ALL
-        SELECT recipient FROM invitations
+        SELECT shop_id, recipient, outcome_at FROM invitations
         WHERE shop_id = :shop_id AND recipient = ANY(:recipients) AND outcome = 'soft_bounced' AND outcome_at >= :since
-    ) bounced GROUP BY recipient
-""")
+    ) bounced WHERE NOT {lifted_sql("bounced.shop_id", "bounced.recipient", "bounced.outcome_at")} GROUP BY recipient
+""")  # noqa: S608  ours
 # Reminders are kept by their registry: those of the last day are found by the index on their outcomes, or are few.
 _COUNT: Final = text("""
     SELECT (SELECT count(*) FROM reminders WHERE outcome = 'delivered' AND outcome_at >= :since),
@@ -150,7 +151,7 @@ async def record_outcomes(
 async def count_soft_bounces(
     session: AsyncSession, shop_id: int, recipients: Sequence[str], since: datetime
 ) -> dict[str, int]:
-    """How many mails of the shop to each of these addresses bounced softly since then.
+    """How many mails of the shop to each of these addresses bounced softly since then, and since the last lift.
 
     The caller has recorded its own. What another transaction counts is waited for: else neither might see enough.
     """

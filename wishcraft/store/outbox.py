@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import LargeBinary, case, func, literal, literal_column, select, update
+from sqlalchemy import ColumnElement, LargeBinary, and_, case, func, literal, literal_column, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from wishcraft.domain.addresses import normalise
+from wishcraft.domain.invitations import LIFETIME
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.store.schema import EmailSuppression, Invitation, Reminder
@@ -68,7 +69,10 @@ async def record_state(
     provider: str | None,
 ) -> None:
     """Store the state in which a claimed mail is now at its provider, unless another process has claimed it since."""
-    await _update_claimed(session, kind, shop_id, claimed, state=state, last_error=error, provider=provider)
+    values: dict[Any, Any] = {"state": state, "last_error": error, "provider": provider}
+    if state is MailState.SENT:
+        values |= _sent(kind)
+    await _update_claimed(session, kind, shop_id, claimed, **values)
 
 
 async def requeue(
@@ -94,6 +98,30 @@ async def record_refusal(
 ) -> None:
     """As `requeue`, and record that the address was refused."""
     await requeue(session, kind, shop_id, claimed, f"{_REFUSED}{error}", provider)
+
+
+async def settle_accepted(session: AsyncSession, kind: MailKind, shop_id: int) -> None:
+    """Set mails of which it was not known whether they had been accepted to `sent`, if an event has an outcome of them.
+
+    Or if an invitation was answered. The caller must know that no run is sending them.
+    """
+    table = TABLES[kind]
+    waits: ColumnElement[bool] = table.state == MailState.PENDING
+    arrived: ColumnElement[bool] = table.outcome.is_not(None)
+    if table is Invitation:  # the first as the index has them
+        waits = and_(waits, Invitation.answer.is_(None), Invitation.removed_at.is_(None))
+        arrived = or_(arrived, Invitation.answer.is_not(None))
+    query = (
+        update(table)
+        .where(
+            table.shop_id == shop_id,
+            or_(table.state == MailState.SENDING, waits),
+            table.attempts > 0,
+            arrived,
+        )
+        .values({"state": MailState.SENT, "last_error": None} | _sent(kind))
+    )
+    await session.execute(query)
 
 
 async def release_claims(session: AsyncSession, kind: MailKind, shop_id: int) -> None:
@@ -148,6 +176,14 @@ async def suppress_refused(session: AsyncSession, kind: MailKind, since: datetim
     columns = [*key, EmailSuppression.reason]
     added = insert(EmailSuppression).from_select(columns, rows).on_conflict_do_nothing().returning(*key)
     return [(shop_id, hashed) for shop_id, hashed in await session.execute(added)]
+
+
+def _sent(kind: MailKind) -> dict[str, Any]:
+    """What else changes when a mail is sent: the link of an invitation works for `LIFETIME` from now on."""
+    if kind is MailKind.REMINDER:
+        return {}
+    waits = and_(Invitation.answer.is_(None), Invitation.removed_at.is_(None))
+    return {"expires_at": case((waits, Invitation.claimed_at + LIFETIME), else_=Invitation.expires_at)}
 
 
 async def _update_claimed(

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.invitations import InvitationAnswer
+from wishcraft.domain.invitations import TRIES, InvitationAnswer
 from wishcraft.domain.registries import RegistryStatus
 from wishcraft.domain.reminders import ReminderKind
 from wishcraft.store.engine import Database
@@ -78,7 +78,7 @@ _FIND_DUE: Final = text(
     FROM wanted w
     LEFT JOIN reminders m USING (registry_id, kind, event_date, recipient)
     JOIN registries r ON r.shop_id = :shop_id AND r.id = w.registry_id
-    WHERE (m.id IS NULL OR m.state = 'pending')
+    WHERE (m.id IS NULL OR (m.state = 'pending' AND m.attempts < {TRIES}))
       AND NOT EXISTS (
           SELECT FROM email_suppressions s WHERE s.shop_id = :shop_id
           AND s.address_hash = {hash_sql("CAST(:shop_id AS text)", "w.recipient")})
@@ -86,15 +86,15 @@ _FIND_DUE: Final = text(
     """
 )
 # A sendable reminder is pending, its event still has that date, its registry and shop are active, and its recipient has
-# confirmed the address and is still named.
-_SENDABLE: Final = """
+# confirmed the address and is still named. The server has not left it without an answer too often.
+_SENDABLE: Final = f"""
     FROM reminders m
     JOIN invitations n ON n.registry_id = m.registry_id AND n.recipient = m.recipient
         AND n.answer = 'confirmed' AND n.removed_at IS NULL
     JOIN unnest(CAST(:dates AS date[]), CAST(:kinds AS text[])) AS due (event_date, kind) USING (event_date, kind)
     JOIN registries r ON r.id = m.registry_id AND r.event_date = m.event_date AND r.status = 'active'
     JOIN shops s ON s.id = m.shop_id AND s.status = 'active'
-    WHERE m.shop_id = :shop_id AND m.state = 'pending'
+    WHERE m.shop_id = :shop_id AND m.state = 'pending' AND m.attempts < {TRIES}
 """
 _FIND_SENDABLE: Final = text(f"SELECT m.id {_SENDABLE} ORDER BY m.event_date, m.id")
 _CLAIM: Final = text(

@@ -17,6 +17,18 @@ def hash_sql(shop_id: str, recipient: str) -> str:
     return f"sha256(convert_to({shop_id} || ':' || {recipient}, 'UTF8'))"
 
 
+_LIFTING: Final = ("mail.suppression_lifted", "mail.resubscribed")
+"""The actions of the audit log that are recorded with each lift."""
+
+
+def lifted_sql(shop_id: str, recipient: str, at: str) -> str:
+    """SQL of `was_lifted_since` for these SQL expressions, of a recipient instead of a hash."""
+    return f"""EXISTS (
+        SELECT FROM audit_logs WHERE audit_logs.shop_id = {shop_id} AND resource = 'address'
+            AND resource_id = encode({hash_sql(shop_id, recipient)}, 'hex') AND created_at >= {at}
+            AND action IN {_LIFTING})"""
+
+
 _REASONS: Final = f"ARRAY{[reason.value for reason in REASONS_BY_STRENGTH]}"
 _IS_STRONGER: Final = f"""
     array_position({_REASONS}, excluded.reason) > array_position({_REASONS}, email_suppressions.reason)
@@ -58,10 +70,6 @@ _IMPORT: Final = text(
     RETURNING xmax = 0
     """  # noqa: S608  ours
 )
-
-
-_LIFTING: Final = ("mail.suppression_lifted", "mail.resubscribed")
-"""The actions of the audit log that are recorded with each lift."""
 
 
 class Suppression(NamedTuple):

@@ -10,7 +10,7 @@ from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from deployments.sandbox.processes import ROOT
 from tests.support.aliases import Demo
 from tests.support.invitations import invite
-from wishcraft.domain.invitations import TRIED_FOR, TRIES, InvitationAnswer
+from wishcraft.domain.invitations import LIFETIME, TRIED_FOR, TRIES, InvitationAnswer
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.errors import TooManyAddressesRefused
 from wishcraft.resources import Resources
@@ -47,6 +47,41 @@ async def test_a_mail_that_is_never_answered_is_sent_three_times_at_most(
     assert [each["due"] for each in counts] == [1] * (TRIES + 1) + [0]
     assert len(mailbox.messages) == TRIES
     assert state_of(demo, HUGO) == ("failed", TRIES)
+
+
+async def test_a_mail_that_an_event_shows_as_delivered_is_not_sent_again(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, HUGO)
+    mailbox.faults.set(Fault(FaultKind.DROP, remaining=1))
+    assert (await invite_shop(resources, settings, shop, now=NOW))["postponed"] == 1
+    demo.execute("UPDATE invitations SET outcome = 'delivered', outcome_at = now()")
+    assert (await invite_shop(resources, settings, shop, now=NOW))["due"] == 0
+    assert state_of(demo, HUGO) == ("sent", 1)
+    assert len(mailbox.messages) == 1
+
+
+async def test_an_answered_invitation_is_held_no_more(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, HUGO)
+    holding = settings.model_copy(update={"reminder_recovery": "hold"})
+    mailbox.faults.set(Fault(FaultKind.DROP, remaining=1))
+    assert (await invite_shop(resources, holding, shop, now=NOW))["held"] == 1
+    demo.execute("UPDATE invitations SET answer = 'confirmed', expires_at = NULL")
+    assert (await invite_shop(resources, holding, shop, now=NOW))["held"] == 0
+    assert demo.execute("SELECT state, expires_at FROM invitations").fetchall() == [("sent", None)]
+
+
+async def test_a_link_works_for_two_weeks_after_a_mail_that_the_server_had_put_off(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite(demo, HUGO)
+    mailbox.faults.set(Fault(FaultKind.DEFER, remaining=1))
+    await invite_shop(resources, settings, shop, now=NOW)
+    demo.execute("UPDATE invitations SET expires_at = expires_at - interval '3 days', claimed_at = NULL")
+    assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == 1
+    assert demo.execute("SELECT expires_at - claimed_at FROM invitations").fetchall() == [(LIFETIME,)]
 
 
 async def test_a_mail_that_the_server_puts_off_is_given_up_after_four_days(

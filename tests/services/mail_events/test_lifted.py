@@ -76,6 +76,18 @@ async def test_request_about_the_same_mail_counts_again_after_a_lift(
     assert demo.execute("SELECT outcome FROM reminders").fetchall() == [(first.value,)]
 
 
+async def test_soft_bounces_of_before_a_lift_count_no_more(resources: Resources, demo: Demo, handle: Handle) -> None:
+    demo.execute(
+        """INSERT INTO reminders (shop_id, registry_id, kind, event_date, recipient, state, outcome, outcome_at)
+           SELECT shop_id, id, '7_days', date '2026-11-24' + n, 'jo@example.com', 'sent', 'soft_bounced', now()
+           FROM registries, generate_series(1, 2) n WHERE id = (SELECT min(id) FROM registries WHERE shop_id = 1)"""
+    )
+    demo.execute("INSERT INTO email_suppressions VALUES (1, %s, 'bounce')", [HASH])
+    await undo_unsubscribe(resources, Subscription(1, HASH, "j…@example.com"), Origin())
+    assert await handle(MailEventKind.BOUNCED, datetime.now(UTC))
+    assert reasons(demo) == []
+
+
 async def test_request_counts_again_after_the_recipient_had_subscribed_again(
     resources: Resources, demo: Demo, handle: Handle
 ) -> None:

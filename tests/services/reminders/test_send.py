@@ -5,6 +5,7 @@ from typing import Final
 
 import pytest
 from psycopg.types.json import Jsonb
+from pydantic import SecretStr
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.aliases import Demo
@@ -122,6 +123,21 @@ async def test_a_refused_own_sender_is_not_used_again(
     assert received.parsed["From"].addresses[0].addr_spec == "registry@wishcraft.example"
     others = demo.execute("SELECT id FROM shops WHERE verified_mail_domain IS NOT NULL ORDER BY id").fetchall()
     assert others == [(2,), (3,)]
+
+
+async def test_a_wrong_key_of_the_provider_leaves_a_shop_its_own_sender(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, registry: int, mailbox: Mailbox,
+    mail_urls: dict[str, SecretStr],
+) -> None:  # fmt: skip
+    own = {"mail_from": OWN_SENDER}
+    demo.execute("UPDATE shops SET settings = %s, verified_mail_domain = 'maple-and-pine.example'", [Jsonb(own)])
+    wrong = SecretStr(mail_urls["sendgrid"].get_secret_value().replace("SG.", "SX."))
+    async with open_resources(settings.model_copy(update={"mail_url": wrong}), redis_timeout=5) as other:
+        with pytest.raises(SenderRefused):
+            await remind_shop(other, settings, shop, now=NOW)
+    await remind_shop(resources, settings, shop, now=NOW)
+    [received] = mailbox.messages
+    assert received.parsed["From"].addresses[0].addr_spec == OWN_SENDER
 
 
 @pytest.mark.parametrize("template", ["https://www.maple.example/list?r={slug}", None])

@@ -15,13 +15,14 @@ from tests.support.invitations import confirm_everyone
 from tests.support.mail import recipients_of
 from tests.support.reminders import EMMA, HUGO, NOW
 from wishcraft.domain.addresses import address_hash
+from wishcraft.domain.invitations import TRIES
 from wishcraft.domain.mail_references import MailKind, MailReference, read_token
 from wishcraft.errors import EveryMailRefused, MailUnavailable, TooManyAddressesRefused
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Changes
 from wishcraft.services.mail.references import reference_keys
 from wishcraft.services.mail.reputation import judge_refusals
-from wishcraft.services.reminders.send import remind_shop
+from wishcraft.services.reminders.send import find_due_reminders, remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
@@ -55,6 +56,32 @@ async def test_a_postponed_reminder_is_sent_by_a_later_run(
     assert (counts["due"], counts["sent"]) == (1, 1)
     assert recipients_of(mailbox) == [EMMA, HUGO]
     assert states(demo)[EMMA] == ("sent", 1, None)
+
+
+async def test_a_reminder_that_is_never_answered_is_sent_three_times_at_most(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    mailbox.faults.set(Fault(FaultKind.DROP, EMMA))  # the server has each mail, and its replies are lost
+    counts = [await remind_shop(resources, settings, shop, now=NOW) for _ in range(TRIES + 2)]
+    assert [each["postponed"] for each in counts] == [1] * TRIES + [0, 0]
+    assert await find_due_reminders(resources, settings, shop, now=NOW) == []
+    assert recipients_of(mailbox).count(EMMA) == TRIES
+    await remind_shop(resources, settings, shop, now=NOW + timedelta(8))
+    assert states(demo)[EMMA][:2] == ("failed", TRIES)
+
+
+@pytest.mark.parametrize("recovery", ["resend", "hold"])
+async def test_a_mail_that_an_event_shows_as_delivered_is_not_sent_again(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox, recovery: str
+) -> None:
+    chosen = settings.model_copy(update={"reminder_recovery": recovery})
+    mailbox.faults.set(Fault(FaultKind.DROP, EMMA, remaining=1))
+    assert (await remind_shop(resources, chosen, shop, now=NOW))["sent"] == 1
+    demo.execute("UPDATE reminders SET outcome = 'delivered', outcome_at = now() WHERE recipient = %s", [EMMA])
+    counts = await remind_shop(resources, chosen, shop, now=NOW)
+    assert (counts["due"], counts["held"]) == (0, 0)
+    assert states(demo)[EMMA] == ("sent", 1, None)
+    assert sorted(recipients_of(mailbox)) == [EMMA, HUGO]
 
 
 async def test_a_refused_address_is_suppressed_and_other_mails_are_sent(

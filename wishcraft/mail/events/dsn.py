@@ -11,15 +11,13 @@ from email.message import Message
 from email.parser import BytesHeaderParser
 from typing import Final
 
-from wishcraft.domain.mail_events import MAILBOX_MISSING, MailEvent, MailEventKind, code_only
+from wishcraft.domain.mail_events import MAILBOX_MISSING, POLICY_STATUS, MailEvent, MailEventKind, code_only
 from wishcraft.domain.mail_references import MailReference, read_token
 
 _TOKEN: Final = re.compile(r"[^+@\s<>]{1,64}\+([^@\s<>]{1,64})@", re.ASCII)
 _STATUS: Final = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s|$)", re.ASCII)
 _WORD: Final = re.compile(r"(?:\([^()]*\)|\s)*([A-Za-z-]+)", re.ASCII)
 """The word of a field, perhaps after comments."""
-_POLICY_STATUS: Final = "5.7."
-"""Of what a server refused for its content or its sender: that says nothing of the mailbox."""
 _COMPLAINTS: Final = frozenset({"abuse", "fraud", "virus", "other"})
 """Feedback types of RFC 5965, section 7.3; `not-spam` takes a complaint back."""
 _PARSER: Final = BytesHeaderParser()
@@ -85,7 +83,7 @@ def _parts(content: bytes) -> Iterator[Message]:
 def _read_status(action: str, status: str) -> tuple[MailEventKind | None, bool, str]:
     code = match[1] if (match := _STATUS.match(status)) else ""
     match action:
-        case "failed" if code.startswith(_POLICY_STATUS):
+        case "failed" if code.startswith(POLICY_STATUS):
             return MailEventKind.REJECTED, False, code
         case "failed":
             return MailEventKind.BOUNCED, code in MAILBOX_MISSING, code

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePub
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from wishcraft.domain.mail_events import MailEvent, MailEventKind, as_text, code_only
+from wishcraft.domain.mail_events import POLICY_STATUS, MailEvent, MailEventKind, as_text, code_only
 from wishcraft.domain.mail_references import NAME, read_token
 from wishcraft.errors import ConfigurationError, EventsUnsigned
 
@@ -41,6 +41,8 @@ _DROPPED: Final = {
     "unsubscribed address": (MailEventKind.UNSUBSCRIBED, False),
 }
 """Why SendGrid did not try a mail: its own lists, by reason. Any other reason is about the content or the account."""
+_OF_THE_SENDER: Final = frozenset({"Content", "Reputation"})
+"""Classes of bounces that say nothing of the mailbox, as the status 5.7."""
 
 
 def load_key(text: str) -> EllipticCurvePublicKey:
@@ -94,13 +96,21 @@ def _read(event: Mapping[str, Any], keys: Sequence[bytes]) -> MailEvent | None:
     if kind is None or reference is None:
         return None
     permanent = kind is MailEventKind.BOUNCED and event.get("type") != "blocked"
-    if kind is MailEventKind.REJECTED:
+    if kind is MailEventKind.BOUNCED and not permanent and _is_policy(event):
+        kind = MailEventKind.REJECTED
+    elif kind is MailEventKind.REJECTED:
         kind, permanent = _DROPPED.get(as_text(event.get("reason")).lower(), (kind, False))
     detail = " ".join(filter(None, (as_text(event.get(name)) for name in ("type", "status"))))
     event_id = as_text(event.get("sg_event_id"))
     if not event_id:
         event_id = sha256(f"{as_text(event.get('timestamp'))} {permanent} {detail}".encode()).hexdigest()
     return MailEvent(reference, kind, permanent, event_id, _time(event.get("timestamp")), code_only(detail))
+
+
+def _is_policy(bounce: Mapping[str, Any]) -> bool:
+    """Whether a server refused the content or the sender."""
+    classes = as_text(bounce.get("bounce_classification"))
+    return classes in _OF_THE_SENDER or as_text(bounce.get("status")).startswith(POLICY_STATUS)
 
 
 def _time(seconds: object) -> datetime:

@@ -29,13 +29,19 @@ _KINDS: Final[Mapping[str, tuple[MailEventKind, str]]] = {
 _NO_COMPLAINTS: Final = frozenset({"not-spam", "auth-failure"})
 """Feedback types that take a complaint back, or report a signature: of mailbox providers, not of recipients."""
 _ON_SUPPRESSION_LIST: Final = "OnAccountSuppressionList"
+_OF_THE_CONTENT: Final = frozenset({"AttachmentRejected", "ContentRejected", "MessageTooLarge"})
+"""Bounces that say nothing of the mailbox, as the status 5.7 of those by SMTP."""
+_UNSPECIFIC: Final = frozenset({"General", "Undetermined"})
+_FAILURES: Final = frozenset({"action", "status", "diagnosticCode"})
+"""What a bounced recipient has of the notification that came back: that of an automatic reply has nothing."""
 
 
 def read_ses(text: str, message_id: str, keys: Sequence[bytes]) -> MailEvent | None:
     """The event; None if it is not about one of our mails, or of a kind without an outcome.
 
-    A mail to an address on SES's own suppression list was not tried: that is a bounce, also where the address is on
-    the list because of a complaint, which was about an earlier mail.
+    SES reports automatic replies, such as of a person on holiday, as soft bounces: they have no outcome. A mail to an
+    address on SES's own suppression list was not tried: that is a bounce, also where the address is on the list because
+    of a complaint, which was about an earlier mail.
 
     Args:
         text: The message that SNS delivered.
@@ -61,7 +67,11 @@ def read_ses(text: str, message_id: str, keys: Sequence[bytes]) -> MailEvent | N
     permanent, detail = False, ""
     if kind is MailEventKind.BOUNCED:
         permanent = part.get("bounceType") == "Permanent"
-        detail = f"{as_text(part.get('bounceType'))} {as_text(part.get('bounceSubType'))}"
+        if not permanent and _is_automatic_reply(part):
+            return None
+        subtype = as_text(part.get("bounceSubType"))
+        kind = MailEventKind.REJECTED if not permanent and subtype in _OF_THE_CONTENT else kind
+        detail = f"{as_text(part.get('bounceType'))} {subtype}"
     elif kind is MailEventKind.COMPLAINED:
         detail = as_text(part.get("complaintFeedbackType"))
         if detail in _NO_COMPLAINTS:
@@ -70,6 +80,12 @@ def read_ses(text: str, message_id: str, keys: Sequence[bytes]) -> MailEvent | N
             kind, permanent, detail = MailEventKind.BOUNCED, True, _ON_SUPPRESSION_LIST
     occurred_at = _time(part.get("timestamp")) or _time(mail.get("timestamp")) or datetime.now(UTC)
     return MailEvent(reference, kind, permanent, message_id, occurred_at, code_only(detail))
+
+
+def _is_automatic_reply(bounce: Mapping[str, Any]) -> bool:
+    recipients = bounce.get("bouncedRecipients")
+    found = [each for each in recipients if isinstance(each, dict)] if isinstance(recipients, list) else []
+    return as_text(bounce.get("bounceSubType")) in _UNSPECIFIC and not any(_FAILURES & each.keys() for each in found)
 
 
 def _object(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:

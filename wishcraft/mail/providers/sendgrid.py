@@ -19,6 +19,7 @@ from wishcraft.errors import (
     ConfigurationError,
     MailRefused,
     MailUnavailable,
+    OwnSenderRefused,
     SenderRefused,
     WishCraftError,
 )
@@ -80,7 +81,7 @@ class SendGridMailer:
         body = json.dumps(_payload(with_ascii_recipient(mail, _NAME), self._sender)).encode()
         response = await self._api.post(lambda: self._request(body))
         if not response.is_success:
-            raise _failure(response)
+            raise _failure(response, has_own_sender=mail.sender is not None)
 
     async def close(self) -> None:
         """See `Mailer.close`."""
@@ -126,7 +127,7 @@ def _is_throttled(response: httpx.Response) -> bool:
     return response.status_code == httpx.codes.TOO_MANY_REQUESTS
 
 
-def _failure(response: httpx.Response) -> WishCraftError:
+def _failure(response: httpx.Response, *, has_own_sender: bool) -> WishCraftError:
     """The error for a response that accepts no mail; its message has status and field, never SendGrid's text."""
     status, field = response.status_code, _field(response)
     shown = f"{status} {field}".strip()
@@ -134,6 +135,8 @@ def _failure(response: httpx.Response) -> WishCraftError:
         return server_error(_NAME, response)
     if status in LATER_STATUSES:
         return MailUnavailable(f"SendGrid takes no mail for now: {shown}")
+    if has_own_sender and field.partition(".")[0] == "from":
+        return OwnSenderRefused(f"SendGrid refuses the sender: {shown}")
     if status in SETTING_STATUSES or status < httpx.codes.BAD_REQUEST or field.partition(".")[0] == "from":
         return SenderRefused(f"SendGrid refuses the key of MAIL_URL or the sender: {shown}")
     if _RECIPIENT_FIELD.fullmatch(field):

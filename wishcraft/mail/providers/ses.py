@@ -24,6 +24,7 @@ from wishcraft.errors import (
     ConfigurationError,
     MailRefused,
     MailUnavailable,
+    OwnSenderRefused,
     SenderRefused,
     WishCraftError,
     in_words,
@@ -60,6 +61,8 @@ _CREDENTIAL_CODES: Final = frozenset(
     }
 )
 """Common errors of AWS about keys, permissions and the clock, which come with 400 too."""
+_IDENTITY_CODES: Final = frozenset({"AccessDeniedException", "MailFromDomainNotVerifiedException", "NotAuthorized"})
+"""Codes that may be about the identity of the sender alone: policies name the identities that a key may send from."""
 _NOT_VERIFIED: Final = re.compile(r"(?i)email address(?:es)? (?:is|are) not verified")
 _BAD_ADDRESS: Final = re.compile(
     r"(?i)(?:missing final '@domain'|(?:local address|domain) (?:contains|starts with|ends with) )"
@@ -104,7 +107,7 @@ class SesMailer:
         body = self._body(with_ascii_recipient(mail, _NAME))
         response = await self._api.post(lambda: self._sign(body))
         if not response.is_success:
-            raise _failure(response)
+            raise _failure(response, has_own_sender=mail.sender is not None)
 
     async def close(self) -> None:
         """See `Mailer.close`."""
@@ -168,7 +171,7 @@ def _is_throttled(response: httpx.Response) -> bool:
     return code in _THROTTLED and "daily" not in message.lower()  # the quota of a day is not worth waiting for
 
 
-def _failure(response: httpx.Response) -> WishCraftError:
+def _failure(response: httpx.Response, *, has_own_sender: bool) -> WishCraftError:  # noqa: PLR0911  a list of cases
     """The error for a response that accepts no mail; its message has status and code, never SES's text."""
     status, (code, message) = response.status_code, _error(response)
     shown = f"{status} {code}".strip()
@@ -176,6 +179,8 @@ def _failure(response: httpx.Response) -> WishCraftError:
         return server_error(_NAME, response)
     if code in _ACCOUNT_PAUSED or status in LATER_STATUSES:
         return MailUnavailable(f"Amazon SES takes no mail for now: {shown}")
+    if has_own_sender and (code in _IDENTITY_CODES or _NOT_VERIFIED.match(message)):
+        return OwnSenderRefused(f"Amazon SES takes no mail from the sender: {shown}")
     if status in SETTING_STATUSES or code in _CREDENTIAL_CODES:
         return SenderRefused(f"Amazon SES refuses the credentials of MAIL_URL or their permissions: {shown}")
     if code in _SENDER_CODES or _NOT_VERIFIED.match(message) or status < httpx.codes.BAD_REQUEST:

@@ -6,7 +6,7 @@ names its mail. SMTP has no idempotency key: a mail whose reply was lost may arr
 
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -30,6 +30,7 @@ from wishcraft.errors import (
     MailPostponed,
     MailRefused,
     MailUnavailable,
+    OwnSenderRefused,
     SenderRefused,
     WishCraftError,
     in_words,
@@ -85,8 +86,16 @@ class SmtpMailer:
     async def send(self, mail: Mail) -> None:
         """See `Mailer.send`."""
         mail = replace(mail, recipient=normalise(mail.recipient) or mail.recipient)
+        if (idle := await self._reuse()) is not None:
+            # Servers end a connection by 421 after so many mails or minutes, and take the next mail on another one.
+            with suppress(MailUnavailable):
+                await self._send(idle, mail)
+                return
+        await self._send(await self._connect(), mail)
+
+    async def _send(self, connection: SMTP, mail: Mail) -> None:
         international = not mail.recipient.isascii()
-        async with self._connection() as connection:
+        async with self._keep_if_usable(connection):
             message = build_message(mail, self._sender, datetime.now(UTC))
             content = as_bytes(message, international=international)
             await self._send_envelope(connection, mail, international=international)
@@ -98,7 +107,7 @@ class SmtpMailer:
                 refused = _mail_error(error)
                 # A policy may be about the shop's own sender; the next try, from MAIL_FROM, shows it.
                 if mail.sender and isinstance(refused, MailRefused) and "5.7." in _codes(error):
-                    raise SenderRefused(f"the mail server refuses a mail of the sender: {_codes(error)}") from None
+                    raise OwnSenderRefused(f"the mail server refuses a mail of the sender: {_codes(error)}") from None
                 raise refused from None
             except (SMTPServerDisconnected, SMTPTimeoutError, OSError) as error:
                 raise MailAcceptanceUnknown(f"no answer to the mail: {in_words(error)}") from None
@@ -113,11 +122,10 @@ class SmtpMailer:
                 connection.close()
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[SMTP]:
-        """A connection that is ready for a mail: an idle one that still answers, or a new one."""
-        connection = await self._reuse() or await self._connect()
+    async def _keep_if_usable(self, connection: SMTP) -> AsyncIterator[None]:
+        """Context manager: afterwards, keep the connection for another mail, or close it after an error on it."""
         try:
-            yield connection
+            yield
         except (AddressRefused, MailRefused, MailPostponed):
             self._idle.append(connection)  # the server replied, so the connection is usable
             raise
@@ -127,6 +135,7 @@ class SmtpMailer:
         self._idle.append(connection)
 
     async def _reuse(self) -> SMTP | None:
+        """An idle connection that still answers."""
         while self._idle:
             connection = self._idle.pop()
             try:

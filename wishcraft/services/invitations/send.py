@@ -69,6 +69,7 @@ async def invite_shop(
     async with locks.acquire(resources.db, outbox.sending_lock(MailKind.INVITATION), shop.id):
         paused = await is_paused(resources, shop)
         async with resources.db.transaction() as session:
+            await outbox.settle_accepted(session, MailKind.INVITATION, shop.id)
             if settings.reminder_recovery == "resend":
                 await outbox.release_claims(session, MailKind.INVITATION, shop.id)
             given_up = await invitations.give_up(session, shop.id)

@@ -26,6 +26,7 @@ from wishcraft.errors import (
     MailPostponed,
     MailRefused,
     MailUnavailable,
+    OwnSenderRefused,
     SenderRefused,
     UnknownShop,
 )
@@ -177,7 +178,7 @@ async def _send_one(run: MailRun, claimed: ClaimedMail, mail: Mail, changes: Cha
         return result
     except (MailUnavailable, SenderRefused, ConfigurationError) as error:
         await _requeue(run, claimed, error)
-        if isinstance(error, SenderRefused) and mail.sender:
+        if isinstance(error, OwnSenderRefused):
             await _reset_own_sender(run)
         raise
     await _record_state(run, claimed, MailState.SENT)

@@ -116,6 +116,7 @@ async def _find_work(run: ReminderRun) -> list[int]:
     """
     db, shop_id = run.resources.db, run.shop.id
     async with db.transaction() as session:
+        await outbox.settle_accepted(session, MailKind.REMINDER, shop_id)
         await reminders.fail_past_events(session, shop_id, run.today)
         if run.settings.reminder_recovery == "resend":
             await outbox.release_claims(session, MailKind.REMINDER, shop_id)

@@ -23,9 +23,11 @@ from wishcraft.resources import Resources
 from wishcraft.services.privacy import erase, journal
 from wishcraft.services.privacy.erase import shop_key
 from wishcraft.services.privacy.journal import JournalEntry
+from wishcraft.services.privacy.webhooks import handle_shop_redactions
 from wishcraft.services.registries.access import unlock
 from wishcraft.services.registries.code_hashes import hash_code
 from wishcraft.services.registries.write import registry_write
+from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.store import registries
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.registries import NewRegistry
@@ -172,6 +174,17 @@ async def test_new_installation_keeps_what_it_has_in_redis_and_files(
     assert demo.execute("SELECT status FROM shops WHERE id = 1").fetchone() == ("active",)
     assert await kinds_of_traces(redis) == {"session"}
     assert resources.files.read(f"{RUNS}/{shop_key(shop)}-new", "customer-data-1.json") == b"{}"
+
+
+async def test_shop_that_leaves_again_just_after_it_was_asked_for_is_not_erased_yet(
+    demo: Demo, resources: Resources, shop: ShopRef
+) -> None:
+    message = Message(1, "shop/redact", None, datetime.now(UTC), SHOP_REDACT)
+    effect = await handle_shop_redactions(resources, shop, [message])
+    demo.execute("UPDATE shops SET status = 'uninstalled', uninstalled_at = now() WHERE id = 1")
+    async with registry_write(resources, Actor(1, "webhook"), on_cache_down="announce") as write:
+        assert await effect.apply(write) == {1: "ignored"}
+    assert demo.execute("SELECT count(*) FROM registries WHERE shop_id = 1").fetchone() == (4,)
 
 
 async def test_caller_whose_shop_was_just_erased_is_refused(

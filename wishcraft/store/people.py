@@ -111,9 +111,13 @@ _COLLECT: Final[Mapping[str, str]] = {
         FROM registries r WHERE shop_id = :shop_id AND id = ANY(CAST(:owned AS bigint[])) ORDER BY id
     """,
     "named_in": f"""
-        SELECT jsonb_build_object('registry_id', id, 'event_type', event_type, 'as', c)
-        FROM registries, jsonb_array_elements(co_registrants) c
-        WHERE shop_id = :shop_id AND {_is_theirs("c ->> 'email'")} ORDER BY id
+        SELECT jsonb_build_object('registry_id', r.id, 'event_type', r.event_type, 'as', n.person)
+        FROM registries r CROSS JOIN LATERAL (
+            SELECT jsonb_build_object('email', r.customer_email) AS person, r.customer_email AS email
+            WHERE r.id <> ALL(CAST(:owned AS bigint[]))
+            UNION ALL SELECT c, c ->> 'email' FROM jsonb_array_elements(r.co_registrants) c
+        ) n
+        WHERE r.shop_id = :shop_id AND {_is_theirs("n.email")} ORDER BY r.id
     """,  # noqa: S608
     "purchases": f"SELECT to_jsonb(p) - 'shop_id' FROM purchases p WHERE {_BOUGHT} ORDER BY id",  # noqa: S608
     "unmatched_purchases": f"SELECT to_jsonb(p) - 'shop_id' FROM unmatched_lines p WHERE {_BOUGHT} ORDER BY id",  # noqa: S608
@@ -128,7 +132,9 @@ _COLLECT: Final[Mapping[str, str]] = {
     "actions": """
         SELECT to_jsonb(a) - 'shop_id' FROM audit_logs a
         WHERE shop_id = :shop_id AND (actor = ANY(CAST(:callers AS text[]))
-            OR metadata ->> 'customer' = ANY(CAST(CAST(:customers AS bigint[]) AS text[]))) ORDER BY id
+            OR metadata ->> 'customer' = ANY(CAST(CAST(:customers AS bigint[]) AS text[]))
+            OR (action IN ('mail.unsubscribed', 'mail.resubscribed') AND resource_id = ANY(CAST(:hashes AS text[]))))
+        ORDER BY id
     """,
 }  # fmt: skip
 """Queries of exported rows, by their name in the file."""

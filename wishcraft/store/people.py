@@ -49,6 +49,7 @@ NAMELESS: Final = ", ".join(f"{column} = NULL" for column in PURCHASER_COLUMNS)
 _OWNED: Final = f"""
 (customer_id = ANY(CAST(:customers AS bigint[])) OR (customer_id IS NULL AND {_is_theirs("customer_email")}))
 """
+# Whom a registry has named again since, it has invited again: the erasure had deleted the invitation.
 _FIND: Final = text(f"""
 SELECT id, slug, is_owner, is_contact, others, names_them FROM (
     SELECT id, slug, coalesce({_OWNED}, false) AS is_owner, {_is_theirs("customer_email")} AS is_contact,
@@ -57,7 +58,9 @@ SELECT id, slug, is_owner, is_contact, others, names_them FROM (
         EXISTS (SELECT FROM jsonb_array_elements(co_registrants) c
             WHERE {_is_theirs("c ->> 'email'")}) AS names_them
     FROM registries WHERE shop_id = :shop_id AND created_at < :before
-) r WHERE is_owner OR is_contact OR names_them ORDER BY id
+) r WHERE is_owner OR ((is_contact OR names_them) AND NOT EXISTS (
+    SELECT FROM invitations n WHERE n.registry_id = r.id AND n.created_at >= :before AND {_is_theirs("n.recipient")}
+)) ORDER BY id
 """)  # noqa: S608  constants alone
 _ERASE: Final[Mapping[str, str]] = {
     # First, while the purchases are known as theirs: no visit of a browser leads to them any more.

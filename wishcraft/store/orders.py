@@ -26,16 +26,18 @@ class OrderState(NamedTuple):
     """Line items for which a claim of the whole order was judged."""
 
 
-# Inserted in the order of their ids, which two writers that know the same orders wait for in turn.
-_ADD: Final = text("""
-INSERT INTO orders (shop_id, order_id)
+_COLUMNS: Final = ", ".join(("order_id", *OrderState._fields))
+# In the order of their ids, which two writers that know the same orders wait for in turn. By one statement: the cleanup
+# could delete between two what the first one has found.
+_LOCK: Final = text(f"""
+INSERT INTO orders AS known (shop_id, order_id)
 SELECT :shop_id, id FROM unnest(CAST(:order_ids AS bigint[])) AS o(id) ORDER BY id
-ON CONFLICT DO NOTHING
-""")
-_FIND: Final = """
-SELECT order_id, updated_at, triggered_at, adjustments, awaited_since, ordered_at, judged FROM orders
-WHERE shop_id = :shop_id AND order_id = ANY(:order_ids) ORDER BY order_id
-"""
+ON CONFLICT (shop_id, order_id) DO UPDATE SET seen_at = known.seen_at
+RETURNING {_COLUMNS}
+""")  # noqa: S608  constants alone
+_FIND: Final = text(f"""
+SELECT {_COLUMNS} FROM orders WHERE shop_id = :shop_id AND order_id = ANY(:order_ids)
+""")  # noqa: S608  constants alone
 _TAKE_OVERDUE: Final = text("""
 UPDATE orders SET awaited_since = NULL WHERE shop_id = :shop_id AND awaited_since <= :before RETURNING order_id
 """)
@@ -69,15 +71,13 @@ WHERE o.shop_id = :shop_id AND o.order_id = n.order_id
 
 async def lock(session: WriteSession, shop_id: int, order_ids: Iterable[int]) -> dict[int, OrderState]:
     """Lock the orders' rows, which are added where they are missing; by id."""
-    parameters = {"shop_id": shop_id, "order_ids": sorted(order_ids)}
-    await session.execute(_ADD, parameters)
-    rows = await session.execute(text(f"{_FIND} FOR UPDATE"), parameters)
+    rows = await session.execute(_LOCK, {"shop_id": shop_id, "order_ids": sorted(order_ids)})
     return {order_id: OrderState(*state) for order_id, *state in rows}
 
 
 async def find(session: AsyncSession, shop_id: int, order_ids: Iterable[int]) -> dict[int, OrderState]:
     """The states of those of these orders that are known, by id."""
-    rows = await session.execute(text(_FIND), {"shop_id": shop_id, "order_ids": list(order_ids)})
+    rows = await session.execute(_FIND, {"shop_id": shop_id, "order_ids": list(order_ids)})
     return {order_id: OrderState(*state) for order_id, *state in rows}
 
 

@@ -49,6 +49,7 @@ NAMELESS: Final = ", ".join(f"{column} = NULL" for column in PURCHASER_COLUMNS)
 _OWNED: Final = f"""
 (customer_id = ANY(CAST(:customers AS bigint[])) OR (customer_id IS NULL AND {_is_theirs("customer_email")}))
 """
+# Whom a registry has named again since, it has invited again: the erasure had deleted the invitation.
 _FIND: Final = text(f"""
 SELECT id, slug, is_owner, is_contact, others, names_them FROM (
     SELECT id, slug, coalesce({_OWNED}, false) AS is_owner, {_is_theirs("customer_email")} AS is_contact,
@@ -57,7 +58,9 @@ SELECT id, slug, is_owner, is_contact, others, names_them FROM (
         EXISTS (SELECT FROM jsonb_array_elements(co_registrants) c
             WHERE {_is_theirs("c ->> 'email'")}) AS names_them
     FROM registries WHERE shop_id = :shop_id AND created_at < :before
-) r WHERE is_owner OR is_contact OR names_them ORDER BY id
+) r WHERE is_owner OR ((is_contact OR names_them) AND NOT EXISTS (
+    SELECT FROM invitations n WHERE n.registry_id = r.id AND n.created_at >= :before AND {_is_theirs("n.recipient")}
+)) ORDER BY id
 """)  # noqa: S608  constants alone
 _ERASE: Final[Mapping[str, str]] = {
     # First, while the purchases are known as theirs: no visit of a browser leads to them any more.
@@ -111,9 +114,13 @@ _COLLECT: Final[Mapping[str, str]] = {
         FROM registries r WHERE shop_id = :shop_id AND id = ANY(CAST(:owned AS bigint[])) ORDER BY id
     """,
     "named_in": f"""
-        SELECT jsonb_build_object('registry_id', id, 'event_type', event_type, 'as', c)
-        FROM registries, jsonb_array_elements(co_registrants) c
-        WHERE shop_id = :shop_id AND {_is_theirs("c ->> 'email'")} ORDER BY id
+        SELECT jsonb_build_object('registry_id', r.id, 'event_type', r.event_type, 'as', n.person)
+        FROM registries r CROSS JOIN LATERAL (
+            SELECT jsonb_build_object('email', r.customer_email) AS person, r.customer_email AS email
+            WHERE r.id <> ALL(CAST(:owned AS bigint[]))
+            UNION ALL SELECT c, c ->> 'email' FROM jsonb_array_elements(r.co_registrants) c
+        ) n
+        WHERE r.shop_id = :shop_id AND {_is_theirs("n.email")} ORDER BY r.id
     """,  # noqa: S608
     "purchases": f"SELECT to_jsonb(p) - 'shop_id' FROM purchases p WHERE {_BOUGHT} ORDER BY id",  # noqa: S608
     "unmatched_purchases": f"SELECT to_jsonb(p) - 'shop_id' FROM unmatched_lines p WHERE {_BOUGHT} ORDER BY id",  # noqa: S608
@@ -128,7 +135,9 @@ _COLLECT: Final[Mapping[str, str]] = {
     "actions": """
         SELECT to_jsonb(a) - 'shop_id' FROM audit_logs a
         WHERE shop_id = :shop_id AND (actor = ANY(CAST(:callers AS text[]))
-            OR metadata ->> 'customer' = ANY(CAST(CAST(:customers AS bigint[]) AS text[]))) ORDER BY id
+            OR metadata ->> 'customer' = ANY(CAST(CAST(:customers AS bigint[]) AS text[]))
+            OR (action IN ('mail.unsubscribed', 'mail.resubscribed') AND resource_id = ANY(CAST(:hashes AS text[]))))
+        ORDER BY id
     """,
 }  # fmt: skip
 """Queries of exported rows, by their name in the file."""

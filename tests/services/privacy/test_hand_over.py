@@ -11,7 +11,7 @@ import pytest
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.aliases import Demo
-from tests.support.api import SHOP
+from tests.support.api import SHOP, Shopper
 from tests.support.erased_person import CUSTOMER, EMAIL, GUEST_ORDER, NAMES, REDACT, REGISTRANT, handle, receive, redact
 from tests.support.residual_data import traces_in_postgresql
 from tests.support.waiting import wait_until
@@ -58,6 +58,26 @@ async def test_file_has_all_that_is_known_about_the_customer_and_nothing_of_othe
     assert {each["action"] for each in known["actions"]} == {"registry.created", "item.added"}
     assert "someone@example.com" not in file.read_text()
     assert not {"access_code_hash", "token_hash", "search_text"} & set(registry)
+
+
+async def test_file_has_what_is_known_by_the_address_alone(
+    demo: Demo, resources: Resources, hugo: Shopper, tmp_path: Path
+) -> None:
+    """As the contact of another's registry, and by the links of mails."""
+    slug = await hugo.create(title="Hugo")
+    address = "zyxwina.quorblatt@xn--bcher-kva.example"
+    demo.execute("UPDATE registries SET customer_email = %s WHERE slug = %s", [EMAIL, slug])
+    for ip, action in (("192.0.2.7", "mail.unsubscribed"), ("192.0.2.8", "mail.suppression_lifted")):
+        demo.execute(
+            """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, ip)
+               VALUES (1, 'link', %s, 'address', %s, %s)""",
+            [action, address_hash(1, address).hex(), ip],
+        )
+    await request(demo, resources)
+    [file] = (tmp_path / "runs").rglob("*.json")
+    known = json.loads(file.read_text())
+    assert [each["as"] for each in known["named_in"]] == [{"email": EMAIL}]
+    assert [each["ip"] for each in known["actions"]] == ["192.0.2.7"]  # the other one is an administrator's
 
 
 async def test_mail_has_a_link_to_the_file_and_nothing_about_the_customer(

@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from flows.replay_erasures import replay_erasures
 from tests.support.aliases import Demo
-from tests.support.api import SHOP
+from tests.support.api import SHOP, Shopper
 from tests.support.dump import dump, restore
-from tests.support.erased_person import CUSTOMER, EMAIL, NAMES, REDACT, SHOP_REDACT, receive, redact
+from tests.support.erased_person import CUSTOMER, EMAIL, NAMES, REDACT, REGISTRANT, SHOP_REDACT, receive, redact
 from tests.support.prefect_artifacts import table_of
 from tests.support.residual_data import traces_in_postgresql
 from wishcraft.errors import ConfigurationError
@@ -73,6 +73,22 @@ async def test_restored_backup_is_erased_again_and_what_came_later_stays(
     assert await prefect_has(*NAMES, planted) == []
     again = await replay_erasures(return_state=True)
     assert again.message == "1 erasure: nothing to do."
+
+
+async def test_person_whom_an_older_registry_has_named_again_since_stays(
+    demo: Demo, resources: Resources, hugo: Shopper
+) -> None:
+    as_contact = REGISTRANT | {"first_name": "Hugo"}
+    slugs = await hugo.create(title="One", co_registrants=[REGISTRANT]), await hugo.create(registrant=as_contact)
+    await redact(demo, resources)
+    for slug, values in zip(slugs, ({"co_registrants": [REGISTRANT]}, {"registrant": as_contact}), strict=True):
+        changed = await hugo.send("PATCH", f"/api/registries/{slug}", values, if_match="*")
+        assert changed.status_code == 200, changed.text
+    find = "SELECT customer_email, co_registrants, version FROM registries WHERE slug = ANY(%s) ORDER BY id"
+    before = demo.execute(find, [list(slugs)]).fetchall()
+    [entry] = await journal.read(resources.files)
+    assert not any((await journal.replay(resources, entry, dry_run=False)).values())
+    assert demo.execute(find, [list(slugs)]).fetchall() == before
 
 
 async def test_erased_shop_of_a_restored_backup_is_erased_again(demo: Demo, resources: Resources, planted: str) -> None:

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import httpx
 import pytest
+from psycopg.types.json import Jsonb
 from redis.asyncio import Redis
 
 from tests.support.aliases import Demo
 from tests.support.api import SHOP, WEDDING, Shopper
-from tests.support.erased_person import SHOP_REDACT, redact
+from tests.support.erased_person import REDACT, REGISTRANT, SHOP_REDACT, redact
 from tests.support.residual_data import traces_in_redis
 from tests.support.waiting import WAITING, wait_until
 from wishcraft.cache.erasure import delete_shop_keys
@@ -23,9 +24,11 @@ from wishcraft.resources import Resources
 from wishcraft.services.privacy import erase, journal
 from wishcraft.services.privacy.erase import shop_key
 from wishcraft.services.privacy.journal import JournalEntry
+from wishcraft.services.privacy.webhooks import handle_customer_redactions, handle_shop_redactions
 from wishcraft.services.registries.access import unlock
 from wishcraft.services.registries.code_hashes import hash_code
-from wishcraft.services.registries.write import registry_write
+from wishcraft.services.registries.write import RegistryWrite, registry_write
+from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.store import registries
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.registries import NewRegistry
@@ -172,6 +175,39 @@ async def test_new_installation_keeps_what_it_has_in_redis_and_files(
     assert demo.execute("SELECT status FROM shops WHERE id = 1").fetchone() == ("active",)
     assert await kinds_of_traces(redis) == {"session"}
     assert resources.files.read(f"{RUNS}/{shop_key(shop)}-new", "customer-data-1.json") == b"{}"
+
+
+async def test_change_of_a_registry_that_names_a_person_just_before_their_erasure_is_kept(
+    demo: Demo, resources: Resources, shop: ShopRef, hugo: Shopper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slug, other = await hugo.create(title="Hugo"), {"first_name": "Ada", "last_name": "B", "email": "ada@example.com"}
+    effect = await handle_customer_redactions(
+        resources, shop, [Message(1, "customers/redact", None, datetime.now(UTC), REDACT)]
+    )
+    name = "UPDATE registries SET co_registrants = %s WHERE slug = %s"
+    demo.execute(name, [Jsonb([REGISTRANT]), slug])
+    lock_more = RegistryWrite.lock_more
+
+    async def name_another_and_lock(write: RegistryWrite, registry_ids: set[int]) -> None:
+        demo.execute(name, [Jsonb([REGISTRANT, other]), slug])
+        await lock_more(write, registry_ids)
+
+    monkeypatch.setattr(RegistryWrite, "lock_more", name_another_and_lock)
+    async with registry_write(resources, Actor(1, "webhook"), on_cache_down="announce") as write:
+        await effect.apply(write)
+    named = demo.execute("SELECT co_registrants FROM registries WHERE slug = %s", [slug]).fetchone()
+    assert named == ([other],)
+
+
+async def test_shop_that_leaves_again_just_after_it_was_asked_for_is_not_erased_yet(
+    demo: Demo, resources: Resources, shop: ShopRef
+) -> None:
+    message = Message(1, "shop/redact", None, datetime.now(UTC), SHOP_REDACT)
+    effect = await handle_shop_redactions(resources, shop, [message])
+    demo.execute("UPDATE shops SET status = 'uninstalled', uninstalled_at = now() WHERE id = 1")
+    async with registry_write(resources, Actor(1, "webhook"), on_cache_down="announce") as write:
+        assert await effect.apply(write) == {1: "ignored"}
+    assert demo.execute("SELECT count(*) FROM registries WHERE shop_id = 1").fetchone() == (4,)
 
 
 async def test_caller_whose_shop_was_just_erased_is_refused(

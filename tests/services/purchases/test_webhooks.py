@@ -8,6 +8,7 @@ import hypothesis
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from sqlalchemy import event
 
 from tests.support.aliases import Demo
 from tests.support.hypothesis_profiles import examples
@@ -203,6 +204,27 @@ async def test_refund_of_an_order_whose_state_was_deleted_gives_back_once(
     lines[0]["current_quantity"] = 1
     newest = order(lines, second=10, refunds=[refunded])
     await apply(resources, shop, handle_orders, [message("orders/updated", newest, 11)])
+    assert purchased(demo, item) == 1
+
+
+async def test_order_that_a_cleanup_deletes_meanwhile_is_handled_all_the_same(
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem]
+) -> None:
+    item = items[0]
+    lines = [line(1, item.variant_id, 3, item.claim)]
+    await apply(resources, shop, handle_orders, [message("orders/create", order(lines))])
+
+    def clean(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if "INSERT INTO orders" in statement:
+            demo.execute("DELETE FROM orders WHERE ctid = ANY(ARRAY(SELECT ctid FROM orders FOR UPDATE SKIP LOCKED))")
+
+    lines[0]["current_quantity"] = 1
+    engine = resources.db.engine.sync_engine
+    event.listen(engine, "after_cursor_execute", clean)
+    try:
+        await apply(resources, shop, handle_orders, [message("orders/updated", order(lines, second=10), 10)])
+    finally:
+        event.remove(engine, "after_cursor_execute", clean)
     assert purchased(demo, item) == 1
 
 

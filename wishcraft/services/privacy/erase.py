@@ -167,7 +167,9 @@ class Erasure:
     async def _erase(self, write: RegistryWrite, person: Person) -> dict[str, int]:
         shop_id = self._shop.id
         found = await people.find_registries(write.session, shop_id, person, self._before)
-        await write.lock_more({each.id for each in found})
+        while late := {each.id for each in found} - write.locked.keys():  # it could change before it is locked
+            await write.lock_more(late)
+            found = await people.find_registries(write.session, shop_id, person, self._before)
         mine = [each for each in found if each.is_owner]
         named = [each for each in found if not each.is_owner]
         counts = await people.erase(write.session, shop_id, person, self._before)

@@ -88,14 +88,14 @@ async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: 
     ids = [each.id for each in messages]
     names = [entry_name(each.received_at, each.id) for each in messages]
     now = datetime.now(UTC)  # before it is asked: a later installation is later than the entry
-    if await _ends_installation(resources, shop):
+    if is_gone := await _ends_installation(resources, shop):
         await journal.add(resources.files, [JournalEntry(names[0], messages[0].topic, shop.domain, shop.id, now, None)])
         if not await work_for(TRY_SECONDS, erase_shop(resources, shop, kept=ids)):
             return Effect(frozenset(), change_nothing, unfinished=frozenset(ids))
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         await webhook_payloads.erase_own_payloads(write.session, ids)
-        if not await hold_shop(write):
+        if not is_gone or not await hold_shop(write):  # one that has left only now is erased by the next webhook
             await journal.remove(resources.files, names)  # before the commit: no replay may erase the shop then
             return dict.fromkeys(ids, WebhookOutcome.IGNORED)
         for each in messages:

@@ -164,3 +164,42 @@ async def test_windows_held_in_memory_are_limited(server: Server, clock: list[fl
     for number in range(100):
         limiter.take(POLICY, str(number))
     assert len(limiter._windows) == 10
+
+
+async def test_a_clock_that_is_set_back_begins_a_new_window(server: Server, clock: list[float]) -> None:
+    limiter = Limiter(server)
+    assert admitted(limiter, "a", 20) == 10
+    clock[0] -= 3_600
+    assert limiter.peek(POLICY, "a") == Verdict(allowed=True, remaining=10, reset=30)
+    assert [verdict.reset for verdict in await limiter.exchange((POLICY, "a"))] == [30]
+    assert admitted(limiter, "a", 20) == 10
+    assert limiter.count(POLICY, "a") == (-1, 30)
+    clock[0] -= 3_600
+    await limiter.share()
+    assert not limiter._windows
+
+
+async def test_counts_are_shared_also_if_the_clock_of_redis_is_ahead(server: Server, clock: list[float]) -> None:
+    one, other = Limiter(server), Limiter(server)
+    clock[0] -= 3_600
+    assert admitted(one, "a", 6) == 6
+    await one.share()
+    assert admitted(other, "a", 1) == 1
+    await other.share()
+    assert admitted(other, "a", 20) == 3
+
+
+async def test_a_redis_that_lost_its_counts_gives_no_new_quota(
+    server: Server, redis: Redis, clock: list[float]
+) -> None:
+    limiter = Limiter(server)
+    for _ in range(2):
+        assert admitted(limiter, "a", 3) == 3
+        await limiter.share()
+        await redis.flushdb()
+    assert admitted(limiter, "a", 20) == 4
+    await limiter.share()
+    await redis.flushdb()
+    [verdict] = await limiter.exchange((POLICY, "a"))
+    assert (verdict.allowed, verdict.remaining) == (True, 0)
+    assert admitted(limiter, "a", 20) == 0

@@ -59,7 +59,7 @@ class Limiter:
         """
         now = int(time.time())
         window = self._windows.get((policy.name, caller))
-        if window is None or window.ends <= now:
+        if window is None or not window.begin <= now < window.ends:  # not begun: the clock was set back
             window = self._begin(policy, caller, now)
         reset = window.ends - now
         remaining = policy.quota - window.shared - window.sent - window.own - 1
@@ -72,7 +72,7 @@ class Limiter:
         """Whether `take` would refuse, without counting."""
         now = int(time.time())
         window = self._windows.get((policy.name, caller))
-        if window is None or window.ends <= now:
+        if window is None or not window.begin <= now < window.ends:
             return Verdict(policy.quota > 0, policy.quota, policy.seconds - now % policy.seconds)
         left = max(0, policy.quota - window.shared - window.sent - window.own)
         return Verdict(left > 0, left, window.ends - now)
@@ -99,7 +99,7 @@ class Limiter:
             CacheUnavailable: Redis does not answer. The counts are kept for the next call.
         """
         now = time.time()
-        self._windows = OrderedDict(each for each in self._windows.items() if each[1].ends > now)
+        self._windows = OrderedDict(each for each in self._windows.items() if each[1].begin <= now < each[1].ends)
         await self._send([(name, window) for name, window in self._windows.items() if window.own])
 
     async def _send(self, windows: Sequence[_Named]) -> None:
@@ -115,16 +115,18 @@ class Limiter:
                     window.own, window.sent = window.own + window.sent, 0
                 raise
             for (_, window), total in zip(windows, totals, strict=True):
-                window.shared, window.sent = total, 0
+                # Redis has less than this process knows of if it has lost its data.
+                window.shared, window.sent = max(total, window.shared + window.sent), 0
 
     async def _add(self, windows: Sequence[_Named]) -> list[int]:
+        now = int(time.time())
         with self._server.guard():
             async with self._server.redis.pipeline(transaction=False) as pipe:
                 for (policy, caller), window in windows:
                     key = keys.limit_key(policy, window.begin, caller)
                     if window.sent:
                         pipe.incrby(key, window.sent)
-                        pipe.expireat(key, window.ends + 1)
+                        pipe.expire(key, max(1, window.ends + 1 - now))  # not at a time: Redis has a clock of its own
                     else:  # made-up names leave no key
                         pipe.get(key)
                 replies = iter(await pipe.execute())
@@ -137,7 +139,7 @@ class Limiter:
 
     def _find(self, policy: Policy, caller: str, now: int) -> _Window:
         window = self._windows.get((policy.name, caller))
-        return self._begin(policy, caller, now) if window is None or window.ends <= now else window
+        return window if window and window.begin <= now < window.ends else self._begin(policy, caller, now)
 
     def _begin(self, policy: Policy, caller: str, now: int) -> _Window:
         begin = now - now % policy.seconds

@@ -1,11 +1,12 @@
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from redis.asyncio import Redis
 
 from wishcraft.cache.client import Server, connect
+from wishcraft.cache.lua import Call, Script
 from wishcraft.cache.rate_limiter import Limiter
 from wishcraft.domain.rate_limits import Policy, Verdict
 from wishcraft.errors import CacheUnavailable
@@ -203,3 +204,26 @@ async def test_a_redis_that_lost_its_counts_gives_no_new_quota(
     [verdict] = await limiter.exchange((POLICY, "a"))
     assert (verdict.allowed, verdict.remaining) == (True, 0)
     assert admitted(limiter, "a", 20) == 0
+
+
+async def test_counts_of_many_callers_are_shared_in_parts_and_each_once(
+    server: Server, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callers, run, commands = [str(number) for number in range(120)], server.run, list[int]()
+
+    async def fail_at_second(script: Script, calls: Sequence[Call]) -> list[bytes]:
+        commands.append(len(calls))
+        if len(commands) == 2:
+            raise CacheUnavailable("no reply")
+        return await run(script, calls)
+
+    one, other = Limiter(server), Limiter(server)
+    assert [admitted(one, caller, 4) for caller in callers] == [4] * 120
+    monkeypatch.setattr(server, "run", fail_at_second)
+    with pytest.raises(CacheUnavailable):
+        await one.share()
+    await one.share()
+    assert commands == [50, 50, 50, 20]
+    remaining = [verdict.remaining for verdict in await other.exchange(*((POLICY, caller) for caller in callers))]
+    assert remaining == [6] * 120
+    assert [one.peek(POLICY, caller).remaining for caller in callers] == [6] * 120

@@ -11,13 +11,19 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from wishcraft.cache import keys
+from wishcraft.cache import keys, scripts
 from wishcraft.cache.client import Server
+from wishcraft.cache.lua import Call
+from wishcraft.domain.batches import batches
 from wishcraft.domain.rate_limits import Policy, Verdict
 from wishcraft.errors import CacheUnavailable
 
 _MAX_WINDOWS: Final = 100_000
 """Windows held at once; beyond that the oldest are dropped, and their callers get a new quota."""
+
+
+_WINDOWS_PER_COMMAND: Final = 50
+"""Nearly every guest is a caller of their own: the counts of a second take many short commands, not a long pause."""
 
 
 class _Window:
@@ -103,39 +109,31 @@ class Limiter:
         await self._send([(name, window) for name, window in self._windows.items() if window.own])
 
     async def _send(self, windows: Sequence[_Named]) -> None:
-        if not windows:
-            return
-        async with self._exchanging:
-            for _, window in windows:
-                window.own, window.sent = 0, window.own
-            try:
-                totals = await self._add(windows)
-            except BaseException:  # a cancelled request too
-                for _, window in windows:
-                    window.own, window.sent = window.own + window.sent, 0
-                raise
-            for (_, window), total in zip(windows, totals, strict=True):
-                # Redis has less than this process knows of if it has lost its data.
-                window.shared, window.sent = max(total, window.shared + window.sent), 0
+        for batch in batches(windows, _WINDOWS_PER_COMMAND):
+            async with self._exchanging:
+                for _, window in batch:
+                    window.own, window.sent = 0, window.own
+                try:
+                    totals = await self._add(batch)
+                except BaseException:  # a cancelled request too
+                    for _, window in batch:
+                        window.own, window.sent = window.own + window.sent, 0
+                    raise
+                for (_, window), total in zip(batch, totals, strict=True):
+                    # Redis has less than this process knows of if it has lost its data.
+                    window.shared, window.sent = max(int(total), window.shared + window.sent), 0
 
-    async def _add(self, windows: Sequence[_Named]) -> list[int]:
+    async def _add(self, windows: Sequence[_Named]) -> list[bytes]:
         now = int(time.time())
-        with self._server.guard():
-            async with self._server.redis.pipeline(transaction=False) as pipe:
-                for (policy, caller), window in windows:
-                    key = keys.limit_key(policy, window.begin, caller)
-                    if window.sent:
-                        pipe.incrby(key, window.sent)
-                        pipe.expire(key, max(1, window.ends + 1 - now))  # not at a time: Redis has a clock of its own
-                    else:  # made-up names leave no key
-                        pipe.get(key)
-                replies = iter(await pipe.execute())
-        totals = []
-        for _, window in windows:
-            totals.append(int(next(replies) or 0))
-            if window.sent:
-                next(replies)  # of the expiry
-        return totals
+        calls: list[Call] = [
+            {
+                "counter": keys.limit_key(policy, window.begin, caller),
+                "sent": window.sent,
+                "ttl_seconds": max(1, window.ends + 1 - now),  # not a time: Redis has a clock of its own
+            }
+            for (policy, caller), window in windows
+        ]
+        return await self._server.run(scripts.ADD_REQUESTS, calls)
 
     def _find(self, policy: Policy, caller: str, now: int) -> _Window:
         window = self._windows.get((policy.name, caller))

@@ -319,5 +319,22 @@ VIEW: Final = Script(
 """,
 )
 
+# The first count of a window lets it end with the window. To read one leaves no key: names can be made up.
+ADD_REQUESTS: Final = Script(
+    name="add_requests",
+    keys=("counter",),
+    args=("sent", "ttl_seconds"),
+    body="""
+    if sent == '0' then
+        return redis.call('GET', counter) or 0
+    end
+    local total = redis.call('INCRBY', counter, sent)
+    if total == tonumber(sent) then
+        redis.call('EXPIRE', counter, ttl_seconds)
+    end
+    return total
+""",
+)
+
 # A webhook is in its stream once, however often it is enqueued: by its request, by a sweep, by two of them at once.
 # Redis numbers the entries, as inserts of different processes may commit in another order than their ids.

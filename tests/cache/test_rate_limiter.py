@@ -26,6 +26,10 @@ def admitted(limiter: Limiter, caller: str, times: int, policy: Policy = POLICY)
     return sum(limiter.take(policy, caller).allowed for _ in range(times))
 
 
+def held(limiter: Limiter) -> int:
+    return sum(map(len, limiter._windows.values()))
+
+
 async def test_caller_is_refused_beyond_the_quota(server: Server, clock: list[float]) -> None:
     limiter = Limiter(server)
     first = limiter.take(POLICY, "a")
@@ -88,7 +92,7 @@ async def test_ended_windows_are_dropped(server: Server, clock: list[float]) -> 
         limiter.take(POLICY, str(number))
     clock[0] += 60
     await limiter.share()
-    assert not limiter._windows
+    assert not held(limiter)
 
 
 async def test_an_exchange_counts_the_requests_of_all_processes_at_once(server: Server, clock: list[float]) -> None:
@@ -153,7 +157,7 @@ async def test_an_exchange_without_redis_counts_in_the_process(clock: list[float
 async def test_peeking_counts_nothing(server: Server, clock: list[float]) -> None:
     limiter = Limiter(server)
     assert limiter.peek(POLICY, "a") == Verdict(allowed=True, remaining=10, reset=30)
-    assert not limiter._windows
+    assert not held(limiter)
     assert admitted(limiter, "a", 20) == 10
     assert limiter.peek(POLICY, "a") == Verdict(allowed=False, remaining=0, reset=30)
     clock[0] += 30
@@ -164,7 +168,7 @@ async def test_windows_held_in_memory_are_limited(server: Server, clock: list[fl
     limiter = Limiter(server, max_windows=10)
     for number in range(100):
         limiter.take(POLICY, str(number))
-    assert len(limiter._windows) == 10
+    assert held(limiter) == 10
 
 
 async def test_a_clock_that_is_set_back_begins_a_new_window(server: Server, clock: list[float]) -> None:
@@ -177,7 +181,7 @@ async def test_a_clock_that_is_set_back_begins_a_new_window(server: Server, cloc
     assert limiter.count(POLICY, "a") == (-1, 30)
     clock[0] -= 3_600
     await limiter.share()
-    assert not limiter._windows
+    assert not held(limiter)
 
 
 async def test_counts_are_shared_also_if_the_clock_of_redis_is_ahead(server: Server, clock: list[float]) -> None:
@@ -227,3 +231,16 @@ async def test_counts_of_many_callers_are_shared_in_parts_and_each_once(
     remaining = [verdict.remaining for verdict in await other.exchange(*((POLICY, caller) for caller in callers))]
     assert remaining == [6] * 120
     assert [one.peek(POLICY, caller).remaining for caller in callers] == [6] * 120
+
+
+async def test_counts_of_windows_that_ended_during_an_outage_are_dropped(server: Server, clock: list[float]) -> None:
+    unavailable = connect("redis://127.0.0.1:1")
+    limiter = Limiter(unavailable)
+    for number in range(100):
+        limiter.take(POLICY, str(number))
+        clock[0] += 60
+        limiter.take(POLICY, "last")
+        with pytest.raises(CacheUnavailable):
+            await limiter.share()
+    assert (held(limiter), len(limiter._counted)) == (1, 1)
+    await unavailable.close()

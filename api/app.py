@@ -117,6 +117,7 @@ def _allow_cors(app: ASGIApp, origins: list[str]) -> CORSMiddleware:
         allow_methods=["GET", "HEAD", "POST", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match",
                        "X-API-Key", "X-Customer-Id", "X-Registry-Grant"],
-        expose_headers=["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Cache"],
+        expose_headers=["ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Cache",
+                        "X-Request-Id"],
         max_age=600,
     )  # fmt: skip

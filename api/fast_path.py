@@ -26,7 +26,15 @@ from api.auth.authenticator import Authenticator
 from api.auth.dependencies import IDENTIFIED, NO_CREDENTIALS, UNKNOWN_KEY, UNSIGNED, over_limit, too_many_invalid
 from api.middleware.request import ADDED_HEADERS, ARRIVED, FAILED, make_request_id
 from api.problems import ProblemError
-from api.representation import CLOSE, NOT_MODIFIED_HEAD, OK_HEAD, ON_EVERY_RESPONSE, RawHeaders, header_lines
+from api.representation import (
+    CLOSE,
+    NO_STORE,
+    NOT_MODIFIED_HEAD,
+    OK_HEAD,
+    ON_EVERY_RESPONSE,
+    RawHeaders,
+    header_lines,
+)
 from api.request_head import HeaderBlock, HeadParser, Query, Sender
 from api.server import LimitedProtocol
 from api.state import AppState, Found
@@ -49,7 +57,7 @@ _MAX_KNOWN_HEADERS: Final = 4_096
 _REFUSED_SECONDS: Final = 1.0
 """How long a query that Shopify has not signed is refused before it is verified again."""
 _SIGNATURE: Final = re.compile(rb"(?:^|&)signature=[0-9a-f]{64}(?:&|$)")
-_COMMON_LINES: Final = header_lines(ON_EVERY_RESPONSE)
+_COMMON_LINES: Final = header_lines([*ON_EVERY_RESPONSE, NO_STORE])
 _CLOSE_LINE: Final = header_lines([CLOSE])
 _NO_BODY: Final = memoryview(b"")
 # To find a member of an enumeration in its class takes four times as long as to find a name of the module.

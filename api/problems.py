@@ -201,11 +201,32 @@ def log_server_error(
     _log.log(level, message, *arguments, exc_info=error)
 
 
-async def _on_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)  # noqa: S101  registered for this type
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log_server_error(request.scope, "The request cannot be served now", error=error)
-    return answer(error.kind, error.detail, error.headers)
+class _Reports:
+    """Says at most once in `REPORT_AGAIN_SECONDS` that something of a route is due to be reported."""
+
+    def __init__(self) -> None:
+        self._quiet_until: dict[str, float] = {}
+
+    def is_due(self, scope: Scope) -> bool:
+        route, now = route_of(scope), time.monotonic()
+        if now < self._quiet_until.get(route, 0):
+            return False
+        self._quiet_until[route] = now + REPORT_AGAIN_SECONDS
+        return True
+
+
+class _OnProblem:
+    """Handler of a problem that a route raised. None is an error: anyone can cause one, by many large bodies."""
+
+    def __init__(self) -> None:
+        self._reports = _Reports()
+
+    async def __call__(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, ProblemError)  # noqa: S101  registered for this type
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and self._reports.is_due(request.scope):
+            message = "A request cannot be served now: %s"
+            log_server_error(request.scope, message, error.detail, level=logging.WARNING)
+        return answer(error.kind, error.detail, error.headers)
 
 
 async def _on_refused(_: Request, error: Exception) -> Response:
@@ -260,15 +281,13 @@ class _OnOutage:
 
     def __init__(self, what_happened: str) -> None:
         self._what_happened = what_happened
-        self._quiet_until: dict[str, float] = {}
+        self._reports = _Reports()
 
     async def __call__(self, request: Request, error: Exception) -> Response:
-        route, now = route_of(request.scope), time.monotonic()
         pause = error.retry_after if isinstance(error, ShopifyPaused) else PAUSE_SECONDS
-        if isinstance(error, ShopifyPaused) or now < self._quiet_until.get(route, 0):
+        if isinstance(error, ShopifyPaused) or not self._reports.is_due(request.scope):
             log_server_error(request.scope, f"{self._what_happened} again", level=logging.WARNING)
         else:
-            self._quiet_until[route] = now + REPORT_AGAIN_SECONDS
             log_server_error(request.scope, self._what_happened, error=error)
         detail = f"{self._what_happened}. Try again later."
         if isinstance(error, DatabaseBusy):
@@ -283,7 +302,7 @@ async def _on_bug(_: Request, __: Exception) -> Response:
 
 def register(app: FastAPI) -> None:
     """Answer every error of the application with a problem."""
-    app.add_exception_handler(ProblemError, _on_problem)
+    app.add_exception_handler(ProblemError, _OnProblem())
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(RequestRefused, _on_refused)

@@ -14,6 +14,9 @@ JSON: Final = (b"content-type", b"application/json")
 NO_CACHE: Final = (b"cache-control", b"private, no-cache")
 """A browser revalidates its copy by the ETag each time. It sends the same URL for a guest and, after the login, for the
 registrant, who must see their own change; and a new access code must end what the old one opened."""
+NO_STORE: Final = (b"cache-control", b"no-store")
+"""On each response of a route that says nothing else of caches. One in front of the API may keep a 200 or a 404 without
+it (RFC 9111, section 4.2.2), and give it to others: callers share their URLs, and their keys are in headers."""
 X_CACHE: Final = {state: (b"x-cache", state.value.encode()) for state in CacheState}
 
 

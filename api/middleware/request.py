@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api import problems
 from api.middleware.request_secrets import RequestSecrets
-from api.representation import CLOSE, ON_EVERY_RESPONSE
+from api.representation import CLOSE, NO_STORE, ON_EVERY_RESPONSE
 from wishcraft.files import SERVED_AT
 from wishcraft.observability.context import log_context
 from wishcraft.observability.metrics import REQUEST_SECONDS
@@ -49,6 +49,8 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 """Metrics count all other methods as `other`: clients can invent any number of them."""
 _UNTRACED: Final = ("/health", "/metrics")
 """Frequent probes, whose traces would be all alike."""
+_OF_CACHES: Final = frozenset({b"cache-control", b"etag"})
+"""Without the first, only a file of the documentation has the second: caches may keep it."""
 REQUEST_ID: Final = re.compile(r"[\w-]{8,64}", re.ASCII)
 _REQUEST_ID_BITS: Final = 64
 _cancelled: Final = set[asyncio.Future[None]]()
@@ -108,13 +110,15 @@ class ResponseSender:
     async def __call__(self, message: Message) -> None:
         """Send the message."""
         if message["type"] == "http.response.start":
-            self.status = message["status"]
+            self.status, headers = message["status"], message.get("headers", [])
             added = [*self.scope.get(ADDED_HEADERS, []), *ON_EVERY_RESPONSE]
+            if not any(name in _OF_CACHES for name, _ in headers):
+                added.append(NO_STORE)
             if self.status >= HTTPStatus.BAD_REQUEST:
                 added.append((b"x-request-id", self.request_id.encode()))
             if self.is_draining:
                 added.append(CLOSE)
-            message["headers"] = [*message.get("headers", []), *added]
+            message["headers"] = [*headers, *added]
         elif message["type"] == "http.response.body":
             self.is_complete = not message.get("more_body", False)
             if self.is_head:

@@ -38,7 +38,7 @@ def _secrets_of(scope: Scope, body: Sequence[bytes]) -> Iterator[str]:
             yield text
     try:
         yield from _texts(json.loads(b"".join(body)))  # not orjson, which accepts less than FastAPI
-    except ValueError:
+    except (ValueError, RecursionError):  # it is not JSON, or is nested too deeply
         yield b"".join(body).decode(errors="replace")
 
 

@@ -66,6 +66,26 @@ async def test_allow_names_all_methods_of_the_path(
         assert set(refused.headers["allow"].split(", ")) == expected, path
 
 
+async def test_no_cache_in_front_keeps_what_a_caller_got(
+    client: httpx.AsyncClient, settings: Settings, demo: Demo, key: dict[str, str]
+) -> None:
+    """All callers share the URL of a path: their credentials are in headers that no cache looks at."""
+    slug = public_slug(demo)
+    paths = [fill(path, slug) for path, methods in methods_by_path(settings).items() if "GET" in methods]
+    for path in (*paths, "/api/registries/none-of-ours", "/api/none", "/metrics", "/api/docs"):
+        for method in ("GET", "PUT"):
+            for headers in (key, {}):
+                answer = await client.request(method, path, headers=headers)
+                assert answer.headers.get("cache-control", "").startswith(("private", "no-store")), (method, path)
+                assert len(answer.headers.get_list("cache-control")) == 1, path
+
+
+async def test_assets_of_the_documentation_may_be_kept(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/api/docs/assets/swagger-ui.css")
+    assert answer.headers["etag"]
+    assert "cache-control" not in answer.headers
+
+
 async def test_unknown_path_and_method_say_what_to_do(client: httpx.AsyncClient) -> None:
     for path in ("/docs-of-another", "/api", "/api/registries/", "/api/docs/assets/none.css"):
         answer = await client.get(path)

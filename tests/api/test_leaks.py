@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from api.app import create_app
+from api.middleware.request_secrets import RequestSecrets
 from benchmarks.web import open_client
 from tests.support.aliases import Demo
 from tests.support.sentry_listener import SentryListener
@@ -219,3 +220,14 @@ async def test_secrets_of_thirty_places_reach_no_log_metric_or_sentry_event(
     assert "What the body said: [redacted]" in logged[1]
     assert sentry.errors()[0][0] == "ValueError"
     assert {kind for kind, _ in sentry.items} >= {"event", "transaction"}
+
+
+@pytest.mark.parametrize("depth", [900, 50_000])
+def test_body_that_is_nested_deeply_can_be_redacted(depth: int) -> None:
+    """Without its secrets no line of a request is logged, and the request fails with what it was about to log."""
+    body = b"[" * depth + b'"tulip-canoe"' + b"]" * depth
+
+    def collect(frames: int) -> frozenset[str]:
+        return collect(frames - 1) if frames else RequestSecrets({"headers": [], "query_string": b""}, [body])()
+
+    assert any("tulip-canoe" in secret for secret in collect(60))

@@ -166,6 +166,7 @@ async def test_pages_of_an_allowed_origin_can_read_every_refusal(
     answers = [too_large, not_allowed, bug, late]
     assert [answer.status_code for answer in answers] == [413, 405, 500, 503]
     assert {answer.headers.get("access-control-allow-origin") for answer in answers} == {"https://headless.example"}
+    assert all("X-Request-Id" in answer.headers["access-control-expose-headers"] for answer in answers)
 
 
 async def test_metrics_require_the_token(

@@ -173,6 +173,18 @@ async def test_slow_large_bodies_of_one_address_leave_places_to_others(
     assert stored(demo) == ["w1", "w3", "w4"]
 
 
+async def test_large_bodies_without_a_place_are_no_error_to_report(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anyone can send them: each error would be an event in Sentry."""
+    monkeypatch.setattr("api.large_bodies.PLACES_OF_A_SENDER", 0)
+    headers = {"X-Shopify-Hmac-Sha256": "A" * 43 + "="}
+    for _ in range(5):
+        assert (await client.post(URL, content=b"{" * (LARGEST_BODY + 1), headers=headers)).status_code == 503
+    [record] = [record for record in caplog.records if "cannot be served" in record.getMessage()]
+    assert (record.levelname, record.exc_text) == ("WARNING", None)
+
+
 async def test_large_body_that_comes_slowly_is_408_and_gives_its_place_back(
     client: httpx.AsyncClient, post: Callable[..., Any]
 ) -> None:

@@ -1,11 +1,12 @@
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 from redis.asyncio import Redis
 
 from wishcraft.cache.client import Server, connect
+from wishcraft.cache.lua import Call, Script
 from wishcraft.cache.rate_limiter import Limiter
 from wishcraft.domain.rate_limits import Policy, Verdict
 from wishcraft.errors import CacheUnavailable
@@ -23,6 +24,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 def admitted(limiter: Limiter, caller: str, times: int, policy: Policy = POLICY) -> int:
     return sum(limiter.take(policy, caller).allowed for _ in range(times))
+
+
+def held(limiter: Limiter) -> int:
+    return sum(map(len, limiter._windows.values()))
 
 
 async def test_caller_is_refused_beyond_the_quota(server: Server, clock: list[float]) -> None:
@@ -87,7 +92,7 @@ async def test_ended_windows_are_dropped(server: Server, clock: list[float]) -> 
         limiter.take(POLICY, str(number))
     clock[0] += 60
     await limiter.share()
-    assert not limiter._windows
+    assert not held(limiter)
 
 
 async def test_an_exchange_counts_the_requests_of_all_processes_at_once(server: Server, clock: list[float]) -> None:
@@ -152,7 +157,7 @@ async def test_an_exchange_without_redis_counts_in_the_process(clock: list[float
 async def test_peeking_counts_nothing(server: Server, clock: list[float]) -> None:
     limiter = Limiter(server)
     assert limiter.peek(POLICY, "a") == Verdict(allowed=True, remaining=10, reset=30)
-    assert not limiter._windows
+    assert not held(limiter)
     assert admitted(limiter, "a", 20) == 10
     assert limiter.peek(POLICY, "a") == Verdict(allowed=False, remaining=0, reset=30)
     clock[0] += 30
@@ -163,4 +168,79 @@ async def test_windows_held_in_memory_are_limited(server: Server, clock: list[fl
     limiter = Limiter(server, max_windows=10)
     for number in range(100):
         limiter.take(POLICY, str(number))
-    assert len(limiter._windows) == 10
+    assert held(limiter) == 10
+
+
+async def test_a_clock_that_is_set_back_begins_a_new_window(server: Server, clock: list[float]) -> None:
+    limiter = Limiter(server)
+    assert admitted(limiter, "a", 20) == 10
+    clock[0] -= 3_600
+    assert limiter.peek(POLICY, "a") == Verdict(allowed=True, remaining=10, reset=30)
+    assert [verdict.reset for verdict in await limiter.exchange((POLICY, "a"))] == [30]
+    assert admitted(limiter, "a", 20) == 10
+    assert limiter.count(POLICY, "a") == (-1, 30)
+    clock[0] -= 3_600
+    await limiter.share()
+    assert not held(limiter)
+
+
+async def test_counts_are_shared_also_if_the_clock_of_redis_is_ahead(server: Server, clock: list[float]) -> None:
+    one, other = Limiter(server), Limiter(server)
+    clock[0] -= 3_600
+    assert admitted(one, "a", 6) == 6
+    await one.share()
+    assert admitted(other, "a", 1) == 1
+    await other.share()
+    assert admitted(other, "a", 20) == 3
+
+
+async def test_a_redis_that_lost_its_counts_gives_no_new_quota(
+    server: Server, redis: Redis, clock: list[float]
+) -> None:
+    limiter = Limiter(server)
+    for _ in range(2):
+        assert admitted(limiter, "a", 3) == 3
+        await limiter.share()
+        await redis.flushdb()
+    assert admitted(limiter, "a", 20) == 4
+    await limiter.share()
+    await redis.flushdb()
+    [verdict] = await limiter.exchange((POLICY, "a"))
+    assert (verdict.allowed, verdict.remaining) == (True, 0)
+    assert admitted(limiter, "a", 20) == 0
+
+
+async def test_counts_of_many_callers_are_shared_in_parts_and_each_once(
+    server: Server, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callers, run, commands = [str(number) for number in range(120)], server.run, list[int]()
+
+    async def fail_at_second(script: Script, calls: Sequence[Call]) -> list[bytes]:
+        commands.append(len(calls))
+        if len(commands) == 2:
+            raise CacheUnavailable("no reply")
+        return await run(script, calls)
+
+    one, other = Limiter(server), Limiter(server)
+    assert [admitted(one, caller, 4) for caller in callers] == [4] * 120
+    monkeypatch.setattr(server, "run", fail_at_second)
+    with pytest.raises(CacheUnavailable):
+        await one.share()
+    await one.share()
+    assert commands == [50, 50, 50, 20]
+    remaining = [verdict.remaining for verdict in await other.exchange(*((POLICY, caller) for caller in callers))]
+    assert remaining == [6] * 120
+    assert [one.peek(POLICY, caller).remaining for caller in callers] == [6] * 120
+
+
+async def test_counts_of_windows_that_ended_during_an_outage_are_dropped(server: Server, clock: list[float]) -> None:
+    unavailable = connect("redis://127.0.0.1:1")
+    limiter = Limiter(unavailable)
+    for number in range(100):
+        limiter.take(POLICY, str(number))
+        clock[0] += 60
+        limiter.take(POLICY, "last")
+        with pytest.raises(CacheUnavailable):
+            await limiter.share()
+    assert (held(limiter), len(limiter._counted)) == (1, 1)
+    await unavailable.close()

@@ -126,3 +126,24 @@ async def test_invalidation_works_while_redis_is_full_under_noeviction(
     await own_cache.invalidate(SHOP, {"smith": 2})
     assert await own_server.redis.hget(keys.of_shop(SHOP).floors, "smith") == b"2"
     assert (await own_cache.read(SHOP, "smith", load)).state is CacheState.BYPASS
+
+
+async def test_hold_ends_in_time_also_if_the_clock_of_redis_is_set_back(
+    server: Server, cache: RegistryCache, redis: Redis
+) -> None:
+    """As after the start of a machine whose clock was ahead."""
+    await server.learn_era()
+
+    async def set_back() -> None:
+        await redis.hincrby(keys.ERA, "since", 3_600_000)
+
+    await set_back()
+    assert (await cache.read(SHOP, "smith", load)).state is CacheState.MISS
+    await set_back()
+    assert await cache.is_quiet(SHOP)
+    await set_back()
+    assert await server.learn_era() >= 0
+    await set_back()
+    holding = RegistryCache(server)
+    assert (await holding.read(SHOP, "jones", load)).state is CacheState.BYPASS
+    assert await server.learn_era() < PATIENCE_SECONDS

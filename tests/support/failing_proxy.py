@@ -1,4 +1,4 @@
-"""A TCP proxy that can fall silent, or answer every HTTP request itself instead of passing it on."""
+"""A TCP proxy that can fall silent, answer every HTTP request itself, or pass new connections on to another port."""
 
 import asyncio
 import threading
@@ -50,6 +50,10 @@ class FailingProxy:
     def heal(self) -> None:
         """Pass connections on again."""
         self._answer = None
+
+    def lead_to(self, target: int) -> None:
+        """From now on, pass new connections on to this port, as after a change in DNS."""
+        self._target = target
 
     @contextmanager
     def stalled(self) -> Iterator[None]:

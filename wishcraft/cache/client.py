@@ -1,8 +1,11 @@
 """The connection to Redis: short timeouts, no retries, the circuit breaker, and the server's era."""
 
+import asyncio
+import logging
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import Context
 from functools import partial
 from itertools import count
 from typing import Any, Final, NamedTuple
@@ -13,7 +16,8 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from wishcraft.cache import keys, scripts
@@ -31,6 +35,7 @@ _CONNECTIONS: Final = 32
 _DRIVER: Final = DriverInfo()
 """The client's name and version for Redis. By default redis-py reads its version from the disk for each connection."""
 _NO_RETRIES: Final = 0  # redis-py's default is ten with pauses, which adds seconds to a request
+_log: Final = logging.getLogger(__name__)
 
 
 class Memory(NamedTuple):
@@ -46,7 +51,8 @@ class Server:
     """One Redis primary: `redis` runs commands, `run` scripts, `batched_reader` reads entries. `era` is the valid one.
 
     Every new connection learns the era before its first command, so that no entry of a restarted server is taken for
-    one of the era before.
+    one of the era before. A primary that becomes a replica may keep its connections: once it refuses a write, all are
+    closed, and new ones lead to the primary that REDIS_URL names then.
     """
 
     def __init__(self, url: str, password: SecretStr | None, timeout: float, *, with_breaker: bool) -> None:
@@ -69,12 +75,14 @@ class Server:
         make = partial(_connect, pool)
         # Reads have a connection of their own: no reader of an entry waits for a script before its command.
         read_timeout = REDIS_READ_SECONDS if with_breaker else timeout
-        self._reads = SharedConnection(make, read_timeout, self.breaker, connect_timeout=timeout)
-        self._scripts = SharedConnection(make, timeout, self.breaker)
+        leave = self._leave_replica
+        self._reads = SharedConnection(make, read_timeout, self.breaker, connect_timeout=timeout, on_demoted=leave)
+        self._scripts = SharedConnection(make, timeout, self.breaker, on_demoted=leave)
         self.batched_reader = BatchedReader(self._reads)
         self.era = b""
         self._era_requests = count(1)
         self._era_request = 0
+        self._leaving: asyncio.Task[None] | None = None
 
     async def learn_era(self) -> float:
         """Read the era, beginning one if there is none; returns its age in seconds. The breaker's probe.
@@ -84,7 +92,11 @@ class Server:
         """
         request = next(self._era_requests)
         with translate_errors():
-            return self._adopt_era(request, await self.redis.eval(*_read_era()))
+            try:
+                return self._adopt_era(request, await self.redis.eval(*_read_era()))
+            except ReadOnlyError:
+                self._leave_replica()
+                raise
 
     async def memory(self) -> Memory:
         """The server's memory, also while the breaker is open.
@@ -134,7 +146,9 @@ class Server:
         try:
             yield
         except (RedisError, OSError) as error:
-            if self.breaker and not isinstance(error, ResponseError):
+            if isinstance(error, ReadOnlyError):
+                self._leave_replica()
+            elif self.breaker and not isinstance(error, ResponseError):
                 self.breaker.open(f"{type(error).__name__}: {error}")
             raise CacheUnavailable(f"{type(error).__name__}: {error}") from error
 
@@ -144,13 +158,31 @@ class Server:
             await self.breaker.stop()
         self._reads.close()
         self._scripts.close()
+        if self._leaving:
+            await asyncio.wait({self._leaving})
         await self.redis.aclose()
+
+    def _leave_replica(self) -> None:
+        """Close every connection: each may lead to the primary of before, whose data are those of a replica."""
+        _log.warning("Redis has become a replica; the next commands connect again")
+        self._reads.close()
+        self._scripts.close()
+        if self._leaving is None or self._leaving.done():
+            self._leaving = asyncio.create_task(self._disconnect_pool(), context=Context())
+
+    async def _disconnect_pool(self) -> None:
+        with suppress(RedisError, OSError):
+            await self.redis.connection_pool.disconnect()
 
     async def _set_up(self, connection: AbstractConnection) -> None:
         request = next(self._era_requests)
         await connection.on_connect()
         await connection.send_command("EVAL", *_read_era())
-        self._adopt_era(request, await connection.read_response())
+        try:
+            reply = await connection.read_response()
+        except ReadOnlyError:
+            raise RedisConnectionError("REDIS_URL leads to a replica") from None
+        self._adopt_era(request, reply)
 
     def _adopt_era(self, request: int, reply: tuple[bytes, int]) -> float:
         era, age_ms = reply

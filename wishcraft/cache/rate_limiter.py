@@ -6,18 +6,26 @@ that is too much, `exchange` shares at once. While Redis does not answer, each p
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
-from wishcraft.cache import keys
+from wishcraft.cache import keys, scripts
 from wishcraft.cache.client import Server
+from wishcraft.cache.lua import Call
+from wishcraft.domain.batches import batches
 from wishcraft.domain.rate_limits import Policy, Verdict
 from wishcraft.errors import CacheUnavailable
 
 _MAX_WINDOWS: Final = 100_000
-"""Windows held at once; beyond that the oldest are dropped, and their callers get a new quota."""
+"""Windows of a policy held at once; beyond that the oldest are dropped, and their callers get a new quota."""
+
+
+_DROPPED_AT_ONCE: Final = 10_000
+"""Windows of a policy that have ended: all of a minute end together, and this many take some milliseconds to drop."""
+_WINDOWS_PER_COMMAND: Final = 50
+"""Nearly every guest is a caller of their own: the counts of a second take many short commands, not a long pause."""
 
 
 class _Window:
@@ -33,6 +41,10 @@ class _Window:
         self.sent = 0
         """Own ones that an exchange is adding to Redis."""
 
+    def is_open(self, now: int) -> bool:
+        """Whether it has begun, which it has not if the clock was set back, and has not ended."""
+        return self.begin <= now < self.ends
+
 
 _Named = tuple[tuple[str, str], _Window]
 
@@ -43,7 +55,10 @@ class Limiter:
     def __init__(self, server: Server, *, max_windows: int = _MAX_WINDOWS) -> None:
         self._server = server
         self._max_windows = max_windows
-        self._windows: OrderedDict[tuple[str, str], _Window] = OrderedDict()
+        self._windows: defaultdict[str, OrderedDict[str, _Window]] = defaultdict(OrderedDict)
+        """By policy and caller, in the order in which they begin, and so end: all of a policy are equally long."""
+        self._counted: dict[tuple[str, str], _Window] = {}
+        """Those with own requests. To look for them among all would cost a process more than to answer requests."""
         self._exchanging = asyncio.Lock()
         """Two exchanges at once would count each other's requests twice."""
 
@@ -58,21 +73,23 @@ class Limiter:
         Each read is counted, and to make a `Verdict` takes half as long again.
         """
         now = int(time.time())
-        window = self._windows.get((policy.name, caller))
-        if window is None or window.ends <= now:
+        window = self._windows[policy.name].get(caller)
+        if window is None or not window.begin <= now < window.ends:  # as `is_open`, without a call for each read
             window = self._begin(policy, caller, now)
         reset = window.ends - now
         remaining = policy.quota - window.shared - window.sent - window.own - 1
         if remaining < 0:
             return -1, reset
+        if not window.own:
+            self._counted[policy.name, caller] = window
         window.own += 1
         return remaining, reset
 
     def peek(self, policy: Policy, caller: str) -> Verdict:
         """Whether `take` would refuse, without counting."""
         now = int(time.time())
-        window = self._windows.get((policy.name, caller))
-        if window is None or window.ends <= now:
+        window = self._windows[policy.name].get(caller)
+        if window is None or not window.is_open(now):
             return Verdict(policy.quota > 0, policy.quota, policy.seconds - now % policy.seconds)
         left = max(0, policy.quota - window.shared - window.sent - window.own)
         return Verdict(left > 0, left, window.ends - now)
@@ -98,52 +115,55 @@ class Limiter:
         Raises:
             CacheUnavailable: Redis does not answer. The counts are kept for the next call.
         """
-        now = time.time()
-        self._windows = OrderedDict(each for each in self._windows.items() if each[1].ends > now)
-        await self._send([(name, window) for name, window in self._windows.items() if window.own])
+        now = int(time.time())
+        for windows in self._windows.values():
+            for _ in range(min(len(windows), _DROPPED_AT_ONCE)):
+                if next(iter(windows.values())).is_open(now):
+                    break
+                windows.popitem(last=False)
+        counted = [(name, window) for name, window in self._counted.items() if window.own and window.is_open(now)]
+        self._counted = {}
+        try:
+            await self._send(counted)
+        except BaseException:
+            self._counted = {name: window for name, window in counted if window.own} | self._counted
+            raise
 
     async def _send(self, windows: Sequence[_Named]) -> None:
-        if not windows:
-            return
-        async with self._exchanging:
-            for _, window in windows:
-                window.own, window.sent = 0, window.own
-            try:
-                totals = await self._add(windows)
-            except BaseException:  # a cancelled request too
-                for _, window in windows:
-                    window.own, window.sent = window.own + window.sent, 0
-                raise
-            for (_, window), total in zip(windows, totals, strict=True):
-                window.shared, window.sent = total, 0
+        for batch in batches(windows, _WINDOWS_PER_COMMAND):
+            async with self._exchanging:
+                for _, window in batch:
+                    window.own, window.sent = 0, window.own
+                try:
+                    totals = await self._add(batch)
+                except BaseException:  # a cancelled request too
+                    for _, window in batch:
+                        window.own, window.sent = window.own + window.sent, 0
+                    raise
+                for (_, window), total in zip(batch, totals, strict=True):
+                    # Redis has less than this process knows of if it has lost its data.
+                    window.shared, window.sent = max(int(total), window.shared + window.sent), 0
 
-    async def _add(self, windows: Sequence[_Named]) -> list[int]:
-        with self._server.guard():
-            async with self._server.redis.pipeline(transaction=False) as pipe:
-                for (policy, caller), window in windows:
-                    key = keys.limit_key(policy, window.begin, caller)
-                    if window.sent:
-                        pipe.incrby(key, window.sent)
-                        pipe.expireat(key, window.ends + 1)
-                    else:  # made-up names leave no key
-                        pipe.get(key)
-                replies = iter(await pipe.execute())
-        totals = []
-        for _, window in windows:
-            totals.append(int(next(replies) or 0))
-            if window.sent:
-                next(replies)  # of the expiry
-        return totals
+    async def _add(self, windows: Sequence[_Named]) -> list[bytes]:
+        now = int(time.time())
+        calls: list[Call] = [
+            {
+                "counter": keys.limit_key(policy, window.begin, caller),
+                "sent": window.sent,
+                "ttl_seconds": max(1, window.ends + 1 - now),  # not a time: Redis has a clock of its own
+            }
+            for (policy, caller), window in windows
+        ]
+        return await self._server.run(scripts.ADD_REQUESTS, calls)
 
     def _find(self, policy: Policy, caller: str, now: int) -> _Window:
-        window = self._windows.get((policy.name, caller))
-        return self._begin(policy, caller, now) if window is None or window.ends <= now else window
+        window = self._windows[policy.name].get(caller)
+        return window if window and window.is_open(now) else self._begin(policy, caller, now)
 
     def _begin(self, policy: Policy, caller: str, now: int) -> _Window:
-        begin = now - now % policy.seconds
-        window = _Window(begin, begin + policy.seconds)
-        if len(self._windows) >= self._max_windows:
-            self._windows.popitem(last=False)
-        self._windows.pop((policy.name, caller), None)
-        self._windows[policy.name, caller] = window
+        windows, begin = self._windows[policy.name], now - now % policy.seconds
+        if len(windows) >= self._max_windows:
+            windows.popitem(last=False)
+        windows.pop(caller, None)
+        windows[caller] = window = _Window(begin, begin + policy.seconds)
         return window

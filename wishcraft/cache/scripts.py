@@ -37,6 +37,18 @@ ANYTHING: Final = b"anything"
 """For `LEASE`: any entry, or none."""
 IS_QUIET: Final = b"quiet"
 
+# The milliseconds since the era began. If the server's clock was set back behind that, the era counts from now: a hold
+# would last until the clock is there again, and it may be hours behind after the start of a machine.
+_AGE: Final = """
+    local time = redis.call('TIME')
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    local age = now - (since or now)
+    if age < 0 then
+        redis.call('HSET', era, 'since', now)
+        age = 0
+    end
+"""
+
 # A restart from a snapshot restores old entries and loses new floors; so does a failover to a replica that lags, and a
 # failover back. A server therefore has an era. It ends when the process that serves the data is not the process that
 # began it, or when the data is flushed. The first client that connects afterwards begins the next one.
@@ -47,11 +59,13 @@ ERA: Final = Script(
     allow_oom=True,
     body="""
     local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-    local time = redis.call('TIME')
-    local now = time[1] * 1000 + math.floor(time[2] / 1000)
     local known = redis.call('HMGET', era, 'server', 'era', 'since')
+    local since = known[3]
+"""
+    + _AGE
+    + """
     if known[1] == server then
-        return {known[2], now - known[3]}
+        return {known[2], age}
     end
     redis.call('HSET', era, 'server', server, 'era', new_era, 'since', now)
     return {new_era, 0}
@@ -90,9 +104,11 @@ QUIET: Final = Script(
     if current[1] ~= known_era then
         return 'other_era'
     end
-    local time = redis.call('TIME')
-    if time[1] * 1000 + math.floor(time[2] / 1000) - current[2] < tonumber(hold_ms)
-            or redis.call('HEXISTS', written, 'at') == 1 then
+    local since = current[2]
+"""
+    + _AGE
+    + """
+    if age < tonumber(hold_ms) or redis.call('HEXISTS', written, 'at') == 1 then
         return 'written'
     end
     return 'quiet'
@@ -130,8 +146,11 @@ LEASE: Final = Script(
     if current[1] ~= known_era then
         return 'other_era'
     end
-    local time = redis.call('TIME')
-    if time[1] * 1000 + math.floor(time[2] / 1000) - current[2] < tonumber(hold_ms) then
+    local since = current[2]
+"""
+    + _AGE
+    + """
+    if age < tonumber(hold_ms) then
         return 'on_hold'
     end
     if seen ~= 'anything' and redis.call('GETRANGE', entry, 0, math.max(#seen - 1, 0)) ~= seen then
@@ -297,6 +316,23 @@ VIEW: Final = Script(
         redis.call('ZINCRBY', index, score, slug)
     end
     return 'viewed'
+""",
+)
+
+# The first count of a window lets it end with the window. To read one leaves no key: names can be made up.
+ADD_REQUESTS: Final = Script(
+    name="add_requests",
+    keys=("counter",),
+    args=("sent", "ttl_seconds"),
+    body="""
+    if sent == '0' then
+        return redis.call('GET', counter) or 0
+    end
+    local total = redis.call('INCRBY', counter, sent)
+    if total == tonumber(sent) then
+        redis.call('EXPIRE', counter, ttl_seconds)
+    end
+    return total
 """,
 )
 

@@ -42,6 +42,7 @@ class SharedConnection:
         breaker: CircuitBreaker | None = None,
         *,
         connect_timeout: float | None = None,
+        on_demoted: Callable[[], None] | None = None,
     ) -> None:
         """A connection that is not made yet.
 
@@ -51,11 +52,13 @@ class SharedConnection:
             connect_timeout: Seconds to wait for a connection, which takes several replies; `timeout` by default.
             breaker: While it is open, nothing is sent; a timeout, a lost connection and a server that is still loading
                 its data open it.
+            on_demoted: Is called when the server says that it is a replica.
         """
         self._connect = connect
         self._timeout = timeout
         self._connect_timeout = timeout if connect_timeout is None else connect_timeout
         self._breaker = breaker
+        self._on_demoted = on_demoted
         self._link: _Link | None = None
         self._waiting: list[tuple[bytes, tuple[OnReply, ...]]] = []
         """Commands until the connection is made."""
@@ -95,7 +98,7 @@ class SharedConnection:
         link, reason = None, ""
         try:
             async with asyncio.timeout(self._connect_timeout):
-                link = _Link(await self._connect(), self._timeout, self._breaker)
+                link = _Link(await self._connect(), self._timeout, self._breaker, self._on_demoted)
         except Exception as error:  # noqa: BLE001  any failure means that Redis cannot be reached
             reason = f"{type(error).__name__}: {error}"
         if self._connecting is not asyncio.current_task():  # closed: `asyncio.wait_for` may swallow a cancellation
@@ -123,10 +126,17 @@ class SharedConnection:
 class _Link(asyncio.BufferedProtocol):
     """An open connection, and the callers that wait for a reply on it, in the order of the commands."""
 
-    def __init__(self, connection: Any, timeout: float, breaker: CircuitBreaker | None) -> None:
+    def __init__(
+        self,
+        connection: Any,
+        timeout: float,
+        breaker: CircuitBreaker | None,
+        on_demoted: Callable[[], None] | None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout = timeout
         self._breaker = breaker
+        self._on_demoted = on_demoted
         self._pending: deque[OnReply] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._waits_since = 0.0
@@ -180,6 +190,9 @@ class _Link(asyncio.BufferedProtocol):
             if isinstance(reply, _ERROR):
                 if str(reply).startswith("LOADING"):
                     self._open_breaker(str(reply))
+                elif str(reply).startswith("READONLY") and self._on_demoted:
+                    self._loop.call_soon(self._on_demoted)  # it closes this connection, whose replies are parsed now
+                    self._on_demoted = None
                 reply = ErrorReply(str(reply))
             on_reply(reply)
 

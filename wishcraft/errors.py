@@ -298,6 +298,12 @@ class ShopifyForbidden(ShopifyRefused):
     )
 
 
+class ShopClosed(ShopifyRefused):
+    """Shopify answers for the shop no more until its merchant acts: it is not paid for, locked, or not active."""
+
+    advice = "Nothing to do: the merchant has not paid Shopify, or has closed the shop. The jobs go on when it is open."
+
+
 class BulkOperationFailed(ShopifyRefused):
     """A bulk operation ended FAILED, CANCELED or EXPIRED, or completed without the file of its objects."""
 

@@ -15,6 +15,7 @@ from tests.support.connections import listening
 from tests.support.shopify_world import SHOP, FakeClock, MemoryTokens, World
 from wishcraft.domain.tokens import OfflineToken
 from wishcraft.errors import (
+    ShopClosed,
     ShopifyForbidden,
     ShopifyQueryInvalid,
     ShopifyRefused,
@@ -40,6 +41,9 @@ async def test_transient_fault_is_retried(kind: FaultKind, world: World) -> None
         (FaultKind.MALFORMED, ShopifyUnavailable),
         (FaultKind.EXPIRED_TOKEN, ShopifyUnauthorized),
         (FaultKind.FORBIDDEN, ShopifyForbidden),
+        (FaultKind.FROZEN, ShopClosed),
+        (FaultKind.LOCKED, ShopClosed),
+        (FaultKind.INACTIVE, ShopClosed),
     ],
 )
 async def test_lasting_fault_raises_its_typed_error(kind: FaultKind, error: type[WishCraftError], world: World) -> None:

@@ -135,6 +135,8 @@ async def _transport_fault(
         FaultKind.UNAVAILABLE: lambda: HTMLResponse("<h1>503 Service Unavailable</h1>", 503),
         FaultKind.TOO_MANY_REQUESTS: lambda: Response(status_code=429, headers={"Retry-After": "1.0"}),
         FaultKind.FORBIDDEN: lambda: _json({"errors": "Forbidden"}, 403),
+        FaultKind.FROZEN: lambda: _json({"errors": "Unavailable Shop"}, 402),
+        FaultKind.LOCKED: lambda: _json({"errors": "Locked"}, 423),
         FaultKind.EXPIRED_TOKEN: lambda: _json(_UNAUTHORIZED, 401),
         FaultKind.HANG: lambda: HTMLResponse("<h1>504 Gateway Timeout</h1>", 504),
     }

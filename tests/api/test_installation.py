@@ -153,6 +153,17 @@ async def test_opening_the_app_renews_the_access_and_starts_nothing(
     assert not prefect.started
 
 
+async def test_renewal_that_fails_once_the_new_token_is_used_costs_no_access(
+    client: httpx.AsyncClient, simulator: Simulator, demo: Demo
+) -> None:
+    demo.execute("UPDATE shops SET installed_at = now() - interval '1 day' WHERE domain = %s", [SHOP])
+    simulator.shops[SHOP].faults.set(Fault(FaultKind.INACTIVE, remaining=1))
+    assert problem(await client.post(INSTALL, headers=opened(simulator, SHOP))) == (503, "unavailable")
+    assert exchanges(simulator, SHOP) == 1
+    resources = app_state_of(client).resources
+    assert await resources.shopify.query(SHOP, "query Name { shop { name } }", {}) == {"shop": {"name": "Maple & Pine"}}
+
+
 async def test_a_shop_whose_token_cannot_be_renewed_gets_a_new_one(
     client: httpx.AsyncClient, simulator: Simulator, demo: Demo
 ) -> None:

@@ -67,6 +67,8 @@ async def ensure_installed(
         if shop := await _find(resources, identity.shop, since):
             return shop
         token = await resources.shopify.exchange_id_token(identity.shop, id_token)
+        # Before its first use, which ends the token that is stored: if what follows fails, jobs have this one.
+        await resources.tokens.save(identity.shop, token)
         described = await read_shop(resources.shopify, identity.shop, token)
         async with resources.db.transaction() as session:
             columns = resources.tokens.columns(token)

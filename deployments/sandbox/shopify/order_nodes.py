@@ -10,7 +10,7 @@ from typing import Any, Final
 from graphql import GraphQLError, GraphQLResolveInfo
 
 from deployments.sandbox.shopify.nodes import Node, Window
-from deployments.sandbox.shopify.order import Order, OrderLine
+from deployments.sandbox.shopify.order import Order, OrderLine, Properties
 from deployments.sandbox.shopify.orders import Orders
 from wishcraft.shopify.ids import from_global, to_global
 
@@ -145,8 +145,12 @@ def _encoded(cursor: str) -> str:
     return base64.b64encode(cursor.encode()).decode()
 
 
-def _attributes(values: Mapping[str, str]) -> list[Node]:
-    return [{"key": name, "value": value} for name, value in values.items()]
+def _attributes(values: Properties) -> list[Node]:
+    """Attributes, whose values are text in GraphQL."""
+    return [
+        {"key": name, "value": value if isinstance(value, str) else str(value).lower()}
+        for name, value in values.items()
+    ]
 
 
 def _iso(moment: datetime) -> str:

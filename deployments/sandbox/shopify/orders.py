@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from deployments.sandbox.catalogue import DemoShop
 from deployments.sandbox.shopify.inventory import Inventory
-from deployments.sandbox.shopify.order import Customer, Order, OrderLine, Refund, Terms
+from deployments.sandbox.shopify.order import Customer, Order, OrderLine, Properties, Refund, Terms
 from deployments.sandbox.shopify.order_payloads import edit_payload, order_payload, refund_payload
 
 MAX_ORDERS: Final = 20_000
@@ -35,7 +35,7 @@ class WantedLine(NamedTuple):
 
     variant_id: int
     quantity: int
-    properties: Mapping[str, str]
+    properties: Properties
 
 
 class Orders:

@@ -52,6 +52,18 @@ async def test_lasting_fault_raises_its_typed_error(kind: FaultKind, error: type
         await read_variants(world.client, SHOP, world.ids())
 
 
+async def test_answer_in_another_version_than_asked_for_is_logged_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await read_variants(world.client, SHOP, world.ids(1))
+    assert not caplog.records
+    client = world.another_client(api_version="2025-10")
+    for _ in range(2):
+        await read_variants(client, SHOP, world.ids(1))
+    [logged] = caplog.records
+    assert (logged.levelname, "in API version 2026-10" in logged.message) == ("ERROR", True)
+
+
 async def test_forbidden_query_is_counted_and_not_retried(world: World) -> None:
     counted: list[str] = []
 

@@ -36,7 +36,7 @@ class OrderNodes:
     def find(self, global_id: str) -> Node | None:
         """The order with this id, or None."""
         order = self._orders.find(from_global("Order", global_id))
-        return self._node(order) if order else None
+        return self._node(order) if order and self._orders.is_readable(order) else None
 
     def all(self, info: GraphQLResolveInfo[Any], **arguments: Any) -> Node:
         """The orders that the query selects, oldest first by the chosen time."""
@@ -45,7 +45,7 @@ class OrderNodes:
         found = {
             _cursor(order.updated_at if by_update else order.created_at, order.id): order
             for order in self._orders.all()
-            if selects(order)
+            if selects(order) and self._orders.is_readable(order)
         }
         return _page(sorted(found), lambda cursor: self._node(found[cursor]), info, arguments)
 

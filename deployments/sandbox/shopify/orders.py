@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Final, NamedTuple, TypeAlias
 
@@ -14,6 +14,8 @@ from deployments.sandbox.shopify.order_payloads import edit_payload, order_paylo
 MAX_ORDERS: Final = 20_000
 """Of a shop; the oldest are forgotten."""
 MAX_LINES: Final = 500
+REACH: Final = timedelta(days=60)
+"""An app without the scope `read_all_orders` gets no order that was made earlier."""
 SIMPLE_TERMS: Final = Terms()
 UNPAID: Final = frozenset({"pending", "authorized"})
 _IDS_PER_SECOND: Final = 4_000
@@ -60,6 +62,10 @@ class Orders:
     def all(self) -> list[Order]:
         """All orders, oldest first."""
         return list(self._by_id.values())
+
+    def is_readable(self, order: Order) -> bool:
+        """Whether the app may read the order."""
+        return order.created_at >= self._now() - REACH
 
     def create(
         self,

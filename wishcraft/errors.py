@@ -283,6 +283,10 @@ class TokenRefused(ShopifyUnauthorized):
     """Shopify refuses the refresh token for good: it was used, has expired, or the app was uninstalled."""
 
 
+class IdTokenRefused(ShopifyUnauthorized):
+    """Shopify refuses the ID token, which has expired on its way: the admin must send a new one."""
+
+
 class ShopifyQueryInvalid(ShopifyRefused):
     """Shopify refuses the GraphQL document, its variables or its cost."""
 

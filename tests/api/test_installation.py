@@ -205,6 +205,19 @@ async def test_an_expired_id_token_is_asked_for_again(
     assert answer.headers["X-Shopify-Retry-Invalid-Session-Request"] == "1"
 
 
+@pytest.mark.parametrize(("path", "is_renewable"), [(INSTALL, True), (INSTALL, False), ("/api/admin/keys", False)])
+async def test_an_id_token_that_shopify_finds_too_old_is_asked_for_again(
+    client: httpx.AsyncClient, demo: Demo, token: Callable[..., dict[str, str]], path: str, is_renewable: bool
+) -> None:
+    demo.execute("UPDATE shops SET installed_at = now() - interval '1 day' WHERE domain = %s", [SHOP])
+    if not is_renewable:
+        demo.execute("UPDATE shops SET refresh_token_encrypted = NULL WHERE domain = %s", [SHOP])
+    just_now = int(datetime.now(UTC).timestamp()) - 2  # within our leeway
+    answer = await client.request("POST" if path == INSTALL else "GET", path, headers=token(exp=just_now))
+    assert problem(answer) == (401, "unauthorized")
+    assert answer.headers["X-Shopify-Retry-Invalid-Session-Request"] == "1"
+
+
 async def test_every_caller_of_an_uninstalled_shop_gets_401_and_its_tokens_are_gone(
     client: httpx.AsyncClient, simulator: Simulator, demo: Demo, signed: Callable[..., str],
     uninstall: Callable[[], Awaitable[None]],

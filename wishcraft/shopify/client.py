@@ -17,6 +17,7 @@ import orjson
 
 from wishcraft.domain.tokens import OfflineToken, is_token
 from wishcraft.errors import (
+    IdTokenRefused,
     ShopifyForbidden,
     ShopifyThrottled,
     ShopifyUnauthorized,
@@ -136,7 +137,8 @@ class ShopifyClient:
         https://shopify.dev/docs/apps/build/authentication-authorization/access-tokens/token-exchange
 
         Raises:
-            ShopifyUnauthorized: Shopify accepts the ID token or the app's credentials no more.
+            IdTokenRefused: Shopify does not accept the ID token.
+            ShopifyUnauthorized: Shopify does not accept the app's credentials, or the shop does not have the app.
             ShopifyForbidden, ShopifyRefused: As `query`.
             ShopifyUnavailable: No usable response after all retries.
         """
@@ -299,7 +301,7 @@ def _token_refusal(shop: str, response: httpx.Response) -> ShopifyUnauthorized:
         case "invalid_grant":
             return TokenRefused(f"{shop}: the refresh token is not accepted; the merchant must open the app")
         case "invalid_subject_token":
-            return ShopifyUnauthorized(f"{shop}: Shopify does not accept the ID token")
+            return IdTokenRefused(f"{shop}: Shopify does not accept the ID token")
         case "invalid_client":
             return ShopifyUnauthorized(
                 f"{shop}: Shopify does not accept SHOPIFY_API_KEY and SHOPIFY_API_SECRET, or the app was uninstalled"

@@ -56,8 +56,9 @@ async def ensure_installed(
             shop may have uninstalled the app and installed it again, before the webhook of the former has come.
 
     Raises:
-        ShopifyUnauthorized: Shopify gives no token, since the app is not installed in the shop or the ID token is too
-            old; or the app was uninstalled after the ID token was issued.
+        IdTokenRefused: The ID token is too old.
+        ShopifyUnauthorized: Shopify gives no token, since the app is not installed in the shop; or the app was
+            uninstalled after the ID token was issued.
         ShopifyForbidden, ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: As `ShopifyClient.query`.
     """
     since = identity.issued_at if is_renewal else None

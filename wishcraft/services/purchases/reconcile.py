@@ -86,15 +86,10 @@ async def reconcile_shop(
         is_regular = since is None and until is None
         begin = max((_continue_from(reading) if is_regular else since) or started - REACH, started - REACH)
         end = min(until or started, started)
-        counts = Counter(orders=0, unreadable=0)
         try:
-            async for read_at, payloads in read_changed_orders(resources.shopify, shop.domain, begin, end):
-                await checkpoint(counts["orders"], counts["orders"] + len(payloads))
-                read = _read(shop, reading, read_at, payloads)
-                counts.update(orders=len(payloads), unreadable=len(payloads) - len(read))
-                counts["unreadable"] += await _apply(
-                    resources, shop, read, done, dry_run=dry_run, is_regular=is_regular
-                )
+            counts = await _read_changes(
+                resources, shop, reading, (begin, end), done, checkpoint, dry_run=dry_run, is_regular=is_regular
+            )
             if is_regular:
                 done["deleted"] += await _apply_deletions(resources, shop, started, dry_run=dry_run)
         except ShopClosed as error:
@@ -103,6 +98,27 @@ async def reconcile_shop(
         if not dry_run:
             done["overdue"] += await _finish(resources, shop, started, is_regular=is_regular)
     return {"orders": counts["orders"], **{name: done[name] for name in _CHANGES}, "unreadable": counts["unreadable"]}
+
+
+async def _read_changes(
+    resources: Resources,
+    shop: ShopRef,
+    reading: OrderReading,
+    period: tuple[datetime, datetime],
+    done: Changes,
+    checkpoint: Checkpoint,
+    *,
+    dry_run: bool,
+    is_regular: bool,
+) -> Counter[str]:
+    """Read and apply the changes of this period; how many `orders` were read, and are `unreadable`."""
+    counts = Counter(orders=0, unreadable=0)
+    async for read_at, payloads in read_changed_orders(resources.shopify, shop.domain, *period):
+        await checkpoint(counts["orders"], counts["orders"] + len(payloads))
+        read = _read(shop, reading, read_at, payloads)
+        counts.update(orders=len(payloads), unreadable=len(payloads) - len(read))
+        counts["unreadable"] += await _apply(resources, shop, read, done, dry_run=dry_run, is_regular=is_regular)
+    return counts
 
 
 def _continue_from(reading: OrderReading) -> datetime:

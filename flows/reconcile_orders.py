@@ -37,4 +37,6 @@ async def reconcile_orders(
         raise QueryRefused(f"the days have no day of the last {REACH.days}")
     batches = await find_shop_batches(shops or [])
     results = await run_batches(reconcile_shops, batches, days=days, dry_run=dry_run)
-    return await summarise("reconcile-orders", results, watched=("missed", "deleted", "overdue", "unreadable"))
+    return await summarise(
+        "reconcile-orders", results, watched=("missed", "deleted", "overdue", "unreadable", "closed_in_Shopify")
+    )

@@ -17,4 +17,6 @@ async def sync_inventory(shops: list[str] | None = None, dry_run: bool = False) 
     """
     batches = await find_shop_batches(shops or [])
     results = await run_batches(sync_shops, batches, dry_run=dry_run)
-    return await summarise("sync-inventory", results, watched=("out_of_stock", "low_stock", "deleted", "unreadable"))
+    return await summarise(
+        "sync-inventory", results, watched=("out_of_stock", "low_stock", "deleted", "unreadable", "closed_in_Shopify")
+    )

@@ -283,6 +283,10 @@ class TokenRefused(ShopifyUnauthorized):
     """Shopify refuses the refresh token for good: it was used, has expired, or the app was uninstalled."""
 
 
+class IdTokenRefused(ShopifyUnauthorized):
+    """Shopify refuses the ID token, which has expired on its way: the admin must send a new one."""
+
+
 class ShopifyQueryInvalid(ShopifyRefused):
     """Shopify refuses the GraphQL document, its variables or its cost."""
 
@@ -296,6 +300,12 @@ class ShopifyForbidden(ShopifyRefused):
         "If all shops are refused, compare the worker's public addresses with the app's IP allowlist; if one is, ask"
         " its merchant whether Shopify has closed it (docs/runbooks/shopify-forbidden.md)."
     )
+
+
+class ShopClosed(ShopifyRefused):
+    """Shopify answers for the shop no more until its merchant acts: it is not paid for, locked, or not active."""
+
+    advice = "Nothing to do: the merchant has not paid Shopify, or has closed the shop. The jobs go on when it is open."
 
 
 class BulkOperationFailed(ShopifyRefused):

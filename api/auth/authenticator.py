@@ -15,7 +15,7 @@ from wishcraft.domain.api_keys import digest, prefix_of
 from wishcraft.domain.callers import EVERYTHING, Caller, Scope
 from wishcraft.domain.networks import Network, client_address, is_within, network_of, parse_networks, parse_proxies
 from wishcraft.domain.rate_limits import Policy, Verdict
-from wishcraft.errors import DatabaseUnavailable, ShopifyUnauthorized, UnknownShop
+from wishcraft.errors import DatabaseUnavailable, IdTokenRefused, ShopifyUnauthorized, UnknownShop
 from wishcraft.resources import Resources
 from wishcraft.services.operations.traffic_recorder import TrafficRecorder
 from wishcraft.services.registries.reader import DATABASE_READ_SECONDS
@@ -191,7 +191,9 @@ class Authenticator:
         return VerifiedQuery(expires, shop.id, _customer(shop.id, identity.customer_id))
 
     async def by_id_token(self, token: str, *, is_renewal: bool = False) -> Caller | None:
-        """The merchant in the embedded admin with this ID token. Installs the app in a shop that has not.
+        """The merchant in the embedded admin with this ID token, None if it is not valid.
+
+        Installs the app in a shop that has not.
 
         With `is_renewal`, the shop gets a new access token in any case.
 
@@ -209,6 +211,8 @@ class Authenticator:
             shop = await ensure_installed(
                 self._resources, identity, token, on_installed=self._on_installed, is_renewal=is_renewal
             )
+        except IdTokenRefused:
+            return None
         except ShopifyUnauthorized as error:
             self._limiter.take(_REFUSALS, tries)
             _log.warning("The app cannot be installed: %s", error)

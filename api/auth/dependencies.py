@@ -58,7 +58,7 @@ UNSIGNED: Final = (
     "The app proxy's signature is invalid or too old. Send the request to the shop's domain again, where Shopify signs"
     " it."
 )
-_UNKNOWN_TOKEN: Final = "The ID token is invalid or has expired. Send a new one, as App Bridge issues it."  # noqa: S105
+UNKNOWN_TOKEN: Final = "The ID token is invalid or has expired. Send a new one, as App Bridge issues it."  # noqa: S105
 _KEY_AS_TOKEN: Final = "This is an API key and not an ID token. Send it in X-API-Key, without Authorization."  # noqa: S105
 IdToken = Annotated[HTTPAuthorizationCredentials | None, Security(_ID_TOKEN)]
 _MAX_USER_AGENT_LENGTH: Final = 200
@@ -145,9 +145,7 @@ async def _authenticate(request: Request, key: str | None, signature: str | None
     try:
         if token is not None:
             text = str(getattr(token, "credentials", ""))
-            reason, headers = (
-                (_KEY_AS_TOKEN, {}) if text.startswith(KEY_BEGINS) else (_UNKNOWN_TOKEN, ASK_FOR_NEW_TOKEN)
-            )
+            reason, headers = (_KEY_AS_TOKEN, {}) if text.startswith(KEY_BEGINS) else (UNKNOWN_TOKEN, ASK_FOR_NEW_TOKEN)
             caller = await authenticator.by_id_token(text)
         elif key is not None:
             reason = UNKNOWN_KEY

@@ -6,8 +6,8 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import HTMLResponse
 
-from api.auth.dependencies import Administrator, AppStateDep, IdToken
-from api.problems import COMMON, documented, forbidden, not_installed
+from api.auth.dependencies import ASK_FOR_NEW_TOKEN, UNKNOWN_TOKEN, Administrator, AppStateDep, IdToken
+from api.problems import COMMON, documented, forbidden, not_installed, unauthorized
 from api.schemas.admin import InstallationAnswer
 from api.templating import PAGES, csp_source
 from wishcraft.domain.shops import SHOP_DOMAIN
@@ -59,9 +59,11 @@ async def install(
     if token is None:
         raise forbidden("Only the embedded admin can install the app: send an ID token.")
     try:
-        await app_state.authenticator.by_id_token(token.credentials, is_renewal=True)
+        renewed = await app_state.authenticator.by_id_token(token.credentials, is_renewal=True)
     except UnknownShop:
         raise not_installed() from None
+    if renewed is None:
+        raise unauthorized(UNKNOWN_TOKEN, ASK_FOR_NEW_TOKEN)
     async with app_state.resources.db.autocommit() as session:
         found = await shops.describe(session, caller.shop_id)
     response.headers["Cache-Control"] = "no-store"

@@ -11,8 +11,12 @@
     return;
   }
   try {
-    const token = await window.shopify.idToken();
-    const answer = await fetch("/api/admin/installation", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
+    let answer;
+    for (const isLast of [false, true]) {
+      const token = await window.shopify.idToken();
+      answer = await fetch("/api/admin/installation", { method: "POST", headers: { Authorization: `Bearer ${token}` } });
+      if (isLast || !answer.headers.has("X-Shopify-Retry-Invalid-Session-Request")) break;
+    }
     const body = await answer.json();
     if (answer.ok) {
       show("done", `WishCraft is installed in ${body.name}`, [

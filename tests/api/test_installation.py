@@ -153,6 +153,17 @@ async def test_opening_the_app_renews_the_access_and_starts_nothing(
     assert not prefect.started
 
 
+async def test_renewal_that_fails_once_the_new_token_is_used_costs_no_access(
+    client: httpx.AsyncClient, simulator: Simulator, demo: Demo
+) -> None:
+    demo.execute("UPDATE shops SET installed_at = now() - interval '1 day' WHERE domain = %s", [SHOP])
+    simulator.shops[SHOP].faults.set(Fault(FaultKind.INACTIVE, remaining=1))
+    assert problem(await client.post(INSTALL, headers=opened(simulator, SHOP))) == (503, "unavailable")
+    assert exchanges(simulator, SHOP) == 1
+    resources = app_state_of(client).resources
+    assert await resources.shopify.query(SHOP, "query Name { shop { name } }", {}) == {"shop": {"name": "Maple & Pine"}}
+
+
 async def test_a_shop_whose_token_cannot_be_renewed_gets_a_new_one(
     client: httpx.AsyncClient, simulator: Simulator, demo: Demo
 ) -> None:
@@ -190,6 +201,19 @@ async def test_an_expired_id_token_is_asked_for_again(
     client: httpx.AsyncClient, token: Callable[..., dict[str, str]]
 ) -> None:
     answer = await client.post(INSTALL, headers=token(exp=1))
+    assert problem(answer) == (401, "unauthorized")
+    assert answer.headers["X-Shopify-Retry-Invalid-Session-Request"] == "1"
+
+
+@pytest.mark.parametrize(("path", "is_renewable"), [(INSTALL, True), (INSTALL, False), ("/api/admin/keys", False)])
+async def test_an_id_token_that_shopify_finds_too_old_is_asked_for_again(
+    client: httpx.AsyncClient, demo: Demo, token: Callable[..., dict[str, str]], path: str, is_renewable: bool
+) -> None:
+    demo.execute("UPDATE shops SET installed_at = now() - interval '1 day' WHERE domain = %s", [SHOP])
+    if not is_renewable:
+        demo.execute("UPDATE shops SET refresh_token_encrypted = NULL WHERE domain = %s", [SHOP])
+    just_now = int(datetime.now(UTC).timestamp()) - 2  # within our leeway
+    answer = await client.request("POST" if path == INSTALL else "GET", path, headers=token(exp=just_now))
     assert problem(answer) == (401, "unauthorized")
     assert answer.headers["X-Shopify-Retry-Invalid-Session-Request"] == "1"
 

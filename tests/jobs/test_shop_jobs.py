@@ -7,6 +7,7 @@ from deployments.sandbox.catalogue import DEMO_SHOPS
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.simulator import Simulator
 from flows.cache_warm import cache_warm
+from flows.reconcile_orders import reconcile_orders
 from flows.sync_inventory import sync_inventory
 from tests.support.aliases import Demo
 from tests.support.prefect_artifacts import summary_of, table_of, tasks_of
@@ -93,6 +94,22 @@ async def test_failure_of_one_shop_fails_the_run_and_does_not_stop_the_others(si
     assert rows[short_name(SHOP)]["problem"] == "none"
     assert rows[short_name(SHOP)]["changed"] > 0
     assert "Ask the merchant to open the app in the admin, or to install it again." in await summary_of(state)
+
+
+@pytest.mark.parametrize("kind", [FaultKind.FROZEN, FaultKind.INACTIVE])
+async def test_shop_that_is_not_paid_for_or_is_closed_fails_no_run(
+    kind: FaultKind, simulator: Simulator, demo: Demo
+) -> None:
+    demo.execute("UPDATE shops SET synced_at = now() - interval '1 day', variants_read_at = NULL")
+    simulator.shops[BROKEN].faults.set(Fault(kind, remaining=None))
+    for job in (sync_inventory, reconcile_orders):
+        state = await job([SHOP, BROKEN], return_state=True)
+        assert state.is_completed(), state.message
+        assert "1 closed in Shopify" in str(state.message)
+        assert short_name(BROKEN) in (await summary_of(state)).partition("closed in Shopify")[2]
+    columns = "synced_at > now() - interval '1 hour', variants_read_at"
+    found = demo.execute(f"SELECT {columns} FROM shops WHERE domain = %s", [BROKEN]).fetchone()  # noqa: S608  ours
+    assert found == (True, None)  # no violated invariant, and no reading
 
 
 async def test_summary_of_a_failed_run_links_to_the_runbook(

@@ -3,16 +3,23 @@
 import gzip
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from graphql import (
+    FieldNode,
     GraphQLArgument,
     GraphQLEnumType,
     GraphQLInterfaceType,
     GraphQLObjectType,
     GraphQLSchema,
+    IntrospectionQuery,
+    TypeInfo,
+    TypeInfoVisitor,
+    Visitor,
     build_client_schema,
     build_schema,
     is_introspection_type,
@@ -21,11 +28,13 @@ from graphql import (
     parse,
     print_schema,
     validate,
+    visit,
 )
 
 from deployments.sandbox.processes import ROOT
 from deployments.sandbox.shopify.schema import SCHEMA
 from tests.support.optional import skip_or_fail
+from wishcraft.shopify.client import SCOPES
 from wishcraft.shopify.graphql_queries import QUERIES
 
 OWN_TYPES = [
@@ -34,13 +43,19 @@ OWN_TYPES = [
 
 
 @pytest.fixture(scope="module")
-def official() -> GraphQLSchema:
+def introspection() -> dict[str, Any]:
     default = ROOT / ".wishcraft" / "admin_2026-10.json.gz"
     file = Path(os.environ.get("SHOPIFY_SCHEMA", default))
     if not file.exists():
         skip_or_fail("schema", f"Shopify's schema is not at {file}: set SHOPIFY_SCHEMA to admin_2026-10.json.gz")
-    introspection = json.loads(gzip.decompress(file.read_bytes()))["data"]
-    return build_client_schema(introspection, assume_valid=True)  # it violates a rule on deprecations of interfaces
+    found: dict[str, Any] = json.loads(gzip.decompress(file.read_bytes()))["data"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def official(introspection: dict[str, Any]) -> GraphQLSchema:
+    # It violates a rule on deprecations of interfaces.
+    return build_client_schema(cast("IntrospectionQuery", introspection), assume_valid=True)
 
 
 @pytest.mark.parametrize("name", [type_.name for type_ in OWN_TYPES])
@@ -61,6 +76,35 @@ def test_client_query_is_valid_for_the_official_schema(document: str, official: 
 @pytest.mark.parametrize("document", QUERIES)
 def test_client_query_is_valid_for_the_simulator_schema(document: str) -> None:
     assert validate(SCHEMA, parse(document)) == []
+
+
+class Fields(Visitor):
+    """The fields of a document, each with its type; an empty name for the type itself."""
+
+    def __init__(self, types: TypeInfo) -> None:
+        super().__init__()
+        self._types = types
+        self.found = set[tuple[str, str]]()
+
+    def enter_field(self, node: FieldNode, *_: object) -> None:
+        parent = self._types.get_parent_type()
+        assert parent
+        self.found |= {(parent.name, node.name.value), (parent.name, "")}
+
+
+@pytest.mark.parametrize("document", QUERIES)
+def test_client_query_needs_no_scope_that_the_app_does_not_have(
+    document: str, official: GraphQLSchema, introspection: dict[str, Any]
+) -> None:
+    types = {each["name"]: each for each in introspection["__schema"]["types"]}
+    needs = {(name, ""): each.get("requiredAccess") for name, each in types.items()}
+    needs |= {(name, f["name"]): f["requiredAccess"] for name, each in types.items() for f in each["fields"] or ()}
+    info = TypeInfo(official)
+    fields = Fields(info)
+    visit(parse(document), TypeInfoVisitor(info, fields))
+    scopes = {field: set(re.findall("`([a-z_]+)`", needs.get(field) or "")) for field in fields.found}
+    assert {field: any_of for field, any_of in scopes.items() if any_of and not any_of & SCOPES} == {}
+    assert needs["InventoryItem", "inventoryLevels"] == "`read_inventory` access scope."  # the schema says so at all
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,13 @@ PAGE = "query($after: String) { productVariants(first: 100, after: $after) { nod
 
 
 async def test_unknown_api_version_is_404(shop: Shop) -> None:
-    assert (await shop.post("{ shop { id } }", version="2024-01")).status_code == 404
+    for version in ("2027-01", "2026-11", "latest"):
+        assert (await shop.post("{ shop { id } }", version=version)).status_code == 404
+
+
+async def test_query_of_an_ended_api_version_is_answered_in_the_present_one(shop: Shop) -> None:
+    answer = await shop.post("{ shop { id } }", version="2024-01")
+    assert (answer.status_code, answer.headers["X-Shopify-API-Version"]) == (200, "2026-10")
 
 
 async def test_unknown_shop_is_404(shop: Shop) -> None:

@@ -1,5 +1,6 @@
 """Orders of the simulator: stock follows them, webhooks report them, and registries move."""
 
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -50,6 +51,20 @@ async def test_order_of_the_simulator_changes_what_the_api_answers(
         await living.change(order, "cancel")
         await purchased_becomes(bought)
     demo.execute("TRUNCATE webhook_events")
+
+
+async def test_app_cannot_read_an_order_that_was_made_61_days_ago() -> None:
+    query = (
+        '{ order(id: "%s") { id } orders(first: 5, query: "updated_at:>=\'2026-01-01T00:00:00Z\'") { nodes { id } } }'
+    )
+    async with living_shop(None) as living:
+        order = await living.order({"variant_id": living.shop.inventory.variant_ids()[0]})
+        number = order["admin_graphql_api_id"]
+        seen = living.shop.execute(query % number, {}, "")["data"]
+        assert seen == {"order": {"id": number}, "orders": {"nodes": [{"id": number}]}}
+        [made] = living.shop.orders.all()
+        made.created_at -= timedelta(days=61)
+        assert living.shop.execute(query % number, {}, "")["data"] == {"order": None, "orders": {"nodes": []}}
 
 
 async def test_stock_follows_orders_by_location_and_webhooks_tell_of_it() -> None:

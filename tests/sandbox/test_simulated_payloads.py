@@ -57,6 +57,18 @@ async def test_amounts_are_in_both_currencies_and_a_purchase_has_the_shops(
     assert read.unit_price == without.unit_price == Decimal(PRICES[currency])
 
 
+async def test_property_that_a_theme_did_not_send_as_text_is_read_as_text() -> None:
+    async with living_shop(None) as living:
+        variant_id = living.shop.inventory.variant_ids()[0]
+        order = await living.order(
+            {"variant_id": variant_id, "properties": {"_is_anonymous": True, "_gift_message": 7}}
+        )
+    [item] = order["line_items"]
+    assert [each["value"] for each in item["properties"]] == [True, 7]
+    [read] = read_order(order).lines
+    assert (read.anonymous, read.purchaser_name, read.gift_message) == (True, None, "7")
+
+
 async def test_edited_and_refunded_order_keeps_its_prices_and_lowers_its_current_total() -> None:
     app = App()
     async with living_shop(app.transport, Options(habits=PROMPT)) as living:

@@ -15,6 +15,7 @@ from tests.support.connections import listening
 from tests.support.shopify_world import SHOP, FakeClock, MemoryTokens, World
 from wishcraft.domain.tokens import OfflineToken
 from wishcraft.errors import (
+    ShopClosed,
     ShopifyForbidden,
     ShopifyQueryInvalid,
     ShopifyRefused,
@@ -40,12 +41,27 @@ async def test_transient_fault_is_retried(kind: FaultKind, world: World) -> None
         (FaultKind.MALFORMED, ShopifyUnavailable),
         (FaultKind.EXPIRED_TOKEN, ShopifyUnauthorized),
         (FaultKind.FORBIDDEN, ShopifyForbidden),
+        (FaultKind.FROZEN, ShopClosed),
+        (FaultKind.LOCKED, ShopClosed),
+        (FaultKind.INACTIVE, ShopClosed),
     ],
 )
 async def test_lasting_fault_raises_its_typed_error(kind: FaultKind, error: type[WishCraftError], world: World) -> None:
     world.shop.faults.set(Fault(kind, remaining=None))
     with pytest.raises(error):
         await read_variants(world.client, SHOP, world.ids())
+
+
+async def test_answer_in_another_version_than_asked_for_is_logged_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    await read_variants(world.client, SHOP, world.ids(1))
+    assert not caplog.records
+    client = world.another_client(api_version="2025-10")
+    for _ in range(2):
+        await read_variants(client, SHOP, world.ids(1))
+    [logged] = caplog.records
+    assert (logged.levelname, "in API version 2026-10" in logged.message) == ("ERROR", True)
 
 
 async def test_forbidden_query_is_counted_and_not_retried(world: World) -> None:

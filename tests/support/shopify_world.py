@@ -104,6 +104,7 @@ class World:
     def another_client(
         self,
         *,
+        api_version: str = "2026-10",
         api_secret: str = API_SECRET,
         jitter: Callable[[float, float], float] = lambda _, cap: cap,
         count: Count = count_nothing,
@@ -113,7 +114,7 @@ class World:
             self.http,
             self.tokens,
             origin="http://127.0.0.1/{shop}",
-            api_version="2026-10",
+            api_version=api_version,
             api_key=API_KEY,
             api_secret=api_secret,
             clock=self.clock,

@@ -17,6 +17,7 @@ import orjson
 
 from wishcraft.domain.tokens import OfflineToken, is_token
 from wishcraft.errors import (
+    IdTokenRefused,
     ShopifyForbidden,
     ShopifyThrottled,
     ShopifyUnauthorized,
@@ -83,7 +84,7 @@ class ShopifyClient:
         self._http = http
         self._tokens = AccessTokens(tokens, self._refresh, self.retry.clock)
         self._origin = origin
-        self._api_version = api_version
+        self._api_version = self._served_version = api_version
         self._credentials = {"client_id": api_key, "client_secret": api_secret}
         self._buckets: defaultdict[str, Bucket] = defaultdict(Bucket)
         self.seconds_waited: Final = defaultdict[str, float](float)
@@ -136,7 +137,8 @@ class ShopifyClient:
         https://shopify.dev/docs/apps/build/authentication-authorization/access-tokens/token-exchange
 
         Raises:
-            ShopifyUnauthorized: Shopify accepts the ID token or the app's credentials no more.
+            IdTokenRefused: Shopify does not accept the ID token.
+            ShopifyUnauthorized: Shopify does not accept the app's credentials, or the shop does not have the app.
             ShopifyForbidden, ShopifyRefused: As `query`.
             ShopifyUnavailable: No usable response after all retries.
         """
@@ -224,13 +226,30 @@ class ShopifyClient:
         headers = {"Content-Type": "application/json", "X-Shopify-Access-Token": token.access}
         self._count("shopify_requests_total", shop=shop)
         try:
-            return read_response(await self._http.post(url, content=body, headers=headers))
+            response = await self._http.post(url, content=body, headers=headers)
+            self._note_version(response)
+            return read_response(response)
         except httpx.HTTPError as error:
             self._count("shopify_failed_total", shop=shop)
             raise _unreachable(error) from error
         except ShopifyUnavailable:
             self._count("shopify_failed_total", shop=shop)
             raise
+
+    def _note_version(self, response: httpx.Response) -> None:
+        """Log once that Shopify answers in a newer version, as it does for one that has ended: nothing else says so.
+
+        https://shopify.dev/docs/api/usage/versioning
+        """
+        served = response.headers.get("X-Shopify-API-Version", self._served_version)
+        if served != self._served_version:
+            self._served_version = served
+            _log.error(
+                "Shopify answers in API version %s, and not in SHOPIFY_API_VERSION=%s, which has probably ended:"
+                " install a release of WishCraft for a newer version",
+                served,
+                self._api_version,
+            )
 
     async def _refresh(self, shop: str, refresh_token: str) -> OfflineToken:
         """A new pair for the refresh token. Safe to retry: the old one is valid until the new one is used."""
@@ -282,7 +301,7 @@ def _token_refusal(shop: str, response: httpx.Response) -> ShopifyUnauthorized:
         case "invalid_grant":
             return TokenRefused(f"{shop}: the refresh token is not accepted; the merchant must open the app")
         case "invalid_subject_token":
-            return ShopifyUnauthorized(f"{shop}: Shopify does not accept the ID token")
+            return IdTokenRefused(f"{shop}: Shopify does not accept the ID token")
         case "invalid_client":
             return ShopifyUnauthorized(
                 f"{shop}: Shopify does not accept SHOPIFY_API_KEY and SHOPIFY_API_SECRET, or the app was uninstalled"

@@ -208,11 +208,16 @@ def _email(payload: Object) -> str | None:
 
 
 def _pairs(value: object) -> list[tuple[str, str]]:
-    """The pairs of properties or note attributes; anything else among them is left out."""
+    """The pairs of properties or note attributes; anything else among them is left out.
+
+    A theme may have sent a number, or `true`, as itself and not as text.
+    """
     return [
-        (each["name"], storable(each["value"]))
+        (each["name"], storable(said if isinstance(said, str) else str(said).lower()))
         for each in (value if isinstance(value, list) else ())
-        if isinstance(each, Mapping) and isinstance(each.get("name"), str) and isinstance(each.get("value"), str)
+        if isinstance(each, Mapping)
+        and isinstance(each.get("name"), str)
+        and isinstance(said := each.get("value"), str | int | float)
     ]
 
 

@@ -9,6 +9,7 @@ import httpx
 import orjson
 
 from wishcraft.errors import (
+    ShopClosed,
     ShopifyForbidden,
     ShopifyQueryInvalid,
     ShopifyRefused,
@@ -17,6 +18,8 @@ from wishcraft.errors import (
 )
 from wishcraft.shopify.pacing import ThrottleStatus
 
+_CLOSED: Final = frozenset({HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.LOCKED})
+"""https://shopify.dev/docs/api/usage/response-codes"""
 _TRANSIENT_CODES: Final = frozenset({"INTERNAL_SERVER_ERROR", "TIMEOUT"})
 _DEFAULT_RETRY_AFTER: Final = 2.0
 """Seconds, for a 429 whose `Retry-After` is missing or malformed; Shopify documents one in every 429."""
@@ -42,7 +45,8 @@ def read_response(response: httpx.Response) -> ShopifyResponse:
     Raises:
         ShopifyUnauthorized: 401.
         ShopifyForbidden: 403.
-        ShopifyRefused: Any other 4xx but 429, such as 402 for a frozen shop.
+        ShopClosed: 402 and 423, or 200 with SHOP_INACTIVE.
+        ShopifyRefused: Any other 4xx but 429, such as 404 for a shop that was deleted.
         ShopifyUnavailable: 5xx, an internal error of Shopify, or a malformed body.
         ShopifyQueryInvalid: Shopify refuses the query, its variables or its cost.
     """
@@ -53,9 +57,12 @@ def read_response(response: httpx.Response) -> ShopifyResponse:
     errors, cost = body.get("errors") or [], _cost(body)
     if not errors and isinstance(body.get("data"), dict):
         return ShopifyResponse(body["data"], *cost)
-    if "THROTTLED" in _codes(errors):
+    codes = _codes(errors)
+    if "THROTTLED" in codes:
         return ShopifyResponse(None, *cost)
-    if not errors or _codes(errors) & _TRANSIENT_CODES:
+    if "SHOP_INACTIVE" in codes:
+        raise ShopClosed("Shopify answered that the shop is not active")
+    if not errors or codes & _TRANSIENT_CODES:
         raise ShopifyUnavailable("Shopify answered 200 with an internal error or without data")
     raise ShopifyQueryInvalid(_messages(errors))
 
@@ -69,6 +76,8 @@ def check_status(response: httpx.Response) -> None:
         raise ShopifyForbidden(
             "Shopify answered 403: it has closed the shop or, if all fail, the app's IP allowlist lacks an address"
         )
+    if status in _CLOSED:
+        raise ShopClosed(f"Shopify answered {status} {response.reason_phrase}")
     if response.is_client_error:
         raise ShopifyRefused(f"Shopify answered {status} {response.reason_phrase}")
     if not response.is_success:

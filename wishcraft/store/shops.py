@@ -102,7 +102,8 @@ _COLUMNS = (Shop.id, Shop.domain, Shop.settings, Shop.currency)
 _REF = select(*_COLUMNS).where(Shop.status == ShopStatus.ACTIVE)
 # Not in the future by PostgreSQL's clock: webhooks would be taken for older than this sync.
 _RECORD_SYNC: Final = text("""
-UPDATE shops SET synced_at = now(), variants_read_at = greatest(variants_read_at, least(:started_at, now()))
+UPDATE shops SET synced_at = now(), variants_read_at = CASE WHEN CAST(:read_at AS timestamptz) IS NULL
+    THEN variants_read_at ELSE greatest(variants_read_at, least(:read_at, now())) END
 WHERE id = :shop_id
 """)
 
@@ -309,9 +310,12 @@ async def clear_outdated_stock(session: AsyncSession, shop_id: int, version: int
     await session.execute(update(Shop).where(*where).values(outdated_stock=None))
 
 
-async def record_sync(session: AsyncSession, shop_id: int, started_at: datetime) -> None:
-    """Record that an inventory sync of the shop, which read no variant before `started_at`, has just finished."""
-    await session.execute(_RECORD_SYNC, {"shop_id": shop_id, "started_at": started_at})
+async def record_sync(session: AsyncSession, shop_id: int, read_at: datetime | None) -> None:
+    """Record that an inventory sync of the shop has just finished.
+
+    It read all variants at `read_at` or later, or, with None, found the shop closed.
+    """
+    await session.execute(_RECORD_SYNC, {"shop_id": shop_id, "read_at": read_at})
 
 
 class OrderReading(NamedTuple):

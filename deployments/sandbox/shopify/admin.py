@@ -1,6 +1,7 @@
 """HTTP side of the Admin API: routes, tokens, status codes. `SimulatedShop` executes GraphQL."""
 
 import asyncio
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
@@ -17,6 +18,7 @@ from deployments.sandbox.shopify.shop import SimulatedShop
 from deployments.sandbox.shopify.simulator import Simulator
 
 API_VERSION: Final = "2026-10"
+_VERSION: Final = re.compile("20[0-9]{2}-(01|04|07|10)")
 TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105  a name
 TOKEN_TYPES: Final = (
     "urn:ietf:params:oauth:token-type:id_token",
@@ -48,8 +50,8 @@ SimulatorDep = Annotated[Simulator, Depends(get_simulator)]
 
 @router.post("/{shop}/admin/api/{version}/graphql.json")
 async def graphql(version: str, shop: ShopDep, simulator: SimulatorDep, request: Request) -> Response:
-    """Execute an Admin GraphQL request."""
-    if version != API_VERSION:
+    """Execute an Admin GraphQL request. As Shopify does, it answers one to an older version in this one."""
+    if not _VERSION.fullmatch(version) or version > API_VERSION:
         return _json({"errors": "Not Found"}, 404)
     failure = await _transport_fault(shop, simulator)
     if failure:
@@ -64,7 +66,7 @@ async def graphql(version: str, shop: ShopDep, simulator: SimulatorDep, request:
     content = orjson.dumps(response)
     if shop.faults.consume(FaultKind.MALFORMED):
         content = content[: len(content) // 2]
-    return Response(content, media_type="application/json")
+    return Response(content, media_type="application/json", headers={"X-Shopify-API-Version": API_VERSION})
 
 
 @router.post("/{shop}/admin/oauth/access_token")
@@ -135,6 +137,8 @@ async def _transport_fault(
         FaultKind.UNAVAILABLE: lambda: HTMLResponse("<h1>503 Service Unavailable</h1>", 503),
         FaultKind.TOO_MANY_REQUESTS: lambda: Response(status_code=429, headers={"Retry-After": "1.0"}),
         FaultKind.FORBIDDEN: lambda: _json({"errors": "Forbidden"}, 403),
+        FaultKind.FROZEN: lambda: _json({"errors": "Unavailable Shop"}, 402),
+        FaultKind.LOCKED: lambda: _json({"errors": "Locked"}, 423),
         FaultKind.EXPIRED_TOKEN: lambda: _json(_UNAUTHORIZED, 401),
         FaultKind.HANG: lambda: HTMLResponse("<h1>504 Gateway Timeout</h1>", 504),
     }

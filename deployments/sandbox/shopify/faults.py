@@ -18,6 +18,9 @@ class FaultKind(DescribedEnum):
     MALFORMED = "malformed", "HTTP 200 with truncated JSON."
     EXPIRED_TOKEN = "expired_token", "HTTP 401."
     FORBIDDEN = "forbidden", "HTTP 403, as for a request from an address that the app's IP allowlist lacks."
+    FROZEN = "frozen", "HTTP 402, as for a shop that is not paid for."
+    LOCKED = "locked", "HTTP 423, as for a shop that Shopify has locked."
+    INACTIVE = "inactive", "HTTP 200 with SHOP_INACTIVE, as for a shop that its merchant has closed."
     PROTECTED_DATA = (
         "protected_data",
         "Names and addresses in orders are null, with ACCESS_DENIED, as for an app without approval.",

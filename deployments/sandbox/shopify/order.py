@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
+
+Properties: TypeAlias = Mapping[str, str | bool | int]
+"""Of a line, as its theme has sent them: by JSON, some send no text."""
 
 
 class Customer(NamedTuple):
@@ -39,7 +42,7 @@ class OrderLine:
     ordered: int
     left: int
     """Pieces after refunds and edits."""
-    properties: Mapping[str, str]
+    properties: Properties
 
 
 @dataclass(frozen=True, slots=True)

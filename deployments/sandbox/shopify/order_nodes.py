@@ -10,7 +10,7 @@ from typing import Any, Final
 from graphql import GraphQLError, GraphQLResolveInfo
 
 from deployments.sandbox.shopify.nodes import Node, Window
-from deployments.sandbox.shopify.order import Order, OrderLine
+from deployments.sandbox.shopify.order import Order, OrderLine, Properties
 from deployments.sandbox.shopify.orders import Orders
 from wishcraft.shopify.ids import from_global, to_global
 
@@ -36,7 +36,7 @@ class OrderNodes:
     def find(self, global_id: str) -> Node | None:
         """The order with this id, or None."""
         order = self._orders.find(from_global("Order", global_id))
-        return self._node(order) if order else None
+        return self._node(order) if order and self._orders.is_readable(order) else None
 
     def all(self, info: GraphQLResolveInfo[Any], **arguments: Any) -> Node:
         """The orders that the query selects, oldest first by the chosen time."""
@@ -45,7 +45,7 @@ class OrderNodes:
         found = {
             _cursor(order.updated_at if by_update else order.created_at, order.id): order
             for order in self._orders.all()
-            if selects(order)
+            if selects(order) and self._orders.is_readable(order)
         }
         return _page(sorted(found), lambda cursor: self._node(found[cursor]), info, arguments)
 
@@ -145,8 +145,12 @@ def _encoded(cursor: str) -> str:
     return base64.b64encode(cursor.encode()).decode()
 
 
-def _attributes(values: Mapping[str, str]) -> list[Node]:
-    return [{"key": name, "value": value} for name, value in values.items()]
+def _attributes(values: Properties) -> list[Node]:
+    """Attributes, whose values are text in GraphQL."""
+    return [
+        {"key": name, "value": value if isinstance(value, str) else str(value).lower()}
+        for name, value in values.items()
+    ]
 
 
 def _iso(moment: datetime) -> str:

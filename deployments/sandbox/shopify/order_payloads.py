@@ -3,13 +3,12 @@
 https://shopify.dev/docs/api/webhooks
 """
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from deployments.sandbox.catalogue import DemoShop
-from deployments.sandbox.shopify.order import Customer, Order, OrderLine, Refund
+from deployments.sandbox.shopify.order import Customer, Order, OrderLine, Properties, Refund
 from deployments.sandbox.shopify.order_money import OrderMoney
 from wishcraft.shopify.ids import to_global
 
@@ -135,5 +134,5 @@ def _customer(customer: Customer) -> Payload:
     }
 
 
-def _pairs(values: Mapping[str, str]) -> list[Payload]:
+def _pairs(values: Properties) -> list[Payload]:
     return [{"name": name, "value": value} for name, value in values.items()]

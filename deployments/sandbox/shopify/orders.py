@@ -2,18 +2,20 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from deployments.sandbox.catalogue import DemoShop
 from deployments.sandbox.shopify.inventory import Inventory
-from deployments.sandbox.shopify.order import Customer, Order, OrderLine, Refund, Terms
+from deployments.sandbox.shopify.order import Customer, Order, OrderLine, Properties, Refund, Terms
 from deployments.sandbox.shopify.order_payloads import edit_payload, order_payload, refund_payload
 
 MAX_ORDERS: Final = 20_000
 """Of a shop; the oldest are forgotten."""
 MAX_LINES: Final = 500
+REACH: Final = timedelta(days=60)
+"""An app without the scope `read_all_orders` gets no order that was made earlier."""
 SIMPLE_TERMS: Final = Terms()
 UNPAID: Final = frozenset({"pending", "authorized"})
 _IDS_PER_SECOND: Final = 4_000
@@ -35,7 +37,7 @@ class WantedLine(NamedTuple):
 
     variant_id: int
     quantity: int
-    properties: Mapping[str, str]
+    properties: Properties
 
 
 class Orders:
@@ -60,6 +62,10 @@ class Orders:
     def all(self) -> list[Order]:
         """All orders, oldest first."""
         return list(self._by_id.values())
+
+    def is_readable(self, order: Order) -> bool:
+        """Whether the app may read the order."""
+        return order.created_at >= self._now() - REACH
 
     def create(
         self,

@@ -88,6 +88,8 @@ class SimulatedShop:
         self._publish("inventory_items/update", inventory_item_payload(self.demo, variant), variant.product_title)
 
     def _execute(self, query: str, variables: Mapping[str, Any], origin: str) -> dict[str, Any]:
+        if self.faults.consume(FaultKind.INACTIVE):
+            raise ErrorResponse.with_code("The shop is not active.", "SHOP_INACTIVE")
         document = parse_and_validate(query)
         cost = QueryCost(document, variables)
         requested = cost.requested()

@@ -20,7 +20,8 @@ from deployments.sandbox.shopify.webhooks import SHOWN, Habits
 
 router = APIRouter()
 Pieces = Annotated[int, Field(ge=1, le=1_000)]
-Texts = Mapping[Annotated[str, Field(max_length=100)], Annotated[str, Field(max_length=1_000)]]
+Name = Annotated[str, Field(max_length=100)]
+Text = Annotated[str, Field(max_length=1_000)]
 
 
 def _require_currency(code: str) -> str:
@@ -39,14 +40,14 @@ class LineBody(_Body):
     variant_id: int
     quantity: Pieces = 1
     registry_item: str | None = None
-    properties: Texts = {}
+    properties: Mapping[Name, Text | bool | int] = {}
 
 
 class OrderBody(_Body):
     """A new order."""
 
     lines: list[LineBody] = Field(min_length=1, max_length=500)
-    note_attributes: Texts = {}
+    note_attributes: Mapping[Name, Text] = {}
     first_name: str = "Ada"
     last_name: str = "Byron"
     email: str = "ada.byron@example.com"

@@ -180,6 +180,16 @@ async def test_of_several_uninstallations_the_last_one_counts(resources: Resourc
     assert demo.execute("SELECT status FROM shops WHERE id = 1").fetchone() == ("uninstalled",)
 
 
+@pytest.mark.usefixtures("uninstalled")
+async def test_uninstallation_in_the_future_counts_from_its_receipt(
+    resources: Resources, shop: ShopRef, demo: Demo
+) -> None:
+    received_at = NOON + timedelta(seconds=1)
+    said = Message(1, UNINSTALLED, NOON + timedelta(days=900), received_at, OURS)
+    assert await apply(resources, shop, handle_uninstalled, [said]) == {said.id: APPLIED}
+    assert demo.execute("SELECT uninstalled_at FROM shops WHERE id = 1").fetchone() == (received_at,)
+
+
 async def test_an_update_of_a_shop_is_stored(resources: Resources, shop: ShopRef, demo: Demo) -> None:
     said = facts(1)
     assert await apply(resources, shop, handle_shop_update, [said]) == {said.id: APPLIED}

@@ -14,7 +14,7 @@ from wishcraft.domain.batches import batches
 from wishcraft.domain.currencies import format_money
 from wishcraft.domain.inventory import StockLevel, VariantReading, prefers_bulk, stock_level
 from wishcraft.domain.variants import LONG_AGO, VariantFacts, VariantImage
-from wishcraft.errors import BulkOperationFailed, CacheUnavailable, ShopifyRefused
+from wishcraft.errors import BulkOperationFailed, CacheUnavailable, ShopClosed, ShopifyRefused
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.registries.reader import refill
@@ -73,7 +73,8 @@ async def sync_shop(
 
     Returns:
         Counts: `variants` read, of them `low_stock`, `out_of_stock` and `deleted`; `unreadable` variants, whose items
-        stay as they are; `items_changed`, and the `registries_touched`. Or only `already_being_synced`.
+        stay as they are; `items_changed`, and the `registries_touched`. Or only `already_being_synced`, or
+        `closed_in_Shopify`: the merchant has not paid, or has closed the shop, which fails no run.
 
     Raises:
         ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: No usable response; earlier batches stay committed.
@@ -86,10 +87,16 @@ async def sync_shop(
         if not dry_run:
             await _refill_recent(resources, shop.id)
         started_at = datetime.now(UTC)
-        counts = await _sync(resources, shop, checkpoint, Changes() if changes is None else changes, dry_run=dry_run)
+        done = Changes() if changes is None else changes
+        try:
+            counts = await _sync(resources, shop, checkpoint, done, dry_run=dry_run)
+            variants_read_at: datetime | None = started_at
+        except ShopClosed as error:
+            _log.warning("%s is not synced: %s", shop.domain, error)
+            counts, variants_read_at = {"closed_in_Shopify": 1}, None
         if not dry_run:
             async with resources.db.transaction() as session:
-                await shops.record_sync(session, shop.id, started_at)
+                await shops.record_sync(session, shop.id, variants_read_at)
         return counts
 
 
@@ -217,7 +224,8 @@ async def _read_in_bulk(resources: Resources, shop: ShopRef, variant_ids: Varian
                 yield observed_at, readings
                 readings = {}
     except ShopifyRefused as error:
-        level = logging.WARNING if isinstance(error, BulkOperationFailed) else logging.ERROR  # bulk access has lapsed
+        is_usual = isinstance(error, BulkOperationFailed | ShopClosed)
+        level = logging.WARNING if is_usual else logging.ERROR  # bulk access has lapsed
         _log.log(level, "%s; the variants are read by id instead", error)
     yield observed_at, readings
     async for batch in _read_by_id(resources, shop, array("q", compress(variant_ids, unseen))):

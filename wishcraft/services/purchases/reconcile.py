@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from wishcraft.domain.orders import deleted_order
-from wishcraft.errors import DatabaseRefused, PayloadInvalid
+from wishcraft.errors import DatabaseRefused, PayloadInvalid, ShopClosed
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint, no_checkpoint
 from wishcraft.services.purchases.order_updates import OrderUpdate, ReceivedSnapshot
@@ -68,7 +68,8 @@ async def reconcile_shop(
         Counts: `orders` read; those `missed`, read in a newer state than webhooks had brought; those
         `deleted` in Shopify, found by regular runs alone; orders whose webhook is `overdue`: it had not come `OVERDUE`
         after the change, counted once; `unreadable` orders, which stay as they are: they make no sense, or PostgreSQL
-        refuses a value. Or only `already_being_reconciled`.
+        refuses a value. Or only `already_being_reconciled`, or `closed_in_Shopify`: the merchant has not paid, or has
+        closed the shop, which fails no run.
 
     Raises:
         ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: No usable response; earlier pages stay committed.
@@ -85,17 +86,39 @@ async def reconcile_shop(
         is_regular = since is None and until is None
         begin = max((_continue_from(reading) if is_regular else since) or started - REACH, started - REACH)
         end = min(until or started, started)
-        counts = Counter(orders=0, unreadable=0)
-        async for read_at, payloads in read_changed_orders(resources.shopify, shop.domain, begin, end):
-            await checkpoint(counts["orders"], counts["orders"] + len(payloads))
-            updates = _read(shop, reading, read_at, payloads)
-            counts.update(orders=len(payloads), unreadable=len(payloads) - len(updates))
-            counts["unreadable"] += await _apply(resources, shop, updates, done, dry_run=dry_run, is_regular=is_regular)
-        if is_regular:
-            done["deleted"] += await _apply_deletions(resources, shop, started, dry_run=dry_run)
+        try:
+            counts = await _read_changes(
+                resources, shop, reading, (begin, end), done, checkpoint, dry_run=dry_run, is_regular=is_regular
+            )
+            if is_regular:
+                done["deleted"] += await _apply_deletions(resources, shop, started, dry_run=dry_run)
+        except ShopClosed as error:
+            _log.warning("%s: its orders are not read: %s", shop.domain, error)
+            return {"closed_in_Shopify": 1}
         if not dry_run:
             done["overdue"] += await _finish(resources, shop, started, is_regular=is_regular)
     return {"orders": counts["orders"], **{name: done[name] for name in _CHANGES}, "unreadable": counts["unreadable"]}
+
+
+async def _read_changes(
+    resources: Resources,
+    shop: ShopRef,
+    reading: OrderReading,
+    period: tuple[datetime, datetime],
+    done: Changes,
+    checkpoint: Checkpoint,
+    *,
+    dry_run: bool,
+    is_regular: bool,
+) -> Counter[str]:
+    """Read and apply the changes of this period; how many `orders` were read, and are `unreadable`."""
+    counts = Counter(orders=0, unreadable=0)
+    async for read_at, payloads in read_changed_orders(resources.shopify, shop.domain, *period):
+        await checkpoint(counts["orders"], counts["orders"] + len(payloads))
+        read = _read(shop, reading, read_at, payloads)
+        counts.update(orders=len(payloads), unreadable=len(payloads) - len(read))
+        counts["unreadable"] += await _apply(resources, shop, read, done, dry_run=dry_run, is_regular=is_regular)
+    return counts
 
 
 def _continue_from(reading: OrderReading) -> datetime:

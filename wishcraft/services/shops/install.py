@@ -56,8 +56,9 @@ async def ensure_installed(
             shop may have uninstalled the app and installed it again, before the webhook of the former has come.
 
     Raises:
-        ShopifyUnauthorized: Shopify gives no token, since the app is not installed in the shop or the ID token is too
-            old; or the app was uninstalled after the ID token was issued.
+        IdTokenRefused: The ID token is too old.
+        ShopifyUnauthorized: Shopify gives no token, since the app is not installed in the shop; or the app was
+            uninstalled after the ID token was issued.
         ShopifyForbidden, ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: As `ShopifyClient.query`.
     """
     since = identity.issued_at if is_renewal else None
@@ -67,6 +68,8 @@ async def ensure_installed(
         if shop := await _find(resources, identity.shop, since):
             return shop
         token = await resources.shopify.exchange_id_token(identity.shop, id_token)
+        # Before its first use, which ends the token that is stored: if what follows fails, jobs have this one.
+        await resources.tokens.save(identity.shop, token)
         described = await read_shop(resources.shopify, identity.shop, token)
         async with resources.db.transaction() as session:
             columns = resources.tokens.columns(token)

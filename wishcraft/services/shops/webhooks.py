@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
-from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.domain.webhooks import MAX_AHEAD, WebhookOutcome
 from wishcraft.errors import DecisionNeeded, PayloadInvalid, ShopifyRefused, ShopifyUnauthorized, ShopifyUncertain
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
@@ -116,4 +116,9 @@ def _require_own(shop: ShopRef, messages: Sequence[Message]) -> None:
 
 
 def _happened_at(message: Message) -> datetime:
-    return message.triggered_at or message.received_at
+    """When it happened; when it was received if the header, which is not signed, says nothing or a later day.
+
+    An uninstallation in the future would refuse each installation until then.
+    """
+    triggered_at, received_at = message.triggered_at, message.received_at
+    return triggered_at if triggered_at and triggered_at < received_at + MAX_AHEAD else received_at

@@ -269,9 +269,13 @@ class DrainingWorker(ProcessWorker):
                 self._logger.warning("Prefect did not accept the stop of run %s: %r", run_id, error)
 
     async def _ask_to_stop(self, run: FlowRun) -> None:
+        """Ask the run to stop, or leave it as it ended meanwhile: Prefect lets an ended run go on, forever."""
         if run.state and run.state.is_running() and run.state.name != STOPPING:
             message = "The worker is stopping; this run ends at its next batch."
             await self.client.set_flow_run_state(run.id, Running(name=STOPPING, message=message))
+            *_, before, last = await self.client.read_flow_run_states(run.id)
+            if before.is_final() and last.name == STOPPING:
+                await self.client.set_flow_run_state(run.id, before, force=True)
 
     async def _cancel(self, run: FlowRun) -> None:
         if run.state and not run.state.is_final():

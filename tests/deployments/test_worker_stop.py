@@ -1,14 +1,18 @@
 """A worker that stops while it starts runs."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from prefect import State, flow, get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.states import Completed, Failed, Running
 from prefect.workers.process import ProcessWorker
 
 from deployments import worker
 from deployments.worker import DrainingWorker
+from tasks.runtime.progress import STOPPING
 from tests.support.waiting import PATIENCE_SECONDS
 
 
@@ -44,3 +48,30 @@ async def test_worker_that_stops_leaves_a_run_scheduled_that_it_has_not_begun_to
     stopping._submitting_flow_run_ids.add(run.id)
     await stopping._submit_run(run)
     assert (submitted, stopping._submitting_flow_run_ids) == ([], set())
+
+
+@flow
+async def short() -> None:
+    """A flow whose runs the test ends itself."""
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize("end", [Completed(message="3 shops: 5 warmed."), Failed(message="Failed: a shop.")])
+async def test_run_that_ends_while_its_worker_asks_it_to_stop_stays_as_it_ended(end: State[Any]) -> None:
+    async with get_client() as client, DrainingWorker("any") as stopping:
+        read = await client.create_flow_run(short, state=Running())
+        await client.set_flow_run_state(read.id, end)
+        await stopping._ask_to_stop(read)
+        ended = await client.read_flow_run(read.id)
+    assert ended.state
+    assert (ended.state.type, ended.state.name, ended.state.message) == (end.type, end.name, end.message)
+    assert ended.end_time
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_running_run_is_asked_to_stop() -> None:
+    async with get_client() as client, DrainingWorker("any") as stopping:
+        run = await client.create_flow_run(short, state=Running())
+        await stopping._ask_to_stop(run)
+        assert (await client.read_flow_run(run.id)).state_name == STOPPING
+        await client.delete_flow_run(run.id)

@@ -18,7 +18,7 @@ from uuid import UUID
 import yaml
 from prefect import Flow
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentCreate, DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentCreate, DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
@@ -69,8 +69,7 @@ async def prepare() -> None:
     """
     async with get_client() as client:
         await _wait_for_server(client)
-        pool = WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=JOB_TEMPLATE)
-        await client.create_work_pool(pool, overwrite=True)
+        await _prepare_pool(client)
         for priority, name in enumerate(QUEUES, start=1):
             await _prepare_queue(client, name, priority)
         await prepare_automations(client, load(JobSettings))
@@ -92,6 +91,15 @@ async def _check_server(client: PrefectClient) -> Exception | None:
             return await client.api_healthcheck()
     except TimeoutError as error:
         return error
+
+
+async def _prepare_pool(client: PrefectClient) -> None:
+    """Create the pool, or update its template: Prefect's `overwrite` would resume a paused pool and lift its limit."""
+    try:
+        pool = WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=JOB_TEMPLATE)
+        await client.create_work_pool(pool)
+    except ObjectAlreadyExists:
+        await client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=JOB_TEMPLATE))
 
 
 async def _prepare_queue(client: PrefectClient, name: str, priority: int) -> None:

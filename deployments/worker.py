@@ -261,17 +261,25 @@ class DrainingWorker(ProcessWorker):
                 process.kill()
 
     async def _for_each_run(self, act: Callable[[FlowRun], Awaitable[None]]) -> None:
-        for run_id in list(self._active_runs):
+        """Act on all active runs at once: in turn, a silent Prefect would make the stop longer with each run."""
+
+        async def act_on(run_id: UUID) -> None:
             try:
                 async with asyncio.timeout(_REQUEST_SECONDS):
                     await act(await self.client.read_flow_run(run_id))
             except Exception as error:  # noqa: BLE001  the other runs are asked and killed after any error
                 self._logger.warning("Prefect did not accept the stop of run %s: %r", run_id, error)
 
+        await asyncio.gather(*map(act_on, self._active_runs))
+
     async def _ask_to_stop(self, run: FlowRun) -> None:
+        """Ask the run to stop, or leave it as it ended meanwhile: Prefect lets an ended run go on, forever."""
         if run.state and run.state.is_running() and run.state.name != STOPPING:
             message = "The worker is stopping; this run ends at its next batch."
             await self.client.set_flow_run_state(run.id, Running(name=STOPPING, message=message))
+            *_, before, last = await self.client.read_flow_run_states(run.id)
+            if before.is_final() and last.name == STOPPING:
+                await self.client.set_flow_run_state(run.id, before, force=True)
 
     async def _cancel(self, run: FlowRun) -> None:
         if run.state and not run.state.is_final():

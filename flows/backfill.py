@@ -106,7 +106,8 @@ async def backfill(
         elif await is_run_stopping():
             results.append(WorkResult(step.name, stopped=True))
         else:
-            results.append(await _run(job, step, dry_run=dry_run))
+            has_run = any(result.seconds for result in results)
+            results.append(await _run(job, step, dry_run=dry_run, has_run=has_run))
         await aupdate_progress_artifact(progress, 100 * len(results) / len(steps))
     if not dry_run:
         return await summarise("backfill", results, noun="step")
@@ -130,7 +131,8 @@ async def _plan(job: JobName, days: Days, shops: Sequence[str], parameters: Mapp
         raise QueryRefused(f"{job}: {error}") from None
 
 
-async def _run(job: JobName, step: Step, *, dry_run: bool) -> WorkResult:
+async def _run(job: JobName, step: Step, *, dry_run: bool, has_run: bool) -> WorkResult:
+    """Run the step; its refusal is that of all steps unless one of them `has_run` (a shop may be gone since then)."""
     flow, parameters = JOBS[job], dict(step.parameters)
     if dry_run and "dry_run" not in flow.parameters.properties:
         return WorkResult(step.name, {"to run": 1})
@@ -144,7 +146,7 @@ async def _run(job: JobName, step: Step, *, dry_run: bool) -> WorkResult:
     if state.is_completed():
         counts = await state.aresult()
         return WorkResult(step.name, {"dry runs" if dry_run else "runs": 1, **(counts or {})}, seconds)
-    if state.name == "Refused":  # and so would be every other step: they have the same parameters
+    if state.name == "Refused" and not has_run:  # and so would be every other step: they have the same parameters
         raise QueryRefused(f"{flow.name}: {str(state.message).removeprefix('Refused: ')}")
     page = run_page(str(state.state_details.flow_run_id))
     return WorkResult(step.name, {}, seconds, f"{state.name}: {state.message}", f"Look at the run of this step: {page}")

@@ -1,4 +1,4 @@
-"""The task that ends a job which sends mail."""
+"""The tasks that begin and end a job which sends mail."""
 
 from datetime import datetime
 
@@ -6,6 +6,14 @@ from tasks.runtime.retries import task
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.resources import open_resources
 from wishcraft.services.mail import reputation
+from wishcraft.store import outbox
+
+
+@task("note the time")
+async def find_time() -> datetime:
+    """The time before the run claims a mail, for `judge_refusals`."""
+    async with open_resources() as resources, resources.db.autocommit() as session:
+        return await outbox.find_time(session)
 
 
 @task("judge refusals")

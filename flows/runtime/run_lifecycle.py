@@ -35,8 +35,8 @@ _reported_runs: Final = set[UUID]()
 """Runs of this process whose work ended; if it failed, `_run_work` has reported the error."""
 _REFUSED: Final = "Refused"
 """Name of the state of a run with a wrong parameter."""
-_PARTIAL: Final = ("shops", "domains", "dry_run", "today", "first_day", "last_day", "until")
-"""Parameters of a run that does not do all that a scheduled run of its job does."""
+_PARTIAL: Final = ("shops", "domains", "selectors", "dry_run", "today", "first_day", "last_day", "until")
+"""Parameters of a run that does not do all that a scheduled run of its job does; so is `repair` if it is off."""
 _OUTCOMES: Final = {
     StateType.COMPLETED: "completed",
     StateType.FAILED: "failed",
@@ -89,7 +89,8 @@ async def record_end(job: str, flow_run: FlowRun, state: State[Any]) -> None:
         if flow_run.start_time:
             counters.observe("job_seconds", (datetime.now(UTC) - flow_run.start_time).total_seconds(), job=job)
         # The alert JobStale is about scheduled runs: a new shop's first sync must not hide that all others fail.
-        if outcome == "completed" and not any(map(flow_run.parameters.get, _PARTIAL)):
+        is_partial = any(map(flow_run.parameters.get, _PARTIAL)) or not flow_run.parameters.get("repair", True)
+        if outcome == "completed" and not is_partial:
             counters.set("job_last_success_timestamp_seconds", datetime.now(UTC).timestamp(), job=job)
 
 

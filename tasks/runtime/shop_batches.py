@@ -9,6 +9,7 @@ from prefect.runtime import task_run
 from tasks.runtime.retries import task
 from tasks.runtime.work_items import WorkState, work_on_items
 from wishcraft.domain.batches import batches
+from wishcraft.errors import ShopErased, ShopifyUnauthorized, UnknownShop
 from wishcraft.observability.context import log_context
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
@@ -21,6 +22,8 @@ MAX_TASKS: Final = 16
 
 WAITED: Final = "seconds_of_waiting_for_Shopify"
 """Count of a run: the time in which Shopify had no points for a shop, or did not answer. Absent if it is 0."""
+UNINSTALLED: Final = "uninstalled_meanwhile"
+"""Count of a run: shops that had the app when it began, and have uninstalled it since. Absent if there are none."""
 
 
 class ShopWork(Protocol):
@@ -69,18 +72,28 @@ def name_by_shops(verb: str) -> Callable[[], str]:
 async def for_each_shop(domains: Sequence[str], work: ShopWork) -> WorkState:
     """Do the work for each shop in turn; a shop's failure is its own result and does not stop the others.
 
+    A shop that uninstalls the app after the run has begun is no failure: it is counted, with what was changed before.
     Returns and raises as `work_on_items`.
     """
     async with open_resources(redis_timeout=5) as resources:
 
         async def work_on_shop(domain: str, checkpoint: Checkpoint, changes: Changes) -> Mapping[str, int]:
             with log_context(shop=domain):
-                shop = await find_shop(resources, domain)
                 try:
+                    shop = await find_shop(resources, domain)
                     counts = await work(resources, shop, checkpoint=checkpoint, changes=changes)
+                except (UnknownShop, ShopErased, ShopifyUnauthorized):
+                    if await _is_active(resources, domain):
+                        raise
+                    counts = {**changes, UNINSTALLED: 1}
                 finally:
                     if waited := ceil(resources.shopify.seconds_waited[domain]):
                         changes[WAITED] = waited
                 return {**counts, WAITED: waited} if waited else counts
 
         return await work_on_items({domain: domain for domain in domains}, work_on_shop)
+
+
+async def _is_active(resources: Resources, domain: str) -> bool:
+    async with resources.db.repeatable_read() as session:
+        return await shops.find_by_domain(session, domain) is not None

@@ -163,6 +163,12 @@ def test_every_long_running_process_has_all_settings_that_production_requires(
     assert bool(read.metrics_token) is (name == "api")
 
 
+@pytest.mark.parametrize("name", ["OPS_EMAIL", "RUNBOOK_URL"])
+def test_what_monitoring_knows_of_people_is_known_to_the_application(name: str) -> None:
+    services = ("api", "webhooks", "worker", "monitoring-setup")
+    assert len({SERVICES[each]["environment"].get(name, f"none in {each}") for each in services}) == 1
+
+
 def test_migrations_have_only_the_database_secret(secrets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings_of("migrations", DatabaseSettings, secrets, monkeypatch).database_url
     assert SERVICES["migrations"]["secrets"] == ["database_url"]

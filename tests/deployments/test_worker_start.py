@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 from prefect import get_client
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments import prefect_setup, worker
@@ -98,3 +98,18 @@ async def test_set_up_asks_again_soon_whatever_a_proxy_answers_while_prefect_sta
     async with starting_prefect(refusal, {}) as answers, get_client() as client:
         await asyncio.wait_for(prefect_setup._wait_for_server(client), PATIENCE_SECONDS)
     assert not answers
+
+
+async def test_set_up_renews_the_template_of_a_pool_and_keeps_its_pause_and_its_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prefect_setup, "POOL", POOL)
+    async with get_client() as client:
+        await prefect_setup._prepare_pool(client)
+        by_hand = WorkPoolUpdate(is_paused=True, concurrency_limit=3, base_job_template={})
+        await client.update_work_pool(POOL, by_hand)
+        await prefect_setup._prepare_pool(client)
+        pool = await client.read_work_pool(POOL)
+        await client.delete_work_pool(POOL)
+    assert (pool.is_paused, pool.concurrency_limit) == (True, 3)
+    assert pool.base_job_template == prefect_setup.JOB_TEMPLATE

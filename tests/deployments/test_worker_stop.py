@@ -1,14 +1,19 @@
 """A worker that stops while it starts runs."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
+from prefect import State, flow, get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.states import Completed, Failed, Running
 from prefect.workers.process import ProcessWorker
 
 from deployments import worker
 from deployments.worker import DrainingWorker
+from tasks.runtime.progress import STOPPING
 from tests.support.waiting import PATIENCE_SECONDS
 
 
@@ -44,3 +49,58 @@ async def test_worker_that_stops_leaves_a_run_scheduled_that_it_has_not_begun_to
     stopping._submitting_flow_run_ids.add(run.id)
     await stopping._submit_run(run)
     assert (submitted, stopping._submitting_flow_run_ids) == ([], set())
+
+
+@flow
+async def short() -> None:
+    """A flow whose runs the test ends itself."""
+
+
+@pytest.mark.usefixtures("prefect_server")
+@pytest.mark.parametrize("end", [Completed(message="3 shops: 5 warmed."), Failed(message="Failed: a shop.")])
+async def test_run_that_ends_while_its_worker_asks_it_to_stop_stays_as_it_ended(
+    monkeypatch: pytest.MonkeyPatch, end: State[Any]
+) -> None:
+    stopping = DrainingWorker("any")
+    async with get_client() as client:
+        monkeypatch.setattr(stopping, "_client", client)
+        read = await client.create_flow_run(short, state=Running())
+        await client.set_flow_run_state(read.id, end)
+        await stopping._ask_to_stop(read)
+        ended = await client.read_flow_run(read.id)
+    assert ended.state
+    assert (ended.state.type, ended.state.name, ended.state.message) == (end.type, end.name, end.message)
+    assert ended.end_time
+
+
+@pytest.mark.usefixtures("prefect_server")
+async def test_running_run_is_asked_to_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping = DrainingWorker("any")
+    async with get_client() as client:
+        monkeypatch.setattr(stopping, "_client", client)
+        run = await client.create_flow_run(short, state=Running())
+        await stopping._ask_to_stop(run)
+        assert (await client.read_flow_run(run.id)).state_name == STOPPING
+        await client.delete_flow_run(run.id)
+
+
+async def test_worker_asks_all_its_runs_at_once_while_prefect_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopping, asked, all_asked = DrainingWorker("any"), list[UUID](), asyncio.Event()
+
+    class Silent:
+        """A client that gets no answer before all runs were asked about."""
+
+        async def read_flow_run(self, run_id: UUID) -> FlowRun:
+            asked.append(run_id)
+            if len(asked) == len(stopping._active_runs):
+                all_asked.set()
+            await all_asked.wait()
+            return FlowRun(id=run_id, flow_id=uuid4())
+
+    monkeypatch.setattr(stopping, "_client", Silent())
+    stopping._active_runs |= {uuid4(), uuid4(), uuid4()}
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await stopping._for_each_run(stopping._ask_to_stop)
+    assert set(asked) == stopping._active_runs
+    assert len(asked) == len(stopping._active_runs)
+    assert all_asked.is_set()

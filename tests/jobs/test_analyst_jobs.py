@@ -228,6 +228,27 @@ async def test_backfill_by_shop_repeats_completed_steps_only_with_again() -> Non
     assert "1 to run. This was a dry run. To run it in earnest, start `backfill` again" in str(other.message)
 
 
+async def test_backfill_goes_on_after_a_shop_has_uninstalled_the_app(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lumiere = "lumiere-maison.myshopify.com"
+
+    async def find_tags(_: list[str]) -> set[str]:
+        return set()
+
+    async def lose_a_shop() -> bool:
+        demo.execute("UPDATE shops SET status = 'uninstalled' WHERE domain = %s", [MAPLE])
+        return False
+
+    monkeypatch.setattr("flows.backfill.find_completed_tags", find_tags)
+    monkeypatch.setattr("flows.backfill.is_run_stopping", lose_a_shop)
+    state = await backfill("cache-warm", shops=[lumiere, MAPLE, SAKURA], dry_run=False, return_state=True)
+    demo.execute("UPDATE shops SET status = 'active'")
+    assert state.is_failed()
+    assert str(state.message).startswith("3 steps: 2 runs,")
+    assert MAPLE in str(state.message).partition("Failed:")[2]
+
+
 async def test_backfill_with_invalid_days_is_refused_before_any_step_runs() -> None:
     today = datetime.now(time_zone()).date()
     state = await backfill("cache-warm", today, today, return_state=True)

@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from prefect import flow
 from prefect.client.schemas.objects import StateType
 
 from deployments.sandbox.catalogue import DEMO_SHOPS
@@ -9,14 +10,21 @@ from deployments.sandbox.shopify.simulator import Simulator
 from flows.cache_warm import cache_warm
 from flows.reconcile_orders import reconcile_orders
 from flows.sync_inventory import sync_inventory
+from tasks.runtime.shop_batches import for_each_shop
 from tests.support.aliases import Demo
 from tests.support.prefect_artifacts import summary_of, table_of, tasks_of
 from wishcraft.domain.inventory import InventoryPolicy
+from wishcraft.domain.work_results import WorkResult
+from wishcraft.errors import ShopifyUnauthorized
 from wishcraft.reports.page import short_name
+from wishcraft.resources import Resources
+from wishcraft.services.checkpoint import Changes, Checkpoint
+from wishcraft.store.shops import ShopRef
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "worker_environment", "demo")
 SHOP = "maple-and-pine.myshopify.com"
 BROKEN = "lumiere-maison.myshopify.com"
+OTHER = "sakura-living.myshopify.com"
 
 
 async def test_cache_warm_completes_with_a_row_per_shop() -> None:
@@ -152,3 +160,37 @@ async def test_many_shops_share_a_bounded_number_of_tasks(demo: Demo) -> None:
     assert state.is_completed(), state.message
     assert len(await table_of(state)) == 103
     assert len(await tasks_of(state, "warm", 15)) <= 16
+
+
+async def test_shop_that_uninstalls_the_app_during_a_run_is_counted_and_is_no_failure(demo: Demo) -> None:
+    async def work(_: Resources, shop: ShopRef, /, *, checkpoint: Checkpoint, changes: Changes) -> dict[str, int]:
+        await checkpoint(0, 1)
+        changes.update(sent=1)
+        demo.execute("UPDATE shops SET status = 'uninstalled' WHERE domain <> %s", [SHOP])
+        if shop.domain != SHOP:
+            raise ShopifyUnauthorized("Shopify does not accept the access token")
+        return {"sent": 2}
+
+    @flow
+    async def run() -> dict[str, WorkResult]:
+        results = await (await for_each_shop([OTHER, BROKEN, SHOP], work)).aresult()
+        return {each.name: each for each in results}
+
+    found = await run()
+    assert not any(each.problem for each in found.values())
+    gone = {"uninstalled_meanwhile": 1}
+    assert [found[name].counts for name in (OTHER, BROKEN, SHOP)] == [{"sent": 1, **gone}, gone, {"sent": 2}]
+
+
+async def test_token_that_shopify_refuses_fails_a_shop_that_has_the_app() -> None:
+    async def work(_: Resources, __: ShopRef, /, *, checkpoint: Checkpoint, changes: Changes) -> dict[str, int]:
+        await checkpoint(0, 1)
+        changes.update(sent=1)
+        raise ShopifyUnauthorized("Shopify does not accept the access token")
+
+    @flow
+    async def run() -> list[WorkResult]:
+        return list(await (await for_each_shop([SHOP], work)).aresult(raise_on_failure=False))
+
+    [found] = await run()
+    assert "does not accept the access token" in found.problem

@@ -86,7 +86,7 @@ async def build_daily(
     return Page(
         verdict(f"24 hours up to {_moment(now)}", sections),
         f"{_period(begin, now)}\n\n{render_sections(sections)}",
-        {CACHE_BY_DAY: table},
+        {CACHE_BY_DAY: table} if table is not None else {},
     )
 
 
@@ -130,7 +130,7 @@ async def build_weekly(
     return Page(
         verdict(f"7 days up to {_moment(now)}", sections),
         body,
-        {CACHE_BY_WEEK: table, SIZES: storage.table_rows(tables)},
+        {SIZES: storage.table_rows(tables)} | ({CACHE_BY_WEEK: table} if table is not None else {}),
     )
 
 
@@ -188,15 +188,18 @@ def _traffic_by_day(days: Mapping[int, service_minutes.Day]) -> dict[int, Traffi
     }
 
 
-async def _cache_section(resources: Resources, previous: PreviousTable) -> tuple[Section, list[Row]]:
-    """The cache since the previous report, and the rows for the next one."""
+async def _cache_section(resources: Resources, previous: PreviousTable) -> tuple[Section, list[Row] | None]:
+    """The cache since the previous report, and the rows for the next one; None if Redis does not answer.
+
+    The next report then compares with the one before: without rows, it would count from the beginning.
+    """
     async with resources.db.repeatable_read() as session:
         active = await shops.find_active(session)
     try:
         uses, memory = await _read_uses(resources, active), await _read_memory(resources)
     except CacheUnavailable:
         text = "Redis did not answer: see `/health`."
-        return Section("Cache", text, finding="Redis, which does not answer"), []
+        return Section("Cache", text, finding="Redis, which does not answer"), None
     section = cache_usage.section(cache_usage.since(uses, previous.rows), memory, previous.created_at, time_zone())
     return section, cache_usage.rows(uses)
 

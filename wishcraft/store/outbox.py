@@ -54,6 +54,11 @@ class RefusalCounts(NamedTuple):
     refused: int
 
 
+async def find_time(session: AsyncSession) -> datetime:
+    """The time by PostgreSQL's clock, which sets the time of a claim: that of a worker may be ahead of it."""
+    return (await session.execute(select(func.now()))).scalar_one()
+
+
 def sending_lock(kind: MailKind) -> str:
     """The name of the lock by which one run at a time sends a shop's mails of this kind."""
     return TABLES[kind].__tablename__

@@ -102,8 +102,10 @@ def percent_cell(part: float, whole: float = 1) -> str:
 def format_bytes(count: float) -> str:
     """Format a number of bytes: `512 B`, `3.4 MiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < _UNIT:
-            return f"{count:.3g} {unit}" if unit != "B" else f"{count:.0f} B"
+        if abs(count) < _UNIT - 0.5:
+            # From 1,000 on, three digits would have an exponent.
+            is_whole = unit == "B" or abs(count) >= 999.5  # noqa: PLR2004
+            return f"{count:.0f} {unit}" if is_whole else f"{count:.3g} {unit}"
         count /= _UNIT
     return f"{count:,.1f} TiB"
 

@@ -69,6 +69,8 @@ _DARK: Final = 0.55
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _EXACT: Final = 1_000
 """Numbers from this on are drawn without a fraction."""
+_DIGITS: Final = 15
+"""Of a number, as many as a float holds; longer ones have an exponent."""
 _SHADES: Final = 8
 """Shades of each colour, enough for smooth edges. A palette of only these makes the file a quarter as large."""
 
@@ -176,7 +178,7 @@ def _label(text: str) -> str:
 
 def _number(value: float) -> str:
     """A number of an axis or a bar, with grouped digits and four digits at least: `1,234,567`, `12.35`."""
-    return f"{round(value) if abs(value) >= _EXACT else float(f'{value:.4g}'):,.10g}"
+    return f"{round(value) if abs(value) >= _EXACT else float(f'{value:.4g}'):,.{_DIGITS}g}"
 
 
 def _with_unit(value: float, unit: str) -> str:

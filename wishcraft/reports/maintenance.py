@@ -73,7 +73,7 @@ async def build_daily(
         suspects = [shop for shop in await shops.find_active(session) if shop.domain in complained]
     paused = [shop.domain for shop in suspects if await is_paused(resources, shop)]
     today = [run for run in recent_runs if run.ended >= begin]
-    cache, table = await _cache_section(resources, previous_cache)
+    cache, cache_table = await _cache_section(resources, previous_cache)
     sections = [
         traffic.errors(traffic.total(served.values()), worst, time_zone()),
         runs.failures(today, time_zone()),
@@ -86,7 +86,7 @@ async def build_daily(
     return Page(
         verdict(f"24 hours up to {_moment(now)}", sections),
         f"{_period(begin, now)}\n\n{render_sections(sections)}",
-        {CACHE_BY_DAY: table},
+        {CACHE_BY_DAY: cache_table} if cache_table is not None else {},
     )
 
 
@@ -113,7 +113,7 @@ async def build_weekly(
         active = await shops.find_active(session)
     week, before = ([part for days_ago, part in served.items() if days_ago // 7 == number] for number in (0, 1))
     this_week = [run for run in recent_runs if run.ended >= now - WEEK]
-    cache, table = await _cache_section(resources, previous_cache)
+    cache, cache_table = await _cache_section(resources, previous_cache)
     most_viewed, unviewed = await _view_sections(resources, active)
     sections = [
         traffic.trends(traffic.total(week), traffic.total(before)),
@@ -126,11 +126,12 @@ async def build_weekly(
         storage.slow_queries(slow),
         storage.sizes(tables, *previous_sizes, time_zone()),
     ]
+    tables_of_cache = {CACHE_BY_WEEK: cache_table} if cache_table is not None else {}
     body = f"{_period(now - WEEK, now)}\n\n{_draw_weeks(served, recent_runs, now)}\n\n{render_sections(sections)}"
     return Page(
         verdict(f"7 days up to {_moment(now)}", sections),
         body,
-        {CACHE_BY_WEEK: table, SIZES: storage.table_rows(tables)},
+        {**tables_of_cache, SIZES: storage.table_rows(tables)},
     )
 
 
@@ -188,15 +189,18 @@ def _traffic_by_day(days: Mapping[int, service_minutes.Day]) -> dict[int, Traffi
     }
 
 
-async def _cache_section(resources: Resources, previous: PreviousTable) -> tuple[Section, list[Row]]:
-    """The cache since the previous report, and the rows for the next one."""
+async def _cache_section(resources: Resources, previous: PreviousTable) -> tuple[Section, list[Row] | None]:
+    """The cache since the previous report, and the rows for the next one; None if Redis does not answer.
+
+    The next one then counts from the last table that there is: an empty one would count from the beginning.
+    """
     async with resources.db.repeatable_read() as session:
         active = await shops.find_active(session)
     try:
         uses, memory = await _read_uses(resources, active), await _read_memory(resources)
     except CacheUnavailable:
         text = "Redis did not answer: see `/health`."
-        return Section("Cache", text, finding="Redis, which does not answer"), []
+        return Section("Cache", text, finding="Redis, which does not answer"), None
     section = cache_usage.section(cache_usage.since(uses, previous.rows), memory, previous.created_at, time_zone())
     return section, cache_usage.rows(uses)
 

@@ -43,7 +43,7 @@ _EXPLANATION: Final = (
     "Up to {end}. The budget is what may go wrong in 30 days; the trend compares them with the 30 before. Uptime"
     " counts the minutes in which a process could serve; latency and errors"
     " are those of requests to the API; hits, including stale ones, are a share of all reads of registries; jobs are"
-    " the runs of deployments; mails are the reminders and invitations that were sent or failed; complaints"
+    " the runs of those that have a schedule; mails are the reminders and invitations that were sent or failed; complaints"
     " are a share of the mails that were sent; webhooks, but for those about"
     f" privacy, are in time within {WEBHOOK_SECONDS} s, and dead letters are not."
 )

@@ -12,6 +12,7 @@ from wishcraft.reports.page import (
     format_percent,
     plural,
     pluralize,
+    redacted_line,
     render_sections,
     verdict,
 )
@@ -153,6 +154,12 @@ def test_quoted_text_is_cut_at_a_word() -> None:
     [row] = runs.failures([a_run(outcome="failed", message="a word " * 100)]).rows
     assert 190 < len(row[-1]) <= MAX_CHARACTERS
     assert row[-1].endswith((" a …", " word …"))
+
+
+@pytest.mark.parametrize("text", ["受" * 300, "550 " + "受" * 300, "x" * 300])
+def test_quoted_text_without_spaces_is_cut_within_a_word(text: str) -> None:
+    assert redacted_line(text[:MAX_CHARACTERS]) == text[:MAX_CHARACTERS]
+    assert redacted_line(text) == f"{text[: MAX_CHARACTERS - 2]} …"
 
 
 def test_runs_are_grouped_by_days_of_24_hours() -> None:

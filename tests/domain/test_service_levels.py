@@ -84,10 +84,12 @@ def test_an_objective_is_met_while_less_is_bad_than_its_budget(bad: int, met: bo
     [
         (ServiceLevel.UPTIME, Count(43_200, 31), "12 more minutes allowed (of 43)"),
         (ServiceLevel.UPTIME, Count(43_200, 50), "used up: 50 minutes, 43 allowed"),
-        (ServiceLevel.ERRORS, Count(2_500_000, 1000), "1,500 more errors allowed (of 2,500)"),
-        (ServiceLevel.CACHE, Count(10, 1), "1 more miss allowed (of 2)"),
+        (ServiceLevel.ERRORS, Count(2_500_000, 1000), "1,499 more errors allowed (of 2,499)"),
+        (ServiceLevel.CACHE, Count(10, 1), "no more misses allowed (of 1)"),
+        (ServiceLevel.CACHE, Count(10, 2), "used up: 2 misses, 1 allowed"),
+        (ServiceLevel.CACHE, Count(12, 1), "1 more miss allowed (of 2)"),
         (ServiceLevel.CACHE, Count(12, 2), "no more misses allowed (of 2)"),
-        (ServiceLevel.MAILS, Count(100, 0), "2 more failed mails allowed (of 2)"),
+        (ServiceLevel.MAILS, Count(100, 0), "1 more failed mail allowed (of 1)"),
         (ServiceLevel.JOBS, Count(50, 0), "untouched: 0 failed runs, none allowed"),
         (ServiceLevel.JOBS, Count(50, 1), "used up: 1 failed run, none allowed"),
         (ServiceLevel.ERRORS, Count(700, 7), "used up: 7 errors, none allowed"),
@@ -186,7 +188,7 @@ def test_the_overview_lists_objectives_and_the_table_lists_periods() -> None:
     assert header == "| objective | budget left | 1 day | 7 days | 30 days | trend |"
     assert len(lines) == len(ServiceLevel)
     assert (
-        "| job success > 99 % | 28 more failed runs allowed (of 30) | ✗ 98.00 % | ✓ 99.71 % | ✓ 99.93 % |" in lines[4]
+        "| job success > 99 % | 27 more failed runs allowed (of 29) | ✗ 98.00 % | ✓ 99.71 % | ✓ 99.93 % |" in lines[4]
     )
     assert len(rows(found)) == len(ServiceLevel) * len(LENGTHS)
 

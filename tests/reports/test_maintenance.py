@@ -146,8 +146,9 @@ async def test_monthly_report_has_expiring_keys_and_tokens_and_a_failed_audit(
     resources: Resources, settings: Settings, demo: Demo
 ) -> None:
     demo.execute(
-        """INSERT INTO api_keys (shop_id, name, prefix, key_hash, scopes, expires_at)
-           VALUES (1, 'Chloe''s', 'abcdef012345', '', '{read}', now() + interval '5 days')"""
+        """INSERT INTO api_keys (shop_id, name, prefix, key_hash, scopes, expires_at, successor)
+           VALUES (1, 'Chloe''s', 'abcdef012345', '', '{read}', now() + interval '5 days', NULL),
+               (1, 'Replaced', 'fedcba543210', '', '{read}', now() + interval '5 days', 'abcdef012345')"""
     )
     demo.execute("UPDATE shops SET access_token_encrypted = NULL WHERE id = 2")
     page = await build_monthly(resources, settings, NO_TABLE, datetime.now(UTC))

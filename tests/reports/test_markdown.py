@@ -5,9 +5,10 @@ from markdown_it import MarkdownIt
 
 from wishcraft.reports.markdown import Markup, keep_figures_together, link, link_runbooks, table
 
-PARSER = MarkdownIt("commonmark", {"html": False}).enable("table")
+PARSER = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])  # as the Prefect UI
 HOSTILE = [
     "two\nlines", "two\r\nlines", "two\rlines", "para\n\ngraphs", "a|b", r"a\|b", r"a\\|b", "|",
+    "_x_ y", "__x__ a_b __c", "(_x_)", "~~x~~ ~y~", "&lt;x&gt; &#60;", "R&B; a & b",
     "ends with \\", "`a|b`", "[x](y)", "<b>|</b>", "**x**", "\n|---|\n", "line\u2028separator", "form\x0cfeed", "=1|2",
 ]  # fmt: skip
 

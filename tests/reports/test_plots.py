@@ -217,6 +217,12 @@ def test_value_that_is_too_little_to_tell_has_no_bar() -> None:
     assert [np.asarray(line.get_xdata()).tolist() for line in axes.lines] == [[1.0, 4.0]]  # no room for the mark
 
 
+def test_numbers_are_drawn_with_grouped_digits_and_large_ones_in_billions() -> None:
+    numbers = [0.1, 12.345678, 999.96, 1_234_567.8, 9_876_543_210, 12_345_678_901, -2e13, 1e300]
+    texts = ["0.1", "12.35", "1,000", "1,234,568", "9,876,543,210", "12.35 bn", "-20,000 bn", "1e+300"]
+    assert [plots._number(number) for number in numbers] == texts
+
+
 def test_days_are_placed_to_scale() -> None:
     bad = TimeSeries("Jobs", "", [date(2026, 3, 1), date(2026, 3, 11), date(2026, 3, 31)], [1.0, 1.0, 1.0], "%", 99.0)
     picture = Image.open(io.BytesIO(draw([bad]))).convert("RGB")

@@ -247,6 +247,31 @@ def test_registry_report_draws_each_currency_and_every_month_of_creation(scarce_
     assert all(any(share == share for share in column) for column in zip(*grid.shares, strict=True))  # noqa: PLR0124
 
 
+@pytest.mark.parametrize(
+    ("cohorts", "ages", "shape", "subtitle"),
+    [
+        (1, 18, (1, 18), "months later"),
+        (12, 48, (12, 18), "months later, up to 17"),
+        (20, 40, (18, 18), "months later, up to 17; 2 older left out"),
+    ],
+)
+def test_grid_of_old_registries_shows_as_many_months_as_there_is_room_for(
+    cohorts: int, ages: int, shape: tuple[int, int], subtitle: str
+) -> None:
+    months = pd.date_range("2021-01-01", periods=cohorts, freq="MS")
+    counts = pd.DataFrame(
+        [
+            {"shop": "a", "cohort": month, "age": age, "registries": 4, "active": 1, "first": int(age == place)}
+            for place, month in enumerate(months)
+            for age in range(ages - place)
+        ]
+    )
+    grid = registry_report._cohort_heatmap(counts.set_index(["shop", "cohort", "age"]))
+    assert (len(grid.rows), len(grid.columns)) == shape
+    assert grid.subtitle == subtitle
+    assert grid.shares[-1][-1] in {0.0, 0.25}
+
+
 def test_share_of_few_visits_is_not_drawn_and_the_others_have_an_interval(
     analysts: AnalystsDatabase, demo_shops: Tables, panels: list[Panel]
 ) -> None:

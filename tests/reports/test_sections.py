@@ -12,6 +12,7 @@ from wishcraft.reports.page import (
     format_percent,
     plural,
     pluralize,
+    redacted_line,
     render_sections,
     verdict,
 )
@@ -82,6 +83,8 @@ def test_plural_of_a_noun_follows_its_ending() -> None:
 
 def test_bytes_durations_and_counts_are_formatted_with_units() -> None:
     assert [format_bytes(n) for n in (0, 512, 1536, 5 * 2**20)] == ["0 B", "512 B", "1.5 KiB", "5 MiB"]
+    sizes = [999.4 * 2**10, 999.6 * 2**10, 1023.4 * 2**20, 1023.6 * 2**20]
+    assert [format_bytes(n) for n in sizes] == ["999 KiB", "1000 KiB", "1023 MiB", "1 GiB"]
     assert [format_duration(n) for n in (0.42, 75, 720)] == ["0.4 s", "75 s", "12 min"]
     assert [
         pluralize(n, noun) for n, noun in ((1, "run"), (2000, "run"), (2, "API key"), (2, "entry"), (3, "index"))
@@ -151,6 +154,12 @@ def test_quoted_text_is_cut_at_a_word() -> None:
     [row] = runs.failures([a_run(outcome="failed", message="a word " * 100)]).rows
     assert 190 < len(row[-1]) <= MAX_CHARACTERS
     assert row[-1].endswith((" a …", " word …"))
+
+
+@pytest.mark.parametrize("text", ["受" * 300, "550 " + "受" * 300, "x" * 300])
+def test_quoted_text_without_spaces_is_cut_within_a_word(text: str) -> None:
+    assert redacted_line(text[:MAX_CHARACTERS]) == text[:MAX_CHARACTERS]
+    assert redacted_line(text) == f"{text[: MAX_CHARACTERS - 2]} …"
 
 
 def test_runs_are_grouped_by_days_of_24_hours() -> None:

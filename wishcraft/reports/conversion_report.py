@@ -63,9 +63,10 @@ _EFFECT_TABLE_COLUMNS: Final = {
     "share_difference": percentage_points("with a gift"), "reminded": integer("reminded"),
     "not_reminded": integer("others"),
 }  # fmt: skip
-_EFFECT_EXPLANATION: Final = """The ranges in brackets are 95 % confidence intervals; with groups of fewer
-than 30 registries there is none for pieces. This is not an experiment: registries are not reminded when their
-registrants unsubscribed, a mail failed or their shop sends none, and such registries may differ in other ways."""
+_EFFECT_EXPLANATION: Final = """Registries count whose days after the reminder are over, also those from before the
+weeks of this report. The ranges in brackets are 95 % confidence intervals; with groups of fewer than 30 registries
+there is none for pieces. This is not an experiment: registries are not reminded when their registrants unsubscribed, a
+mail failed or their shop sends none, and such registries may differ in other ways."""
 _FUNNEL_EXPLANATION: Final = """A *visit* is what one visitor did with one registry in one week, which begins on Monday
 in the shop's time zone. It reached a step if it did that or a later one. The *weakest step* is the one that was reached
 by the smallest share of the visits that had reached the step before. The black lines are 95 % confidence intervals;

@@ -41,7 +41,8 @@ _SEVERITY: Final = {verdict: place for place, verdict in enumerate((*_SCARCE, "e
 _EXPLANATION: Final = """*Expected* is what guests will probably buy until the events are over: of the quantity still
 wished for, the share that was bought as many weeks before past events of the same type, in the last year. In 80 % of
 the cases the quantity lies in the range in brackets, the black line over a bar, if guests decide independently of each
-other. The red stroke is the stock. Other customers of the shop are not included."""
+other. It is missing if nothing was left to buy so many weeks before any past event. The red stroke is the stock. Other
+customers of the shop are not included."""
 
 
 class DemandFigures(NamedTuple):

@@ -8,7 +8,7 @@ _TO_TEXT: Final = (
     (re.compile(r"\[((?:[^\]\\\n]|\\.){1,500})\]\(([^()\s]{1,2000})\)"), r"\1 (\2)"),  # links
     (re.compile(r"(?m)^#{1,6} |(?<!\\)\*\*"), ""),  # headings, bold
     (re.compile(r"(?m)^\|(?: ---:? \|)+\n"), ""),  # the line under a table's header
-    (re.compile(r"\\([|*<`\[\]\\])"), r"\1"),  # what `escape` adds
+    (re.compile(r"\\([|*<`\[\]\\~_&])"), r"\1"),  # what `escape` adds
 )
 _FENCED: Final = re.compile(r"(?ms)^```.*?^```$")
 """Code, which stays as it is: people copy it."""
@@ -17,6 +17,8 @@ _FIGURE: Final = re.compile(
 )
 """A number as `1,234`, `98.5 %`, `$12.50` or `3.4 MiB`, and no date."""
 _NO_FIGURE: Final = frozenset({"", "–", "no data"})  # noqa: RUF001  an en dash, as in empty cells
+_SYNTAX: Final = re.compile(r"[|*<`\[\]\\~]|(?<!\w)_++|(?<!_)_++(?!\w)|&(?=#?\w+;)")
+"""Characters that Markdown would not show: also underscores beside a word, and what begins an entity such as `&lt;`."""
 _BAR: Final = re.compile(r"(?<!\\)\|")
 _SPACE_IN_FIGURE: Final = re.compile(r"(?<=[\d✓✗<>]) (?=[\d<>%]|(?:ms|s|min|[KMGT]?i?B)\b)|(?<=\bno) (?=data\b)")
 
@@ -67,7 +69,7 @@ def escape(text: str) -> str:
     """Escape the Markdown syntax of a text, which may come from outside; `Markup` stays unchanged."""
     if isinstance(text, Markup):
         return text
-    return "".join(f"\\{character}" if character in "|*<`[]\\" else character for character in text)
+    return _SYNTAX.sub(lambda found: "".join(f"\\{character}" for character in found[0]), text)
 
 
 def keep_figures_together(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from textwrap import shorten
 from typing import Any, Final, NamedTuple
 
 from wishcraft.observability.redaction import redact_text
@@ -72,8 +71,16 @@ def short_name(domain: str) -> str:
 
 
 def redacted_line(text: str) -> str:
-    """Format an external text as one line without addresses and secrets, cut at a word after `MAX_CHARACTERS`."""
-    return shorten(redact_text(" ".join(text.split())), MAX_CHARACTERS, placeholder=" …")
+    """Format an external text as one line without addresses and secrets, at most `MAX_CHARACTERS` long.
+
+    A longer one is cut at a word, or within a very long one: Japanese has no spaces.
+    """
+    line = redact_text(" ".join(text.split()))
+    if len(line) <= MAX_CHARACTERS:
+        return line
+    fitting = line[: MAX_CHARACTERS - 1]  # the rest is for the ellipsis
+    end = fitting.rfind(" ")
+    return f"{fitting[:end] if end > MAX_CHARACTERS // 2 else fitting[:-1]} …"
 
 
 def format_percent(part: float, whole: float = 1, decimals: int = 2, *, is_padded: bool = False) -> str:
@@ -102,8 +109,10 @@ def percent_cell(part: float, whole: float = 1) -> str:
 def format_bytes(count: float) -> str:
     """Format a number of bytes: `512 B`, `3.4 MiB`."""
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(count) < _UNIT:
-            return f"{count:.3g} {unit}" if unit != "B" else f"{count:.0f} B"
+        if abs(count) < _UNIT - 0.5:
+            # From 1,000 on, three digits would have an exponent.
+            is_whole = unit == "B" or abs(count) >= 999.5  # noqa: PLR2004
+            return f"{count:.0f} {unit}" if is_whole else f"{count:.3g} {unit}"
         count /= _UNIT
     return f"{count:,.1f} TiB"
 

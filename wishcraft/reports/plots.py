@@ -69,6 +69,9 @@ _DARK: Final = 0.55
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _EXACT: Final = 1_000
 """Numbers from this on are drawn without a fraction."""
+_BILLION: Final = 1_000_000_000
+_IN_BILLIONS: Final = (10 * _BILLION, 1_000_000 * _BILLION)
+"""Numbers between these are drawn in billions: with all digits, they leave the plot no room."""
 _SHADES: Final = 8
 """Shades of each colour, enough for smooth edges. A palette of only these makes the file a quarter as large."""
 
@@ -175,7 +178,10 @@ def _label(text: str) -> str:
 
 
 def _number(value: float) -> str:
-    """A number of an axis or a bar, with grouped digits and four digits at least: `1,234,567`, `12.35`."""
+    """A number of an axis or a bar, with grouped digits and four digits at least: `1,234,567`, `12.35`, `12.35 bn`."""
+    least, most = _IN_BILLIONS
+    if least <= abs(value) < most:
+        return f"{_number(value / _BILLION)} bn"
     return f"{round(value) if abs(value) >= _EXACT else float(f'{value:.4g}'):,.10g}"
 
 

@@ -229,11 +229,13 @@ def _cohort_heatmap(counts: pd.DataFrame) -> Heatmap:
     by_age = analytics.cohorts(counts, ())
     sizes = by_age[by_age["age"] == 0].set_index("cohort")["registries"]
     shares = by_age.pivot_table(index="cohort", columns="age", values="bought_share")
-    shown = shares.tail(_COHORTS).dropna(axis="columns", how="all")
+    known = shares.tail(_COHORTS).dropna(axis="columns", how="all")
+    shown = known.iloc[:, :_COHORTS]  # more columns would overlap
+    later = f", up to {shown.columns[-1]}" if known.shape[1] > _COHORTS else ""
     left_out = f"; {len(shares) - _COHORTS:,} older left out" if len(shares) > _COHORTS else ""
     return Heatmap(
         "Had a gift, %",
-        f"months later{left_out}",
+        f"months later{later}{left_out}",
         [f"{month:%b %Y} ({sizes[month]:,})" for month in shown.index],
         [str(age) for age in shown.columns],
         shown.to_numpy().tolist(),

@@ -6,7 +6,7 @@ The rules (objectives, error budgets, trends) are in `domain.service_levels`.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import pairwise
-from math import floor
+from math import ceil
 from typing import Final
 
 from wishcraft.domain import times
@@ -43,7 +43,7 @@ _EXPLANATION: Final = (
     "Up to {end}. The budget is what may go wrong in 30 days; the trend compares them with the 30 before. Uptime"
     " counts the minutes in which a process could serve; latency and errors"
     " are those of requests to the API; hits, including stale ones, are a share of all reads of registries; jobs are"
-    " the runs of deployments; mails are the reminders and invitations that were sent or failed; complaints"
+    " the runs of those with a schedule; mails are the reminders and invitations that were sent or failed; complaints"
     " are a share of the mails that were sent; webhooks, but for those about"
     f" privacy, are in time within {WEBHOOK_SECONDS} s, and dead letters are not."
 )
@@ -194,9 +194,10 @@ def format_known(assessment: Assessment) -> str:
 
 def format_budget(assessment: Assessment) -> str:
     """Format what is left of the error budget: `12 more minutes allowed (of 43)`, `used up: 50 minutes, 43 allowed`."""
-    bad, allowed, noun = assessment.count.bad, floor(assessment.allowed), assessment.objective.noun
+    bad, noun = assessment.count.bad, assessment.objective.noun
     if assessment.met is None:
         return NO_DATA
+    allowed = ceil(assessment.allowed) - 1  # as many as the budget misses the objective
     if assessment.met and allowed:
         more = pluralize(allowed - bad, f"more {noun}") if allowed > bad else f"no more {plural(noun)}"
         return f"{more} allowed (of {allowed:,})"

@@ -148,13 +148,14 @@ async def record_use(session: AsyncSession, prefixes: Sequence[str]) -> None:
 
 
 async def find_ages(session: AsyncSession) -> list[KeyAge]:
-    """The live keys of active shops, ordered by shop."""
+    """The live keys of active shops, ordered by shop, without those that were replaced and end with their grace."""
     query = (
         select(Shop.domain, ApiKey.prefix, ApiKey.created_at, ApiKey.expires_at, ApiKey.last_used_at)
         .join(Shop, Shop.id == ApiKey.shop_id)
         .where(
             Shop.status == ShopStatus.ACTIVE,
             ApiKey.revoked_at.is_(None),
+            ApiKey.successor.is_(None),
             or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),
         )
         .order_by(Shop.domain, ApiKey.id)

@@ -63,12 +63,20 @@ SELECT id, slug, is_owner, is_contact, others, names_them FROM (
 )) ORDER BY id
 """)  # noqa: S608  constants alone
 _ERASE: Final[Mapping[str, str]] = {
-    # First, while the purchases are known as theirs: no visit of a browser leads to them any more.
+    # First, while the purchases are known as theirs: no visit of a browser leads to them any more. The line items of an
+    # order stay one visit.
     "purchases in visits": f"""
-        UPDATE analytics_events e SET visitor_id = gen_random_uuid()::text
-        FROM (SELECT shop_id, registry_id, created_at FROM purchases WHERE {_BOUGHT}) p
-        WHERE e.shop_id = p.shop_id AND e.registry_id = p.registry_id AND e.occurred_at = p.created_at
-            AND e.type = 'purchased'
+        UPDATE analytics_events e SET visitor_id = v.unlinked
+        FROM (
+            SELECT shop_id, registry_id, occurred_at, visitor_id, gen_random_uuid()::text AS unlinked
+            FROM analytics_events
+            WHERE type = 'purchased' AND (shop_id, registry_id, occurred_at) IN (
+                SELECT shop_id, registry_id, created_at FROM purchases WHERE {_BOUGHT}
+            )
+            GROUP BY shop_id, registry_id, occurred_at, visitor_id
+        ) v
+        WHERE e.shop_id = v.shop_id AND e.registry_id = v.registry_id AND e.occurred_at = v.occurred_at
+            AND e.visitor_id = v.visitor_id AND e.type = 'purchased'
     """,  # noqa: S608
     "purchases": f"UPDATE purchases SET {NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
     "unmatched line items": f"UPDATE unmatched_lines SET {NAMELESS} WHERE {_BOUGHT}",  # noqa: S608

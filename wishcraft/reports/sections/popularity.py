@@ -58,7 +58,7 @@ def unviewed(shops: Sequence[Unviewed]) -> Section:
         "Active, older than a month, and not viewed in that month. Inform the merchants: registrants may not have "
         "shared their links, and registries of past events can be completed."
         if with_unviewed
-        else "None: every registry that is older than a month was viewed in that month."
+        else "None: every active registry that is older than a month was viewed in that month."
     )
     return Section("Never viewed", text, ("shop", "never viewed", "of active", "such as"), rows)
 

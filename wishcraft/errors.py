@@ -197,6 +197,10 @@ class CacheUnavailable(TransientError):  # noqa: N818  it names a state; so do h
     advice = "Check Redis (see /health); the next run makes up for this one."
 
 
+class RegistriesChanged(TransientError):  # noqa: N818  it names what happened
+    """A customer got a registry after the look-up of what a webhook locks."""
+
+
 class DatabaseUnavailable(TransientError):  # noqa: N818  it names a state
     """PostgreSQL refused, timed out, deadlocked or closed the connection; the driver's error is the cause."""
 

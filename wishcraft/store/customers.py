@@ -6,7 +6,8 @@ from typing import Final
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.store.schema import MergedCustomer, Registry, Shop
+from wishcraft.store import locks
+from wishcraft.store.schema import MergedCustomer, Registry
 
 _KEEP: Final = (
     text("""
@@ -16,8 +17,9 @@ _KEEP: Final = (
         INSERT INTO merged_customers (shop_id, deleted_id, kept_id) VALUES (:shop_id, :deleted, :kept)
         ON CONFLICT (shop_id, deleted_id) DO UPDATE SET kept_id = excluded.kept_id
     """),
-    text("UPDATE purchases SET purchaser_id = :kept WHERE shop_id = :shop_id AND purchaser_id = :deleted"),
+    # Before the purchases: a line that a person makes one meanwhile is waited for here, and found there.
     text("UPDATE unmatched_lines SET purchaser_id = :kept WHERE shop_id = :shop_id AND purchaser_id = :deleted"),
+    text("UPDATE purchases SET purchaser_id = :kept WHERE shop_id = :shop_id AND purchaser_id = :deleted"),
     text("UPDATE counted_invitations SET customer_id = :kept WHERE shop_id = :shop_id AND customer_id = :deleted"),
     # If the one who was kept has the key of the same caller, too, the newer one stays.
     text("""
@@ -38,6 +40,29 @@ _KEEP: Final = (
 )
 
 
+def lock_name(shop_id: int, customer_id: int) -> str:
+    """The name in `locks` under which transactions write what names a customer by id."""
+    return f"customer:{shop_id}:{customer_id}"
+
+
+async def hold(session: AsyncSession, shop_id: int, ids: Collection[int]) -> None:
+    """Let no merge of these customers into others be applied until the commit: it finds what is written about them.
+
+    The transaction has locked its registries and orders before.
+    """
+    if ids:
+        await locks.serialise(session, *(lock_name(shop_id, each) for each in ids))
+
+
+async def hold_for_merge(session: AsyncSession, shop_id: int, deleted: Collection[int]) -> None:
+    """Wait for transactions that write about these customers, or those merged into them, and let others wait.
+
+    Merges of the shop wait for each other: which customers were merged into these is the same until the commit.
+    """
+    await locks.serialise(session, f"merge:{shop_id}")
+    await hold(session, shop_id, {*deleted, *await find_merged(session, shop_id, deleted)})
+
+
 async def find_merged(session: AsyncSession, shop_id: int, kept: Collection[int]) -> set[int]:
     """The ids that were merged into these customers."""
     query = select(MergedCustomer.deleted_id).where(MergedCustomer.shop_id == shop_id, MergedCustomer.kept_id.in_(kept))
@@ -45,22 +70,11 @@ async def find_merged(session: AsyncSession, shop_id: int, kept: Collection[int]
 
 
 async def find_kept(session: AsyncSession, shop_id: int, ids: Collection[int]) -> dict[int, int]:
-    """The customers into whom some of these were merged, by the ids that are gone.
-
-    No merge is applied until the commit: a later one finds what the transaction writes about them.
-    """
-    if not ids:
-        return {}
-    await session.execute(select(Shop.id).where(Shop.id == shop_id).with_for_update(read=True, key_share=True))
+    """The customers into whom some of these were merged, by the ids that are gone."""
     query = select(MergedCustomer.deleted_id, MergedCustomer.kept_id).where(
         MergedCustomer.shop_id == shop_id, MergedCustomer.deleted_id.in_(ids)
     )
     return {row.deleted_id: row.kept_id for row in await session.execute(query)}
-
-
-async def lock_all(session: AsyncSession, shop_id: int) -> None:
-    """Wait for transactions that write about customers of the shop, and let others wait until the commit."""
-    await session.execute(select(Shop.id).where(Shop.id == shop_id).with_for_update())
 
 
 async def find_registries(session: AsyncSession, shop_id: int, customers: Collection[int]) -> set[int]:

@@ -48,6 +48,8 @@ class ItemState(NamedTuple):
     """As the newest webhook said; None if there was none."""
     levels_read_at: datetime | None = None
     """When all its levels were read from Shopify; None while some may be unknown or outdated."""
+    revision: int | None = None
+    """Differs after each change of its row."""
 
 
 class ReadLevels(NamedTuple):
@@ -65,21 +67,22 @@ class Stock(NamedTuple):
     observed_at: datetime
 
 
-_FIND: Final = text("""
-SELECT inventory_item_id, tracked, levels_read_at FROM inventory_items
+_STATE: Final = "inventory_item_id, tracked, levels_read_at, CAST(CAST(xmin AS text) AS bigint)"
+_FIND: Final = text(f"""
+SELECT {_STATE} FROM inventory_items
 WHERE shop_id = :shop_id AND inventory_item_id = ANY(CAST(:ids AS bigint[]))
-""")
+""")  # noqa: S608  ours
 # In the order of their ids, which two writers that know the same items wait for in turn.
 _ADD: Final = text("""
 INSERT INTO inventory_items (shop_id, inventory_item_id)
 SELECT :shop_id, id FROM unnest(CAST(:ids AS bigint[])) AS i(id) ORDER BY id
 ON CONFLICT DO NOTHING
 """)
-_LOCK: Final = text("""
-SELECT inventory_item_id, tracked, levels_read_at FROM inventory_items
+_LOCK: Final = text(f"""
+SELECT {_STATE} FROM inventory_items
 WHERE shop_id = :shop_id AND inventory_item_id = ANY(CAST(:ids AS bigint[]))
 ORDER BY inventory_item_id FOR UPDATE
-""")
+""")  # noqa: S608  ours
 _SAVE_TRACKING: Final = text("""
 UPDATE inventory_items i SET updated_at = n.updated_at, triggered_at = n.triggered_at, tracked = n.tracked
 FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n (
@@ -137,10 +140,11 @@ WITH wrong AS (
 UPDATE inventory_items i SET levels_read_at = NULL FROM wrong w
 WHERE i.shop_id = :shop_id AND i.inventory_item_id = w.inventory_item_id
 """)
+# Rows whose levels are not known are changed, too: who is reading them now finds another revision.
 _FORGET: Final = text("""
 WITH known AS (
     SELECT inventory_item_id FROM inventory_items
-    WHERE shop_id = :shop_id AND inventory_item_id = ANY(CAST(:ids AS bigint[])) AND levels_read_at IS NOT NULL
+    WHERE shop_id = :shop_id AND inventory_item_id = ANY(CAST(:ids AS bigint[]))
     ORDER BY inventory_item_id FOR UPDATE
 )
 UPDATE inventory_items i SET levels_read_at = NULL FROM known k
@@ -151,6 +155,12 @@ WHERE i.shop_id = :shop_id AND i.inventory_item_id = k.inventory_item_id
 async def find_items(session: AsyncSession, shop_id: int, ids: Iterable[int]) -> dict[int, ItemState]:
     """State of these inventory items, by id; those without a webhook are left out."""
     return _states(await session.execute(_FIND, {"shop_id": shop_id, "ids": list(ids)}))
+
+
+async def add_items(session: AsyncSession, shop_id: int, ids: Iterable[int]) -> dict[int, ItemState]:
+    """As `find_items`, of all of these: rows are added where they are missing."""
+    await session.execute(_ADD, {"shop_id": shop_id, "ids": list(ids)})
+    return await find_items(session, shop_id, ids)
 
 
 async def lock_items(

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from wishcraft.domain.inventory import VariantReading
 from wishcraft.store.registries import WriteSession
 from wishcraft.store.registry_items import reading_columns
+from wishcraft.store.registry_payloads import DEFAULT_THRESHOLD, LOW_STOCK_THRESHOLD, stock_level_sql
 
 
 class Observation(NamedTuple):
@@ -42,6 +43,8 @@ class ItemChange(NamedTuple):
     price: Decimal
     old_currency: str
     currency: str
+    is_visible: bool
+    """Whether it changed what the registry shows: of the stock, that is its level alone."""
 
 
 def observe(variant_id: int, reading: VariantReading | None, observed_at: datetime) -> Observation:
@@ -62,12 +65,16 @@ class WishedVariant(NamedTuple):
     registry_ids: list[int]
 
 
+_SHOP: Final = f"""
+SELECT currency, variants_read_at, outdated_stock, {LOW_STOCK_THRESHOLD} AS low_stock_threshold
+FROM shops WHERE id = :shop_id
+"""  # noqa: S608  constants alone
 # One row per variant. NULL columns keep the item's values: a deleted variant's price and title, so that guests still
 # see the item, and what a webhook says nothing of. `compare_at_price` may be NULL in its own right, so `deleted`
 # decides about it. Each of the three parts is taken unless a newer webhook has set it. Availability and status follow
 # from the three together, as `is_available` and `item_status` have it.
-_CHANGE: Final = """
-WITH observed AS (
+_CHANGE: Final = f"""
+, observed AS (
     SELECT * FROM jsonb_to_recordset(CAST(:observations AS jsonb)) AS o (
         variant_id bigint, observed_at timestamptz, is_whole boolean, deleted boolean, product_id bigint,
         inventory_item_id bigint, handle text, product_title text, variant_title text, price numeric(15, 4),
@@ -77,13 +84,19 @@ WITH observed AS (
 ), change AS (
     SELECT i.id, i.registry_id, o.observed_at, o.is_whole, n.*, a.available, e.status,
         i.available AS was_available, i.price AS old_price,
-        i.currency AS old_currency
+        i.currency AS old_currency,
+        -- A cache entry may still show the level that an outdated quantity has with an earlier threshold.
+        i.status <> 'hidden' AND (coalesce(s.outdated_stock @> i.inventory_quantity, false) OR
+            (n.product_id, n.handle, n.product_title, n.variant_title, n.price, n.compare_at_price, a.available,
+             e.status, {stock_level_sql("n")})
+            IS DISTINCT FROM (i.product_id, i.handle, i.product_title, i.variant_title, i.price, i.compare_at_price,
+             i.available, i.status, {stock_level_sql("i")})) AS is_visible
     FROM observed o
-    JOIN shops s ON s.id = :shop_id
-    JOIN registry_items i ON i.shop_id = s.id AND i.variant_id = o.variant_id
+    CROSS JOIN s
+    JOIN registry_items i ON i.shop_id = :shop_id AND i.variant_id = o.variant_id
     JOIN registries g ON g.id = i.registry_id AND g.status = 'active'
-    LEFT JOIN product_versions p ON p.shop_id = s.id AND p.product_id = i.product_id
-    LEFT JOIN inventory_items v ON v.shop_id = s.id AND v.inventory_item_id = i.inventory_item_id
+    LEFT JOIN product_versions p ON p.shop_id = :shop_id AND p.product_id = i.product_id
+    LEFT JOIN inventory_items v ON v.shop_id = :shop_id AND v.inventory_item_id = i.inventory_item_id
     LEFT JOIN LATERAL (
         SELECT o.* WHERE o.product_active IS NOT NULL
             AND (p.updated_at IS NULL OR o.observed_at >= p.updated_at + interval '1 second')
@@ -132,11 +145,13 @@ WITH observed AS (
            i.currency, i.compare_at_price, i.tracked, i.inventory_quantity, i.inventory_policy, i.product_active,
            i.available, i.status)
 )
-"""
-_FIND_CHANGED: Final = text(_CHANGE + "SELECT DISTINCT registry_id FROM change ORDER BY registry_id")  # noqa: S608  constants alone
-_APPLY: Final = text(
-    _CHANGE
-    + """
+"""  # noqa: S608  constants alone
+_FIND_CHANGED: Final = text(
+    f"WITH s AS MATERIALIZED ({_SHOP}) {_CHANGE} SELECT DISTINCT registry_id FROM change ORDER BY registry_id"  # noqa: S608  ours
+).bindparams(low_stock_threshold=DEFAULT_THRESHOLD)
+# `shops.await_writers` waits for the lock: with the next threshold, a change may be visible that was not with this one.
+_APPLY: Final = text(f"""
+WITH s AS MATERIALIZED ({_SHOP} FOR KEY SHARE) {_CHANGE}
 UPDATE registry_items i SET
     product_id = c.product_id, inventory_item_id = c.inventory_item_id, handle = c.handle,
     product_title = c.product_title, variant_title = c.variant_title, price = c.price,
@@ -146,9 +161,8 @@ UPDATE registry_items i SET
     inventory_observed_at = CASE WHEN c.is_whole THEN c.observed_at ELSE i.inventory_observed_at END
 FROM change c WHERE i.id = c.id AND c.registry_id = ANY(CAST(:registry_ids AS bigint[]))
 RETURNING i.registry_id, i.variant_id, i.product_title, i.variant_title, c.was_available, i.available, c.old_price,
-    i.price, c.old_currency, i.currency
-"""
-)
+    i.price, c.old_currency, i.currency, c.is_visible
+""").bindparams(low_stock_threshold=DEFAULT_THRESHOLD)  # noqa: S608  constants alone
 _RECORD: Final = text("""
 UPDATE registry_items i SET inventory_observed_at = o.observed_at
 FROM jsonb_to_recordset(CAST(:observations AS jsonb)) AS o (variant_id bigint, observed_at timestamptz)

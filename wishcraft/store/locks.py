@@ -70,13 +70,14 @@ async def acquire(db: Database, name: str, shop: int | str) -> AsyncIterator[Non
         yield
 
 
-async def serialise(session: AsyncSession, name: str) -> None:
-    """Let other transactions that call this with the same name wait for the end of this one.
+async def serialise(session: AsyncSession, *names: str) -> None:
+    """Let other transactions that call this with one of these names wait for the end of this one.
 
-    The row is deleted at once: another insertion of its name still waits for the end of this transaction.
+    The rows are inserted in the order of their names, and deleted at once: another insertion of a name still waits for
+    the end of this transaction.
     """
-    await session.execute(insert(Lock).values(name=name))
-    await session.execute(delete(Lock).where(Lock.name == name))
+    await session.execute(insert(Lock).values([{"name": name} for name in sorted(names)]))
+    await session.execute(delete(Lock).where(Lock.name.in_(names)))
 
 
 @asynccontextmanager

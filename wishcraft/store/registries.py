@@ -15,6 +15,7 @@ from wishcraft.domain.registries import EventType, ItemStatus, RegistryStatus, V
 from wishcraft.domain.registry_payload import ItemFacts, RegistryFacts
 from wishcraft.domain.share_links import share_template
 from wishcraft.errors import ShopErased
+from wishcraft.store.customers import lock_name
 from wishcraft.store.engine import Database
 from wishcraft.store.schema import (
     Lock,
@@ -176,9 +177,6 @@ _EACH: Final = (
 )
 _LOCK_EACH: Final = Statement(_EACH)
 _LOCK_CUSTOMER: Final = Statement(insert(Lock).values(name=bindparam("name")))
-_HOLD_SHOP: Final = Statement(
-    select(Shop.id).where(Shop.id == bindparam("shop_id")).with_for_update(read=True, key_share=True)
-)
 _CUSTOMER: Final = Statement(
     select(
         func.nextval("registries_id_seq", type_=BigInteger),
@@ -195,6 +193,7 @@ _CUSTOMER: Final = Statement(
         ),
     )
     .where(Shop.id == bindparam("shop_id"))
+    .with_for_update(read=True, key_share=True, of=Shop)  # an erasure of the shop comes before, or finds the registry
     .add_cte(delete(Lock).where(Lock.name == bindparam("name")).returning(Lock.name).cte())
 )
 _NEW: Final[dict[str, Any]] = {name: bindparam(name) for name in ("shop_id", "id", *NewRegistry._fields)}
@@ -299,12 +298,10 @@ def lock_customer(shop_id: int, customer_id: int) -> list[Call]:
     """Lock the customer's registries against another creation; the row of the last statement is a `CustomerFacts`.
 
     The customer's other creations wait for the end of this transaction: they insert the same row into `locks`. It is
-    deleted at once, which makes no difference to them. A merge of customers is applied before or after the transaction,
-    as that of `customers.find_kept`.
+    deleted at once, which makes no difference to them. So does a merge of the customer, as with `customers.hold`.
     """
-    name = f"create:{shop_id}:{customer_id}"
-    facts = _CUSTOMER(name=name, shop_id=shop_id, customer_id=customer_id)
-    return [_LOCK_CUSTOMER(name=name), _HOLD_SHOP(shop_id=shop_id), facts]
+    name = lock_name(shop_id, customer_id)
+    return [_LOCK_CUSTOMER(name=name), _CUSTOMER(name=name, shop_id=shop_id, customer_id=customer_id)]
 
 
 def read_customer(rows: Rows) -> CustomerFacts:

@@ -26,18 +26,33 @@ from wishcraft.store.statements import Call, Rows, Statement
 _MOST_SETTINGS: Final = 256
 """How many shops' settings stay in memory, of which those of an active shop are read many times a second."""
 
+# As `load_valid` reads it: what is not a number within the limits counts as the default.
+LOW_STOCK_THRESHOLD: Final = """
+CASE WHEN jsonb_typeof(settings->'low_stock_threshold') = 'number'
+        AND settings->>'low_stock_threshold' ~ '^[0-9]{1,6}$'
+    THEN (settings->>'low_stock_threshold')::int ELSE :low_stock_threshold END
+"""
+"""SQL of the threshold of a row of `shops`; the parameter is `DEFAULT_THRESHOLD`."""
+DEFAULT_THRESHOLD: Final = ShopSettings().low_stock_threshold
+
+
+def stock_level_sql(item: str) -> str:
+    """The SQL of the stock level of `item`, an alias with its columns, beside the threshold of `s`."""
+    return f"""
+        CASE WHEN NOT {item}.tracked THEN 'in_stock' WHEN {item}.inventory_quantity <= 0 THEN 'out'
+             WHEN {item}.inventory_quantity <= s.low_stock_threshold THEN 'low' ELSE 'in_stock' END
+    """
+
+
 # Without MATERIALIZED, a generic plan computes the shop's values for each item, and `unusual_decimals` twice. The
 # subquery hides the number of slugs from the planner: a custom plan for one would look cheaper than the generic one, so
 # PostgreSQL would plan each such query, which takes longer than to run it.
 # The columns of `a` are the item's payload. The order of keys and half-up rounding follow `domain/registry_payload.py`.
-PAYLOADS: Final = text("""
+PAYLOADS: Final = text(f"""
 WITH s AS MATERIALIZED (
     SELECT id, domain, currency, settings::text AS settings_text,
         coalesce((CAST(:unusual_decimals AS jsonb) ->> currency)::int, :usual_decimals) AS decimals,
-        -- As `load_valid` reads it: what is not a number within the limits counts as the default.
-        CASE WHEN jsonb_typeof(settings->'low_stock_threshold') = 'number'
-                AND settings->>'low_stock_threshold' ~ '^[0-9]{1,6}$'
-            THEN (settings->>'low_stock_threshold')::int ELSE :low_stock_threshold END AS low_stock_threshold
+        {LOW_STOCK_THRESHOLD} AS low_stock_threshold
     FROM shops WHERE id = :shop_id
 )
 SELECT r.id, r.slug, r.version, r.title, r.description, r.event_type, r.event_date, r.customer_first_name,
@@ -59,17 +74,16 @@ CROSS JOIN LATERAL (
             i.quantity_wanted AS wanted, i.quantity_purchased AS purchased,
             greatest(0, i.quantity_wanted - i.quantity_purchased) AS remaining,
             i.priority, i.notes, i.available,
-            CASE WHEN NOT i.tracked THEN 'in_stock' WHEN i.inventory_quantity <= 0 THEN 'out'
-                 WHEN i.inventory_quantity <= s.low_stock_threshold THEN 'low' ELSE 'in_stock' END AS stock,
+            {stock_level_sql("i")} AS stock,
             i.status, i.display_order, i.attribution
     ) a
     WHERE i.shop_id = r.shop_id AND i.registry_id = r.id AND i.status <> 'hidden'
 ) i
 WHERE r.shop_id = :shop_id AND r.slug = ANY(ARRAY(SELECT unnest(CAST(:slugs AS text[]))))
-""").bindparams(
+""").bindparams(  # noqa: S608  ours
     unusual_decimals=orjson.dumps(UNUSUAL_DECIMALS).decode(),
     usual_decimals=USUAL_DECIMALS,
-    low_stock_threshold=ShopSettings().low_stock_threshold,
+    low_stock_threshold=DEFAULT_THRESHOLD,
 )
 _FIND: Final = Statement(PAYLOADS)
 

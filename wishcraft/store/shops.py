@@ -304,6 +304,11 @@ async def find_outdated_stock(session: AsyncSession, shop_id: int) -> OutdatedSt
     return OutdatedStock(row[0], row[1]) if row and row[0] else None
 
 
+async def await_writers(session: AsyncSession, shop_id: int) -> None:
+    """Wait for the transactions that add rows of the shop, or write its stock; those that follow see its settings."""
+    await session.execute(select(Shop.id).where(Shop.id == shop_id).with_for_update())
+
+
 async def clear_outdated_stock(session: AsyncSession, shop_id: int, version: int) -> None:
     """Remove the quantities, unless the settings have changed since this version: then all are outdated again."""
     where = (Shop.id == shop_id, Shop.settings_version == version)

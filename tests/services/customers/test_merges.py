@@ -20,6 +20,7 @@ from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
+from wishcraft.store.customers import lock_name
 from wishcraft.store.shops import ShopRef
 
 A, B, C = 7_500_000_000_001, 7_500_000_000_002, 7_500_000_000_003
@@ -104,10 +105,11 @@ async def test_customer_who_was_merged_creates_no_registry(
     demo: Demo, resources: Resources, shop: ShopRef, settings: Settings, emma: Shopper, hugo: Shopper
 ) -> None:
     with psycopg.connect(settings.database_url.replace("+psycopg", "")) as merge:
-        merge.execute("SELECT id FROM shops WHERE id = %s FOR UPDATE", [shop.id])
+        merge.execute("INSERT INTO locks (name) VALUES (%s)", [lock_name(shop.id, emma.customer_id or 0)])
         creation = asyncio.create_task(emma.send("POST", "/api/registries", WEDDING))
         await wait_until(lambda: demo.execute(WAITING).fetchone() == (1,))
         merge.execute("INSERT INTO merged_customers VALUES (%s, %s, %s)", [shop.id, emma.customer_id, hugo.customer_id])
+        merge.execute("DELETE FROM locks")
     assert problem(await creation) == (409, "conflict")
     assert problem(await emma.send("POST", "/api/registries", WEDDING)) == (409, "conflict")
     assert await hugo.create()
@@ -158,15 +160,16 @@ async def test_repeated_creation_beside_a_merge_is_no_deadlock(
 ) -> None:
     first = await emma.send("POST", "/api/registries", WEDDING, idempotency_key="one")
     with psycopg.connect(settings.database_url.replace("+psycopg", "")) as merge:
-        merge.execute("SELECT id FROM shops WHERE id = %s FOR UPDATE", [shop.id])
+        merge.execute("INSERT INTO locks (name) VALUES (%s)", [lock_name(shop.id, emma.customer_id or 0)])
         repeat = asyncio.create_task(emma.send("POST", "/api/registries", WEDDING, idempotency_key="one"))
         await wait_until(lambda: demo.execute(WAITING).fetchone() == (1,))
         merge.execute("UPDATE idempotency_keys SET created = created")
+        merge.execute("DELETE FROM locks")
     assert (await repeat).json()["slug"] == first.json()["slug"]
 
 
 def test_purchases_of_a_customer_have_an_index(demo: Demo) -> None:
-    """A merge holds the shop's row, for which all writes of the shop wait: it must not read all purchases."""
+    """A merge holds the customer's registries: it must not read all purchases of the shop."""
     found = demo.execute("SELECT indexdef FROM pg_indexes WHERE tablename = 'purchases'").fetchall()
     assert any("(shop_id, purchaser_id) WHERE (purchaser_id IS NOT NULL)" in definition for (definition,) in found)
 

@@ -152,6 +152,30 @@ async def test_levels_from_before_a_time_without_wishes_are_not_added_up(
     assert wished.row("inventory_quantity") == (4,)
 
 
+async def test_levels_read_before_a_time_without_wishes_are_read_again(
+    resources: Resources, demo: Demo, shop: ShopRef, wished: Wished
+) -> None:
+    """Shopify was asked when no level was known; before the answer is stored, one changes that nothing wishes for."""
+    wished.variant.quantity, wished.variant.elsewhere = 5, {ELSEWHERE: 5}
+    sent, change, holders = (
+        at_level(wished, 5),
+        "UPDATE registries SET status = %s WHERE slug = ANY(%s)",
+        wished.holders(),
+    )
+    effect = await handle_stock(resources, shop, [sent])
+    demo.execute(change, ["archived", list(holders)])
+    await apply(resources, shop, handle_stock, [at_level(wished, 0, 5, ELSEWHERE)])
+    demo.execute(change, ["active", list(holders)])
+    with pytest.raises(TransientError, match="since these were read"):
+        async with registry_write(
+            resources, Actor(shop.id, "test"), sorted(effect.registry_ids), on_cache_down="announce"
+        ) as write:
+            await effect.apply(write)
+    wished.variant.elsewhere = {ELSEWHERE: 0}
+    await apply(resources, shop, handle_stock, [sent])
+    assert wished.row("inventory_quantity") == (5,)
+
+
 async def test_items_with_and_without_wishes_are_locked_in_the_order_of_their_ids(
     resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, wished: Wished
 ) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.errors import RegistriesChanged
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handler_protocol import Effect, Message
@@ -16,6 +17,7 @@ async def handle_merges(resources: Resources, shop: ShopRef, messages: Sequence[
 
     Raises:
         PayloadInvalid: As `read_merge`.
+        RegistriesChanged: Raised by the effect if one of those who are gone got a registry since the look-up.
     """
     merges = {each.id: read_merge(each.payload) for each in messages}
     gone = {merge.deleted for merge in merges.values() if merge}
@@ -23,7 +25,10 @@ async def handle_merges(resources: Resources, shop: ShopRef, messages: Sequence[
         registry_ids = await customers.find_registries(session, shop.id, gone)
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
-        await customers.lock_all(write.session, shop.id)
+        await customers.hold_for_merge(write.session, shop.id, gone)
+        if not await customers.find_registries(write.session, shop.id, gone) <= write.locked.keys():
+            # To wait for them now could be a deadlock: a writer locks its registries before customers.
+            raise RegistriesChanged("The customer has other registries than before")
         return {
             message_id: WebhookOutcome.IGNORED
             for message_id, merge in merges.items()
@@ -41,7 +46,6 @@ async def _apply(write: RegistryWrite, shop_id: int, merge: Merge) -> bool:
         return False
     await customers.keep(write.session, shop_id, merge.deleted, kept)
     ids = await customers.find_registries(write.session, shop_id, [merge.deleted])
-    await write.lock_more(ids)
     for registry_id in sorted(ids):
         await registries.update_columns(write.session, shop_id, registry_id, {"customer_id": kept})
         write.changed(registry_id, "registry.owner_merged")

@@ -79,7 +79,8 @@ async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[M
 
     Raises:
         PayloadInvalid: As `read_level` and `read_inventory_item`.
-        TransientError: By `apply`: a sync has found meanwhile that levels are outdated.
+        TransientError: By `apply`: a sync has found meanwhile that levels are outdated, or no active registry had an
+            item for a while, so that levels which changed then were not stored.
     """
     updates = _read_stock(messages)
     times = updates.times()
@@ -87,8 +88,9 @@ async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[M
         found = await item_readings.find_of_inventory_items(session, shop.id, times)
         items = {variant.inventory_item_id for variant in found}
         states = await inventory_levels.find_items(session, shop.id, items) if items else {}
+        unknown = _find_unknown(updates, found, states)
+        states |= await inventory_levels.add_items(session, shop.id, unknown) if unknown else {}
     await mark_outdated(resources, shop.id, {each.variant_id: times[each.inventory_item_id] for each in found})
-    unknown = _find_unknown(updates, found, states)
     unwished = {item_id for item_id, _ in updates.levels} - items
     read, failed = dict[int, ReadLevels](), dict[int, TransientError]()
     try:
@@ -100,6 +102,12 @@ async def handle_stock(resources: Resources, shop: ShopRef, messages: Sequence[M
         locked = await inventory_levels.lock_items(write.session, shop.id, items, unwished) if items else {}
         if unwished:
             await inventory_levels.forget_levels(write.session, shop.id, unwished)
+        if any(
+            not each.levels_read_at and each.revision != states[item_id].revision
+            for item_id, each in locked.items()
+            if item_id in read
+        ):
+            raise TransientError("Levels have changed, and were not stored, since these were read.")
         saved = await _apply_stock(write, shop.id, updates, found, read, locked) if found else SavedStock()
         if saved.unknown - unknown:
             raise TransientError("A sync has found that some levels are outdated: they are to be read again.")

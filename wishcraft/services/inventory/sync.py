@@ -239,7 +239,7 @@ async def _write(
     async with registry_write(resources, Actor(shop_id, _ACTOR), registry_ids, on_cache_down="refuse") as write:
         await inventory_levels.forget_wrong(write.session, shop_id, observations)
         written = await item_readings.apply_observations(write.session, shop_id, registry_ids, observations)
-        for registry_id in {each.registry_id for each in written}:
+        for registry_id in {each.registry_id for each in written if each.is_visible}:
             write.changed(registry_id)
     return written
 

@@ -45,8 +45,8 @@ def registries_of(found: Iterable[WishedVariant]) -> frozenset[int]:
 
 
 async def apply_observations(write: RegistryWrite, shop_id: int, observations: Sequence[Observation]) -> None:
-    """Store what was observed of the items' variants; registries with a changed item get a new version."""
+    """Store what was observed of the items' variants; registries that show a change get a new version."""
     if observations:
         changed = await item_readings.apply_observations(write.session, shop_id, write.locked, observations)
-        for registry_id in {each.registry_id for each in changed}:
+        for registry_id in {each.registry_id for each in changed if each.is_visible}:
             write.changed(registry_id)

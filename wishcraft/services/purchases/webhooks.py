@@ -78,8 +78,8 @@ async def _apply(write: RegistryWrite, shop_id: int, updates: Mapping[int, Order
         line.registry_id for lines in stored.values() for line in lines if line.registry_id and line.item_id
     }
     await write.lock_more(touched)  # a line was matched, or an item restored, since the look-up
-    await _name_kept_customers(session, shop_id, rows)
     await _drop_unknown_claims(session, shop_id, rows)
+    await _name_kept_customers(session, shop_id, rows)
     await purchases.add(session, shop_id, rows.bought)
     await purchases.add_unmatched(session, shop_id, rows.unmatched)
     await purchases.change(session, shop_id, rows.changes)
@@ -92,8 +92,10 @@ async def _apply(write: RegistryWrite, shop_id: int, updates: Mapping[int, Order
 
 async def _name_kept_customers(session: WriteSession, shop_id: int, rows: Rows) -> None:
     """Replace purchasers who were merged into others meanwhile: an order keeps the id that it was made with."""
-    purchasers = {row.purchaser_id for row in rows.bought} | {row.purchaser_id for row in rows.unmatched}
-    kept = await customers.find_kept(session, shop_id, [each for each in purchasers if each])
+    purchasers = {row.purchaser_id for row in rows.bought if row.purchaser_id}
+    purchasers |= {row.purchaser_id for row in rows.unmatched if row.purchaser_id}
+    await customers.hold(session, shop_id, purchasers)
+    kept = await customers.find_kept(session, shop_id, purchasers)
     rows.bought = [
         row._replace(purchaser_id=kept[row.purchaser_id]) if row.purchaser_id in kept else row for row in rows.bought
     ]

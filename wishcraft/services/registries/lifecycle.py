@@ -59,7 +59,7 @@ async def create_registry(
     actor = Actor(caller.shop_id, caller.name, origin, caller.acts_for)
     acquire = [idempotency.acquire_key(key)] if key else []
     lock = registries.lock_customer(caller.shop_id, caller.customer_id)
-    # A merge locks the shop before it changes keys: the other order could be a deadlock.
+    # A merge locks the customer before it changes keys: the other order could be a deadlock.
     async with registry_write(resources, actor, on_cache_down="announce", first=[*lock, *acquire]) as write:
         customer = registries.read_customer(write.found[len(lock) - 1])
         if customer.is_merged:  # the one who was kept would never see it

@@ -123,8 +123,11 @@ async def replace_outdated_entries(
         while True:
             async with resources.db.repeatable_read() as session:
                 outdated = await shops.find_outdated_stock(session, shop_id)
-                if outdated is None:
-                    return replaced
+            if outdated is None:
+                return replaced
+            async with resources.db.transaction() as session:
+                await shops.await_writers(session, shop_id)
+            async with resources.db.repeatable_read() as session:
                 found = await registry_items.find_showing_stock(session, shop_id, outdated.quantities)
             for number, batch in enumerate(batches(found, batch_size)):
                 await checkpoint(number * batch_size, len(found))

@@ -19,6 +19,7 @@ from wishcraft.domain.webhooks import (
     DATA_REQUEST,
     LASTING_TOPICS,
     MAX_ATTEMPTS,
+    MERGE,
     PATIENCE,
     REDACT_CUSTOMER,
     REDACT_SHOP,
@@ -129,14 +130,15 @@ async def _process(
 def _parts(batch: Sequence[Message]) -> Iterator[list[Message]]:
     """Divide the batch into parts that are handled one after the other.
 
-    Mail events come first: addresses are suppressed within seconds, while others may wait for Shopify. Erasures find
-    what the others write. Data requests are handled one by one: one that fails holds up no other.
+    Mail events come first: addresses are suppressed within seconds, while others may wait for Shopify. Merges lock
+    customers, and so have no part with what locks registries and orders, after which customers are locked. Erasures
+    find what the others write. Data requests are handled one by one: one that fails holds up no other.
     """
     mails = [each for each in batch if each.topic == MAIL_EVENTS]
-    ordinary = [each for each in batch if each.topic not in (MAIL_EVENTS, *COMPLIANCE_TOPICS)]
-    erasures = ([each for each in batch if each.topic == topic] for topic in (REDACT_CUSTOMER, REDACT_SHOP))
+    ordinary = [each for each in batch if each.topic not in (MAIL_EVENTS, MERGE, *COMPLIANCE_TOPICS)]
+    later = ([each for each in batch if each.topic == topic] for topic in (MERGE, REDACT_CUSTOMER, REDACT_SHOP))
     requests = ([each] for each in batch if each.topic == DATA_REQUEST)
-    yield from filter(None, (mails, ordinary, *erasures, *requests))
+    yield from filter(None, (mails, ordinary, *later, *requests))
 
 
 def _read(stored: StoredWebhook) -> Message:

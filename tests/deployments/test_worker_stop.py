@@ -7,7 +7,6 @@ import pytest
 from prefect.client.schemas.objects import FlowRun
 from prefect.workers.process import ProcessWorker
 
-from deployments import worker
 from deployments.worker import DrainingWorker
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -24,10 +23,9 @@ async def test_worker_that_stops_waits_for_the_run_that_it_is_starting(monkeypat
             steps.append("ends")
             stopping._active_runs.remove(run_id)
 
-    monkeypatch.setattr(worker, "_POLL_SECONDS", 0)
     monkeypatch.setattr(stopping, "_for_each_run", ask)
     stopping._submitting_flow_run_ids.add(run_id)
-    await stopping.drain(PATIENCE_SECONDS)
+    await stopping.drain(PATIENCE_SECONDS, poll_seconds=0)
     assert steps == ["starts", "ends"]
 
 

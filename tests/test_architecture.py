@@ -248,15 +248,9 @@ def long_functions(path: Path) -> list[str]:
     return [name for name, more_lines in functions_of(path) if more_lines >= 60]
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_and_functions_stay_small(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= MAX_LINES
-    assert not long_functions(path)
-
-
-def test_files_and_functions_of_tests_and_benchmarks_stay_small() -> None:
-    paths = [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
-    assert len(paths) > 300
+def test_files_and_functions_stay_small() -> None:
+    paths = SOURCES + [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    assert len(paths) > 800
     assert not [path for path in paths if len(path.read_text().splitlines()) > MAX_LINES]
     assert not [f"{path}: {name}" for path in paths for name in long_functions(path)]
 
@@ -277,6 +271,7 @@ PATCHED_CONSTANTS = {
     "tests/conftest.py": ["REGISTRIES_PER_CHUNK", "REGISTRIES_PER_CHUNK", "_HASHER"],
     "tests/jobs/test_schedule.py": ["PAGE"],
     "tests/local/test_prefect_server.py": ["PAGE"],
+    "tests/mail/test_providers.py": ["MAX_BYTES", "MAX_BYTES", "MAX_RAW_BYTES"],
     "tests/monitoring/test_alerts_on_serving.py": ["_CGROUP_LIMIT"],
     "tests/reports/test_export.py": ["REGISTRIES_PER_CHUNK"],
     "tests/reports/test_notebook.py": ["STATEMENT_SECONDS"],

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from socket import socket
 from types import FrameType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -74,11 +74,14 @@ class Corked:
 class LimitedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol on a corked transport, which refuses what uvicorn would wait for or keep in memory.
 
-    The head of a request may take `MAX_HEAD_SECONDS`, `MAX_HEAD_BYTES` and `MAX_HEADERS`. The application limits its
+    The head of a request may take `head_seconds`, `MAX_HEAD_BYTES` and `MAX_HEADERS`. The application limits its
     body; `MAX_MESSAGE_BYTES` limits all of a message: with the sizes of chunks, their extensions and trailers. A
-    client that does not read its responses is disconnected after `MAX_WRITE_SECONDS`, and one that has sent more than
+    client that does not read its responses is disconnected after `write_seconds`, and one that has sent more than
     `MAX_WAITING` requests ahead, at once.
     """
+
+    head_seconds: ClassVar[float] = MAX_HEAD_SECONDS
+    write_seconds: ClassVar[float] = MAX_WRITE_SECONDS
 
     __slots__ = (
         "_corked",
@@ -114,7 +117,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """The write buffer is full: the client must read."""
         super().pause_writing()
         self._stop_write_timer()
-        self._write_timer = self.loop.call_later(MAX_WRITE_SECONDS, self.transport.abort)
+        self._write_timer = self.loop.call_later(self.write_seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The client has read."""
@@ -195,7 +198,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
 
     def _start_head_timer(self) -> None:
-        self._head_timer = self.loop.call_later(MAX_HEAD_SECONDS, self._time_out)
+        self._head_timer = self.loop.call_later(self.head_seconds, self._time_out)
 
     def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
@@ -208,7 +211,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._write_timer = None
 
     def _time_out(self) -> None:
-        self._refuse("request-timeout", f"The head of the request did not arrive within {MAX_HEAD_SECONDS:g} s.")
+        self._refuse("request-timeout", f"The head of the request did not arrive within {self.head_seconds:g} s.")
 
 
 class DrainingServer(uvicorn.Server):

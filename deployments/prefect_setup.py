@@ -75,9 +75,9 @@ async def prepare() -> None:
         await prepare_automations(client, load(JobSettings))
 
 
-async def _wait_for_server(client: PrefectClient) -> None:
+async def _wait_for_server(client: PrefectClient, request_seconds: float = _REQUEST_SECONDS) -> None:
     deadline = time.monotonic() + SERVER_SECONDS
-    while (error := await _check_server(client)) is not None:
+    while (error := await _check_server(client, request_seconds)) is not None:
         if time.monotonic() > deadline:
             raise TimeoutError(
                 f"Prefect at {client.api_url} did not answer within {SERVER_SECONDS:.0f} s. Check PREFECT_API_URL."
@@ -85,9 +85,9 @@ async def _wait_for_server(client: PrefectClient) -> None:
         await asyncio.sleep(0.2)
 
 
-async def _check_server(client: PrefectClient) -> Exception | None:
+async def _check_server(client: PrefectClient, seconds: float) -> Exception | None:
     try:
-        async with asyncio.timeout(_REQUEST_SECONDS):  # the client may wait longer for its own next try
+        async with asyncio.timeout(seconds):  # the client may wait longer for its own next try
             return await client.api_healthcheck()
     except TimeoutError as error:
         return error

@@ -245,7 +245,7 @@ class DrainingWorker(ProcessWorker):
         finally:
             await self.client.set_flow_run_state(flow_run.id, state)
 
-    async def drain(self, patience: float) -> None:
+    async def drain(self, patience: float, poll_seconds: float = _POLL_SECONDS) -> None:
         """Take no more runs, wait up to `patience` seconds for active runs to stop, then cancel and kill them.
 
         A run that is being started is Pending in Prefect: it becomes active first.
@@ -254,7 +254,7 @@ class DrainingWorker(ProcessWorker):
         deadline = time.monotonic() + patience
         while (self._active_runs or self._submitting_flow_run_ids) and time.monotonic() < deadline:
             await self._for_each_run(self._ask_to_stop)
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(poll_seconds)
         if self._active_runs:
             await self._for_each_run(self._cancel)
             for process in psutil.Process().children(recursive=True):
@@ -287,19 +287,25 @@ class DrainingWorker(ProcessWorker):
             await self.client.set_flow_run_state(run.id, Cancelled(message=message), force=True)
 
 
-async def wait_for_pool(interval: float) -> None:
+async def wait_for_pool(
+    interval: float,
+    *,
+    pool: str = POOL,
+    request_seconds: float = _REQUEST_SECONDS,
+    start_seconds: float = _PREFECT_START_SECONDS,
+) -> None:
     """Return once Prefect has the pool: a worker that starts before looks for it again only after half a minute."""
-    outage, is_missing, deadline = Outage(interval), False, time.monotonic() + _PREFECT_START_SECONDS
+    outage, is_missing, deadline = Outage(interval), False, time.monotonic() + start_seconds
     async with get_client() as client:
         while True:
             try:
-                async with asyncio.timeout(_REQUEST_SECONDS):  # the client may wait longer for its own next try
-                    await client.read_work_pool(POOL)
+                async with asyncio.timeout(request_seconds):  # the client may wait longer for its own next try
+                    await client.read_work_pool(pool)
                 return outage.end()
             except ObjectNotFound:
                 outage.end()
                 if not is_missing:
-                    _log.warning("There is no work pool %s yet: `python -m deployments.prefect_setup` creates it", POOL)
+                    _log.warning("There is no work pool %s yet: `python -m deployments.prefect_setup` creates it", pool)
                 is_missing = True
             except Exception as error:
                 if not is_outage(error):

@@ -48,14 +48,14 @@ PREFECT: Final = {  # as in the image: see deployments/container/Dockerfile
 }
 
 
-def ports_from_environment(command: str) -> tuple[int, int]:
+def ports_from_environment(command: str, defaults: Mapping[str, int] = _DEFAULT_PORTS) -> tuple[int, int]:
     """The ports in the variables API_PORT and PREFECT_PORT, or their defaults.
 
     Raises:
         ConfigurationError: A value is not a port number, both are equal, or ports are in use: the message has `command`
             with free ones.
     """
-    ports = {variable: _port(variable, default) for variable, default in _DEFAULT_PORTS.items()}
+    ports = {variable: _port(variable, default) for variable, default in defaults.items()}
     if len({*ports.values()}) < len(ports):
         raise ConfigurationError(f"{' and '.join(ports)} are both {ports['API_PORT']}: change one of them")
     taken = {variable: port for variable, port in ports.items() if not port_is_free(port)}

@@ -47,11 +47,19 @@ class Service:
 class Supervisor:
     """Manages the services from their start until `stop`."""
 
-    def __init__(self, terminal: Terminal, logs: Path, on_change: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        terminal: Terminal,
+        logs: Path,
+        on_change: Callable[[bool], None],
+        *,
+        ready_seconds: float = READY_SECONDS,
+    ) -> None:
         """`on_change` is called with whether all services are up, each time one dies or is restarted."""
         self._terminal = terminal
         self._logs = logs
         self._on_change = on_change
+        self._ready_seconds = ready_seconds
         self._services: list[tuple[Service, Child]] = []
         self._watchers: list[asyncio.Task[None]] = []
         self._down: set[str] = set()
@@ -100,14 +108,14 @@ class Supervisor:
         """Start the service and wait until it is ready.
 
         Raises:
-            StartFailed: It was not ready within READY_SECONDS. (Its death ends `run`.)
+            StartFailed: It was not ready within `ready_seconds`. (Its death ends `run`.)
         """
         child = Child(service.program, self._logs)
         self._services.append((service, child))
         await child.start()
         self._watchers.append(asyncio.create_task(self._watch(service, child)))
-        if not await wait_until(service.ready, READY_SECONDS):
-            raise self._start_failed(child, f"is not ready after {READY_SECONDS:.0f} s")
+        if not await wait_until(service.ready, self._ready_seconds):
+            raise self._start_failed(child, f"is not ready after {self._ready_seconds:.0f} s")
 
     async def run_once(self, program: Program) -> None:
         """Run a program to its end.

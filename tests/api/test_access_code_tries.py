@@ -18,6 +18,7 @@ from tests.support.valkey import OwnValkey
 from wishcraft.cache import rate_limiter
 from wishcraft.domain.access_codes import WRONG_CODES
 from wishcraft.services.registries import code_hashes, code_tries
+from wishcraft.services.registries.code_hashes import MAX_HASHES, MAX_OF_SENDER
 from wishcraft.services.registries.code_tries import SERVER_TRIES, name_for_tries
 from wishcraft.settings import Settings
 
@@ -173,7 +174,7 @@ async def test_wrong_codes_sent_at_once_wait_for_each_other(
 async def test_a_code_for_a_registry_of_another_customer_is_not_hashed(
     emma: Shopper, hugo: Shopper, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(code_hashes, "MAX_HASHES", 0)
+    monkeypatch.setitem(code_hashes._under_way, "", MAX_HASHES)
     new = {"access_code": "tulip-canoe-pearl"}
     assert (await hugo.send("PATCH", f"{PATH}/{slug}", new, if_match="*")).status_code == 403
     assert (await hugo.send("PATCH", f"{PATH}/no-such-registry", new, if_match="*")).status_code == 404
@@ -184,7 +185,8 @@ async def test_tries_that_pause_are_few_and_keep_no_guest_out(
     client: httpx.AsyncClient, signed: Signed, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     have_wrong_codes(client, slug)
-    monkeypatch.setattr(code_tries, "MAX_PAUSED", 2)
+    others = {object() for _ in range(code_tries.MAX_PAUSED - 2)}
+    code_tries._paused.update(others)
     released = asyncio.Event()
 
     async def wait(_: float) -> None:
@@ -200,11 +202,12 @@ async def test_tries_that_pause_are_few_and_keep_no_guest_out(
             asyncio.create_task(unlock(sender, slug, signed(n=str(number)), "wrong"))
             for number, sender in enumerate((one, two))
         ]
-        await wait_for(lambda: len(code_tries._paused) == 2)
+        await wait_for(lambda: len(code_tries._paused) == code_tries.MAX_PAUSED)
         assert (await unlock(guest, slug, signed(n="guest"))).status_code == 200
         released.set()
         assert {(await each).status_code for each in paused} == {403}
-    assert not code_tries._paused
+    assert code_tries._paused == others
+    code_tries._paused.clear()
 
 
 async def test_few_wrong_codes_make_no_guest_wait(client: httpx.AsyncClient, signed: Signed, slug: str) -> None:
@@ -257,21 +260,22 @@ async def test_a_server_has_a_hundred_tries(
 async def test_a_flood_of_tries_waits_neither_in_memory_nor_in_front_of_others(
     client: httpx.AsyncClient, signed: Signed, emma: Shopper, slug: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(code_hashes, "MAX_HASHES", 4)
-    monkeypatch.setattr(code_tries, "MAX_OF_SENDER", 3)
     released = threading.Event()
     monkeypatch.setattr(code_hashes, "_matches", lambda code, _: released.wait(60) and code == ACCESS_CODE)
     waiting = [asyncio.create_task(unlock(client, slug, signed(n=str(number)), "wrong")) for number in range(3)]
     await wait_for(lambda: code_hashes._under_way[""] == 3)
+    more = dict.fromkeys(code_hashes._under_way, MAX_OF_SENDER - 3) | {"": MAX_HASHES - 4}
+    code_hashes._under_way.update(more)  # as many of the sender's as it may have, and all but one
     for number in range(12):  # none of them counts as a try
         refused = await unlock(client, slug, signed(n=f"x{number}"))
         assert problem(refused) == (429, "too-many-tries")
         assert refused.headers["retry-after"] == "2"
     async with called_from(client, "203.0.113.9") as guest:
         elsewhere = asyncio.create_task(unlock(guest, slug, signed(n="o")))
-        await wait_for(lambda: code_hashes._under_way[""] == 4)
+        await wait_for(lambda: code_hashes._under_way[""] == MAX_HASHES)
         new_code = await emma.send("PATCH", f"{PATH}/{slug}", {"access_code": "tulip-canoe-pearl"}, if_match="*")
         assert new_code.status_code == 429
+        code_hashes._under_way.subtract(more)
         released.set()
         assert {(await each).status_code for each in waiting} == {403}
         assert (await elsewhere).status_code == 200

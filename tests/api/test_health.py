@@ -278,9 +278,12 @@ async def test_late_webhooks_and_dead_letters_are_shown_with_what_is_missing(
         await wait_until(lambda: shown("no consumer runs, start python -m deployments.webhooks"))
         queue = WebhookQueue(app_state.resources.redis)
         await queue.enqueue([QueueEntry(row_id, "a.myshopify.com", TopicPriority.HIGH)])
-        await queue.take("alive", 1, timedelta(0))
-        monkeypatch.setattr("wishcraft.services.health.monitor.CONSUMER_SECONDS", 3_600)
-        await wait_until(lambda: shown("consumers run (1), and do not keep up"))
+
+        async def consumer_is_shown() -> bool:
+            await queue.take("alive", 1, timedelta(0))
+            return await shown("consumers run (1), and do not keep up")
+
+        await wait_until(consumer_is_shown)
         demo.execute("UPDATE webhook_events SET handled_at = now(), outcome = 'dead' WHERE id = %s", [row_id])
         await wait_until(lambda: shown("dead letters wait for a decision (1)"))
     finally:

@@ -205,9 +205,8 @@ async def test_silent_replica_is_left_until_a_check_succeeds(
 
 
 async def test_lost_replica_costs_no_answer(
-    settings: Settings, demo: Demo, signed: Any, replica_server: Standby, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, demo: Demo, signed: Any, replica_server: Standby
 ) -> None:
-    monkeypatch.setattr("api.state._CHECK_REPLICA_SECONDS", 0.05)
     server = urlsplit(replica_server.url)
     assert server.port
     with FailingProxy(server.port) as proxy:

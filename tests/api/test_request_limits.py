@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from api.middleware.request import LARGEST_WEBHOOK
-from api.server import MAX_HEAD_BYTES, MAX_HEADERS, MAX_MESSAGE_BYTES, MAX_WAITING, LimitedProtocol
+from api.server import MAX_HEAD_BYTES, MAX_HEAD_SECONDS, MAX_HEADERS, MAX_MESSAGE_BYTES, MAX_WAITING, LimitedProtocol
 from tests.support.http_server import served
 
 LARGE = 100_000
@@ -79,11 +79,19 @@ def is_closed(connection: socket.socket) -> bool:
         return True
 
 
-def test_client_that_does_not_read_is_disconnected(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.server.MAX_WRITE_SECONDS", 0.1)
+class Impatient(LimitedProtocol):
+    """Waits not long for a client."""
+
+    write_seconds = 0.1
+
+    def _check_idleness_after(self, _seconds: float) -> None:
+        super()._check_idleness_after(0)
+
+
+def test_client_that_does_not_read_is_disconnected() -> None:
     request = b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n"
     hangup = select.poll()
-    with connect() as connection:
+    with served(application, Impatient) as address, closing(connect_to(address)) as connection:
         hangup.register(connection, 0)
         connection.sendall(200 * request)  # with larger responses than all buffers hold
         deadline = time.monotonic() + 60
@@ -174,15 +182,14 @@ def test_large_head_is_refused_also_if_it_comes_with_the_end_of_another_request(
 
 @pytest.mark.parametrize("sent", [b"", b"GET", REQUEST, b"\r\n"], ids=["nothing", "method", "headers", "blank"])
 @pytest.mark.parametrize("is_first", [True, False])
-def test_head_that_does_not_arrive_in_time_is_refused(
-    connect: Connect, monkeypatch: pytest.MonkeyPatch, sent: bytes, *, is_first: bool
-) -> None:
-    if is_first:
-        monkeypatch.setattr("api.server.MAX_HEAD_SECONDS", 0.2)
-    with closing(connect()) as connection:
+def test_head_that_does_not_arrive_in_time_is_refused(sent: bytes, *, is_first: bool) -> None:
+    class Hurried(LimitedProtocol):
+        head_seconds = 0.2 if is_first else MAX_HEAD_SECONDS
+
+    with served(application, Hurried) as address, closing(connect_to(address)) as connection:
         if not is_first:
             assert send(connection, REQUEST, b"\r\n")[0] == 200
-            monkeypatch.setattr("api.server.MAX_HEAD_SECONDS", 0.2)
+            Hurried.head_seconds = 0.2
         status, body = send(connection, sent)
         if sent or is_first:
             assert (status, json.loads(body)["status"]) == (408, 408)
@@ -191,15 +198,14 @@ def test_head_that_does_not_arrive_in_time_is_refused(
 
 @pytest.mark.parametrize("rest", [(b"abc",), (b"a", b"bc"), (b"abcG",)])
 def test_connection_whose_body_comes_after_the_answer_is_closed_when_it_idles(
-    rest: Sequence[bytes], monkeypatch: pytest.MonkeyPatch
+    rest: Sequence[bytes],
 ) -> None:
-    class Impatient(LimitedProtocol):
-        def _check_idleness_after(self, _seconds: float) -> None:
-            super()._check_idleness_after(0)
+    class Hurried(Impatient):
+        head_seconds = MAX_HEAD_SECONDS
 
-    with served(application, Impatient) as address, closing(connect_to(address)) as connection:
+    with served(application, Hurried) as address, closing(connect_to(address)) as connection:
         assert send(connection, b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n") == (200, b"2 0")
-        monkeypatch.setattr("api.server.MAX_HEAD_SECONDS", 0.01 if rest[-1].endswith(b"G") else 30)
+        Hurried.head_seconds = 0.01 if rest[-1].endswith(b"G") else 30
         for part in rest:
             connection.sendall(part)
         if rest[-1].endswith(b"G"):

@@ -12,7 +12,7 @@ from psycopg import AsyncRawCursor
 from tests.support.aliases import Demo
 from tests.support.api import Shopper, problem
 from wishcraft.domain.registries import EventType
-from wishcraft.domain.registry_lists import ListSort, Position
+from wishcraft.domain.registry_lists import EXACT_TOTAL, ListSort, Position
 from wishcraft.resources import Resources
 from wishcraft.store.engine import Database
 from wishcraft.store.registry_lists import PageRequest, Search, list_public
@@ -149,9 +149,7 @@ async def test_entry_has_first_names_image_and_progress(emma: Shopper, guest: Sh
     assert {name: own[name] for name in entry} == entry
 
 
-async def test_total_is_exact_up_to_a_bound(
-    emma: Shopper, guest: Shopper, slugs: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_total_is_exact_up_to_a_bound(emma: Shopper, guest: Shopper, demo: Demo, slugs: list[str]) -> None:
     async def total(query: str, path: str = PATH) -> tuple[int, bool]:
         found = await page(guest if path == PATH else emma, path, query)
         return found["total"], found["total_is_exact"]
@@ -160,11 +158,19 @@ async def test_total_is_exact_up_to_a_bound(
     assert await total("q=emile&limit=1") == await total("q=emile") == (3, True)
     assert await total("q=nothing") == (0, True)
     assert await total("limit=2", OWN) == (9, True)
-    for size, (bound, expected) in enumerate(((9, (9, True)), (8, (8, False)), (3, (3, False))), start=3):
-        monkeypatch.setattr("wishcraft.store.registry_lists.EXACT_TOTAL", bound)
-        assert await total(f"limit={size}") == expected
+    demo.execute(
+        """INSERT INTO registries (shop_id, slug, title, event_type, visibility, customer_email, customer_first_name,
+               customer_last_name)
+           SELECT 1, 'r-' || n, 'Registry', 'wedding', 'public', 'a@example.com', 'A', 'B'
+           FROM generate_series(%s::int, %s) n""",
+        [len(slugs), EXACT_TOTAL],
+    )
+    assert await total("limit=3") == (EXACT_TOTAL, False)
+    demo.execute("DELETE FROM registries WHERE slug = %s", [f"r-{EXACT_TOTAL}"])
+    assert await total("limit=4") == (EXACT_TOTAL, True)
+    assert await total("limit=3", OWN) == (9, True)
     second = await page(guest, PATH, f"limit=2&cursor={(await page(guest, PATH, 'limit=2'))['next_cursor']}")
-    assert (second["total"], second["total_is_exact"]) == (3, False)
+    assert (second["total"], second["total_is_exact"]) == (EXACT_TOTAL, True)
 
 
 async def test_cursor_of_another_list_is_refused(emma: Shopper, guest: Shopper, slugs: list[str]) -> None:

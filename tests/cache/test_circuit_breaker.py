@@ -14,9 +14,8 @@ TIMEOUT_SECONDS: Final = 2.0
 
 
 @pytest.fixture
-async def guarded(own_valkey: OwnValkey, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
-    monkeypatch.setattr("wishcraft.cache.client.REDIS_READ_SECONDS", TIMEOUT_SECONDS)
-    server = connect(own_valkey.url, timeout=TIMEOUT_SECONDS, with_breaker=True)
+async def guarded(own_valkey: OwnValkey) -> AsyncIterator[Server]:
+    server = connect(own_valkey.url, timeout=TIMEOUT_SECONDS, with_breaker=True, breaker_read_timeout=TIMEOUT_SECONDS)
     await server.learn_era()
     yield server
     await server.close()

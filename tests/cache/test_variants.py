@@ -144,12 +144,9 @@ def test_format_says_which_fields_a_reading_has() -> None:
     assert (FORMAT, " ".join(field.name for field in fields(VariantReading))) == (2, fields_of_format_2)
 
 
-async def test_facts_of_another_format_are_missing_and_are_replaced(
-    variants: VariantCache, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("wishcraft.cache.variants.FORMAT", FORMAT + 1)
+async def test_facts_of_another_format_are_missing_and_are_replaced(variants: VariantCache, redis: Redis) -> None:
     await store(variants, facts(2))
-    monkeypatch.undo()
+    await redis.setrange(f"{keys.of_shop(SHOP).variant_prefix}5", 0, bytes([FORMAT + 1]).decode())
     assert await variants.get(SHOP, [5]) == {}
     assert await store(variants, facts(1)) is FillOutcome.FILLED
     assert await variants.get(SHOP, [5]) == {5: facts(1)}

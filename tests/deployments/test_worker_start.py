@@ -26,18 +26,17 @@ REFUSALS = (b"502 Bad Gateway\r\n", b"503 Service Unavailable\r\nRetry-After: 36
 
 
 @pytest.fixture
-def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleQueue[logging.LogRecord]]:
-    """The log lines of the worker, in a process whose pool is `POOL`."""
+def logged() -> Iterator[SimpleQueue[logging.LogRecord]]:
+    """The log lines of the worker."""
     records = SimpleQueue[logging.LogRecord]()
     handler, logger = QueueHandler(records), logging.getLogger("prefect.deployments.worker")
-    monkeypatch.setattr(worker, "POOL", POOL)
     logger.addHandler(handler)
     yield records
     logger.removeHandler(handler)
 
 
 async def test_worker_waits_until_the_pool_is_created(logged: SimpleQueue[logging.LogRecord]) -> None:
-    waiting = asyncio.create_task(worker.wait_for_pool(INTERVAL))
+    waiting = asyncio.create_task(worker.wait_for_pool(INTERVAL, pool=POOL))
     warning = await asyncio.to_thread(logged.get)
     assert "no work pool not-yet yet" in warning.getMessage()
     assert not waiting.done()
@@ -48,12 +47,9 @@ async def test_worker_waits_until_the_pool_is_created(logged: SimpleQueue[loggin
     assert logged.empty()
 
 
-async def test_worker_that_waits_logs_an_outage_of_prefect_once(
-    logged: SimpleQueue[logging.LogRecord], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker, "_PREFECT_START_SECONDS", 0)
+async def test_worker_that_waits_logs_an_outage_of_prefect_once(logged: SimpleQueue[logging.LogRecord]) -> None:
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port()}/api"}):
-        waiting = asyncio.create_task(worker.wait_for_pool(INTERVAL))
+        waiting = asyncio.create_task(worker.wait_for_pool(INTERVAL, start_seconds=0))
         error = await asyncio.to_thread(logged.get)
     assert "Prefect does not answer; the worker keeps trying" in error.getMessage()
     waiting.cancel()
@@ -80,23 +76,17 @@ async def starting_prefect(refusal: bytes, answer: dict[str, str]) -> AsyncItera
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-async def test_worker_asks_again_soon_whatever_a_proxy_answers_while_prefect_starts(
-    monkeypatch: pytest.MonkeyPatch, refusal: bytes
-) -> None:
-    monkeypatch.setattr(worker, "_REQUEST_SECONDS", 0.1)
+async def test_worker_asks_again_soon_whatever_a_proxy_answers_while_prefect_starts(refusal: bytes) -> None:
     pool = {"name": POOL, "type": "process", "default_queue_id": str(UUID(int=1))}
     async with starting_prefect(refusal, pool) as answers:
-        await asyncio.wait_for(worker.wait_for_pool(INTERVAL), PATIENCE_SECONDS)
+        await asyncio.wait_for(worker.wait_for_pool(INTERVAL, request_seconds=0.1), PATIENCE_SECONDS)
     assert not answers
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-async def test_set_up_asks_again_soon_whatever_a_proxy_answers_while_prefect_starts(
-    monkeypatch: pytest.MonkeyPatch, refusal: bytes
-) -> None:
-    monkeypatch.setattr(prefect_setup, "_REQUEST_SECONDS", 0.1)
+async def test_set_up_asks_again_soon_whatever_a_proxy_answers_while_prefect_starts(refusal: bytes) -> None:
     async with starting_prefect(refusal, {}) as answers, get_client() as client:
-        await asyncio.wait_for(prefect_setup._wait_for_server(client), PATIENCE_SECONDS)
+        await asyncio.wait_for(prefect_setup._wait_for_server(client, request_seconds=0.1), PATIENCE_SECONDS)
     assert not answers
 
 

@@ -11,7 +11,6 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.states import Completed, Failed, Running
 from prefect.workers.process import ProcessWorker
 
-from deployments import worker
 from deployments.worker import DrainingWorker
 from tasks.runtime.progress import STOPPING
 from tests.support.waiting import PATIENCE_SECONDS
@@ -29,10 +28,9 @@ async def test_worker_that_stops_waits_for_the_run_that_it_is_starting(monkeypat
             steps.append("ends")
             stopping._active_runs.remove(run_id)
 
-    monkeypatch.setattr(worker, "_POLL_SECONDS", 0)
     monkeypatch.setattr(stopping, "_for_each_run", ask)
     stopping._submitting_flow_run_ids.add(run_id)
-    await stopping.drain(PATIENCE_SECONDS)
+    await stopping.drain(PATIENCE_SECONDS, poll_seconds=0)
     assert steps == ["starts", "ends"]
 
 

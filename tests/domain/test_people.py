@@ -142,8 +142,6 @@ def test_person_without_contacts_matches_by_ids_alone() -> None:
     assert make_person(7, {1}, set(), None, "12").contacts == frozenset()
 
 
-@pytest.mark.parametrize(
-    "text", ["x" * 4_000_000, "1 " * 2_000_000, "1" + " " * 4_000_000, "a@" * 2_000_000, "@" * 4_000_000]
-)
+@pytest.mark.parametrize("text", ["x" * 400_000, "1 " * 200_000, "1" + " " * 400_000, "a@" * 200_000, "@" * 400_000])
 def test_hostile_text_takes_no_longer_than_it_is_long(text: str) -> None:
-    assert not is_about(text)  # in quadratic time it would take hours
+    assert not is_about(text)  # in quadratic time it would take longer than a test may

@@ -76,10 +76,12 @@ def ten_o_clock(year: int) -> list[datetime]:
     return [(first + timedelta(days)).astimezone(UTC) for days in range(-10, 376)]
 
 
-@pytest.mark.parametrize("zone", sorted(zone for zone in available_timezones() if "/" in zone and "Etc" not in zone))
-def test_every_event_of_a_year_with_clock_changes_gets_both_reminders(zone: str) -> None:
-    days = [local_day(run, zone) for run in ten_o_clock(2026)]
-    assert all(earlier <= later for earlier, later in pairwise(days))
-    due = Counter((event, kind) for event, kind in {pair for day in days for pair in due_dates(day, day).items()})
+def test_every_event_of_a_year_with_clock_changes_gets_both_reminders() -> None:
+    runs, zones_by_days = ten_o_clock(2026), dict[tuple[date, ...], list[str]]()
+    for zone in sorted(zone for zone in available_timezones() if "/" in zone and "Etc" not in zone):
+        zones_by_days.setdefault(tuple(local_day(run, zone) for run in runs), []).append(zone)
     events = [date(2026, 1, 1) + timedelta(day) for day in range(365)]
-    assert all(due[event, kind] == 1 for event in events for kind in ReminderKind)
+    for days, zones in zones_by_days.items():
+        assert all(earlier <= later for earlier, later in pairwise(days)), zones
+        due = Counter((event, kind) for event, kind in {pair for day in days for pair in due_dates(day, day).items()})
+        assert all(due[event, kind] == 1 for event in events for kind in ReminderKind), zones

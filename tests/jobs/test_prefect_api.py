@@ -15,12 +15,11 @@ async def idle() -> None:
 
 
 @pytest.mark.parametrize("page", [1, 2, 3, 200])
-async def test_all_runs_are_read_however_many_pages_they_fill(page: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefect_api, "PAGE", page)
+async def test_all_runs_are_read_however_many_pages_they_fill(page: int) -> None:
     async with get_client() as client:
         runs = {(await client.create_flow_run(idle)).id for _ in range(3)}
         found = await prefect_api.read_pages(
-            client.read_flow_runs, flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(runs)))
+            client.read_flow_runs, page=page, flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(runs)))
         )
     assert len(found) == len(runs)
     assert {run.id for run in found} == runs

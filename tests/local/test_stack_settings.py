@@ -88,10 +88,9 @@ def test_invalid_port_is_refused_with_the_name_of_its_variable(port: str, monkey
 
 def test_empty_variable_of_the_stack_counts_as_not_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     free = {"API_PORT": free_port(), "PREFECT_PORT": free_port()}
-    monkeypatch.setattr("deployments.local.environment._DEFAULT_PORTS", free)
     for name in (*free, "LOG_FORMAT"):
         monkeypatch.setenv(name, "")
-    assert ports_from_environment("make up") == tuple(free.values())
+    assert ports_from_environment("make up", free) == tuple(free.values())
     stores = Stores("postgresql://db/w", None, "redis://r")
     assert child_environment(Workspace(tmp_path), "stack-id", PORTS, stores)["LOG_FORMAT"] == "text"
 

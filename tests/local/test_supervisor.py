@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from deployments.local.children import Child
-from deployments.local.supervisor import Service, StartFailed, StopRequested, Supervisor, wait_until
+from deployments.local.supervisor import READY_SECONDS, Service, StartFailed, StopRequested, Supervisor, wait_until
 from deployments.local.terminal import Terminal
 from deployments.sandbox.processes import Program
 from tests.support.waiting import PATIENCE_SECONDS
@@ -29,7 +29,10 @@ class Stage:
         self.folder = folder
         self.changes: list[bool] = []
         self.ended: list[str] = []
-        self.supervisor = Supervisor(Terminal(), folder, self.changes.append)
+        self.supervise()
+
+    def supervise(self, ready_seconds: float = READY_SECONDS) -> None:
+        self.supervisor = Supervisor(Terminal(), self.folder, self.changes.append, ready_seconds=ready_seconds)
 
     def service(self, name: str, code: str = SLEEPER, *, rank: int = 0, needs: str = "") -> Service:
         async def on_exit() -> None:
@@ -75,10 +78,9 @@ async def test_service_that_dies_is_restarted(stage: Stage) -> None:
     assert stage.ended == ["dummy"]
 
 
-async def test_service_that_is_ready_long_after_its_restart_is_up_again(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_service_that_is_ready_long_after_its_restart_is_up_again(stage: Stage) -> None:
     is_ready, looks = True, 0
+    stage.supervise(ready_seconds=0)
 
     async def ready() -> bool:
         nonlocal looks
@@ -87,7 +89,6 @@ async def test_service_that_is_ready_long_after_its_restart_is_up_again(
 
     await stage.supervisor.start(replace(stage.service("dummy"), ready=ready))
     stage.supervisor.enable_restarts()
-    monkeypatch.setattr("deployments.local.supervisor.READY_SECONDS", 0)
     is_ready, looks = False, 0
     os.kill(stage.pid(), signal.SIGKILL)
     assert await becomes_true(lambda: looks > 2)

@@ -9,7 +9,9 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from deployments.sandbox.mail_providers import sendgrid, ses
 from deployments.sandbox.mail_providers.faults import ProviderFault, ProviderFaultKind
+from deployments.sandbox.mailbox import smtp
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.errors import (
@@ -154,12 +156,14 @@ async def test_mails_are_sent_concurrently(provider: Provider, mailbox: Mailbox)
 async def test_a_mail_over_the_size_limit_is_refused_for_good(
     provider: Provider, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for limit in ("mailbox.smtp.MAX_BYTES", "mail_providers.ses.MAX_RAW_BYTES", "mail_providers.sendgrid.MAX_BYTES"):
-        monkeypatch.setattr(f"deployments.sandbox.{limit}", 2**20)  # thirty times as much would take seconds
-    await provider.mailer.send(mail(inline_images=[InlineImage("gift", bytes(2**19))]))
+    limit = 2**16  # the true ones would take seconds
+    monkeypatch.setattr(smtp, "MAX_BYTES", limit)
+    monkeypatch.setattr(ses, "MAX_RAW_BYTES", limit)
+    monkeypatch.setattr(sendgrid, "MAX_BYTES", limit)
+    await provider.mailer.send(mail(inline_images=[InlineImage("gift", bytes(limit // 2))]))
     mailbox.messages.clear()
     with pytest.raises(MailRefused) as caught:
-        await provider.mailer.send(mail(inline_images=[InlineImage("gift", bytes(2**20))]))
+        await provider.mailer.send(mail(inline_images=[InlineImage("gift", bytes(limit))]))
     assert caught.type is MailRefused
     assert not mailbox.messages
 

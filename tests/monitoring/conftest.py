@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.aliases import Demo
 from tests.support.fake_prefect import FakePrefect
+from tests.support.long_timeouts import give
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import PATIENCE_SECONDS
 from tests.support.watched_api import Watched, watching
@@ -15,7 +16,7 @@ from wishcraft.settings import Settings
 @pytest.fixture(autouse=True)
 def _generous_limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     request.getfixturevalue("generous_limits_of_redis")
-    monkeypatch.setattr("wishcraft.services.health.monitor.PROBE_TIMEOUT_SECONDS", PATIENCE_SECONDS)
+    give("api.state.HealthMonitor", ["probe_seconds"], PATIENCE_SECONDS, monkeypatch.setattr)
 
 
 @pytest.fixture

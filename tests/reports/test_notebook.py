@@ -95,14 +95,15 @@ def test_texts_and_single_names_are_accepted(demo: Demo, settings: Settings) -> 
     assert parse_filter(untyped(pd.Series([MAPLE]).to_numpy()), None) == ReportFilter([MAPLE], [])
 
 
-def test_refusal_of_an_unknown_shop_lists_the_shops_if_they_are_few(
-    demo: Demo, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_refusal_of_an_unknown_shop_lists_the_shops_if_they_are_few(demo: Demo, settings: Settings) -> None:
     refused = partial(notebook.registry_report, "", database=settings.database_replica_url)
     with pytest.raises(QueryRefused, match=rf"^no shop has the domain ''; there are .*{MAPLE}, "):
         refused()
-    monkeypatch.setattr(database, "_MAX_LISTED", 2)
-    with pytest.raises(QueryRefused, match=r"there are 3, in the view shops$"):
+    demo.execute(
+        """INSERT INTO shops (domain, name, email, currency, timezone, plan)
+           SELECT n || '.myshopify.com', 'S', 'a@example.com', 'EUR', 'UTC', 'basic' FROM generate_series(1, 8) n"""
+    )
+    with pytest.raises(QueryRefused, match=r"there are 11, in the view shops$"):
         refused()
 
 

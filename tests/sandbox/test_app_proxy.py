@@ -7,8 +7,9 @@ import httpx
 import pytest
 from shopify_app import ShopifyApp
 
-from deployments.sandbox.shopify import app_proxy, storefront
+from deployments.sandbox.shopify.app_proxy import MAX_ANSWER
 from deployments.sandbox.shopify.simulator import API_SECRET
+from deployments.sandbox.shopify.storefront import MAX_BODY
 from tests.support.aliases import Demo
 from tests.support.api import SHOP, WEDDING, public_slug
 from tests.support.living_shop import living_shop
@@ -83,14 +84,10 @@ async def test_cookies_and_headers_of_one_hop_are_not_passed_on_either_way() -> 
     assert not {"set-cookie", "x-own"} & back.headers.keys()
 
 
-async def test_too_large_requests_and_answers_and_paths_that_lead_out_are_refused(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(storefront, "MAX_BODY", 10)
-    monkeypatch.setattr(app_proxy, "MAX_ANSWER", 20)
-    app = App(httpx.Response(200, content=b"x" * 21))
+async def test_too_large_requests_and_answers_and_paths_that_lead_out_are_refused() -> None:
+    app = App(httpx.Response(200, content=bytes(MAX_ANSWER + 1)))
     async with living_shop(app.transport) as living:
-        assert (await living.http.post(f"{PATH}/a", content=b"x" * 11)).status_code == 413
+        assert (await living.http.post(f"{PATH}/a", content=bytes(MAX_BODY + 1))).status_code == 413
         assert (await living.http.get(f"{PATH}/%2e%2e/metrics")).status_code == 502
         assert app.requests == []
         assert (await living.http.get(f"{PATH}/a")).status_code == 502

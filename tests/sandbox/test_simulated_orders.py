@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from deployments.sandbox.shopify.order import Customer
-from deployments.sandbox.shopify.orders import WantedLine
+from deployments.sandbox.shopify.orders import Orders, WantedLine
 from deployments.sandbox.shopify.simulator import Options, Simulator
 from tests.support.aliases import Demo
 from tests.support.api import SHOP, Shopper, public_slug
@@ -165,19 +165,14 @@ async def test_cancelled_order_cannot_be_changed() -> None:
             assert answer.status_code == 409, action
 
 
-def test_restarted_simulator_uses_new_ids_and_numbers_and_forgets_old_orders(few_orders: None) -> None:
-    assert few_orders is None
+def test_restarted_simulator_uses_new_ids_and_numbers_and_forgets_old_orders() -> None:
     made = []
     for started in (SECOND, SECOND + 5):
-        shop = Simulator(Options(products=2, clock=partial(float, started))).shops[SHOP]
+        shop = Simulator(Options(products=2)).shops[SHOP]
+        kept = Orders(shop.demo, shop.inventory, partial(float, started), lambda *_: None, max_orders=3)
         wanted = WantedLine(shop.inventory.variant_ids()[0], 1, {})
-        orders = [shop.orders.create([wanted], Customer(1, "Ada", "Byron", "ada@example.com")) for _ in range(5)]
-        assert shop.orders.all() == orders[2:]
+        orders = [kept.create([wanted], Customer(1, "Ada", "Byron", "ada@example.com")) for _ in range(5)]
+        assert kept.all() == orders[2:]
         made.append(orders)
     assert max(order.id for order in made[0]) < min(order.id for order in made[1])
     assert len({order.name for orders in made for order in orders}) == 10
-
-
-@pytest.fixture
-def few_orders(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deployments.sandbox.shopify.orders.MAX_ORDERS", 3)

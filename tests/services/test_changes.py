@@ -116,7 +116,7 @@ async def test_entries_filled_before_redis_fails_in_a_warm_are_counted(
 
 
 async def test_purchases_repaired_before_a_check_stops_are_counted(
-    resources: Resources, shop: ShopRef, demo: Demo, changes: Changes, monkeypatch: Any
+    resources: Resources, shop: ShopRef, demo: Demo, changes: Changes
 ) -> None:
     demo.execute(
         """UPDATE registry_items SET quantity_purchased = quantity_purchased + 1 WHERE id IN
@@ -124,9 +124,11 @@ async def test_purchases_repaired_before_a_check_stops_are_counted(
             WHERE r.shop_id = %s GROUP BY r.id)""",
         [shop.id],
     )
-    monkeypatch.setattr(invariants, "BATCH", 1)
+    stop = StopAt(3)
     with pytest.raises(RunStopped):
-        await invariants.check_shop(resources, shop, repair=True, sample=10, checkpoint=StopAt(3), changes=changes)
+        await invariants.check_shop(
+            resources, shop, repair=True, sample=10, checkpoint=stop, changes=changes, batch_size=1
+        )
     assert changes["purchases_repaired"] == 2
 
 

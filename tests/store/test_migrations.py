@@ -33,14 +33,11 @@ def test_an_upgrade_can_be_repeated(settings: Settings) -> None:
     migrations.upgrade(settings.database_url)
 
 
-def test_a_migration_fails_on_a_lock_timeout_instead_of_blocking_readers(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(migrations, "TURN_SECONDS", 1)
+def test_a_migration_fails_on_a_lock_timeout_instead_of_blocking_readers(settings: Settings) -> None:
     with psycopg.connect(plain(settings)) as blocker:
         blocker.execute("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(OperationalError, match="lock timeout"):
-            migrations.upgrade(settings.database_url)
+            command.upgrade(migrations.config(settings.database_url, turn_seconds=1), "head")
 
 
 def test_two_first_upgrades_at_once_wait_for_each_other(settings: Settings, administrator_url: str) -> None:

@@ -1,5 +1,7 @@
 """A person whom all stores know by unmistakable names, and webhooks about them."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -9,6 +11,8 @@ from tests.support.aliases import Demo
 from tests.support.api import SHOP
 from tests.support.webhooks import line, order
 from wishcraft.resources import Resources
+from wishcraft.services.privacy.webhooks import handle_customer_redactions, handle_shop_redactions
+from wishcraft.services.webhooks.handler_protocol import Handler
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 
@@ -26,6 +30,12 @@ REDACT: Final = {
     "orders_to_redact": [GUEST_ORDER],
 }
 SHOP_REDACT: Final = {"shop_id": 1, "shop_domain": SHOP}
+ONE_STEP: Final[Mapping[str, Handler]] = {
+    **HANDLERS,
+    "customers/redact": partial(handle_customer_redactions, try_seconds=0),
+    "shop/redact": partial(handle_shop_redactions, try_seconds=0),
+}
+"""Handlers whose try of an erasure ends after one step."""
 
 
 def receive(demo: Demo, topic: str, payload: object, **columns: object) -> int:
@@ -56,15 +66,21 @@ def ordered(item: str, variant_id: int | None = None, number: int = 9100, **valu
     return order([bought], number=number, **(person | values))
 
 
-async def handle(resources: Resources, demo: Demo) -> None:
+async def handle(resources: Resources, demo: Demo, handlers: Mapping[str, Handler] = HANDLERS) -> None:
     """Handle all webhooks that wait, as a consumer does."""
     ids = [row_id for (row_id,) in demo.execute("SELECT id FROM webhook_events WHERE handled_at IS NULL ORDER BY id")]
     for row_id in ids:
-        await process(resources, HANDLERS, SHOP, [row_id])
+        await process(resources, handlers, SHOP, [row_id])
 
 
-async def redact(demo: Demo, resources: Resources, payload: object = REDACT, topic: str = "customers/redact") -> int:
+async def redact(
+    demo: Demo,
+    resources: Resources,
+    payload: object = REDACT,
+    topic: str = "customers/redact",
+    handlers: Mapping[str, Handler] = HANDLERS,
+) -> int:
     """Receive and handle a webhook about privacy; its id."""
     row_id = receive(demo, topic, payload)
-    await handle(resources, demo)
+    await handle(resources, demo, handlers)
     return row_id

@@ -55,7 +55,9 @@ class Server:
     closed, and new ones lead to the primary that REDIS_URL names then.
     """
 
-    def __init__(self, url: str, password: SecretStr | None, timeout: float, *, with_breaker: bool) -> None:
+    def __init__(
+        self, url: str, password: SecretStr | None, timeout: float, *, read_timeout: float, with_breaker: bool
+    ) -> None:
         secret = {} if password is None else {"password": password.get_secret_value()}
         pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             url,
@@ -74,7 +76,6 @@ class Server:
         self.breaker = CircuitBreaker(self.learn_era) if with_breaker else None
         make = partial(_connect, pool)
         # Reads have a connection of their own: no reader of an entry waits for a script before its command.
-        read_timeout = REDIS_READ_SECONDS if with_breaker else timeout
         leave = self._leave_replica
         self._reads = SharedConnection(make, read_timeout, self.breaker, connect_timeout=timeout, on_demoted=leave)
         self._scripts = SharedConnection(make, timeout, self.breaker, on_demoted=leave)
@@ -204,7 +205,14 @@ async def _connect(pool: BlockingConnectionPool) -> AbstractConnection:
     return connection
 
 
-def connect(url: str, password: SecretStr | None = None, *, timeout: float = 0.5, with_breaker: bool = False) -> Server:
+def connect(
+    url: str,
+    password: SecretStr | None = None,
+    *,
+    timeout: float = 0.5,
+    with_breaker: bool = False,
+    breaker_read_timeout: float = REDIS_READ_SECONDS,
+) -> Server:
     """A pool of connections to the primary at `url`, each made when it is first needed.
 
     Args:
@@ -212,8 +220,10 @@ def connect(url: str, password: SecretStr | None = None, *, timeout: float = 0.5
         password: Overrides one in the URL.
         timeout: Seconds to wait for a free connection, for a new one, and for each reply.
         with_breaker: Fail at once while the server does not answer; for requests. Jobs can wait.
+        breaker_read_timeout: With the breaker, seconds to wait for the reply to a read.
     """
-    return Server(url, password, timeout, with_breaker=with_breaker)
+    read_timeout = breaker_read_timeout if with_breaker else timeout
+    return Server(url, password, timeout, read_timeout=read_timeout, with_breaker=with_breaker)
 
 
 @contextmanager

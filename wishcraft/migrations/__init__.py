@@ -13,11 +13,11 @@ TURN_SECONDS: Final = 50
 """How long a process waits for another one that migrates the same database; nothing else waits for that lock."""
 
 
-def config(url: str) -> Config:
+def config(url: str, turn_seconds: int = TURN_SECONDS) -> Config:
     """Alembic's configuration for the database at `url` (with psycopg as its driver)."""
     alembic = Config()
     alembic.set_main_option("script_location", str(Path(__file__).parent))
-    alembic.attributes.update(url=url, turn_seconds=TURN_SECONDS)
+    alembic.attributes.update(url=url, turn_seconds=turn_seconds)
     return alembic
 
 

@@ -46,11 +46,20 @@ class Orders:
     Both begin at the time of the start; a number a second is more than the guests of a shop order in the long run.
     """
 
-    def __init__(self, demo: DemoShop, inventory: Inventory, clock: Callable[[], float], publish: Publish) -> None:
+    def __init__(
+        self,
+        demo: DemoShop,
+        inventory: Inventory,
+        clock: Callable[[], float],
+        publish: Publish,
+        *,
+        max_orders: int = MAX_ORDERS,
+    ) -> None:
         self._demo = demo
         self._inventory = inventory
         self._clock = clock
         self._publish = publish
+        self._max_orders = max_orders
         self._by_id: OrderedDict[int, Order] = OrderedDict()
         self._ids = count(demo.number * _SPACE + int(clock() * _IDS_PER_SECOND))
         self._numbers = count(_FIRST_NUMBER + max(0, int(clock() - _NUMBERED_SINCE)))
@@ -99,7 +108,7 @@ class Orders:
             financial_status=terms.financial_status,
         )
         self._by_id[order.id] = order
-        if len(self._by_id) > MAX_ORDERS:
+        if len(self._by_id) > self._max_orders:
             self._by_id.popitem(last=False)
         self._publish_order(order, "orders/create")
         self._publish_order(order, "orders/updated")

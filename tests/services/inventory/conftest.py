@@ -5,6 +5,8 @@ import pytest
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.aliases import Demo
 from tests.support.wished_variants import Wished
+from wishcraft.domain import inventory
+from wishcraft.services.inventory import sync
 from wishcraft.store.shops import ShopRef
 
 
@@ -19,8 +21,20 @@ def wishes(demo: Demo, shop: ShopRef, simulator: Simulator) -> list[Wished]:
            ORDER BY i.product_id, i.id""",
         [shop.id],
     ).fetchall()
-    inventory = simulator.shops[shop.domain].inventory
-    return [Wished(demo, item_id, slug, found) for item_id, slug, number in rows if (found := inventory.find(number))]
+    find = simulator.shops[shop.domain].inventory.find
+    return [Wished(demo, item_id, slug, found) for item_id, slug, number in rows if (found := find(number))]
+
+
+@pytest.fixture
+def by_ten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Syncs read ten variants at once."""
+    monkeypatch.setattr(sync, "MAX_IDS", 10)
+
+
+@pytest.fixture
+def in_bulk(by_ten: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Syncs read all but ten variants in bulk."""
+    monkeypatch.setattr(inventory, "WORTH_A_BULK_OPERATION_SECONDS", float("-inf"))
 
 
 @pytest.fixture

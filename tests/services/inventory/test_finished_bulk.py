@@ -18,7 +18,6 @@ from wishcraft.resources import Resources
 from wishcraft.services.inventory.finished_bulk import handle_finished_bulk
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
-from wishcraft.shopify import bulk
 from wishcraft.shopify.variants import bulk_read_variants
 from wishcraft.store.shops import ShopRef
 
@@ -37,12 +36,11 @@ async def test_webhook_wakes_the_sync_that_waits(
         await wait_until(released.is_set)
         await run(self, operation, root_value)
 
-    async def record_wait(operation_id: str, seconds: float) -> None:
+    async def record_wait(operation_id: str, _seconds: float) -> None:
         waits.append(operation_id)
-        await resources.bulk_signals.wait(operation_id, seconds)
+        await resources.bulk_signals.wait(operation_id, 50 * PATIENCE_SECONDS)
 
     monkeypatch.setattr(BulkQuery, "run", run_once_released)
-    monkeypatch.setattr(bulk, "_FIRST_PAUSE_SECONDS", 50 * PATIENCE_SECONDS)
     monkeypatch.setattr(resources.shopify, "wait_for_bulk", record_wait)
     reading = asyncio.create_task(read_all(resources))
     await wait_until(lambda: waits)

@@ -13,13 +13,16 @@ from tests.support.job_processes import command, environment
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tests.support.wished_variants import versions
+from wishcraft.cache.variants import MARK_LIFETIME
 from wishcraft.errors import CacheUnavailable, RunStopped
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Changes
+from wishcraft.services.inventory import sync
 from wishcraft.services.inventory.sync import sync_shop
 from wishcraft.services.registries.reader import RegistryReader, load_registries
 from wishcraft.services.registries.warm import warm_shop
 from wishcraft.settings import Settings
+from wishcraft.shopify.variants import read_variants
 from wishcraft.store import locks
 from wishcraft.store.shops import ShopRef
 
@@ -177,7 +180,7 @@ async def test_a_bulk_query_has_the_same_result_as_reading_by_id(
     shop: ShopRef,
     simulator: Simulator,
     item: SyncedItem,
-    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     doomed = simulator.shops[shop.domain].inventory.find_or_deleted(SyncedItem(demo, shop, simulator).variant_id + 1)
     assert doomed
@@ -187,8 +190,7 @@ async def test_a_bulk_query_has_the_same_result_as_reading_by_id(
     expected = contents(demo)
     demo.execute("UPDATE registry_items SET price = 1, inventory_observed_at = NULL, status = 'active'")
     demo.execute("UPDATE registry_items SET product_title = 'Stale', available = NOT available")
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
-    monkeypatch.setattr("wishcraft.domain.inventory.WORTH_A_BULK_OPERATION_SECONDS", float("-inf"))
+    request.getfixturevalue("in_bulk")
     in_bulk = await sync_shop(resources, shop)
     assert simulator.shops[shop.domain].bulk_operations
     assert (in_bulk["variants"], in_bulk["deleted"]) == (by_id["variants"], by_id["deleted"])
@@ -262,18 +264,18 @@ async def test_stock_is_counted_once_a_variant_whatever_the_number_of_items(
     assert (counts["variants"], counts["low_stock"], counts["out_of_stock"]) == (1, low, out)
 
 
+@pytest.mark.usefixtures("by_ten")
 async def test_a_sync_sends_one_query_a_batch_of_variants(
-    resources: Resources, shop: ShopRef, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    resources: Resources, shop: ShopRef, simulator: Simulator
 ) -> None:
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
     counts = await sync_shop(resources, shop)
     assert simulator.shops[shop.domain].counters.requests == -(-counts["variants"] // 10)
 
 
+@pytest.mark.usefixtures("by_ten")
 async def test_progress_is_reported_by_batch_and_a_stop_leaves_whole_batches(
-    resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+    resources: Resources, demo: Demo, shop: ShopRef, simulator: Simulator
 ) -> None:
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
     raise_prices(simulator, shop)
     progress_calls: list[tuple[int, int]] = []
 
@@ -291,10 +293,10 @@ async def test_progress_is_reported_by_batch_and_a_stop_leaves_whole_batches(
     assert (await sync_shop(resources, shop))["items_changed"] > 0
 
 
+@pytest.mark.usefixtures("by_ten")
 async def test_quota_lowered_during_a_sync_holds_for_its_next_batch(
-    resources: Resources, demo: Demo, shop: ShopRef, monkeypatch: pytest.MonkeyPatch
+    resources: Resources, demo: Demo, shop: ShopRef
 ) -> None:
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
 
     async def lower(done: int, _: int) -> None:
         if done:
@@ -306,13 +308,14 @@ async def test_quota_lowered_during_a_sync_holds_for_its_next_batch(
 
 
 async def test_readings_older_than_the_marks_of_webhooks_are_not_cached(
-    resources: Resources, shop: ShopRef, item: SyncedItem, monkeypatch: pytest.MonkeyPatch
+    resources: Resources, shop: ShopRef, item: SyncedItem
 ) -> None:
+    readings = await read_variants(resources.shopify, shop.domain, [item.variant_id])
+    era = await resources.variants.current_era()
     # As after a long bulk operation: a mark expires within a minute, in which the readings are still to be stored.
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MARK_LIFETIME", timedelta(minutes=1))
-    item.variant.price += 1
-    assert (await sync_shop(resources, shop))["items_changed"] > 0
-    assert await resources.variants.get(shop.id, [item.variant_id]) == {}
+    for age, is_cached in ((MARK_LIFETIME - timedelta(minutes=1), False), (timedelta(minutes=1), True)):
+        await sync._store_facts(resources, shop.id, era, readings, datetime.now(UTC) - age)
+        assert bool(await resources.variants.get(shop.id, [item.variant_id])) is is_cached
 
 
 def raise_prices(simulator: Simulator, shop: ShopRef) -> None:

@@ -22,13 +22,6 @@ def simulated(simulator: Simulator, shop: ShopRef) -> SimulatedShop:
     return simulator.shops[shop.domain]
 
 
-@pytest.fixture
-def in_bulk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Syncs read all but ten variants in bulk."""
-    monkeypatch.setattr("wishcraft.services.inventory.sync.MAX_IDS", 10)
-    monkeypatch.setattr("wishcraft.domain.inventory.WORTH_A_BULK_OPERATION_SECONDS", float("-inf"))
-
-
 def wished_variants(demo: Demo, shop: ShopRef) -> list[int]:
     rows = demo.execute(
         """SELECT DISTINCT i.variant_id FROM registry_items i JOIN registries r ON r.id = i.registry_id

@@ -1,5 +1,6 @@
 """Complaints pause a shop's mail, also during a run."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,8 +8,7 @@ import pytest
 from tests.support.aliases import Demo
 from tests.support.invitations import confirm_everyone
 from wishcraft.resources import Resources
-from wishcraft.services.mail import send as mail_send
-from wishcraft.services.mail.send import SENDS_AT_ONCE
+from wishcraft.services.mail.send import BATCHES_BETWEEN_CHECKS, SENDS_AT_ONCE, send_in_batches
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
@@ -45,15 +45,16 @@ async def test_few_complaints_among_many_mails_without_an_outcome_pause_no_shop(
     assert (await remind_shop(resources, settings, shop, now=NOW))["sent"] > 0
 
 
-async def test_complaints_that_come_during_a_run_end_it(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(mail_send, "BATCHES_BETWEEN_CHECKS", 1)
+async def test_complaints_that_come_during_a_run_end_it(resources: Resources, demo: Demo, shop: ShopRef) -> None:
+    before_the_check = SENDS_AT_ONCE * BATCHES_BETWEEN_CHECKS
+    sent: list[int] = []
 
-    async def checkpoint(done: int, total: int) -> None:
-        assert total > SENDS_AT_ONCE
+    async def checkpoint(done: int, _total: int) -> None:
         if done == SENDS_AT_ONCE:
             complain(demo)
 
-    counts = await remind_shop(resources, settings, shop, now=NOW, checkpoint=checkpoint)
-    assert counts["sent"] == SENDS_AT_ONCE
+    async def send(batch: Sequence[int]) -> None:
+        sent.extend(batch)
+
+    await send_in_batches(resources, shop, range(2 * before_the_check), checkpoint, send)
+    assert sent == list(range(before_the_check))

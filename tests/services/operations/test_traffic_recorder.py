@@ -130,10 +130,10 @@ async def test_view_that_postgresql_does_not_take_is_weighed_once(
 
 
 async def test_views_of_too_many_registries_are_not_kept_until_postgresql_answers(
-    resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str], monkeypatch: pytest.MonkeyPatch
+    resources: Resources, demo: Demo, shop: ShopRef, slugs: list[str]
 ) -> None:
-    monkeypatch.setattr(traffic_recorder, "MAX_VIEWED_REGISTRIES", 3)
-    recorder = TrafficRecorder(replace(resources, db=Database("postgresql+psycopg://nobody@127.0.0.1:1/none")))
+    away = replace(resources, db=Database("postgresql+psycopg://nobody@127.0.0.1:1/none"))
+    recorder = TrafficRecorder(away, max_viewed_registries=3)
     for slug in slugs[:4]:
         recorder.count_read(shop.id, slug, CacheState.HIT, 1)
         await recorder.flush()

@@ -14,13 +14,23 @@ from flows.replay_erasures import replay_erasures
 from tests.support.aliases import Demo
 from tests.support.api import SHOP, Shopper
 from tests.support.dump import dump, restore
-from tests.support.erased_person import CUSTOMER, EMAIL, NAMES, REDACT, REGISTRANT, SHOP_REDACT, receive, redact
+from tests.support.erased_person import (
+    CUSTOMER,
+    EMAIL,
+    NAMES,
+    ONE_STEP,
+    REDACT,
+    REGISTRANT,
+    SHOP_REDACT,
+    receive,
+    redact,
+)
 from tests.support.prefect_artifacts import table_of
 from tests.support.residual_data import traces_in_postgresql
 from wishcraft.errors import ConfigurationError
 from wishcraft.files import FileStore
 from wishcraft.resources import Resources
-from wishcraft.services.privacy import journal, webhooks
+from wishcraft.services.privacy import journal
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.store import shop_erasure
@@ -120,11 +130,10 @@ async def test_shop_that_was_added_or_installed_the_app_after_its_erasure_stays(
 
 @pytest.mark.parametrize("installed_at", ["now()", "now() - interval '1 year'"])
 async def test_shop_that_installed_the_app_during_its_erasure_is_not_erased_by_a_replay(
-    demo: Demo, resources: Resources, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed_at: str
+    demo: Demo, resources: Resources, tmp_path: Path, installed_at: str
 ) -> None:
-    monkeypatch.setattr(webhooks, "TRY_SECONDS", 0)
     demo.execute("UPDATE shops SET status = 'uninstalled', installed_at = now() - interval '1 year' WHERE id = 1")
-    row_id = await redact(demo, resources, SHOP_REDACT, "shop/redact")
+    row_id = await redact(demo, resources, SHOP_REDACT, "shop/redact", ONE_STEP)
     assert len(entries(tmp_path)) == 1
     demo.execute(f"UPDATE shops SET status = 'active', installed_at = {installed_at} WHERE id = 1".encode())  # noqa: S608  ours
     await process(resources, HANDLERS, SHOP, [row_id])

@@ -1,6 +1,7 @@
 """An erasure of any size is done in steps that are kept, and swallows nothing but what is about the person."""
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,13 +9,13 @@ import pytest
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.aliases import Demo
 from tests.support.api import SHOP
-from tests.support.erased_person import CUSTOMER, EMAIL, NAMES, REDACT, SHOP_REDACT, handle, ordered, receive
+from tests.support.erased_person import CUSTOMER, EMAIL, NAMES, ONE_STEP, REDACT, SHOP_REDACT, handle, ordered, receive
 from tests.support.residual_data import traces_in_postgresql
 from tests.support.webhooks import line, order
 from wishcraft.domain.people import make_person
 from wishcraft.resources import Resources
-from wishcraft.services.privacy import webhooks
 from wishcraft.services.privacy.erase import Erasure
+from wishcraft.services.privacy.webhooks import handle_customer_redactions
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.shopify.privacy_payloads import without_people
@@ -28,9 +29,8 @@ ABOUT_PEOPLE_ALONE = {"customers/merge", "customers/data_request", "customers/re
 
 
 @pytest.fixture
-def one_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A try ends after one step, and a step has one payload."""
-    monkeypatch.setattr(webhooks, "TRY_SECONDS", 0)
+def one_payload(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of a search has one payload."""
     monkeypatch.setattr(webhook_payloads, "MOST_BYTES", 1)
 
 
@@ -48,41 +48,41 @@ def merged(kept: int, deleted: int) -> dict[str, Any]:
     return merge | {"status": "completed", "errors": [{"message": "Zyxwina"}]}
 
 
-@pytest.mark.usefixtures("one_step")
+@pytest.mark.usefixtures("one_payload")
 async def test_each_try_searches_on_where_the_last_one_ended_and_none_counts_as_a_failure(
     demo: Demo, resources: Resources, item: tuple[str, int]
 ) -> None:
     orders = [receive(demo, "orders/create", ordered(*item, number=number)) for number in range(9100, 9103)]
     row_id = receive(demo, "customers/redact", REDACT)
     for searched in orders:
-        assert await process(resources, HANDLERS, SHOP, [row_id]) == {None: 1}
+        assert await process(resources, ONE_STEP, SHOP, [row_id]) == {None: 1}
         assert state(demo, row_id) == (None, 0, searched, True)
         assert demo.execute("SELECT payload FROM webhook_events WHERE id = %s", [searched]).fetchone() == (None,)
     left = demo.execute("SELECT id FROM webhook_events WHERE handled_at IS NULL").fetchall()
     assert len(left) == 4  # the orders go on without their purchaser
     for _ in left:
-        await process(resources, HANDLERS, SHOP, [row_id])
+        await process(resources, ONE_STEP, SHOP, [row_id])
     assert state(demo, row_id)[:2] == ("applied", 0)
     await handle(resources, demo)
     assert demo.execute("SELECT count(*) FROM purchases WHERE order_id BETWEEN 9100 AND 9102").fetchone() == (3,)
     assert traces_in_postgresql(demo, *NAMES) == set()
 
 
-@pytest.mark.usefixtures("one_step")
+@pytest.mark.usefixtures("one_payload")
 async def test_order_that_the_redaction_names_and_that_waits_is_replaced_once(
     demo: Demo, resources: Resources, item: tuple[str, int]
 ) -> None:
     receive(demo, "orders/create", ordered(*item, number=9100))
     row_id = receive(demo, "customers/redact", REDACT | {"orders_to_redact": [9100]})
     for _ in range(3):
-        await process(resources, HANDLERS, SHOP, [row_id])
+        await process(resources, ONE_STEP, SHOP, [row_id])
     assert state(demo, row_id)[0] == "applied"
     assert demo.execute("SELECT count(*) FROM webhook_events").fetchone() == (3,)
     await handle(resources, demo)
     assert demo.execute("SELECT purchaser_name FROM purchases WHERE order_id = 9100").fetchall() == [(None,)]
 
 
-@pytest.mark.usefixtures("one_step")
+@pytest.mark.usefixtures("one_payload")
 @pytest.mark.parametrize("is_applied", [False, True])
 async def test_payloads_are_searched_anew_after_a_merge_between_two_tries(
     demo: Demo, resources: Resources, item: tuple[str, int], is_applied: bool
@@ -91,21 +91,21 @@ async def test_payloads_are_searched_anew_after_a_merge_between_two_tries(
     receive(demo, "orders/create", ordered(*item, number=9100) | former)
     receive(demo, "orders/create", ordered(*item, number=9101))
     row_id = receive(demo, "customers/redact", REDACT)
-    await process(resources, HANDLERS, SHOP, [row_id])
-    await process(resources, HANDLERS, SHOP, [row_id])
+    await process(resources, ONE_STEP, SHOP, [row_id])
+    await process(resources, ONE_STEP, SHOP, [row_id])
     assert state(demo, row_id)[0] is None
     merge = receive(demo, "customers/merge", merged(CUSTOMER, CUSTOMER + 1))
     if is_applied:
-        await process(resources, HANDLERS, SHOP, [merge])
+        await process(resources, ONE_STEP, SHOP, [merge])
     for _ in range(8):
-        await process(resources, HANDLERS, SHOP, [row_id])
+        await process(resources, ONE_STEP, SHOP, [row_id])
     assert state(demo, row_id)[0] == "applied"
     await handle(resources, demo)
     assert traces_in_postgresql(demo, CUSTOMER + 1, *NAMES) == set()
     assert demo.execute("SELECT count(*) FROM purchases WHERE order_id IN (9100, 9101)").fetchone() == (2,)
 
 
-@pytest.mark.usefixtures("one_step")
+@pytest.mark.usefixtures("one_payload")
 @pytest.mark.parametrize("is_next_try", [False, True])
 async def test_webhook_that_is_committed_after_the_search_passed_its_id_is_searched(
     demo: Demo, resources: Resources, shop: ShopRef, is_next_try: bool
@@ -138,7 +138,7 @@ async def test_redaction_that_is_replayed_searches_all_payloads_again(demo: Demo
     assert state(demo, row_id) == (None, 0, None, True)
 
 
-@pytest.mark.usefixtures("one_step")
+@pytest.mark.usefixtures("one_payload")
 async def test_other_webhooks_of_the_shop_have_their_turn_between_the_tries(
     demo: Demo, resources: Resources, item: tuple[str, int]
 ) -> None:
@@ -146,31 +146,28 @@ async def test_other_webhooks_of_the_shop_have_their_turn_between_the_tries(
         receive(demo, "orders/create", ordered(*item, number=number))
     redaction = receive(demo, "customers/redact", REDACT)
     other = receive(demo, "orders/create", order([line(1, item[1], claim=item[0])], number=77))
-    await process(resources, HANDLERS, SHOP, [redaction])
+    await process(resources, ONE_STEP, SHOP, [redaction])
     due = demo.execute("SELECT id FROM webhook_events WHERE id IN (%s, %s) ORDER BY due_at, id", [redaction, other])
     assert due.fetchall() == [(other,), (redaction,)]
 
 
-async def test_of_many_redactions_some_are_done_at_each_try(
-    demo: Demo, resources: Resources, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(webhooks, "MAX_PEOPLE_PER_BATCH", 2)
+async def test_of_many_redactions_some_are_done_at_each_try(demo: Demo, resources: Resources) -> None:
+    by_two = partial(handle_customer_redactions, max_people=2)
     payloads = [{"shop_domain": SHOP, "customer": {"id": CUSTOMER + number}} for number in range(5)]
     ids = [receive(demo, "customers/redact", payload) for payload in payloads]
     for done in (2, 4, 5):
-        await process(resources, HANDLERS, SHOP, ids)
+        await process(resources, {**HANDLERS, "customers/redact": by_two}, SHOP, ids)
         outcomes = [state(demo, row_id)[:2] for row_id in ids]
         assert outcomes == [("applied", 0)] * done + [(None, 0)] * (5 - done)
 
 
 async def test_shop_of_any_size_is_erased_in_tries_that_end_after_a_step(
-    demo: Demo, resources: Resources, planted: str, monkeypatch: pytest.MonkeyPatch
+    demo: Demo, resources: Resources, planted: str
 ) -> None:
-    monkeypatch.setattr(webhooks, "TRY_SECONDS", 0)
     demo.execute("UPDATE shops SET status = 'uninstalled' WHERE id = 1")
     row_id, tries = receive(demo, "shop/redact", SHOP_REDACT), 0
     while state(demo, row_id)[0] is None and tries < 100:
-        await process(resources, HANDLERS, SHOP, [row_id])
+        await process(resources, ONE_STEP, SHOP, [row_id])
         tries += 1
     assert state(demo, row_id)[:2] == ("applied", 0)
     assert tries > 5

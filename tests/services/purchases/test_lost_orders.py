@@ -149,13 +149,13 @@ async def test_each_run_asks_about_those_orders_that_were_asked_about_longest_ag
     resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], sold: SimulatedShop,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(reconcile, "ORDERS_PER_QUERY", 2)
     monkeypatch.setattr(sold.orders, "_clock", (datetime.now(UTC) - timedelta(hours=2)).timestamp)
     made = [buy(sold, items[0]) for _ in range(5)]
-    await reconcile_shop(resources, shop)
+    await reconcile_shop(resources, shop, orders_per_query=2)
     for each in made:
         sold.orders.delete(each)
-    assert [(await reconcile_shop(resources, shop))["deleted"] for _ in range(4)] == [2, 2, 1, 0]
+    counts = [await reconcile_shop(resources, shop, orders_per_query=2) for _ in range(4)]
+    assert [each["deleted"] for each in counts] == [2, 2, 1, 0]
     assert counted(demo) == []
 
 

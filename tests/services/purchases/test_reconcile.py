@@ -20,7 +20,6 @@ from tests.support.webhooks import WishedItem, apply, find_items
 from wishcraft.errors import RunStopped
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import MAX_EXAMPLES, Changes
-from wishcraft.services.purchases import reconcile
 from wishcraft.services.purchases.reconcile import OVERDUE, reconcile_shop
 from wishcraft.services.purchases.webhooks import handle_orders
 from wishcraft.services.webhooks.handler_protocol import Message
@@ -151,8 +150,9 @@ async def test_second_change_within_a_second_is_found_although_its_webhook_is_lo
 
 
 async def test_webhook_that_does_not_come_in_four_hours_is_counted_once(
-    resources: Resources, shop: ShopRef, items: list[WishedItem], store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    resources: Resources, demo: Demo, shop: ShopRef, items: list[WishedItem], store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     for hours in (5, 3):
         moment = (datetime.now(UTC) - timedelta(hours=hours)).timestamp()
         monkeypatch.setattr(store.shop.orders, "_clock", lambda moment=moment: moment)
@@ -165,7 +165,7 @@ async def test_webhook_that_does_not_come_in_four_hours_is_counted_once(
         "unreadable": 0,
     }
     assert (await reconcile_shop(resources, shop))["overdue"] == 0
-    monkeypatch.setattr(reconcile, "OVERDUE", timedelta(hours=2))
+    demo.execute("UPDATE orders SET awaited_since = awaited_since - interval '2 hours'")
     assert (await reconcile_shop(resources, shop))["overdue"] == 1
     await resources.counters.flush()
     [series] = (await resources.counters.read())["webhooks_overdue_total"]

@@ -13,7 +13,7 @@ from wishcraft.domain.callers import Caller
 from wishcraft.errors import DatabaseUnavailable
 from wishcraft.observability.context import current_context, log_context
 from wishcraft.resources import Resources
-from wishcraft.services.registries.reader import RegistryReader, load_registries
+from wishcraft.services.registries.reader import DATABASE_READ_SECONDS, RegistryReader, load_registries
 from wishcraft.store.shops import ShopRef
 
 
@@ -116,13 +116,12 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> HangingLoads:
 
 
 async def test_load_that_hangs_is_abandoned_and_the_next_one_is_not_held_up(
-    resources: Resources, demo: Demo, shop: ShopRef, loads: HangingLoads, monkeypatch: pytest.MonkeyPatch
+    resources: Resources, demo: Demo, shop: ShopRef, loads: HangingLoads
 ) -> None:
-    reader, slug = RegistryReader(resources), slug_of(demo, shop)
-    with monkeypatch.context() as patch:
-        patch.setattr("wishcraft.services.registries.reader.DATABASE_READ_SECONDS", 0.05)
-        with pytest.raises(DatabaseUnavailable):
-            await reader.read(shop.id, slug)
+    reader, slug = RegistryReader(resources, database_seconds=0.05), slug_of(demo, shop)
+    with pytest.raises(DatabaseUnavailable):
+        await reader.read(shop.id, slug)
+    reader.database_seconds = DATABASE_READ_SECONDS
     assert (await reader.read(shop.id, slug)).entry.body
     assert loads.begun == 2
     loads.released.set()

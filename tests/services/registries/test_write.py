@@ -169,10 +169,10 @@ async def test_a_deleted_registry_is_invalidated_and_then_absent(
 async def test_the_write_limit_ends_a_transaction_that_invalidated_and_does_not_commit(
     resources: Resources, demo: Demo, shop: ShopRef, registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(write_module, "WRITE_LIMIT_SECONDS", 1)
     bump_versions = write_module.RegistryWrite.bump_versions
 
     async def outlast(write: write_module.RegistryWrite) -> Any:
+        write.limit_seconds = 1
         versions = await bump_versions(write)
         await write.session.execute(text("SELECT pg_sleep(20)"))
         return versions

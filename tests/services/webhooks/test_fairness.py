@@ -8,8 +8,8 @@ import pytest
 from tests.support.aliases import Demo
 from tests.support.counted_webhooks import COUNTING, MAPLE, NOW, SAKURA, applied, handle, receive
 from tests.support.waiting import wait_until
-from wishcraft.cache import keys, webhook_queue
-from wishcraft.cache.webhook_queue import QueueEntry, WebhookQueue
+from wishcraft.cache import keys
+from wishcraft.cache.webhook_queue import MOST_OF_A_SHOP, QueueEntry, WebhookQueue
 from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
 from wishcraft.domain.webhooks import TOPICS, TopicPriority
 from wishcraft.resources import Resources
@@ -33,19 +33,16 @@ async def test_order_of_one_shop_is_handled_while_another_has_tens_of_thousands_
     changed = receive(demo, topic="products/update")
     consumer = Consumer(resources, COUNTING, "a")
     swept = await consumer.sweep()
-    assert (swept.added, swept.full) == (webhook_queue.MOST_OF_A_SHOP + 1, {(MAPLE, TopicPriority.HIGH)})
+    assert (swept.added, swept.full) == (MOST_OF_A_SHOP + 1, {(MAPLE, TopicPriority.HIGH)})
     ids = receive(demo, shop=SAKURA)
     await WebhookQueue(resources.redis).enqueue(entries(ids, SAKURA))
     await handle(consumer)
     assert {*ids, *changed} < set(applied(demo))
-    assert len(applied(demo)) == webhook_queue.MOST_OF_A_SHOP + 2
+    assert len(applied(demo)) == MOST_OF_A_SHOP + 2
 
 
-async def test_shop_that_sent_more_than_the_queue_takes_is_handled_to_the_end(
-    resources: Resources, demo: Demo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(webhook_queue, "MOST_OF_A_SHOP", 3)
-    ids = receive(demo, 20) + receive(demo, 20, topic="products/update")
+async def test_shop_that_sent_more_than_the_queue_takes_is_handled_to_the_end(resources: Resources, demo: Demo) -> None:
+    ids = receive(demo, MOST_OF_A_SHOP + 20) + receive(demo, 20, topic="products/update")
     limits = ConsumerLimits(gather_seconds=0, sweep_seconds=3_600)  # what is left must not wait for the next sweep
     consumer = Consumer(resources, COUNTING, "a", limits=limits)
     running = asyncio.create_task(consumer.run())

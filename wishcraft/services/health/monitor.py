@@ -87,8 +87,11 @@ class CheckFailed(Exception):  # noqa: N818  it names an outcome
 class HealthMonitor:
     """Runs all probes on request, at most once in `HEALTH_TTL_SECONDS`. Create one a process."""
 
-    def __init__(self, resources: Resources, settings: Settings) -> None:
-        self._resources, self._settings = resources, settings
+    def __init__(
+        self, resources: Resources, settings: Settings, *, probe_seconds: float = PROBE_TIMEOUT_SECONDS
+    ) -> None:
+        """A probe without a result after `probe_seconds` counts as unhealthy."""
+        self._resources, self._settings, self._probe_seconds = resources, settings, probe_seconds
         self._missing_functions: list[str] = []
         """The result of the last question to PostgreSQL."""
         self._schedule = SingleFlightCache(lambda: find_schedule(resources.http, settings), SCHEDULE_TTL_SECONDS)
@@ -112,10 +115,7 @@ class HealthMonitor:
         self._health = SingleFlightCache(self._run_probes, HEALTH_TTL_SECONDS)
 
     async def health(self) -> Health:
-        """Return the health, up to `HEALTH_TTL_SECONDS` old.
-
-        A probe without a result after `PROBE_TIMEOUT_SECONDS` counts as unhealthy.
-        """
+        """Return the health, up to `HEALTH_TTL_SECONDS` old."""
         return await self._health.get()
 
     @property
@@ -156,7 +156,8 @@ class HealthMonitor:
         return environment
 
     async def _run_probes(self) -> Health:
-        checks = dict(zip(self._probes, await asyncio.gather(*map(_check, self._probes.values())), strict=True))
+        results = await asyncio.gather(*(_check(probe, self._probe_seconds) for probe in self._probes.values()))
+        checks = dict(zip(self._probes, results, strict=True))
         return Health(status=overall({name: check.status for name, check in checks.items()}), checks=checks)
 
 
@@ -172,15 +173,15 @@ def overall(checks: Mapping[str, Status]) -> Status:
     return Status.HEALTHY if set(checks.values()) == {Status.HEALTHY} else Status.DEGRADED
 
 
-async def _check(probe: SingleFlightCache[str]) -> Check:
+async def _check(probe: SingleFlightCache[str], seconds: float) -> Check:
     started = time.perf_counter()
     try:
-        async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+        async with asyncio.timeout(seconds):
             status, detail = Status.HEALTHY, await probe.get()
     except CheckFailed as error:
         status, detail = error.status, str(error)
     except TimeoutError:
-        status, detail = Status.UNHEALTHY, f"no answer within {PROBE_TIMEOUT_SECONDS:g} s"
+        status, detail = Status.UNHEALTHY, f"no answer within {seconds:g} s"
     except (CacheUnavailable, DatabaseUnavailable, httpx.HTTPError) as error:  # messages may contain hosts and users
         status, detail = Status.UNHEALTHY, say_why(error)
     except Exception as error:  # noqa: BLE001  any failure is the result of the check

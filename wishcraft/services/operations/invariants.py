@@ -34,6 +34,7 @@ async def check_shop(
     sample: int,
     checkpoint: Checkpoint = no_checkpoint,
     changes: Changes | None = None,
+    batch_size: int = BATCH,
 ) -> dict[str, int]:
     """Check the invariants of `domain.invariants`, and with `repair` restore what can be restored.
 
@@ -54,8 +55,8 @@ async def check_shop(
     if repair and (replaced := await replace_outdated_entries(resources, shop.id, checkpoint)):
         changes["registries_refreshed"] += replaced
     counts.update(await _check_pending(resources, shop.id, changes, repair=repair))
-    counts.update(await _check_purchases(resources, shop.id, checkpoint, changes, repair=repair))
-    counts.update(await _check_entries(resources, shop.id, sample, checkpoint, changes, repair=repair))
+    counts.update(await _check_purchases(resources, shop.id, batch_size, checkpoint, changes, repair=repair))
+    counts.update(await _check_entries(resources, shop.id, sample, batch_size, checkpoint, changes, repair=repair))
     for kind in MailKind:
         counts["reminders_left"] += await _count_stuck_mails(resources, kind, shop.id)
     async with resources.db.repeatable_read() as session:
@@ -81,15 +82,15 @@ async def _find_pending(resources: Resources, shop_id: int, older: timedelta) ->
 
 
 async def _check_purchases(
-    resources: Resources, shop_id: int, checkpoint: Checkpoint, changes: Changes, *, repair: bool
+    resources: Resources, shop_id: int, batch_size: int, checkpoint: Checkpoint, changes: Changes, *, repair: bool
 ) -> dict[str, int]:
     async with resources.db.repeatable_read() as session:
         found = await invariants.find_miscounted(session, shop_id)
     if not repair:
         return {"purchases_left": sum(found.values())}
     changes.update(purchases_repaired=0)
-    for number, batch in enumerate(batches(list(found), BATCH)):
-        await checkpoint(number * BATCH, len(found))
+    for number, batch in enumerate(batches(list(found), batch_size)):
+        await checkpoint(number * batch_size, len(found))
         changes.update(purchases_repaired=await _recount(resources, shop_id, batch))
     return {}
 
@@ -108,12 +109,19 @@ async def _recount(resources: Resources, shop_id: int, registry_ids: Sequence[in
 
 
 async def _check_entries(
-    resources: Resources, shop_id: int, sample: int, checkpoint: Checkpoint, changes: Changes, *, repair: bool
+    resources: Resources,
+    shop_id: int,
+    sample: int,
+    batch_size: int,
+    checkpoint: Checkpoint,
+    changes: Changes,
+    *,
+    repair: bool,
 ) -> Counter[str]:
     counts = Counter[str]()
     slugs = await sample_slugs(resources.redis, shop_id, sample)
-    for number, batch in enumerate(batches(slugs, BATCH)):
-        await checkpoint(number * BATCH, len(slugs))
+    for number, batch in enumerate(batches(slugs, batch_size)):
+        await checkpoint(number * batch_size, len(slugs))
         wrong = await _find_wrong(resources, shop_id, batch)
         counts.update(entries_checked=len(batch))
         if repair:

@@ -44,12 +44,12 @@ async def find_all(http: httpx.AsyncClient, settings: Settings, path: str, query
     return await read_pages(find)
 
 
-async def read_pages(read: Callable[..., Awaitable[list[T]]], **filters: Any) -> list[T]:
+async def read_pages(read: Callable[..., Awaitable[list[T]]], *, page: int = PAGE, **filters: Any) -> list[T]:
     """All pages of what `read` finds; it takes `limit` and `offset`, as the methods of Prefect's client do."""
     found: list[T] = []
-    while page := await read(**filters, limit=PAGE, offset=len(found)):
-        found += page
-        if len(page) < PAGE:
+    while some := await read(**filters, limit=page, offset=len(found)):
+        found += some
+        if len(some) < page:
             break
     return found
 

@@ -44,8 +44,15 @@ def _no_views() -> Views:
 class TrafficRecorder:
     """In-memory counts of one process, and the loop that saves them."""
 
-    def __init__(self, resources: Resources, *, max_pending_events: int = MAX_PENDING_EVENTS) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        *,
+        max_pending_events: int = MAX_PENDING_EVENTS,
+        max_viewed_registries: int = MAX_VIEWED_REGISTRIES,
+    ) -> None:
         self._resources = resources
+        self._max_viewed_registries = max_viewed_registries
         self.max_pending_events = max_pending_events
         self._reads: defaultdict[int, ReadCounts] = defaultdict(ReadCounts)
         self._pending_usage: defaultdict[int, ReadCounts] = defaultdict(ReadCounts)
@@ -127,7 +134,7 @@ class TrafficRecorder:
         _add(self._pending_scores, new)
         waiting, self._unsaved_views = self._unsaved_views, _no_views()
         if not await self._save_views(waiting):
-            if sum(map(len, waiting.values())) < MAX_VIEWED_REGISTRIES:
+            if sum(map(len, waiting.values())) < self._max_viewed_registries:
                 _add(waiting, new)
             self._unsaved_views = waiting
         elif not await self._save_views(new):

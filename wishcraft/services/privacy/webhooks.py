@@ -36,7 +36,14 @@ MAX_PEOPLE_PER_BATCH: Final = 10
 """People who are erased in one transaction: for each, all rows of the shop are compared."""
 
 
-async def handle_customer_redactions(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
+async def handle_customer_redactions(
+    resources: Resources,
+    shop: ShopRef,
+    messages: Sequence[Message],
+    *,
+    try_seconds: float = TRY_SECONDS,
+    max_people: int = MAX_PEOPLE_PER_BATCH,
+) -> Effect:
     """Erase the people of `customers/redact`, and the webhooks' own payloads.
 
     Raises:
@@ -44,8 +51,8 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
         ConfigurationError: The journal cannot be written.
     """
     subjects = [read_subject(each.payload, shop.id, shop.domain, "orders_to_redact") for each in messages]
-    later = frozenset(each.id for each in messages[MAX_PEOPLE_PER_BATCH:])
-    messages, subjects = messages[:MAX_PEOPLE_PER_BATCH], subjects[:MAX_PEOPLE_PER_BATCH]
+    later = frozenset(each.id for each in messages[max_people:])
+    messages, subjects = messages[:max_people], subjects[:max_people]
     ids = [each.id for each in messages]
     signs = [each.signs for each in subjects]
     erasure = Erasure(resources, shop, [each.person for each in subjects], signs=signs, webhooks=ids)
@@ -60,7 +67,7 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
         async with resources.db.transaction() as session:
             await webhook_payloads.reset_searched(session, ids)
     await journal.add(resources.files, entries)
-    if not await work_for(TRY_SECONDS, erasure.search()):
+    if not await work_for(try_seconds, erasure.search()):
         return Effect(frozenset(), change_nothing, unfinished=later.union(ids))
     await erasure.delete_files()
 
@@ -73,7 +80,9 @@ async def handle_customer_redactions(resources: Resources, shop: ShopRef, messag
     return Effect(erasure.registry_ids, apply, after_commit=erasure.delete_cached, unfinished=later)
 
 
-async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
+async def handle_shop_redactions(
+    resources: Resources, shop: ShopRef, messages: Sequence[Message], *, try_seconds: float = TRY_SECONDS
+) -> Effect:
     """Erase the shop, unless it has the app: it may have installed it again.
 
     Raises:
@@ -90,7 +99,7 @@ async def handle_shop_redactions(resources: Resources, shop: ShopRef, messages: 
     now = datetime.now(UTC)  # before it is asked: a later installation is later than the entry
     if is_gone := await _ends_installation(resources, shop):
         await journal.add(resources.files, [JournalEntry(names[0], messages[0].topic, shop.domain, shop.id, now, None)])
-        if not await work_for(TRY_SECONDS, erase_shop(resources, shop, kept=ids)):
+        if not await work_for(try_seconds, erase_shop(resources, shop, kept=ids)):
             return Effect(frozenset(), change_nothing, unfinished=frozenset(ids))
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:

@@ -48,6 +48,7 @@ async def reconcile_shop(
     dry_run: bool = False,
     checkpoint: Checkpoint = no_checkpoint,
     changes: Changes | None = None,
+    orders_per_query: int = ORDERS_PER_QUERY,
 ) -> dict[str, int]:
     """Read the shop's orders by the time of their last change, and apply the states that no webhook has brought.
 
@@ -63,6 +64,7 @@ async def reconcile_shop(
         dry_run: Write nothing, and count the orders that would change.
         checkpoint: Called between pages.
         changes: Filled with `missed`, `deleted` and `overdue`, and the ids of missed orders.
+        orders_per_query: How many orders a regular run asks about: those asked about longest ago.
 
     Returns:
         Counts: `orders` read; those `missed`, read in a newer state than webhooks had brought; those
@@ -91,7 +93,7 @@ async def reconcile_shop(
                 resources, shop, reading, (begin, end), done, checkpoint, dry_run=dry_run, is_regular=is_regular
             )
             if is_regular:
-                done["deleted"] += await _apply_deletions(resources, shop, started, dry_run=dry_run)
+                done["deleted"] += await _apply_deletions(resources, shop, started, orders_per_query, dry_run=dry_run)
         except ShopClosed as error:
             _log.warning("%s: its orders are not read: %s", shop.domain, error)
             return {"closed_in_Shopify": 1}
@@ -190,12 +192,10 @@ async def _write(resources: Resources, shop: ShopRef, updates: Mapping[int, Orde
     return []
 
 
-async def _apply_deletions(resources: Resources, shop: ShopRef, started: datetime, *, dry_run: bool) -> int:
+async def _apply_deletions(resources: Resources, shop: ShopRef, started: datetime, most: int, *, dry_run: bool) -> int:
     """Ask Shopify for some of the orders that count, and give back what was bought by those that it no longer has."""
     async with resources.db.autocommit() as session:
-        asked = await orders.find_live(
-            session, shop.id, started - REACH + _MARGIN, started - _YOUNGEST, ORDERS_PER_QUERY
-        )
+        asked = await orders.find_live(session, shop.id, started - REACH + _MARGIN, started - _YOUNGEST, most)
     if not asked:
         return 0
     deleted = await find_deleted_orders(resources.shopify, shop.domain, asked)

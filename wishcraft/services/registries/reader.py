@@ -49,8 +49,11 @@ class RegistryReader:
     began.
     """
 
-    def __init__(self, resources: Resources, *, max_named: int = _MAX_NAMED) -> None:
+    def __init__(
+        self, resources: Resources, *, max_named: int = _MAX_NAMED, database_seconds: float = DATABASE_READ_SECONDS
+    ) -> None:
         self._resources = resources
+        self.database_seconds = database_seconds
         self._next: dict[int, _Load] = {}
         """The load of each shop that has not begun."""
         self._running: dict[int, _Load] = {}
@@ -65,7 +68,7 @@ class RegistryReader:
         `was_missing` says that the caller has just found none in Redis.
 
         Raises:
-            DatabaseUnavailable: Redis has no entry, and PostgreSQL did not answer within `DATABASE_READ_SECONDS`.
+            DatabaseUnavailable: Redis has no entry, and PostgreSQL did not answer within `database_seconds`.
         """
         return await self._resources.cache.read(
             shop_id, slug, lambda: self._load(shop_id, slug), was_missing=was_missing
@@ -109,9 +112,9 @@ class RegistryReader:
             task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # its readers may have left
             load = self._next[shop_id] = _Load(set(), task)
         load.slugs.add(slug)
-        done, _ = await asyncio.wait({load.task}, timeout=DATABASE_READ_SECONDS)
+        done, _ = await asyncio.wait({load.task}, timeout=self.database_seconds)
         if not done:
-            raise database_silent(DATABASE_READ_SECONDS)
+            raise database_silent(self.database_seconds)
         return load.task.result().get(slug)
 
     async def _load_next(self, shop_id: int) -> dict[str, CachedRegistry]:
@@ -119,7 +122,7 @@ class RegistryReader:
         if running := self._running.get(shop_id):  # its connection may hang for long: this one takes another
             await asyncio.wait({running.task}, timeout=running.deadline - time.monotonic())
         load = self._running[shop_id] = self._next.pop(shop_id)
-        load.deadline = time.monotonic() + DATABASE_READ_SECONDS
+        load.deadline = time.monotonic() + self.database_seconds
         try:
             return await load_registries(self._resources, shop_id, list(load.slugs))
         finally:

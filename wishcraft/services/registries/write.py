@@ -78,6 +78,8 @@ class RegistryWrite:
     is_empty: bool = False
     """Set by a block of `change_registry` that had nothing to change: no new version and no audit entry."""
     is_committed: bool = False
+    limit_seconds: int = WRITE_LIMIT_SECONDS
+    """How long the transaction may last after `bump_versions`."""
     _changed: dict[int, None] = field(default_factory=dict)
 
     @property
@@ -121,7 +123,7 @@ class RegistryWrite:
         ids, shop_id = list(self._changed), self.actor.shop_id
         if not ids:
             return {}
-        bump = registries.bump_versions(shop_id, ids, WRITE_LIMIT_SECONDS)
+        bump = registries.bump_versions(shop_id, ids, self.limit_seconds)
         *_, rows = await self.transaction.driver.run([*self.later, bump])
         bumped = registries.read_versions(rows)
         deleted = [self.locked[each] for each in ids if each not in bumped]

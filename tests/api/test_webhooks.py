@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -174,13 +175,15 @@ async def test_slow_large_bodies_of_one_address_leave_places_to_others(
 
 
 async def test_large_bodies_without_a_place_are_no_error_to_report(
-    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Anyone can send them: each error would be an event in Sentry."""
-    monkeypatch.setattr("api.large_bodies.PLACES_OF_A_SENDER", 0)
     headers = {"X-Shopify-Hmac-Sha256": "A" * 43 + "="}
-    for _ in range(5):
-        assert (await client.post(URL, content=b"{" * (LARGEST_BODY + 1), headers=headers)).status_code == 503
+    with ExitStack() as taken:
+        for place in range(MAX_PLACES):
+            taken.enter_context(app_state_of(client).large_bodies.slot(f"2001:db8:{place // PLACES_OF_A_SENDER}::"))
+        for _ in range(5):
+            assert (await client.post(URL, content=b"{" * (LARGEST_BODY + 1), headers=headers)).status_code == 503
     [record] = [record for record in caplog.records if "cannot be served" in record.getMessage()]
     assert (record.levelname, record.exc_text) == ("WARNING", None)
 

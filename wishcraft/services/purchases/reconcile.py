@@ -64,14 +64,13 @@ async def reconcile_shop(
         dry_run: Write nothing, and count the orders that would change.
         checkpoint: Called between pages.
         changes: Filled with `missed`, `deleted` and `overdue`, and the ids of missed orders.
-        orders_per_query: How many orders a regular run asks about: those asked about longest ago.
+        orders_per_query: How many orders a regular run asks about, oldest question first.
 
     Returns:
-        Counts: `orders` read; those `missed`, read in a newer state than webhooks had brought; those
-        `deleted` in Shopify, found by regular runs alone; orders whose webhook is `overdue`: it had not come `OVERDUE`
-        after the change, counted once; `unreadable` orders, which stay as they are: they make no sense, or PostgreSQL
-        refuses a value. Or only `already_being_reconciled`, or `closed_in_Shopify`: the merchant has not paid, or has
-        closed the shop, which fails no run.
+        Counts: `orders` read; those `missed`, read in a newer state than webhooks had brought; those `deleted` in
+        Shopify, found by regular runs alone; those whose webhook is `overdue`: it had not come `OVERDUE` after the
+        change, counted once; `unreadable` ones, which stay as they are: they make no sense, or PostgreSQL refuses a
+        value. Or only `already_being_reconciled`, or `closed_in_Shopify` (not paid for, or closed): no failure.
 
     Raises:
         ShopifyUnavailable, ShopifyThrottled, ShopifyRefused: No usable response; earlier pages stay committed.
@@ -87,10 +86,10 @@ async def reconcile_shop(
             reading = await shops.find_order_reading(session, shop.id)
         is_regular = since is None and until is None
         begin = max((_continue_from(reading) if is_regular else since) or started - REACH, started - REACH)
-        end = min(until or started, started)
+        period = (begin, min(until or started, started))
         try:
             counts = await _read_changes(
-                resources, shop, reading, (begin, end), done, checkpoint, dry_run=dry_run, is_regular=is_regular
+                resources, shop, reading, period, done, checkpoint, dry_run=dry_run, is_regular=is_regular
             )
             if is_regular:
                 done["deleted"] += await _apply_deletions(resources, shop, started, orders_per_query, dry_run=dry_run)

@@ -7,8 +7,8 @@ at once.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from functools import partial
 from typing import Final
 
@@ -134,6 +134,8 @@ async def _send(run: ReminderRun, changes: Changes, ids: Sequence[int]) -> None:
 
     Raises the first error that keeps a mail from being sent, after all others have ended.
     """
+    letterhead, _ = await find_letterhead(run.resources, run.shop, datetime.now(UTC))
+    run = replace(run, letterhead=letterhead)  # a setting may have changed since the run began
     async with run.resources.db.transaction() as session:
         claimed = await reminders.claim_batch(session, run.shop.id, run.due, ids)
         slugs = sorted({reminder.slug for reminder in claimed})

@@ -184,9 +184,10 @@ async def test_unreachable_server_raises_mail_unavailable() -> None:
         await mailer.send(mail())
 
 
-def test_sender_that_is_no_address_is_refused() -> None:
+@pytest.mark.parametrize("sender", ["WishCraft", "zoë@wishcraft.example"])
+def test_sender_that_is_no_address_is_refused(sender: str) -> None:
     with pytest.raises(ConfigurationError, match="MAIL_FROM"):
-        SmtpMailer(None, "WishCraft")
+        SmtpMailer(None, sender)
 
 
 def test_repr_of_a_mail_shows_neither_address_nor_content() -> None:

@@ -3,8 +3,10 @@
 import asyncio
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from email import message_from_string
+from email import message_from_bytes, message_from_string
+from email.header import decode_header, make_header
 from email.policy import SMTPUTF8
+from email.utils import getaddresses
 from typing import Any
 
 import pytest
@@ -79,6 +81,19 @@ async def test_names_and_subjects_cannot_inject_headers(mailer: SmtpMailer, mail
     assert message["Bcc"] is None
     assert message["Subject"] == "Fête Bcc: x@y.example"
     assert message["From"].addresses[0].display_name == 'A "B" Bcc: x@y.example'
+
+
+async def test_long_texts_keep_their_spaces_and_marks(mailer: SmtpMailer, mailbox: Mailbox) -> None:
+    subject = "Dans 7 jours : Mariage d\u2019Élodie et François à l\u2019église Saint-Étienne le 14 août, reçu"
+    name = 'Lumière, "Maison" d\u2019Élodie et François (à Paris), près de l\u2019Étoile'
+    await mailer.send(mail(subject=subject, sender_name=name, reply_to="gifts@lumiere.example"))
+    head = message_from_bytes(mailbox.messages[0].content)
+    assert str(make_header(decode_header(head["Subject"]))) == subject
+    for header, address in (("From", SENDER), ("Reply-To", "gifts@lumiere.example")):
+        [(shown, spec)] = getaddresses([head[header]])
+        assert (str(make_header(decode_header(shown))), spec) == (name, address)
+    lines = mailbox.messages[0].content.partition(b"\r\n\r\n")[0].split(b"\r\n")
+    assert max(len(line) for line in lines if b"=?" in line) <= 76  # RFC 2047, section 2
 
 
 @pytest.mark.parametrize("recipient", ["emma@example.com", "émma@example.com"])
@@ -169,9 +184,10 @@ async def test_unreachable_server_raises_mail_unavailable() -> None:
         await mailer.send(mail())
 
 
-def test_sender_that_is_no_address_is_refused() -> None:
+@pytest.mark.parametrize("sender", ["WishCraft", "zoë@wishcraft.example"])
+def test_sender_that_is_no_address_is_refused(sender: str) -> None:
     with pytest.raises(ConfigurationError, match="MAIL_FROM"):
-        SmtpMailer(None, "WishCraft")
+        SmtpMailer(None, sender)
 
 
 def test_repr_of_a_mail_shows_neither_address_nor_content() -> None:

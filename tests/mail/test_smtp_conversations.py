@@ -128,6 +128,7 @@ async def test_login_is_percent_decoded_from_the_url() -> None:
     ("replies", "error"),
     [
         ({"AUTH": "535 5.7.8 Wrong"}, SenderRefused),
+        ({"AUTH": "454 4.7.0 Too many login attempts, try again later"}, MailUnavailable),
         ({"EHLO": "421 4.3.2 Going down", "HELO": "421 4.3.2 Going down"}, MailUnavailable),
         ({"MAIL": "451 4.3.0 Later"}, MailUnavailable),
         ({"MAIL": "553 5.1.8 Who are you"}, SenderRefused),

@@ -1,6 +1,7 @@
 """Builds the message of a mail (RFC 5322): headers, text, HTML and inline images. It sends nothing."""
 
 from datetime import UTC, datetime
+from email.header import Header
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import EmailPolicy
@@ -14,24 +15,36 @@ MAX_SUBJECT_LENGTH: Final = 200
 MAX_NAME_LENGTH: Final = 150
 """Characters of a display name: in UTF-8 it fits into a line."""
 _NEVER_ENCODED: Final = frozenset({"list-unsubscribe", "message-id"})
-_SENDERS: Final = frozenset({"from", "reply-to"})
+_TEXTS: Final = frozenset({"from", "reply-to", "subject"})
+_LINE: Final = 76
+"""Characters of a line with an encoded word: RFC 2047, section 2."""
 
 
 class _Policy(EmailPolicy):
-    """`email.policy.SMTP` that never folds or encodes the headers that machines read.
+    """`email.policy.SMTP` that never folds or encodes the headers that machines read, and encodes texts whole.
 
     Python encodes a value longer than a line as encoded words (RFC 2047), which no mail program expects in these
-    headers. Where it folds a name without encoding it, it loses the quotes, and commas would separate addresses. A line
-    may have 998 characters: RFC 5322, section 2.1.1.
+    headers. Where it folds a name without encoding it, it loses the quotes, and commas would separate addresses; where
+    it folds between two encoded words, it loses the space. A line may have 998 characters: RFC 5322, section 2.1.1.
     """
 
     def fold_binary(self, name: str, value: Any) -> bytes:
         """The header as the bytes of its lines."""
         if name.lower() in _NEVER_ENCODED:
             return f"{name}: {value}\r\n".encode("ascii")
-        if name.lower() in _SENDERS and (self.utf8 or str(value).isascii()):
+        if name.lower() in _TEXTS and (self.utf8 or str(value).isascii()):
             return f"{name}: {value}\r\n".encode()
+        if name.lower() == "subject":
+            return f"{name}: {_encoded(name, str(value))}\r\n".encode("ascii")
+        if name.lower() in _TEXTS and value.addresses[0].addr_spec.isascii():
+            [address] = value.addresses
+            return f"{name}: {_encoded(name, address.display_name)}\r\n <{address.addr_spec}>\r\n".encode("ascii")
         return super().fold_binary(name, value)
+
+
+def _encoded(name: str, text: str) -> str:
+    """The text as encoded words, with its spaces in them."""
+    return Header(text, "utf-8", header_name=name, maxlinelen=_LINE).encode(linesep="\r\n")
 
 
 _POLICY: Final = _Policy(linesep="\r\n")

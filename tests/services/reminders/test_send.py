@@ -264,6 +264,22 @@ async def test_mail_switched_off_during_a_run_ends_the_sending(
     assert {row[3] for row in rows(demo)} == {"sent"}
 
 
+async def test_settings_that_change_during_a_run_count_from_the_next_mails_on(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    demo.execute("UPDATE registries SET event_date = %s, status = 'active' WHERE shop_id = %s", [DAY, shop.id])
+
+    async def change_after_the_first(done: int, _total: int) -> None:
+        if done:
+            demo.execute("""UPDATE shops SET settings = '{"reply_to": "gifts@maple.example", "language": "de"}'""")
+
+    await remind_shop(resources, settings, shop, now=NOW, checkpoint=change_after_the_first)
+    parsed = [each.parsed for each in mailbox.messages]
+    changed = [(each["Subject"].startswith("Morgen"), "gifts@maple.example" in each["Reply-To"]) for each in parsed]
+    assert changed == [(False, False)] * 4 + [(True, True)] * (len(parsed) - 4)
+    assert len(parsed) > 4
+
+
 async def test_all_reminders_stay_due_while_the_mail_server_does_not_answer(
     settings: Settings, demo: Demo, shop: ShopRef, registry: int
 ) -> None:

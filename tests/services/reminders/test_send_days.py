@@ -6,12 +6,27 @@ import pytest
 
 from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.aliases import Demo
-from tests.support.reminders import NOW, TODAY, WEEK, change, rows
+from tests.support.reminders import DAY, NOW, TODAY, WEEK, change, rows
 from wishcraft.errors import ConfigurationError
 from wishcraft.resources import Resources
 from wishcraft.services.reminders.send import remind_shop
 from wishcraft.settings import Settings
 from wishcraft.store.shops import ShopRef
+
+
+async def test_a_day_that_ends_during_a_run_is_not_counted_any_more(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    demo.execute("UPDATE registries SET event_date = %s, status = 'active' WHERE shop_id = %s", [DAY, shop.id])
+
+    async def end_the_day(done: int, _total: int) -> None:
+        if done:  # 15:00 UTC is the next day there
+            demo.execute("UPDATE shops SET timezone = 'Pacific/Auckland'")
+
+    await remind_shop(resources, settings, shop, now=NOW, checkpoint=end_the_day)
+    words = [each.parsed["Subject"].split(":")[0] for each in mailbox.messages]
+    assert words == ["Tomorrow"] * 4 + ["Today"] * (len(words) - 4)
+    assert len(words) > 4
 
 
 async def test_a_reminder_is_sent_a_week_and_a_day_before_the_event(

@@ -8,11 +8,11 @@ def parse_sender(mail_from: str | None) -> str:
     """The normalised address of MAIL_FROM; empty in a process that sends no mail.
 
     Raises:
-        ConfigurationError: It is not an address.
+        ConfigurationError: It is not an address, or one to which not every mail server can send a bounce.
     """
     sender = normalise(mail_from or "") or ""
-    if mail_from is not None and not sender:
-        raise ConfigurationError("MAIL_FROM must be an address, such as registry@example.com")
+    if mail_from is not None and not (sender and sender.isascii()):
+        raise ConfigurationError("MAIL_FROM must be an address in ASCII, such as registry@example.com")
     return sender
 
 

@@ -153,6 +153,8 @@ class SmtpMailer:
         try:
             await connection.connect()
         except SMTPAuthenticationError as error:
+            if error.code < _PERMANENT:  # such as 454: RFC 4954, section 4
+                raise MailUnavailable(f"the mail server takes no login for now: {_codes(error)}") from None
             raise SenderRefused(f"the mail server refuses the login of MAIL_URL: {_codes(error)}") from None
         except (SMTPConnectError, SMTPException, OSError) as error:
             raise MailUnavailable(f"the mail server cannot be reached: {in_words(error)}") from None

@@ -5,8 +5,8 @@ once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from functools import partial
 
 from wishcraft.domain.invitations import Limits, derive_key, hash_token, make_token, within_limits
@@ -121,6 +121,8 @@ async def claim_within_limits(run: InvitationRun, ids: Sequence[int]) -> list[tu
 
 
 async def _send(run: InvitationRun, changes: Changes, ids: Sequence[int]) -> None:
+    letterhead, _ = await find_letterhead(run.resources, run.shop, datetime.now(UTC))
+    run = replace(run, letterhead=letterhead)  # a setting may have changed since the run began
     claimed = await claim_within_limits(run, ids)
     mail_run = MailRun(run.resources, run.settings, run.shop.id, MailKind.INVITATION)
     await send_claimed(mail_run, len(claimed), [(each, mail) for each, mail in claimed if mail], changes)

@@ -6,9 +6,10 @@ Due reminders are stored as rows, claimed in small batches, and sent outside any
 at once.
 """
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Final
 
@@ -34,11 +35,16 @@ REMINDERS_AT_ONCE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class ReminderRun:
-    """The constants of one run over one shop."""
+    """One run over one shop."""
 
     resources: Resources
     settings: Settings
     shop: ShopRef
+    now: datetime
+    """When it began; `began` is the same on the monotonic clock."""
+    began: float
+    day: date | None
+    """The day for which it sends reminders; None for the shop's own day."""
     letterhead: Letterhead
     today: date
     """The shop's day, from which the mail counts the days left."""
@@ -106,7 +112,15 @@ async def _start_run(
     letterhead, local_today = await find_letterhead(resources, shop, now)
     day = today or local_today
     # A reminder that is late or early states the days that are left on the day it is sent.
-    return ReminderRun(resources, settings, shop, letterhead, local_today, due_dates(day, local_today))
+    due = due_dates(day, local_today)
+    return ReminderRun(resources, settings, shop, now, time.monotonic(), today, letterhead, local_today, due)
+
+
+async def _continue(run: ReminderRun) -> ReminderRun:
+    """The run as of now: since it began, a setting may have changed, and the shop's day may have ended."""
+    now = run.now + timedelta(seconds=time.monotonic() - run.began)
+    letterhead, today = await find_letterhead(run.resources, run.shop, now)
+    return replace(run, letterhead=letterhead, today=today, due=due_dates(run.day or today, today))
 
 
 async def _find_work(run: ReminderRun) -> list[int]:
@@ -134,6 +148,7 @@ async def _send(run: ReminderRun, changes: Changes, ids: Sequence[int]) -> None:
 
     Raises the first error that keeps a mail from being sent, after all others have ended.
     """
+    run = await _continue(run)
     async with run.resources.db.transaction() as session:
         claimed = await reminders.claim_batch(session, run.shop.id, run.due, ids)
         slugs = sorted({reminder.slug for reminder in claimed})

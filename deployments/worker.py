@@ -361,7 +361,7 @@ def _configure_process(config: Settings) -> None:
     os.environ.update({name: os.environ.get(name, value) for name, value in _RUN_VARIABLES.items()})
     if writes_json(config):
         os.environ.update(_JSON_LOG_VARIABLES)
-    for name in [each for each in os.environ if not is_needed(each)]:
+    for name in [each for each in os.environ if not is_needed(each, config)]:
         del os.environ[name]
 
 

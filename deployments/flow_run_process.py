@@ -22,7 +22,8 @@ from deployments.forked_run import ForkStarter
 from deployments.local.orphans import STACK_ID_VARIABLE
 from wishcraft.errors import ConfigurationError, QueryRefused
 from wishcraft.invalid_values import MISSING, explain_unknown
-from wishcraft.settings import Settings
+from wishcraft.settings import Settings, settings
+from wishcraft.urls.mail import SesAccount, read_mail_url
 
 _SYSTEM: Final = {
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"),
@@ -57,7 +58,8 @@ class FlowRunConfiguration(ProcessJobConfiguration):
             )
         self.command, self.working_dir, self.env = None, None, {}
         super().prepare_for_flow_run(flow_run, deployment, *arguments, **options)
-        self.env = {name: value if is_needed(name) else None for name, value in self.env.items()}
+        config = settings()
+        self.env = {name: value if is_needed(name, config) else None for name, value in self.env.items()}
         self._entrypoint = entrypoint
         self._refusal = _compare_names(flow_run.parameters, deployment.parameter_openapi_schema or {})
 
@@ -112,9 +114,19 @@ def _compare_names(parameters: Mapping[str, Any], schema: Mapping[str, Any]) -> 
     return QueryRefused(f"invalid parameters: {'; '.join(reasons)}") if reasons else None
 
 
-def is_needed(variable: str) -> bool:
-    """Whether a run needs the environment variable: a setting, one of Prefect's client, or one of the system."""
+def is_needed(variable: str, config: Settings) -> bool:
+    """Whether a run needs the environment variable: a setting, one of Prefect's client, or one of the system.
+
+    One of AWS if its credentials are those with which MAIL_URL sends mail.
+    """
     name = variable.upper()
     if name.startswith("PREFECT_"):
         return not name.startswith(_SERVER_PREFIXES)
+    if name.startswith("AWS_"):
+        return _uses_aws_credentials(config)
     return name in _SETTINGS or name in _SYSTEM or name.startswith(_SYSTEM_PREFIXES)
+
+
+def _uses_aws_credentials(config: Settings) -> bool:
+    account = read_mail_url(config.mail_url) if config.mail_url else None
+    return isinstance(account, SesAccount) and account.access_key is None

@@ -28,7 +28,8 @@ from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 from prefect import State
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.filters import FlowRunFilter
+from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import ObjectNotFound
 from prefect.logging.loggers import PrefectLogAdapter
@@ -261,16 +262,22 @@ class DrainingWorker(ProcessWorker):
                 process.kill()
 
     async def _for_each_run(self, act: Callable[[FlowRun], Awaitable[None]]) -> None:
-        """Act on all active runs at once: in turn, a silent Prefect would make the stop longer with each run."""
+        """Act on all active runs and their steps, all runs at once: each would add to the wait for a silent Prefect."""
 
         async def act_on(run_id: UUID) -> None:
             try:
                 async with asyncio.timeout(_REQUEST_SECONDS):
-                    await act(await self.client.read_flow_run(run_id))
+                    for run in (await self.client.read_flow_run(run_id), *await self._find_steps(run_id)):
+                        await act(run)
             except Exception as error:  # noqa: BLE001  the other runs are asked and killed after any error
                 self._logger.warning("Prefect did not accept the stop of run %s: %r", run_id, error)
 
         await asyncio.gather(*map(act_on, self._active_runs))
+
+    async def _find_steps(self, run_id: UUID) -> list[FlowRun]:
+        """The run's steps that are Running: those of a backfill are runs of their own, in its process."""
+        running = {"parent_flow_run_id": {"any_": [run_id]}, "state": {"type": {"any_": [StateType.RUNNING]}}}
+        return await self.client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(running))
 
     async def _ask_to_stop(self, run: FlowRun) -> None:
         """Ask the run to stop, or leave it as it ended meanwhile: Prefect lets an ended run go on, forever."""
@@ -360,7 +367,7 @@ def _configure_process(config: Settings) -> None:
     os.environ.update({name: os.environ.get(name, value) for name, value in _RUN_VARIABLES.items()})
     if writes_json(config):
         os.environ.update(_JSON_LOG_VARIABLES)
-    for name in [each for each in os.environ if not is_needed(each)]:
+    for name in [each for each in os.environ if not is_needed(each, config)]:
         del os.environ[name]
 
 

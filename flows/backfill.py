@@ -148,5 +148,7 @@ async def _run(job: JobName, step: Step, *, dry_run: bool, has_run: bool) -> Wor
         return WorkResult(step.name, {"dry runs" if dry_run else "runs": 1, **(counts or {})}, seconds)
     if state.name == "Refused" and not has_run:  # and so would be every other step: they have the same parameters
         raise QueryRefused(f"{flow.name}: {str(state.message).removeprefix('Refused: ')}")
+    if state.is_cancelled() and state.name != "Refused":
+        return WorkResult(step.name, seconds=seconds, stopped=True)
     page = run_page(str(state.state_details.flow_run_id))
     return WorkResult(step.name, {}, seconds, f"{state.name}: {state.message}", f"Look at the run of this step: {page}")

@@ -51,7 +51,7 @@ async def cleanup_logs(
         invitation_days: Retention of invitations after their end without an answer, in days. Then an address may be
             invited to the registry again.
         file_days: Retention of files for people, such as what is known about a customer, in days.
-        run_days: Retention of Prefect runs with their tasks, logs and artifacts, in days.
+        run_days: Retention of runs with tasks, logs and artifacts, in days. Prefect itself deletes ended ones after 31.
         batch_rows: Maximum number of rows per transaction.
         minutes: No batch starts later than this after the start of the run; the next run deletes the rest.
         dry_run: Count what has expired; delete nothing.

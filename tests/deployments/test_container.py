@@ -20,6 +20,7 @@ from deployments.container.make_secrets import make_secrets
 from deployments.local.environment import PREFECT
 from deployments.sandbox.processes import ROOT
 from tests.support.container_image import FOLDER, OURS, SERVICES, image_environment, instructions, seconds
+from wishcraft.services.operations.production_settings import find_misconfigurations
 from wishcraft.settings import DatabaseSettings, Settings
 
 DECLARED: Final = set(yaml.safe_load((FOLDER / "compose.yaml").read_text())["secrets"])
@@ -161,6 +162,13 @@ def test_every_long_running_process_has_all_settings_that_production_requires(
     assert read.database_url.endswith("@postgres/wishcraft")
     assert read.prefect_api_auth_string
     assert bool(read.metrics_token) is (name == "api")
+
+
+def test_monthly_report_names_only_settings_that_the_example_leaves_open(
+    secrets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = find_misconfigurations(settings_of("worker", Settings, secrets, monkeypatch)) or []
+    assert {name for name, _ in found} == {"ALERT_WEBHOOK_URL", "OPS_EMAIL", "SENTRY_DSN"}
 
 
 @pytest.mark.parametrize("name", ["OPS_EMAIL", "RUNBOOK_URL"])

@@ -95,6 +95,9 @@ async def test_worker_asks_all_its_runs_at_once_while_prefect_is_silent(monkeypa
             await all_asked.wait()
             return FlowRun(id=run_id, flow_id=uuid4())
 
+        async def read_flow_runs(self, **_: object) -> list[FlowRun]:
+            return []
+
     monkeypatch.setattr(stopping, "_client", Silent())
     stopping._active_runs |= {uuid4(), uuid4(), uuid4()}
     async with asyncio.timeout(PATIENCE_SECONDS):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
@@ -58,6 +59,25 @@ async def test_sync_waiting_for_shopify_stops_and_the_next_run_completes(
     again = create_run(http, sync)
     await wait_for(lambda: read_state(http, again)["type"] == "COMPLETED")
     assert worker.stop() == 0
+
+
+async def test_stopped_worker_ends_a_backfill_and_its_step_at_the_next_batch(
+    http: httpx.Client, start_worker: Callable[..., Worker], simulator: Simulator
+) -> None:
+    def find_steps() -> list[dict[str, Any]]:
+        query = {"flow_runs": {"parent_flow_run_id": {"any_": [run]}}}
+        return list(post(http, "/flow_runs/filter", query))
+
+    for shop in simulator.shops.values():
+        shop.faults.set(Fault(FaultKind.UNAVAILABLE, remaining=None))
+    worker = start_worker()
+    run = create_run(http, deployment_id(http, "backfill"), job="sync-inventory", dry_run=False)
+    await wait_for(lambda: any(step["state"]["type"] == "RUNNING" for step in find_steps()))
+    assert worker.stop() == 0
+    ended = [read_state(http, run), *(step["state"] for step in find_steps())]
+    assert [state["type"] for state in ended] == ["CANCELLED", "CANCELLED"]
+    assert ended[0]["message"].startswith("Stopped after 0 of 3 steps: ")
+    assert ended[1]["message"].startswith("Stopped after 0 of 1 shop: ")
 
 
 async def test_run_cancelled_in_the_ui_ends_and_its_worker_continues(

@@ -15,7 +15,6 @@ def test_correct_production_settings_have_no_problem_and_no_secret_is_shown(sett
         "mail_from": "a@b.example",
         "ops_email": "ops@b.example",
         "sentry_dsn": SecretStr("https://hush@sentry.example/1"),
-        "metrics_token": SecretStr("hush"),
         "prefect_api_auth_string": SecretStr("u:hush"),
         "trusted_proxies": "10.0.0.0/8, shopify",
         "alert_webhook_url": SecretStr("https://hooks.example/hush"),
@@ -24,7 +23,7 @@ def test_correct_production_settings_have_no_problem_and_no_secret_is_shown(sett
     bad = good | {
         "shopify_origin": "http://{shop}",
         "mail_url": SecretStr("smtp://u:hush@mail.example"),
-        "metrics_token": None,
+        "prefect_ui_url": "http://prefect.example",
         "encryption_keys": SecretStr("one,two"),
         "cors_origins": "*",
         "trusted_proxies": "10.0.0.0/8, ::/0",
@@ -33,7 +32,7 @@ def test_correct_production_settings_have_no_problem_and_no_secret_is_shown(sett
     assert found
     assert [name for name, _ in found] == [
         "SHOPIFY_ORIGIN",
-        "METRICS_TOKEN",
+        "PREFECT_UI_URL",
         "MAIL_URL",
         "ENCRYPTION_KEYS",
         "TRUSTED_PROXIES",

@@ -1,4 +1,7 @@
-"""Finds settings that are wrong or risky in production. Must not return the value of a secret."""
+"""Finds settings that are wrong or risky in production. Must not return the value of a secret.
+
+METRICS_TOKEN is left out: a run, which calls this, does not get it. Without it, ApiDown fires.
+"""
 
 from collections.abc import Iterator
 from typing import Final
@@ -13,11 +16,12 @@ _REQUIRED: Final = {
     "mail_from": "is not set: no mail is sent",
     "ops_email": "is not set: reports cannot be mailed",
     "sentry_dsn": "is not set: errors are only logged",
-    "metrics_token": "is not set: there are no metrics and no alerts from them",
     "prefect_api_auth_string": "is not set: anyone who can reach Prefect can run jobs",
     "trusted_proxies": "is not set: behind a proxy, all guests share the limits of one",
     "alert_webhook_url": "is not set: job alerts appear only in Prefect's Event Feed",
 }
+_LOOPBACK: Final = ("http://127.0.0.1:", "http://localhost:")
+"""Beginnings of the URL of a server that is reached by a tunnel."""
 
 
 def find_misconfigurations(settings: Settings) -> list[tuple[str, str]] | None:
@@ -28,9 +32,10 @@ def find_misconfigurations(settings: Settings) -> list[tuple[str, str]] | None:
 def _find(settings: Settings) -> Iterator[tuple[str, str]]:
     if not settings.shopify_origin.startswith("https://"):
         yield "SHOPIFY_ORIGIN", "is not https: access tokens are sent unencrypted"
-    for name, url in (("PUBLIC_URL", settings.public_url), ("PREFECT_UI_URL", settings.prefect_ui_url)):
-        if url and not url.startswith("https://"):
-            yield name, "is not https"
+    if settings.public_url and not settings.public_url.startswith("https://"):
+        yield "PUBLIC_URL", "is not https"
+    if settings.prefect_ui_url and not settings.prefect_ui_url.startswith(("https://", *_LOOPBACK)):
+        yield "PREFECT_UI_URL", "is not https"
     for name, problem in _REQUIRED.items():
         if not getattr(settings, name):
             yield name.upper(), problem

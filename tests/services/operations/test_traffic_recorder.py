@@ -10,6 +10,7 @@ from wishcraft.cache import keys
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.domain.callers import Scope
+from wishcraft.errors import DatabaseUnavailable
 from wishcraft.observability.metrics import CACHE_READS
 from wishcraft.resources import Resources
 from wishcraft.services.operations import traffic_recorder
@@ -192,3 +193,21 @@ async def test_events_over_the_pending_limit_are_refused_and_none_is_lost(
     assert recorder.add_events([event(shop.id, slugs[0])])
     await recorder.flush()
     assert demo.execute("SELECT count(*) FROM analytics_events").fetchone() == (MAX_PENDING_EVENTS + 1,)
+
+
+async def test_events_that_are_being_saved_count_towards_the_pending_limit(
+    resources: Resources, shop: ShopRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While PostgreSQL hangs, each flush takes seconds: as many again would be accepted meanwhile, each time."""
+    recorder = TrafficRecorder(resources, max_pending_events=10)
+
+    async def hang(*_: object) -> None:
+        assert recorder.add_events([event(shop.id, "smith")] * 4)
+        assert not recorder.add_events([event(shop.id, "smith")] * 5)
+        raise DatabaseUnavailable("no answer")
+
+    monkeypatch.setattr("wishcraft.store.analytics_events.add_events", hang)
+    assert recorder.add_events([event(shop.id, "smith")] * 6)
+    await recorder.flush()
+    assert len(recorder._events) == 10
+    assert not recorder.add_events([event(shop.id, "smith")])

@@ -54,6 +54,8 @@ class TrafficRecorder:
         """Views that PostgreSQL did not take, whose registries have their scores."""
         self._pending_scores = _no_views()
         self._events: list[Event] = []
+        self._saving = 0
+        """Events that a flush is writing: they wait again if it fails."""
         self._keys_used: set[str] = set()
         self._stopping = asyncio.Event()
 
@@ -77,7 +79,7 @@ class TrafficRecorder:
 
     def add_events(self, events: Sequence[Event]) -> bool:
         """Queue a guest's events; return False, queueing none, if more than `max_pending_events` would wait."""
-        if len(self._events) + len(events) > self.max_pending_events:
+        if len(self._events) + self._saving + len(events) > self.max_pending_events:
             return False
         self._events += events
         return True
@@ -149,6 +151,7 @@ class TrafficRecorder:
         events, self._events = self._events, []
         if not events:
             return
+        self._saving = len(events)
         try:
             async with self._resources.db.transaction() as session:
                 await analytics_events.add_events(session, events)
@@ -157,6 +160,8 @@ class TrafficRecorder:
         except DatabaseUnavailable as error:
             _log.warning("Cannot save %d events: PostgreSQL does not answer; they are kept: %s", len(events), error)
             self._events = events + self._events
+        finally:
+            self._saving = 0
 
     async def _write_usage(self) -> None:
         reads, self._pending_usage = self._pending_usage, defaultdict(ReadCounts)

@@ -1,12 +1,14 @@
 """OpenAPI, and Swagger UI with assets that the API itself serves."""
 
 from collections.abc import Mapping
+from functools import cache
 from http import HTTPStatus
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from fastapi import FastAPI
+import orjson
+from fastapi import FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
@@ -126,6 +128,16 @@ def register(app: FastAPI) -> None:
         return document
 
     app.openapi = describe_with_problems  # type: ignore[method-assign]  # as FastAPI's documentation extends OpenAPI
+
+    @cache
+    def document() -> bytes:
+        return orjson.dumps(app.openapi())
+
+    @app.get(OPENAPI_PATH, include_in_schema=False)
+    async def openapi() -> Response:
+        """The document, made once: anyone may ask for it, and to write it takes as long as to answer 300 reads."""
+        return Response(document(), media_type="application/json")
+
     app.mount(_ASSETS_PATH, StaticFiles(directory=_ASSETS), name="swagger")
     page = get_swagger_ui_html(
         openapi_url=OPENAPI_PATH,

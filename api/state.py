@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from contextvars import Context
@@ -80,7 +81,8 @@ class AppState:
         # The names are in the RateLimit fields. An administrator in Shopify's admin counts as a visitor, too.
         self.person_policy = Policy("visitor", settings.rate_limit_per_minute, _MINUTE)
         self.server_policy = Policy("key", SERVER_FACTOR * settings.rate_limit_per_minute, _MINUTE)
-        self._revalidated: dict[tuple[int, str], float] = {}
+        self._revalidated: OrderedDict[tuple[int, str], float] = OrderedDict()
+        """When each may be revalidated again, the soonest first."""
         self.permit = ReadPermit(partial(find_pending, resources))
         resources.cache.permit = self.permit
         self._replay: asyncio.Task[None] | None = None
@@ -115,7 +117,8 @@ class AppState:
         now = time.monotonic()
         if self._revalidated.get((shop_id, slug), 0) > now:
             return
-        self._revalidated = {registry: until for registry, until in self._revalidated.items() if until > now}
+        while self._revalidated and next(iter(self._revalidated.values())) <= now:
+            self._revalidated.popitem(last=False)
         self._revalidated[shop_id, slug] = now + _REVALIDATE_AGAIN_SECONDS
         self.start_task(self._revalidate(shop_id, slug))
 

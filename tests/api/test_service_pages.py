@@ -1,9 +1,11 @@
 import re
+from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
+from api.app import create_app
 from tests.support.aliases import OpenClient
 from tests.support.outages import unreachable
 from wishcraft.services.health.monitor import Status, overall
@@ -101,6 +103,22 @@ async def test_swagger_ui_loads_all_assets_from_the_api(client: httpx.AsyncClien
         assert asset.startswith("/"), asset
         assert (await client.get(asset)).status_code == 200
     assert "http" not in re.sub(r"https?://www\.w3\.org", "", page).replace("http-equiv", "")
+
+
+async def test_openapi_document_is_made_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anyone may ask for it, as often as they like."""
+    app, made = create_app(settings), list[object]()
+    make = app.openapi
+
+    def count() -> dict[str, Any]:
+        made.append(make())
+        return make()
+
+    monkeypatch.setattr(app, "openapi", count)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://api") as client:
+        answers = [await client.get("/api/docs") for _ in range(3)]
+    assert [answer.json() for answer in answers] == [make()] * 3
+    assert len(made) == 1
 
 
 async def test_openapi_documents_credentials_and_problems(client: httpx.AsyncClient) -> None:

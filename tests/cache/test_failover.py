@@ -16,8 +16,10 @@ from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from wishcraft.cache import keys
 from wishcraft.cache.client import Server, connect
 from wishcraft.cache.keys import SessionName
+from wishcraft.cache.rate_limiter import Limiter
 from wishcraft.cache.registries import RegistryCache
 from wishcraft.cache.sessions import SessionCache
+from wishcraft.domain.rate_limits import Policy
 from wishcraft.errors import CacheUnavailable
 
 SHOP = 7
@@ -65,12 +67,18 @@ async def put_session(server: Server) -> None:
     await SessionCache(server).put(SESSION, "smith", datetime.now(UTC) + timedelta(minutes=1))
 
 
+async def share_counts(server: Server) -> None:
+    limiter = Limiter(server)
+    limiter.take(Policy("visitor", 10, 60), "a")
+    await limiter.share()
+
+
 async def read_both(server: Server) -> tuple[bytes | None, str | None]:
     return await server.batched_reader.get("k"), await SessionCache(server).get(SESSION)
 
 
 @pytest.mark.parametrize("with_breaker", [True, False])
-@pytest.mark.parametrize("write", [invalidate, put_session, Server.learn_era])
+@pytest.mark.parametrize("write", [invalidate, put_session, share_counts, Server.learn_era])
 async def test_no_connection_to_a_demoted_primary_is_used_any_more(
     own_valkey: OwnValkey,
     tmp_path_factory: pytest.TempPathFactory,

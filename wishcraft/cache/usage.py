@@ -5,10 +5,9 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from wishcraft.cache import keys
+from wishcraft.cache import keys, scripts
 from wishcraft.cache.client import Server
 from wishcraft.cache.lua import Call
-from wishcraft.cache.scripts import VIEW
 from wishcraft.domain.batches import batches
 from wishcraft.domain.cached_registry import view_weight
 
@@ -69,16 +68,20 @@ class UsageCounters:
             for shop_id, views_by_slug in views.items()
             for slug, count in views_by_slug.items()
         ]
-        await self._server.run(VIEW, calls)  # first: reads whose counts Redis has not taken are added again
-        with self._server.guard():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for shop_id, counts in reads.items():
-                    key = keys.of_shop(shop_id).usage
-                    for each in fields(counts):
-                        if by := getattr(counts, each.name):
-                            pipe.hincrby(key, each.name, by)
-                    pipe.expire(key, keys.USAGE_TTL_SECONDS)
-                await pipe.execute()
+        await self._server.run(scripts.VIEW, calls)  # first: reads whose counts Redis has not taken are added again
+        counted: list[Call] = [
+            {
+                "usage": keys.of_shop(shop_id).usage,
+                "hits": counts.hits,
+                "stale": counts.stale,
+                "misses": counts.misses,
+                "bypassed": counts.bypassed,
+                "bytes_sent": counts.bytes_sent,
+                "ttl_seconds": keys.USAGE_TTL_SECONDS,
+            }
+            for shop_id, counts in reads.items()
+        ]
+        await self._server.run(scripts.ADD_READS, counted)
 
     async def read(self, shop_ids: Sequence[int]) -> dict[int, Usage]:
         """The usage of each shop."""

@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 
 from tests.support.aliases import Demo
+from tests.support.waiting import wait_until
 from wishcraft.cache.client import connect
 from wishcraft.cache.registries import RegistryCache
+from wishcraft.errors import DatabaseUnavailable
 from wishcraft.observability.metrics import CACHE_READS, LATENCY_BOUNDS, REQUEST_SECONDS
 from wishcraft.resources import Resources
 from wishcraft.services.health.monitor import HealthMonitor
 from wishcraft.services.operations import sli_recorder
 from wishcraft.services.operations.sli_recorder import SliRecorder
 from wishcraft.settings import Settings
+from wishcraft.store import service_minutes
 from wishcraft.store.engine import Database
 
 NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
@@ -154,4 +157,31 @@ async def test_a_stop_writes_the_part_of_the_last_minute(
     serve(times=2)
     recorder.stop()
     await running
+    assert sum(requests for (requests,) in written(demo)) == 2
+
+
+async def test_each_minute_is_kept_also_while_postgresql_hangs(
+    resources: Resources, monitor: HealthMonitor, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute without a row counts as one in which nothing was served."""
+    recorder, add, gone, tries = SliRecorder(resources, monitor), service_minutes.add, asyncio.Event(), list[int]()
+
+    async def hang(session: Any, minutes: Any) -> None:
+        tries.append(len(minutes))
+        await gone.wait()
+        if len(tries) == 1:
+            raise DatabaseUnavailable("no answer")
+        await add(session, minutes)
+
+    monkeypatch.setattr("wishcraft.store.service_minutes.add", hang)
+    monkeypatch.setattr(sli_recorder, "_MINUTE", timedelta(0))
+    running = asyncio.create_task(recorder.run())
+    await wait_until(lambda: tries == [1])
+    serve(times=2)
+    await wait_until(lambda: sum(minute.served.requests for minute in recorder._pending) == 2)
+    assert tries == [1]
+    gone.set()
+    recorder.stop()
+    await running
+    assert tries[-1] > 1
     assert sum(requests for (requests,) in written(demo)) == 2

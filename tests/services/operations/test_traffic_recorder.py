@@ -1,3 +1,4 @@
+import asyncio
 import logging
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -6,10 +7,13 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.support.aliases import Demo
+from tests.support.waiting import wait_until
 from wishcraft.cache import keys
 from wishcraft.cache.registries import CacheState
 from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.domain.callers import Scope
+from wishcraft.domain.rate_limits import Policy
+from wishcraft.errors import DatabaseUnavailable
 from wishcraft.observability.metrics import CACHE_READS
 from wishcraft.resources import Resources
 from wishcraft.services.operations import traffic_recorder
@@ -192,3 +196,54 @@ async def test_events_over_the_pending_limit_are_refused_and_none_is_lost(
     assert recorder.add_events([event(shop.id, slugs[0])])
     await recorder.flush()
     assert demo.execute("SELECT count(*) FROM analytics_events").fetchone() == (MAX_PENDING_EVENTS + 1,)
+
+
+async def test_events_that_are_being_saved_count_towards_the_pending_limit(
+    resources: Resources, shop: ShopRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While PostgreSQL hangs, each flush takes seconds: as many again would be accepted meanwhile, each time."""
+    recorder = TrafficRecorder(resources, max_pending_events=10)
+
+    async def hang(*_: object) -> None:
+        assert recorder.add_events([event(shop.id, "smith")] * 4)
+        assert not recorder.add_events([event(shop.id, "smith")] * 5)
+        raise DatabaseUnavailable("no answer")
+
+    monkeypatch.setattr("wishcraft.store.analytics_events.add_events", hang)
+    assert recorder.add_events([event(shop.id, "smith")] * 6)
+    await recorder.flush()
+    assert len(recorder._events) == 10
+    assert not recorder.add_events([event(shop.id, "smith")])
+
+
+async def test_counts_are_shared_also_while_postgresql_hangs(
+    resources: Resources, shop: ShopRef, slugs: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder, limiter, gone, tries = TrafficRecorder(resources), resources.limiter, asyncio.Event(), list[int]()
+
+    async def hang(*_: object) -> None:
+        tries.append(1)
+        await gone.wait()
+        raise DatabaseUnavailable("no answer")
+
+    monkeypatch.setattr(traffic_recorder, "FLUSH_SECONDS", 0.01)
+    monkeypatch.setattr("wishcraft.store.analytics_events.add_views", hang)
+    running = asyncio.create_task(recorder.run())
+
+    async def hits() -> int:
+        return (await resources.usage.read([shop.id]))[shop.id].hits
+
+    for number in range(1, 4):
+        recorder.count_read(shop.id, slugs[0], CacheState.HIT, 10)
+        limiter.take(Policy("visitor", 10, 60), f"guest:{number}")
+
+        async def is_shared(number: int = number) -> bool:
+            return await hits() == number
+
+        await wait_until(is_shared)
+        assert not limiter._counted
+    assert tries == [1]
+    gone.set()
+    recorder.stop()
+    await running
+    assert recorder._unsaved_views == {shop.id: {slugs[0]: 3}}

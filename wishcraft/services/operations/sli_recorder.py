@@ -7,6 +7,7 @@ minute's figures are added twice.
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, pairwise
@@ -49,15 +50,18 @@ class SliRecorder:
 
         Do not cancel it: a write in progress would be lost.
         """
+        saving: asyncio.Task[None] | None = None
         while not self._stopping.is_set():
             minute = datetime.now(UTC).replace(second=0, microsecond=0)
             with suppress(TimeoutError):
                 async with asyncio.timeout((minute + _MINUTE - datetime.now(UTC)).total_seconds()):
                     await self._stopping.wait()
-            try:
-                await self.write(minute)
-            except Exception:  # noqa: BLE001  a bug in one write must not end all later ones
-                _log.exception("Cannot write the service level indicators of a minute")
+            await self._try(self.collect(minute))
+            if saving is None or saving.done():  # PostgreSQL may hang for long, and each minute needs its row
+                saving = asyncio.create_task(self._try(self.save()))
+        if saving:
+            await saving
+        await self._try(self.save())
 
     def stop(self) -> None:
         """Make `run` write a last time and return."""
@@ -65,18 +69,39 @@ class SliRecorder:
 
     async def write(self, minute: datetime) -> None:
         """Add the counts since the last call to `minute`. What PostgreSQL does not take is kept for the next call."""
+        await self.collect(minute)
+        await self.save()
+
+    async def collect(self, minute: datetime) -> None:
+        """Let the counts since the last call wait to be added to `minute`."""
         available = (await self._monitor.health()).status is not Status.UNHEALTHY
         current = _read_counts()
         traffic, self._previous = _difference(current, self._previous), current
-        self._pending = [*self._pending, Minute(minute, available, traffic)][-self._max_pending_minutes :]
+        self._keep([*self._pending, Minute(minute, available, traffic)])
+
+    async def save(self) -> None:
+        """Write the minutes that wait. What PostgreSQL does not take waits for the next call."""
+        minutes, self._pending = self._pending, []
+        if not minutes:
+            return
         try:
             async with self._resources.db.transaction() as session:
-                await service_minutes.add(session, self._pending)
-        except DatabaseUnavailable as error:
+                await service_minutes.add(session, minutes)
+        except BaseException as error:
+            self._keep([*minutes, *self._pending])
+            if not isinstance(error, DatabaseUnavailable):
+                raise
             pending = len(self._pending)
             _log.warning("PostgreSQL does not answer; %d minutes of indicators are pending: %s", pending, error)
-        else:
-            self._pending = []
+
+    def _keep(self, minutes: list[Minute]) -> None:
+        self._pending = minutes[-self._max_pending_minutes :]
+
+    async def _try(self, step: Awaitable[None]) -> None:
+        try:
+            await step
+        except Exception:  # noqa: BLE001  a bug in one step must not end all later ones
+            _log.exception("Cannot write the service level indicators of a minute")
 
 
 def _read_counts() -> Counter[str]:

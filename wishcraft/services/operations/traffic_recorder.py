@@ -6,7 +6,7 @@ A killed process loses the counts since its last flush; a graceful stop flushes 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -57,10 +57,14 @@ class TrafficRecorder:
         self._reads: defaultdict[int, ReadCounts] = defaultdict(ReadCounts)
         self._pending_usage: defaultdict[int, ReadCounts] = defaultdict(ReadCounts)
         self._views = _no_views()
+        self._new_views = _no_views()
+        """Views that PostgreSQL has not been given yet."""
         self._unsaved_views = _no_views()
         """Views that PostgreSQL did not take, whose registries have their scores."""
         self._pending_scores = _no_views()
         self._events: list[Event] = []
+        self._saving = 0
+        """Events that a flush is writing: they wait again if it fails."""
         self._keys_used: set[str] = set()
         self._stopping = asyncio.Event()
 
@@ -84,25 +88,28 @@ class TrafficRecorder:
 
     def add_events(self, events: Sequence[Event]) -> bool:
         """Queue a guest's events; return False, queueing none, if more than `max_pending_events` would wait."""
-        if len(self._events) + len(events) > self.max_pending_events:
+        if len(self._events) + self._saving + len(events) > self.max_pending_events:
             return False
         self._events += events
         return True
 
     async def run(self) -> None:
-        """Flush once a second until `stop` is called, then flush a last time and return.
+        """Share and save once a second until `stop` is called, then flush a last time and return.
 
         Do not cancel it: a write in progress would be lost, and `asyncio.wait_for`, which psycopg uses, may swallow
         a cancellation in Python 3.11.
         """
+        saving: asyncio.Task[None] | None = None
         while not self._stopping.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(FLUSH_SECONDS):
                     await self._stopping.wait()
-            try:
-                await self.flush()
-            except Exception:  # noqa: BLE001  a bug in one flush must not end all later ones
-                _log.exception("Cannot save the traffic counts")
+            await self._try(self.share)
+            if saving is None or saving.done():  # PostgreSQL may hang for long
+                saving = asyncio.create_task(self._try(self.save))
+        if saving:
+            await saving
+        await self._try(self.flush)
 
     def stop(self) -> None:
         """Make `run` flush a last time and return."""
@@ -110,28 +117,44 @@ class TrafficRecorder:
 
     async def flush(self) -> None:
         """Save the counts so far. What a store does not take is kept for the next flush."""
+        await self.share()
+        await self.save()
+
+    async def share(self) -> None:
+        """Give Redis and Prometheus what they count, and learn from Redis what other processes have counted."""
         update_gauges(self._resources)
         self._publish_reads()
         FAST_PATH_SECONDS.publish()
         with suppress(CacheUnavailable):
             await self._resources.limiter.share()
         await self._resources.counters.flush()
+        await self._write_usage()
+
+    async def save(self) -> None:
+        """Give PostgreSQL views, events and uses of keys."""
         await self._write_views()
         await self._write_events()
-        await self._write_usage()
         await self._write_keys_used()
 
+    async def _try(self, step: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await step()
+        except Exception:  # noqa: BLE001  a bug in one step must not end all later ones
+            _log.exception("Cannot save the traffic counts")
+
     def _publish_reads(self) -> None:
-        """Add the reads to this process's metrics, and queue them for the usage counters in Redis."""
+        """Add the reads to this process's metrics, and queue them and their views for the stores."""
         reads, self._reads = self._reads, defaultdict(ReadCounts)
         for shop_id, counted in reads.items():
             for state, name in _COUNT_FIELDS.items():
                 _READ_COUNTERS[state].inc(getattr(counted, name))
             self._pending_usage[shop_id].add(counted)
+        views, self._views = self._views, _no_views()
+        _add(self._pending_scores, views)
+        _add(self._new_views, views)
 
     async def _write_views(self) -> None:
-        new, self._views = self._views, _no_views()
-        _add(self._pending_scores, new)
+        new, self._new_views = self._new_views, _no_views()
         waiting, self._unsaved_views = self._unsaved_views, _no_views()
         if not await self._save_views(waiting):
             if sum(map(len, waiting.values())) < self._max_viewed_registries:
@@ -156,6 +179,7 @@ class TrafficRecorder:
         events, self._events = self._events, []
         if not events:
             return
+        self._saving = len(events)
         try:
             async with self._resources.db.transaction() as session:
                 await analytics_events.add_events(session, events)
@@ -164,6 +188,8 @@ class TrafficRecorder:
         except DatabaseUnavailable as error:
             _log.warning("Cannot save %d events: PostgreSQL does not answer; they are kept: %s", len(events), error)
             self._events = events + self._events
+        finally:
+            self._saving = 0
 
     async def _write_usage(self) -> None:
         reads, self._pending_usage = self._pending_usage, defaultdict(ReadCounts)

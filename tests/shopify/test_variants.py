@@ -13,6 +13,7 @@ from tests.support.shopify_world import SHOP, World
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
 from wishcraft.errors import (
     BulkOperationFailed,
+    ShopifyAccessDenied,
     ShopifyQueryInvalid,
     ShopifyThrottled,
     ShopifyUnavailable,
@@ -276,7 +277,7 @@ async def test_expired_url_of_a_bulk_file_is_a_failed_operation(world: World, mo
 
 async def test_app_without_access_to_bulk_operations_is_refused(world: World) -> None:
     world.shop.faults.set(Fault(FaultKind.BULK_DENIED, remaining=1))
-    with pytest.raises(ShopifyQueryInvalid, match="Access denied"):
+    with pytest.raises(ShopifyAccessDenied, match="Access denied"):
         await read_all_in_bulk(world)
 
 

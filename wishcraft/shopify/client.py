@@ -111,8 +111,9 @@ class ShopifyClient:
             ShopifyUnavailable: No usable response after all retries.
             ShopifyUnauthorized: Shopify refuses the access token, also after a refresh.
             ShopifyForbidden: The app's IP allowlist lacks this machine's address.
-            ShopifyQueryInvalid: Shopify refuses the query, its variables or its cost.
-            ShopifyRefused: The shop refuses for another reason (frozen, closed, deleted).
+            ShopifyQueryInvalid: Shopify refuses the query, its variables or its cost, or (ShopifyAccessDenied) a field.
+            ShopClosed: The shop is not paid for, locked, or not active.
+            ShopifyRefused: Shopify refuses for another reason, such as a shop that was deleted.
         """
         token = await self._tokens.current(shop)
         try:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from wishcraft.errors import ShopifyQueryInvalid, ShopifyUnavailable, in_words
+from wishcraft.errors import ShopifyAccessDenied, ShopifyUnavailable, in_words
 from wishcraft.shopify.client import ShopifyClient
 from wishcraft.shopify.graphql_queries import FIND_ORDERS, READ_ORDER_LINES, READ_ORDERS
 from wishcraft.shopify.ids import from_global, to_global
@@ -36,7 +36,7 @@ async def read_changed_orders(
         read_at = datetime.now(UTC)
         try:
             data = await client.query(shop, READ_ORDERS, {"query": query, "after": after, "people": people})
-        except ShopifyQueryInvalid as error:
+        except ShopifyAccessDenied as error:
             if not people:
                 raise
             _log.warning("%s: orders are read without names and addresses: %s", shop, error)

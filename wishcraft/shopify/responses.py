@@ -10,6 +10,7 @@ import orjson
 
 from wishcraft.errors import (
     ShopClosed,
+    ShopifyAccessDenied,
     ShopifyForbidden,
     ShopifyQueryInvalid,
     ShopifyRefused,
@@ -48,6 +49,7 @@ def read_response(response: httpx.Response) -> ShopifyResponse:
         ShopClosed: 402 and 423, or 200 with SHOP_INACTIVE.
         ShopifyRefused: Any other 4xx but 429, such as 404 for a shop that was deleted.
         ShopifyUnavailable: 5xx, an internal error of Shopify, or a malformed body.
+        ShopifyAccessDenied: The app may not see a field.
         ShopifyQueryInvalid: Shopify refuses the query, its variables or its cost.
     """
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
@@ -64,7 +66,7 @@ def read_response(response: httpx.Response) -> ShopifyResponse:
         raise ShopClosed("Shopify answered that the shop is not active")
     if not errors or codes & _TRANSIENT_CODES:
         raise ShopifyUnavailable("Shopify answered 200 with an internal error or without data")
-    raise ShopifyQueryInvalid(_messages(errors))
+    raise (ShopifyAccessDenied if "ACCESS_DENIED" in codes else ShopifyQueryInvalid)(_messages(errors))
 
 
 def check_status(response: httpx.Response) -> None:

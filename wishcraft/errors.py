@@ -293,6 +293,10 @@ class ShopifyQueryInvalid(ShopifyRefused):
     advice = "Report it to the developers: the query does not fit SHOPIFY_API_VERSION."
 
 
+class ShopifyQueryTooLarge(ShopifyQueryInvalid):
+    """A query costs more points than Shopify allows for one: it is to ask for fewer objects."""
+
+
 class ShopifyAccessDenied(ShopifyQueryInvalid):
     """Shopify does not let the app see a field: a scope, or access to protected data or bulk operations, is missing."""
 

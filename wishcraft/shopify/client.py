@@ -111,7 +111,8 @@ class ShopifyClient:
             ShopifyUnavailable: No usable response after all retries.
             ShopifyUnauthorized: Shopify refuses the access token, also after a refresh.
             ShopifyForbidden: The app's IP allowlist lacks this machine's address.
-            ShopifyQueryInvalid: Shopify refuses the query, its variables or its cost, or (ShopifyAccessDenied) a field.
+            ShopifyQueryInvalid: Shopify refuses the query: its cost (ShopifyQueryTooLarge), a field
+                (ShopifyAccessDenied), or what makes no sense.
             ShopClosed: The shop is not paid for, locked, or not active.
             ShopifyRefused: Shopify refuses for another reason, such as a shop that was deleted.
         """

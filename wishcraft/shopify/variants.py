@@ -12,7 +12,7 @@ from wishcraft.shopify.bulk import bulk_objects
 from wishcraft.shopify.client import ShopifyClient
 from wishcraft.shopify.graphql_queries import ALL_VARIANTS, DESCRIBE_VARIANTS, READ_VARIANTS
 from wishcraft.shopify.ids import from_global, to_global
-from wishcraft.shopify.nodes import MAX_IDS, check_nodes
+from wishcraft.shopify.nodes import MAX_IDS, read_nodes
 from wishcraft.shopify.values import SOLD, read_amount, read_flag, read_integer, read_text, read_variant_title
 
 POINTS_PER_VARIANT: Final = 3
@@ -36,8 +36,7 @@ async def read_variants(client: ShopifyClient, shop: str, ids: Sequence[int]) ->
     if not ids:
         return {}
     global_ids = [to_global("ProductVariant", number) for number in ids]
-    nodes = (await client.query(shop, READ_VARIANTS, {"ids": global_ids}))["nodes"]
-    check_nodes(shop, global_ids, nodes)
+    nodes = await read_nodes(client, shop, READ_VARIANTS, global_ids)
     return {
         number: reading
         for number, node in zip(ids, nodes, strict=True)
@@ -59,8 +58,7 @@ async def describe_variants(
     if len(ids) > MAX_DESCRIBED:
         raise ValueError(f"{len(ids)} ids; at most {MAX_DESCRIBED} at once")
     global_ids = [to_global("ProductVariant", number) for number in ids]
-    nodes = (await client.query(shop, DESCRIBE_VARIANTS, {"ids": global_ids}))["nodes"]
-    check_nodes(shop, global_ids, nodes)
+    nodes = await read_nodes(client, shop, DESCRIBE_VARIANTS, global_ids)
     described: dict[int, tuple[VariantReading, str | None] | None] = {}
     for number, node in zip(ids, nodes, strict=True):
         try:

@@ -13,7 +13,15 @@ from wishcraft.shopify.client import ShopifyClient
 from wishcraft.shopify.graphql_queries import ALL_VARIANTS, DESCRIBE_VARIANTS, READ_VARIANTS
 from wishcraft.shopify.ids import from_global, to_global
 from wishcraft.shopify.nodes import MAX_IDS, read_nodes
-from wishcraft.shopify.values import SOLD, read_amount, read_flag, read_integer, read_text, read_variant_title
+from wishcraft.shopify.values import (
+    SOLD,
+    read_amount,
+    read_flag,
+    read_former_price,
+    read_integer,
+    read_text,
+    read_variant_title,
+)
 
 POINTS_PER_VARIANT: Final = 3
 """One each for the variant, its inventory item and its product: `MAX_IDS` stay below the 1,000 points of a query."""
@@ -106,7 +114,7 @@ def _image(node: Mapping[str, Any]) -> str | None:
 
 def _reading(node: Mapping[str, Any]) -> VariantReading:
     try:
-        item, product, compare_at = node["inventoryItem"], node["product"], node["compareAtPrice"]
+        item, product, price = node["inventoryItem"], node["product"], read_amount(node["price"])
         return VariantReading(
             variant_id=read_integer(from_global("ProductVariant", node["id"])),
             product_id=read_integer(from_global("Product", product["id"])),
@@ -114,8 +122,8 @@ def _reading(node: Mapping[str, Any]) -> VariantReading:
             handle=read_text(product["handle"]),
             product_title=read_text(product["title"]),
             variant_title=read_variant_title(node["title"]),
-            price=read_amount(node["price"]),
-            compare_at_price=None if compare_at is None else read_amount(compare_at),
+            price=price,
+            compare_at_price=read_former_price(node["compareAtPrice"], price),
             tracked=read_flag(item["tracked"]),
             inventory_quantity=read_integer(node["inventoryQuantity"] or 0),
             inventory_policy=InventoryPolicy(node["inventoryPolicy"].lower()),

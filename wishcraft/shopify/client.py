@@ -261,7 +261,10 @@ class ShopifyClient:
     async def _request_token(self, shop: str, form: Mapping[str, str]) -> OfflineToken:
         url = f"{self._origin.format(shop=shop)}/admin/oauth/access_token"
         try:
-            response = await self._http.post(url, data={**self._credentials, **form})
+            # Without the header, Shopify gives the reason of a refusal as a page for browsers.
+            response = await self._http.post(
+                url, data={**self._credentials, **form}, headers={"Accept": "application/json"}
+            )
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
         if response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND}:

@@ -297,6 +297,16 @@ class ShopifyQueryInvalid(ShopifyRefused):
     advice = "Report it to the developers: the query does not fit SHOPIFY_API_VERSION."
 
 
+class ShopifyQueryTooLarge(ShopifyQueryInvalid):
+    """A query costs more points than Shopify allows for one: it is to ask for fewer objects."""
+
+
+class ShopifyAccessDenied(ShopifyQueryInvalid):
+    """Shopify does not let the app see a field: a scope, or access to protected data or bulk operations, is missing."""
+
+    advice = "Ask the merchant to open the app and grant what it asks for; docs/shopify.md has what the app needs."
+
+
 class ShopifyForbidden(ShopifyRefused):
     """Shopify answers 403, as it does to requests from an address that the app's IP allowlist lacks."""
 

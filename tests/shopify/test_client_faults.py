@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -10,6 +11,8 @@ import uvicorn
 
 from deployments.sandbox.shopify.app import create_app
 from deployments.sandbox.shopify.faults import Fault, FaultKind
+from deployments.sandbox.shopify.order import Customer
+from deployments.sandbox.shopify.orders import WantedLine
 from deployments.sandbox.shopify.simulator import API_KEY, API_SECRET, Options
 from tests.support.connections import listening
 from tests.support.shopify_world import SHOP, FakeClock, MemoryTokens, World
@@ -24,6 +27,8 @@ from wishcraft.errors import (
     WishCraftError,
 )
 from wishcraft.shopify.client import ShopifyClient
+from wishcraft.shopify.inventory_levels import ITEMS, read_levels
+from wishcraft.shopify.orders import find_deleted_orders, read_changed_orders
 from wishcraft.shopify.retries import MAX_RETRIES
 from wishcraft.shopify.variants import read_variants
 
@@ -104,6 +109,20 @@ async def test_query_over_the_cost_limit_raises(world: World) -> None:
     query = "{ products(first: 250) { nodes { variants(first: 100) { nodes { id } } } } }"
     with pytest.raises(ShopifyQueryInvalid, match="exceeds the single query max cost limit"):
         await world.client.query(SHOP, query, {})
+
+
+async def test_query_that_costs_more_than_expected_is_divided(world: World) -> None:
+    world.shop.faults.set(Fault(FaultKind.EXPENSIVE, remaining=None))
+    ids = world.ids()
+    readings = await read_variants(world.client, SHOP, ids)
+    assert list(readings) == ids
+    items = [reading.inventory_item_id for reading in readings.values() if reading]
+    assert list(await read_levels(world.client, SHOP, items[:ITEMS])) == items[:ITEMS]
+    made = [world.shop.orders.create([WantedLine(number, 1, {})], Customer(1, "", "", "")).id for number in ids[:20]]
+    hour = timedelta(hours=1)
+    pages = read_changed_orders(world.client, SHOP, world.clock.now() - hour, world.clock.now() + hour)
+    assert [order["id"] async for _, page in pages for order in page] == made
+    assert await find_deleted_orders(world.client, SHOP, [*made, 7]) == [7]
 
 
 async def test_deleted_shop_raises_shopify_refused(world: World) -> None:

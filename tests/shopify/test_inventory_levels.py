@@ -37,7 +37,7 @@ async def test_item_with_more_locations_than_a_query_has_is_read_to_the_end(worl
     first, second = variants(world, 2)
     first.elsewhere = {100 + number: number for number in range(LOCATIONS + 250)}
     assert await read(world, first, second) == [first.levels, second.levels]
-    assert world.shop.counters.requests == 3
+    assert world.shop.counters.requests == 4
 
 
 async def test_deleted_item_has_no_levels(world: World) -> None:

@@ -82,7 +82,7 @@ class Recorder(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.sent.append({name: str(value) for name, value in json.loads(request.content).items()})
         url = str(request.url).replace("https://", "http://127.0.0.1/")
-        headers = {"Content-Type": request.headers["content-type"]}
+        headers = {name: request.headers[name] for name in ("Content-Type", "Accept")}
         return await self._to.request("POST", url, content=request.content, headers=headers)
 
 

@@ -9,10 +9,12 @@ import pytest
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from deployments.sandbox.shopify.inventory import ProductStatus, VariantChange
+from deployments.sandbox.shopify.product_payloads import product_payload
 from tests.support.shopify_world import SHOP, World
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
 from wishcraft.errors import (
     BulkOperationFailed,
+    ShopifyAccessDenied,
     ShopifyQueryInvalid,
     ShopifyThrottled,
     ShopifyUnavailable,
@@ -21,6 +23,7 @@ from wishcraft.shopify.bulk import bulk_objects
 from wishcraft.shopify.graphql_queries import DESCRIBE_VARIANTS
 from wishcraft.shopify.ids import to_global
 from wishcraft.shopify.nodes import MAX_IDS
+from wishcraft.shopify.product_payloads import read_product
 from wishcraft.shopify.retries import MAX_RETRIES
 from wishcraft.shopify.variants import (
     MAX_DESCRIBED,
@@ -56,6 +59,23 @@ async def test_variant_is_read_as_the_shop_has_it(world: World) -> None:
         inventory_policy=InventoryPolicy.CONTINUE,
         product_active=False,
     )
+
+
+@pytest.mark.parametrize(("typed", "shown"), [("12.51", "12.51"), ("12.50", None), ("9", None), ("0", None)])
+async def test_former_price_that_is_not_higher_is_no_reduction(typed: str, shown: str | None, world: World) -> None:
+    [number] = world.ids(1)
+    variant = world.shop.inventory.find_or_deleted(number)
+    assert variant
+    fields = {"price": Decimal("12.50"), "compare_at_price": Decimal(typed)}
+    world.shop.inventory.change(variant, VariantChange(fields))
+    payload = product_payload(world.shop.demo, world.shop.inventory, variant, "http://127.0.0.1")
+    assert [each["compare_at_price"] for each in payload["variants"] if each["id"] == number] == [
+        f"{Decimal(typed):.2f}"
+    ]
+    reading = (await read_variants(world.client, SHOP, [number]))[number]
+    assert reading
+    told = read_product(payload).variants[number]
+    assert reading.compare_at_price == told.compare_at_price == (None if shown is None else Decimal(shown))
 
 
 async def test_full_batch_costs_points_per_batch(world: World) -> None:
@@ -276,7 +296,7 @@ async def test_expired_url_of_a_bulk_file_is_a_failed_operation(world: World, mo
 
 async def test_app_without_access_to_bulk_operations_is_refused(world: World) -> None:
     world.shop.faults.set(Fault(FaultKind.BULK_DENIED, remaining=1))
-    with pytest.raises(ShopifyQueryInvalid, match="Access denied"):
+    with pytest.raises(ShopifyAccessDenied, match="Access denied"):
         await read_all_in_bulk(world)
 
 

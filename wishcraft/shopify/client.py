@@ -111,8 +111,10 @@ class ShopifyClient:
             ShopifyUnavailable: No usable response after all retries.
             ShopifyUnauthorized: Shopify refuses the access token, also after a refresh.
             ShopifyForbidden: The app's IP allowlist lacks this machine's address.
-            ShopifyQueryInvalid: Shopify refuses the query, its variables or its cost.
-            ShopifyRefused: The shop refuses for another reason (frozen, closed, deleted).
+            ShopifyQueryInvalid: Shopify refuses the query: its cost (ShopifyQueryTooLarge), a field
+                (ShopifyAccessDenied), or what makes no sense.
+            ShopClosed: The shop is not paid for, locked, or not active.
+            ShopifyRefused: Shopify refuses for another reason, such as a shop that was deleted.
         """
         token = await self._tokens.current(shop)
         try:
@@ -259,7 +261,10 @@ class ShopifyClient:
     async def _request_token(self, shop: str, form: Mapping[str, str]) -> OfflineToken:
         url = f"{self._origin.format(shop=shop)}/admin/oauth/access_token"
         try:
-            response = await self._http.post(url, data={**self._credentials, **form})
+            # Without the header, Shopify gives the reason of a refusal as a page for browsers.
+            response = await self._http.post(
+                url, data={**self._credentials, **form}, headers={"Accept": "application/json"}
+            )
         except httpx.HTTPError as error:
             raise _unreachable(error) from error
         if response.status_code in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.NOT_FOUND}:

@@ -43,8 +43,8 @@ LINES_PER_ORDER: Final = 10
 """Most orders have no more; of the others, the rest is read order by order."""
 
 READ_ORDERS: Final = f"""
-query ReadOrders($query: String!, $after: String, $people: Boolean!) {{
-  orders(first: {ORDERS_PER_PAGE}, after: $after, query: $query, sortKey: UPDATED_AT) {{
+query ReadOrders($query: String!, $first: Int!, $after: String, $people: Boolean!) {{
+  orders(first: $first, after: $after, query: $query, sortKey: UPDATED_AT) {{
     nodes {{
       id name createdAt updatedAt cancelledAt test displayFinancialStatus
       email @include(if: $people)
@@ -64,7 +64,7 @@ READ_ORDER_LINES: Final = f"""
 query ReadOrderLines($id: ID!, $after: String) {{
   order(id: $id) {{
     updatedAt
-    lineItems(first: 150, after: $after) {{ nodes {{ {_LINE_FIELDS} }} pageInfo {{ hasNextPage endCursor }} }}
+    lineItems(first: 75, after: $after) {{ nodes {{ {_LINE_FIELDS} }} pageInfo {{ hasNextPage endCursor }} }}
   }}
 }}
 """

@@ -9,7 +9,7 @@ from wishcraft.errors import in_words
 from wishcraft.shopify.client import ShopifyClient
 from wishcraft.shopify.graphql_queries import READ_LEVELS
 from wishcraft.shopify.ids import from_global, to_global
-from wishcraft.shopify.nodes import check_nodes
+from wishcraft.shopify.nodes import read_nodes
 from wishcraft.shopify.product_payloads import LevelSnapshot
 from wishcraft.shopify.values import read_integer, read_time
 
@@ -17,8 +17,8 @@ LOCATIONS: Final = 10
 """Levels of an item in the first query: few shops have more locations."""
 ITEMS: Final = 30
 """In one query: each costs 3 points, and 3 for each level that it may have; 1,000 is the limit for a query."""
-_MORE_LOCATIONS: Final = 250
-"""In each further query, for one item that has more levels; the largest page."""
+_MORE_LOCATIONS: Final = 100
+"""In each further query, for one item that has more levels: far below the limit."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -59,6 +59,4 @@ def _levels(item_id: int, node: Mapping[str, Any]) -> Iterator[LevelSnapshot]:
 
 async def _query(client: ShopifyClient, shop: str, item_ids: Sequence[int], first: int, after: str | None) -> list[Any]:
     ids = [to_global("InventoryItem", number) for number in item_ids]
-    nodes: list[Any] = (await client.query(shop, READ_LEVELS, {"ids": ids, "first": first, "after": after}))["nodes"]
-    check_nodes(shop, ids, nodes)
-    return nodes
+    return await read_nodes(client, shop, READ_LEVELS, ids, first=first, after=after)

@@ -5,11 +5,11 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from wishcraft.errors import ShopifyQueryInvalid, ShopifyUnavailable, in_words
+from wishcraft.errors import ShopifyAccessDenied, ShopifyQueryTooLarge, ShopifyUnavailable, in_words
 from wishcraft.shopify.client import ShopifyClient
-from wishcraft.shopify.graphql_queries import FIND_ORDERS, READ_ORDER_LINES, READ_ORDERS
+from wishcraft.shopify.graphql_queries import FIND_ORDERS, ORDERS_PER_PAGE, READ_ORDER_LINES, READ_ORDERS
 from wishcraft.shopify.ids import from_global, to_global
-from wishcraft.shopify.nodes import check_nodes
+from wishcraft.shopify.nodes import read_nodes
 
 Payload = dict[str, Any]
 Page = tuple[datetime, list[Payload]]
@@ -31,12 +31,17 @@ async def read_changed_orders(
         WishCraftError: As `ShopifyClient.query` does.
     """
     query = f"updated_at:>='{since.astimezone(UTC):{_TIME}}' updated_at:<='{until.astimezone(UTC):{_TIME}}'"
-    after, people = None, True
+    first, after, people = ORDERS_PER_PAGE, None, True
     while True:
-        read_at = datetime.now(UTC)
+        read_at, variables = datetime.now(UTC), {"query": query, "first": first, "after": after, "people": people}
         try:
-            data = await client.query(shop, READ_ORDERS, {"query": query, "after": after, "people": people})
-        except ShopifyQueryInvalid as error:
+            data = await client.query(shop, READ_ORDERS, variables)
+        except ShopifyQueryTooLarge:
+            if first == 1:
+                raise
+            first //= 2
+            continue
+        except ShopifyAccessDenied as error:
             if not people:
                 raise
             _log.warning("%s: orders are read without names and addresses: %s", shop, error)
@@ -61,8 +66,7 @@ async def find_deleted_orders(client: ShopifyClient, shop: str, order_ids: Seque
         WishCraftError: As `ShopifyClient.query` does.
     """
     ids = [to_global("Order", order_id) for order_id in order_ids]
-    nodes = (await client.query(shop, FIND_ORDERS, {"ids": ids}))["nodes"]
-    check_nodes(shop, ids, nodes)
+    nodes = await read_nodes(client, shop, FIND_ORDERS, ids)
     return [order_id for order_id, node in zip(order_ids, nodes, strict=True) if node is None]
 
 

@@ -7,6 +7,7 @@ nothing of whether they are tracked; its stock is left to the levels: each chang
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import InvalidOperation
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
 from wishcraft.domain.inventory import InventoryPolicy, VariantUpdate
@@ -15,6 +16,7 @@ from wishcraft.shopify.values import (
     SOLD,
     read_amount,
     read_flag,
+    read_former_price,
     read_id,
     read_integer,
     read_text,
@@ -107,13 +109,13 @@ def read_inventory_item(payload: Mapping[str, Any]) -> InventoryItemSnapshot:
 def _read_variant(variant: object, facts: Mapping[str, Any]) -> tuple[int, VariantUpdate]:
     if not isinstance(variant, Mapping):
         raise PayloadInvalid("A variant is not an object.")
-    has_item, was = variant.get("inventory_item_id") is not None, variant.get("compare_at_price")
+    has_item, price = variant.get("inventory_item_id") is not None, _read(variant, "price", read_amount)
     return _read(variant, "id", read_id), VariantUpdate(
         **facts,
         inventory_item_id=_read(variant, "inventory_item_id", read_id) if has_item else None,
         variant_title=_read(variant, "title", read_variant_title),
-        price=_read(variant, "price", read_amount),
-        compare_at_price=None if was is None else _read(variant, "compare_at_price", read_amount),
+        price=price,
+        compare_at_price=_read(variant, "compare_at_price", partial(read_former_price, price=price)),
         inventory_policy=_read(variant, "inventory_policy", InventoryPolicy),
     )
 

@@ -10,8 +10,10 @@ import orjson
 
 from wishcraft.errors import (
     ShopClosed,
+    ShopifyAccessDenied,
     ShopifyForbidden,
     ShopifyQueryInvalid,
+    ShopifyQueryTooLarge,
     ShopifyRefused,
     ShopifyUnauthorized,
     ShopifyUnavailable,
@@ -21,6 +23,7 @@ from wishcraft.shopify.pacing import ThrottleStatus
 _CLOSED: Final = frozenset({HTTPStatus.PAYMENT_REQUIRED, HTTPStatus.LOCKED})
 """https://shopify.dev/docs/api/usage/response-codes"""
 _TRANSIENT_CODES: Final = frozenset({"INTERNAL_SERVER_ERROR", "TIMEOUT"})
+_KINDS: Final = {"ACCESS_DENIED": ShopifyAccessDenied, "MAX_COST_EXCEEDED": ShopifyQueryTooLarge}
 _DEFAULT_RETRY_AFTER: Final = 2.0
 """Seconds, for a 429 whose `Retry-After` is missing or malformed; Shopify documents one in every 429."""
 
@@ -48,7 +51,9 @@ def read_response(response: httpx.Response) -> ShopifyResponse:
         ShopClosed: 402 and 423, or 200 with SHOP_INACTIVE.
         ShopifyRefused: Any other 4xx but 429, such as 404 for a shop that was deleted.
         ShopifyUnavailable: 5xx, an internal error of Shopify, or a malformed body.
-        ShopifyQueryInvalid: Shopify refuses the query, its variables or its cost.
+        ShopifyAccessDenied: The app may not see a field.
+        ShopifyQueryTooLarge: The query costs too much.
+        ShopifyQueryInvalid: Shopify refuses the query or its variables.
     """
     if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
         return ShopifyResponse(None, retry_after=_seconds(response.headers.get("Retry-After", "")))
@@ -64,7 +69,7 @@ def read_response(response: httpx.Response) -> ShopifyResponse:
         raise ShopClosed("Shopify answered that the shop is not active")
     if not errors or codes & _TRANSIENT_CODES:
         raise ShopifyUnavailable("Shopify answered 200 with an internal error or without data")
-    raise ShopifyQueryInvalid(_messages(errors))
+    raise next((kind for code, kind in _KINDS.items() if code in codes), ShopifyQueryInvalid)(_messages(errors))
 
 
 def check_status(response: httpx.Response) -> None:

@@ -70,6 +70,15 @@ def read_amount(value: object) -> Decimal:
     return amount
 
 
+def read_former_price(value: object, price: Decimal) -> Decimal | None:
+    """The price before a reduction to `price`; None without one.
+
+    Shopify keeps what a merchant has typed or imported, also 0 or the same price, and themes show what is higher.
+    """
+    former = read_amount(value) if value else None
+    return former if former is not None and former > price else None
+
+
 def read_time(value: object) -> datetime:
     """An ISO 8601 time with its offset, in UTC."""
     if not isinstance(value, str) or not (time := datetime.fromisoformat(value)).tzinfo:

@@ -12,8 +12,16 @@ from wishcraft.shopify.bulk import bulk_objects
 from wishcraft.shopify.client import ShopifyClient
 from wishcraft.shopify.graphql_queries import ALL_VARIANTS, DESCRIBE_VARIANTS, READ_VARIANTS
 from wishcraft.shopify.ids import from_global, to_global
-from wishcraft.shopify.nodes import MAX_IDS, check_nodes
-from wishcraft.shopify.values import SOLD, read_amount, read_flag, read_integer, read_text, read_variant_title
+from wishcraft.shopify.nodes import MAX_IDS, read_nodes
+from wishcraft.shopify.values import (
+    SOLD,
+    read_amount,
+    read_flag,
+    read_former_price,
+    read_integer,
+    read_text,
+    read_variant_title,
+)
 
 POINTS_PER_VARIANT: Final = 3
 """One each for the variant, its inventory item and its product: `MAX_IDS` stay below the 1,000 points of a query."""
@@ -36,8 +44,7 @@ async def read_variants(client: ShopifyClient, shop: str, ids: Sequence[int]) ->
     if not ids:
         return {}
     global_ids = [to_global("ProductVariant", number) for number in ids]
-    nodes = (await client.query(shop, READ_VARIANTS, {"ids": global_ids}))["nodes"]
-    check_nodes(shop, global_ids, nodes)
+    nodes = await read_nodes(client, shop, READ_VARIANTS, global_ids)
     return {
         number: reading
         for number, node in zip(ids, nodes, strict=True)
@@ -59,8 +66,7 @@ async def describe_variants(
     if len(ids) > MAX_DESCRIBED:
         raise ValueError(f"{len(ids)} ids; at most {MAX_DESCRIBED} at once")
     global_ids = [to_global("ProductVariant", number) for number in ids]
-    nodes = (await client.query(shop, DESCRIBE_VARIANTS, {"ids": global_ids}))["nodes"]
-    check_nodes(shop, global_ids, nodes)
+    nodes = await read_nodes(client, shop, DESCRIBE_VARIANTS, global_ids)
     described: dict[int, tuple[VariantReading, str | None] | None] = {}
     for number, node in zip(ids, nodes, strict=True):
         try:
@@ -108,7 +114,7 @@ def _image(node: Mapping[str, Any]) -> str | None:
 
 def _reading(node: Mapping[str, Any]) -> VariantReading:
     try:
-        item, product, compare_at = node["inventoryItem"], node["product"], node["compareAtPrice"]
+        item, product, price = node["inventoryItem"], node["product"], read_amount(node["price"])
         return VariantReading(
             variant_id=read_integer(from_global("ProductVariant", node["id"])),
             product_id=read_integer(from_global("Product", product["id"])),
@@ -116,8 +122,8 @@ def _reading(node: Mapping[str, Any]) -> VariantReading:
             handle=read_text(product["handle"]),
             product_title=read_text(product["title"]),
             variant_title=read_variant_title(node["title"]),
-            price=read_amount(node["price"]),
-            compare_at_price=None if compare_at is None else read_amount(compare_at),
+            price=price,
+            compare_at_price=read_former_price(node["compareAtPrice"], price),
             tracked=read_flag(item["tracked"]),
             inventory_quantity=read_integer(node["inventoryQuantity"] or 0),
             inventory_policy=InventoryPolicy(node["inventoryPolicy"].lower()),

@@ -80,7 +80,10 @@ async def request_token(shop: ShopDep, simulator: SimulatorDep, request: Request
     form = _object(raw) if is_json else dict(parse_qsl(raw.decode(errors="replace")))
     pair = _issue(shop, simulator, form)
     if isinstance(pair, str):
-        return _json({"error": pair}, 401 if pair == "invalid_client" else 400)
+        status = 401 if pair == "invalid_client" else 400
+        if "json" not in request.headers.get("Accept", ""):
+            return HTMLResponse(f"<h1>Oauth error {pair}</h1>", status)  # what browsers get
+        return _json({"error": pair}, status)
     answer: dict[str, object] = {
         "access_token": None if shop.faults.consume(FaultKind.EMPTY_TOKEN) else pair.access,
         "scope": SCOPES,

@@ -26,6 +26,7 @@ class FaultKind(DescribedEnum):
         "Names and addresses in orders are null, with ACCESS_DENIED, as for an app without approval.",
     )
     EMPTY_TOKEN = "empty_token", 'A refresh answers 200 with `"access_token": null`.'
+    EXPENSIVE = "expensive", "Queries cost twice as many points: Shopify does not publish what each field costs."
     BULK_DENIED = (
         "bulk_denied",
         "No bulk operation starts: ACCESS_DENIED, as for an app whose access to them has lapsed.",

@@ -60,7 +60,11 @@ class OrderNodes:
             "test": order.is_test,
             "displayFinancialStatus": order.financial_status.upper(),
             "email": lambda _info: self._personal("email", order.customer.email),
-            "billingAddress": lambda _info: self._personal("billingAddress", _address(order)),
+            "billingAddress": {
+                "id": to_global("MailingAddress", order.id),
+                "firstName": lambda _info: self._personal("firstName", order.customer.first_name),
+                "lastName": lambda _info: self._personal("lastName", order.customer.last_name),
+            },
             "customAttributes": _attributes(order.note_attributes),
             "refunds": lambda _info, **arguments: [
                 {"id": to_global("Refund", each.id), "createdAt": _iso(each.created_at)}
@@ -90,11 +94,6 @@ class OrderNodes:
             "originalUnitPriceSet": {"shopMoney": {"amount": str(line.price)}},
             "variant": lambda _info: self._find_variant(to_global("ProductVariant", line.variant_id)),
         }
-
-
-def _address(order: Order) -> Node:
-    name = {"firstName": order.customer.first_name, "lastName": order.customer.last_name}
-    return {"id": to_global("MailingAddress", order.id), **name}
 
 
 def _selection(query: str) -> Callable[[Order], bool]:

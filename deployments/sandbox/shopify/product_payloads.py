@@ -1,6 +1,6 @@
 """Payloads of the webhooks about products and stock, as Shopify's REST resources have them."""
 
-from typing import Any
+from typing import Any, Final
 
 from deployments.sandbox.catalogue import DemoShop
 from deployments.sandbox.shopify.images import image_url
@@ -8,6 +8,8 @@ from deployments.sandbox.shopify.inventory import Inventory, Variant
 from deployments.sandbox.shopify.order_payloads import local_time
 from wishcraft.shopify.ids import to_global
 
+MAX_VARIANTS: Final = 100
+"""In the payload of a product."""
 Payload = dict[str, Any]
 
 
@@ -31,7 +33,7 @@ def product_payload(demo: DemoShop, inventory: Inventory, changed: Variant, orig
         "published_scope": "global",
         "template_suffix": None,
         "tags": "",
-        "variants": [_variant(demo, variant, position) for position, variant in enumerate(found, 1)],
+        "variants": [_variant(demo, variant, position) for position, variant in enumerate(found[:MAX_VARIANTS], 1)],
         "options": [{"id": changed.product_id, "product_id": changed.product_id, "name": "Title", "position": 1}],
         "images": [image],
         "image": image,
@@ -78,7 +80,6 @@ def _variant(demo: DemoShop, variant: Variant, position: int) -> Payload:
         "compare_at_price": None if variant.compare_at_price is None else str(variant.compare_at_price),
         "position": position,
         "inventory_policy": variant.policy.value,
-        "inventory_management": "shopify" if variant.tracked else None,
         "inventory_item_id": variant.inventory_item_id,
         "inventory_quantity": variant.quantity,
         "old_inventory_quantity": variant.quantity,
@@ -87,7 +88,6 @@ def _variant(demo: DemoShop, variant: Variant, position: int) -> Payload:
         "option3": None,
         "sku": None,
         "barcode": None,
-        "grams": 0,
         "taxable": True,
         "image_id": None,
         "created_at": local_time(demo, variant.updated_at),

@@ -55,13 +55,13 @@ class QueryCost:
             raise ErrorResponse.invalid(coerced)
         self._variables = coerced
 
-    def requested(self) -> int:
-        """The maximal cost.
+    def requested(self, factor: int = 1) -> int:
+        """The maximal cost, `factor` times what is expected.
 
         Raises:
             ErrorResponse: The cost or an argument exceeds Shopify's limit.
         """
-        points = self._requested(self._operation.selection_set, self._root)
+        points = factor * self._requested(self._operation.selection_set, self._root)
         if points > MAX_POINTS:
             raise ErrorResponse.max_cost_exceeded(points, MAX_POINTS)
         return points

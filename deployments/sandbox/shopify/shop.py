@@ -92,7 +92,7 @@ class SimulatedShop:
             raise ErrorResponse.with_code("The shop is not active.", "SHOP_INACTIVE")
         document = parse_and_validate(query)
         cost = QueryCost(document, variables)
-        requested = cost.requested()
+        requested = cost.requested(2 if self.faults.consume(FaultKind.EXPENSIVE) else 1)
         if self.faults.consume(FaultKind.THROTTLE):
             self.bucket.drain()
             raise ErrorResponse.throttled(self.bucket.cost(requested, None))

@@ -114,13 +114,14 @@ RegistryRequestDep = Annotated[RegistryRequest, Depends(get_registry_request)]
 
 
 def make_key(key: str | None, caller: Caller, request: Request, body: str) -> IdempotencyKey | None:
-    """The idempotency key of a creation, scoped by caller and bound to the request's path and body."""
+    """The idempotency key of a creation, scoped by sender and customer, and bound to the request's path and body."""
     if key is None:
         return None
     # HMAC, not a plain hash: a reader of the table could otherwise guess access codes, which argon2 protects elsewhere.
     secret = request.app.state.settings.shopify_api_secret.get_secret_value()
     request_hash = bytes.fromhex(sign(f"{request.scope['path']}\n{body}", secret))
-    return IdempotencyKey(caller.shop_id, f"{caller.name}:{caller.customer_id}", key, request_hash)
+    sender = "server" if caller.is_server else caller.name  # one that repeats a request may have a new API key by now
+    return IdempotencyKey(caller.shop_id, f"{sender}:{caller.customer_id}", key, request_hash)
 
 
 @router.post(

@@ -304,6 +304,17 @@ async def test_idempotency_keys_are_scoped_by_customer(
     assert len({answer.json()["slug"] for answer in answers}) == 4
 
 
+async def test_server_that_repeats_a_creation_with_another_api_key_creates_nothing_more(
+    client: httpx.AsyncClient, demo: Demo
+) -> None:
+    answers = []
+    for _ in range(2):
+        headers = {"X-API-Key": add_key(demo, 1).key, "X-Customer-Id": "4711", "Idempotency-Key": "one"}
+        answers.append(await client.post(PATH, json=WEDDING, headers=headers))
+    assert [answer.status_code for answer in answers] == [201, 201]
+    assert count(demo, 4711) == 1
+
+
 async def test_refused_creation_does_not_use_up_its_idempotency_key(emma: Shopper, demo: Demo) -> None:
     protected = WEDDING | {"visibility": "password"}
     assert (await emma.send("POST", PATH, protected, idempotency_key="one")).status_code == 422

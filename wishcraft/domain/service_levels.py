@@ -42,7 +42,7 @@ AS_BAD_SHARE: Final = frozenset({ServiceLevel.ERRORS, ServiceLevel.COMPLAINTS})
 """Levels whose value is the share of bad events; of the others, it is that of good ones."""
 _OF_MAILS: Final = frozenset({ServiceLevel.MAILS, ServiceLevel.COMPLAINTS})
 _MAIL_DAYS: Final = 40
-"""Days for which all mails are stored. Later `cleanup-logs` deletes invitations, but none that was confirmed: what is
+"""Days for which all mails are stored. Later `cleanup-logs` deletes invitations, but none that was answered: what is
 left would be better than it was. An invitation ends 14 days after its first try, its last one is up to 4 days later,
 and it is deleted 30 days after its end.
 """

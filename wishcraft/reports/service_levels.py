@@ -41,7 +41,7 @@ from wishcraft.store.webhook_statistics import WebhookCounts
 _NO_TRAFFIC: Final = Day(0, TrafficCounts(0, 0, [], 0, 0, 0, 0))
 _EXPLANATION: Final = (
     "Up to {end}. The budget is what may go wrong in 30 days; the trend compares them with the 30 before, of mails with"
-    " the 10 before, as ended invitations are deleted. Uptime counts the minutes in which a process could serve; latency"
+    " the 10 before, as old invitations are deleted. Uptime counts the minutes in which a process could serve; latency"
     " and errors are those of requests to the API; hits, including stale ones, are a share of all reads of registries;"
     " jobs are the runs of those with a schedule; mails are the reminders and invitations that were sent or failed;"
     " complaints are a share of the mails that were sent; webhooks, but for those about privacy, are in time within"

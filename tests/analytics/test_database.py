@@ -80,19 +80,24 @@ def test_analyst_login_can_read_only_the_views(demo: Demo, analyst: Demo) -> Non
         analyst.execute("CREATE TABLE public.mine (id int)")
 
 
-def test_guest_number_ignores_the_case_of_the_email_address(demo: Demo, db: AnalystsDatabase) -> None:
+def test_guests_are_numbered_by_address_in_any_case_else_by_customer_else_by_order(
+    demo: Demo, db: AnalystsDatabase
+) -> None:
     demo.execute("DELETE FROM purchases")
     demo.execute("""
         INSERT INTO purchases (shop_id, registry_id, item_id, order_id, line_item_id, order_name, quantity, unit_price,
-            purchaser_email, status)
+            purchaser_email, purchaser_id, status)
         SELECT i.shop_id, i.registry_id, i.id, n / 2, n, '#1', 1, 10,
-            (ARRAY['A@x.example', 'a@X.example', 'b@x.example', NULL, NULL, NULL])[n], 'confirmed'
-        FROM (SELECT * FROM registry_items WHERE shop_id = 1 ORDER BY id LIMIT 1) i, generate_series(1, 6) n
+            (ARRAY['A@x.example', 'a@X.example', 'b@x.example', NULL, NULL, NULL, NULL, NULL])[n],
+            (ARRAY[1, NULL, NULL, NULL, NULL, NULL, 7, 7])[n], 'confirmed'
+        FROM (SELECT * FROM registry_items WHERE shop_id = 1 ORDER BY id LIMIT 1) i, generate_series(1, 8) n
     """)
     shop = maple(db)
     bought = db.read("purchases", shop, db.find_registries(shop)).to_pandas()
-    assert bought["guest"].nunique() == 4  # a, b, and the unknown guests of orders 2 and 3
-    assert bought["gift"].nunique() == 4
+    assert (
+        bought["guest"].nunique() == 5
+    )  # a, b, customer 7, and the unknown guests of orders 2 and 3
+    assert bought["gift"].nunique() == 5
 
 
 @pytest.mark.parametrize("table", list(TABLES))

@@ -193,6 +193,13 @@ def test_the_overview_lists_objectives_and_the_table_lists_periods() -> None:
     assert len(rows(found)) == len(ServiceLevel) * len(LENGTHS)
 
 
+def test_mails_are_compared_with_days_of_which_none_was_deleted() -> None:
+    kept, partly_deleted = Tally({ServiceLevel.MAILS: Count(100, 3)}), Tally({ServiceLevel.MAILS: Count(60, 0)})
+    days = [*[kept] * 40, *[partly_deleted] * 20]
+    trends = [each.before for each in assess(days, BOUNDS) if each.level is ServiceLevel.MAILS]
+    assert trends == [0.97, 0.97, 0.97]
+
+
 def test_a_report_ends_where_everything_is_known() -> None:
     assert end_of(None, NOW) == datetime(2026, 3, 14, 9, 58, tzinfo=UTC)
     assert end_of(date(2026, 3, 13), NOW) == datetime(2026, 3, 14, tzinfo=UTC)

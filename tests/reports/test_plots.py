@@ -223,6 +223,14 @@ def test_numbers_are_drawn_with_grouped_digits_and_large_ones_in_billions() -> N
     assert [plots._number(number) for number in numbers] == texts
 
 
+@pytest.mark.parametrize("values", [[-100.0, 20.0], [-100.0, -50.0], [0.0, -1e-6], [0.0, 0.0], [5.0, 9.0]])
+def test_all_values_of_a_series_and_0_are_within_its_axis(values: list[float]) -> None:
+    panel = TimeSeries("n", "by day", [date(2026, 3, day) for day in (1, 2)], values, "", above=False)
+    [axes] = make_figure([panel]).axes
+    low, high = axes.get_ylim()
+    assert low < min(*values, 0) <= max(*values, 0) < high
+
+
 def test_days_are_placed_to_scale() -> None:
     bad = TimeSeries("Jobs", "", [date(2026, 3, 1), date(2026, 3, 11), date(2026, 3, 31)], [1.0, 1.0, 1.0], "%", 99.0)
     picture = Image.open(io.BytesIO(draw([bad]))).convert("RGB")

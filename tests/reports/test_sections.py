@@ -253,6 +253,16 @@ def test_shops_without_unviewed_registries_are_left_out() -> None:
     assert not popularity.unviewed([]).rows
 
 
+def test_registries_of_many_shops_are_listed_by_their_views() -> None:
+    viewed = [
+        Viewed(f"{shop}.example", place, None, views)
+        for place, (shop, views) in enumerate([("a", 5), ("b", 90), ("c", 7)])
+    ]
+    assert [row[0] for row in popularity.most_viewed(viewed).rows] == ["b.example", "c.example", "a.example"]
+    without = [Unviewed("a.example", 9, 1, []), Unviewed("b.example", 9, 4, [])]
+    assert [row[0] for row in popularity.unviewed(without).rows] == ["b.example", "a.example"]
+
+
 def test_wasteful_warming_is_reported_from_20_sampled_entries_on() -> None:
     assert "a.example" in popularity.warming([Warmed("a.example", 100, 10)]).text
     assert "Nothing to do" in popularity.warming([Warmed("a.example", 100, 90), Warmed("b.example", 4, 0)]).text

@@ -86,6 +86,7 @@ _purchases: Final = st.fixed_dictionaries(
         "quantity": st.integers(1, 3),
         "unit_price": _pick(*_PRICES),
         "order_id": st.integers(1, 3),
+        "purchaser_id": _pick(None, None, 1, 2),
         "purchaser_email": _pick(None, "ada@example.org", "Ada@Example.org", "bob@example.org"),
         "status": _pick("confirmed", "confirmed", "pending", "cancelled", "refunded"),
         "created_at": _moments,

@@ -40,6 +40,12 @@ class ServiceLevel(StrEnum):
 
 AS_BAD_SHARE: Final = frozenset({ServiceLevel.ERRORS, ServiceLevel.COMPLAINTS})
 """Levels whose value is the share of bad events; of the others, it is that of good ones."""
+_OF_MAILS: Final = frozenset({ServiceLevel.MAILS, ServiceLevel.COMPLAINTS})
+_MAIL_DAYS: Final = 40
+"""Days for which all mails are stored. Later `cleanup-logs` deletes invitations, but none that was answered: what is
+left would be better than it was. An invitation ends 14 days after its first try, its last one is up to 4 days later,
+and it is deleted 30 days after its end.
+"""
 
 
 class Period(StrEnum):
@@ -221,7 +227,12 @@ def assess(days: Sequence[Tally], bounds: Sequence[float]) -> list[Assessment]:
 
 
 def _value_before(level: ServiceLevel, period: Period, days: Sequence[Tally], bounds: Sequence[float]) -> float | None:
-    """The value over the preceding period. Runs are deleted after a month: what is left of them is not the period."""
+    """The value over the preceding period, or over as much of it as is stored whole.
+
+    Runs are deleted after a month: what is left of them is not the period.
+    """
+    if level in _OF_MAILS:
+        days = days[: _MAIL_DAYS - LENGTHS[period]]
     is_deleted = level is ServiceLevel.JOBS and period is Period.MONTH and not days[-1].of(level).all
     return None if is_deleted else value(level, total(days), bounds)
 

@@ -278,13 +278,16 @@ def _latest_colour(panel: TimeSeries) -> str:
 
 
 def _set_scale(axes: Axes, panel: TimeSeries) -> None:
-    """Scale the axis to include the objective: from about 0 where less is better, up to 100 % where more is better."""
+    """Scale the axis to include the objective: from about 0 where less is better, up to 100 % where more is better.
+
+    Negative values, as of a question, are below 0.
+    """
     bounds = [bound for each in panel.ranges if each for bound in each]
     known = [value for value in [*panel.values, *bounds, panel.objective] if value is not None]
     lowest, highest = min(known, default=0.0), max(known, default=1.0)
     margin = (highest - lowest) * 0.15 or abs(highest) * 0.1 or 1.0
     if not panel.above:
-        axes.set_ylim(-0.7 * margin, highest + margin)
+        axes.set_ylim(lowest - margin if lowest < 0 else -0.7 * margin, max(highest, 0) + margin)
     else:
         axes.set_ylim(lowest - margin, 100 + 0.25 * margin if panel.unit == "%" else highest + margin)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10]))

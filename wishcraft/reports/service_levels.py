@@ -40,12 +40,12 @@ from wishcraft.store.webhook_statistics import WebhookCounts
 
 _NO_TRAFFIC: Final = Day(0, TrafficCounts(0, 0, [], 0, 0, 0, 0))
 _EXPLANATION: Final = (
-    "Up to {end}. The budget is what may go wrong in 30 days; the trend compares them with the 30 before. Uptime"
-    " counts the minutes in which a process could serve; latency and errors"
-    " are those of requests to the API; hits, including stale ones, are a share of all reads of registries; jobs are"
-    " the runs of those with a schedule; mails are the reminders and invitations that were sent or failed; complaints"
-    " are a share of the mails that were sent; webhooks, but for those about"
-    f" privacy, are in time within {WEBHOOK_SECONDS} s, and dead letters are not."
+    "Up to {end}. The budget is what may go wrong in 30 days; the trend compares them with the 30 before, of mails with"
+    " the 10 before, as old invitations are deleted. Uptime counts the minutes in which a process could serve; latency"
+    " and errors are those of requests to the API; hits, including stale ones, are a share of all reads of registries;"
+    " jobs are the runs of those with a schedule; mails are the reminders and invitations that were sent or failed;"
+    " complaints are a share of the mails that were sent; webhooks, but for those about privacy, are in time within"
+    f" {WEBHOOK_SECONDS} s, and dead letters are not."
 )
 _NEGLIGIBLE: Final = 0.0001
 """The smallest change that counts as a trend: a hundredth of a percentage point, or a tenth of a millisecond."""

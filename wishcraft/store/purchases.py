@@ -64,6 +64,8 @@ class PurchaseRow(NamedTuple):
     status: PurchaseStatus
     visitor: str | None = None
     """The `visitor_id` of the guest's events; stored with the event of the purchase alone."""
+    created_at: datetime | None = None
+    """When its order came; None: now."""
 
 
 class UnmatchedRow(NamedTuple):
@@ -85,6 +87,8 @@ class UnmatchedRow(NamedTuple):
     purchaser_email: str | None
     anonymous: bool
     gift_message: str | None
+    created_at: datetime | None = None
+    """When it was stored; None: it is new."""
 
 
 class LineChange(NamedTuple):
@@ -112,13 +116,14 @@ WITH bought AS (
     SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
         registry_id bigint, item_id bigint, order_id bigint, line_item_id bigint, order_name text, ordered bigint,
         quantity bigint, unit_price numeric(15, 4), purchaser_id bigint, purchaser_name text, purchaser_email text,
-        anonymous boolean, gift_message text, status text, visitor text
+        anonymous boolean, gift_message text, status text, visitor text, created_at timestamptz
     )
 ), added AS (
     INSERT INTO purchases (shop_id, registry_id, item_id, order_id, line_item_id, order_name, ordered, quantity,
-        unit_price, purchaser_id, purchaser_name, purchaser_email, anonymous, gift_message, status)
+        unit_price, purchaser_id, purchaser_name, purchaser_email, anonymous, gift_message, status, created_at)
     SELECT :shop_id, registry_id, item_id, order_id, line_item_id, order_name, ordered, quantity,
-        unit_price, purchaser_id, purchaser_name, purchaser_email, anonymous, gift_message, status
+        unit_price, purchaser_id, purchaser_name, purchaser_email, anonymous, gift_message, status,
+        coalesce(created_at, now())
     FROM bought
     ON CONFLICT (shop_id, line_item_id) DO NOTHING
     RETURNING shop_id, registry_id, item_id, order_id, line_item_id, status, created_at

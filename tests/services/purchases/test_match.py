@@ -1,6 +1,7 @@
 """A person matches a line item while webhooks and others change it, its order and its item."""
 
 import asyncio
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
@@ -59,6 +60,17 @@ async def test_match_waits_for_a_webhook_of_the_order_and_takes_what_it_leaves(
         webhook.commit()
         await matching
     assert counted(demo, item) == (1, 1)
+
+
+@pytest.mark.parametrize(("wished", "bought"), [("2026-03-01", "2026-03-14"), ("2026-03-20", "2026-03-20")])
+async def test_matched_purchase_and_its_visit_have_the_time_at_which_the_order_came(
+    resources: Resources, demo: Demo, shop: ShopRef, item: int, unmatched: int, wished: str, bought: str
+) -> None:
+    demo.execute("DELETE FROM analytics_events; UPDATE unmatched_lines SET created_at = '2026-03-14 00:00Z'")
+    demo.execute("UPDATE registry_items SET created_at = %s WHERE id = %s", [f"{wished} 00:00Z", item])
+    await match(resources, shop, unmatched, item, {})
+    moments = demo.execute("SELECT p.created_at, occurred_at FROM purchases p, analytics_events").fetchall()
+    assert moments == [(datetime.fromisoformat(f"{bought}T00:00Z"),) * 2]
 
 
 async def test_line_item_that_two_people_match_at_once_counts_for_one(

@@ -13,7 +13,8 @@ LEFT JOIN (
 LEFT JOIN (
     SELECT registry_id, count(DISTINCT order_id) AS gifts, sum(quantity * unit_price) AS value,
         count(DISTINCT lower(purchaser_email))
-            + count(DISTINCT order_id) FILTER (WHERE purchaser_email IS NULL) AS guests
+            + count(DISTINCT purchaser_id) FILTER (WHERE purchaser_email IS NULL)
+            + count(DISTINCT order_id) FILTER (WHERE purchaser_email IS NULL AND purchaser_id IS NULL) AS guests
     FROM live GROUP BY registry_id
 ) AS gift USING (registry_id)
 ORDER BY shop, registry_id

@@ -41,15 +41,18 @@ class Warmed(NamedTuple):
 
 
 def most_viewed(viewed: Sequence[Viewed]) -> Section:
-    """The most viewed registries of each shop."""
-    rows = [(short_name(each.shop), str(each.id), each.slug or "not public", f"{each.views:,}") for each in viewed]
+    """The most viewed registries of the shops, the most viewed first: the page shows only the first rows."""
+    rows = [
+        (short_name(each.shop), str(each.id), each.slug or "not public", f"{each.views:,}")
+        for each in sorted(viewed, key=lambda each: -each.views)
+    ]
     text = "Nothing to do: these are warmed first, and evicted last." if rows else "None was read this week."
     return Section("Most viewed registries", text, ("shop", "registry", "slug", "views this week"), rows)
 
 
 def unviewed(shops: Sequence[Unviewed]) -> Section:
-    """Registries of each shop without a view in a month."""
-    with_unviewed = [each for each in shops if each.unviewed]
+    """Registries of each shop without a view in a month, the shop with most first."""
+    with_unviewed = sorted((each for each in shops if each.unviewed), key=lambda each: -each.unviewed)
     rows = [
         (short_name(each.shop), f"{each.unviewed:,}", f"{each.active:,}", ", ".join(each.slugs) or "none public")
         for each in with_unviewed

@@ -56,6 +56,7 @@ async def match(
         if line is None:
             raise QueryRefused(_NO_LINE)
         columns = {name: value for name, value in line._asdict().items() if name in PurchaseRow._fields}
+        columns["created_at"] = max(line.created_at or item.created_at, item.created_at)  # not before it was wished for
         row = PurchaseRow(registry_id=item.registry_id, item_id=item.id, **columns)
         await purchases.add(write.session, shop.id, [row])
         await registry_items.recount(write.session, shop.id, [item.registry_id])

@@ -13,7 +13,6 @@ from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.errors import (
     AddressRefused,
-    ConfigurationError,
     MailAcceptanceUnknown,
     MailPostponed,
     MailRefused,
@@ -153,11 +152,6 @@ async def test_unreachable_server_raises_mail_unavailable() -> None:
     mailer = SmtpMailer(parse_smtp(SecretStr("smtp://127.0.0.1:1")), SENDER)
     with pytest.raises(MailUnavailable, match="cannot be reached"):
         await mailer.send(mail())
-
-
-def test_sender_that_is_no_address_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="MAIL_FROM"):
-        SmtpMailer(None, "WishCraft")
 
 
 def test_repr_of_a_mail_shows_neither_address_nor_content() -> None:

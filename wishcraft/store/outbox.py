@@ -5,7 +5,7 @@ Each is scoped to one shop, except those that count and suppress refused address
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import LargeBinary, case, func, literal, literal_column, select, update
@@ -114,18 +114,18 @@ async def count_held(session: AsyncSession, kind: MailKind, shop_id: int) -> int
     return (await session.execute(query)).scalar_one()
 
 
-async def count_refusals(session: AsyncSession, kind: MailKind, within: timedelta) -> RefusalCounts:
-    """Numbers of mails that were claimed within this time and sent, or refused, over all shops."""
+async def count_refusals(session: AsyncSession, kind: MailKind, since: datetime) -> RefusalCounts:
+    """Numbers of mails that were claimed since then and sent, or refused, over all shops."""
     table = TABLES[kind]
     query = select(
         func.count().filter(table.state == MailState.SENT),
         func.count().filter(table.state == MailState.PENDING, table.last_error.startswith(_REFUSED)),
-    ).where(table.claimed_at >= func.now() - within)
+    ).where(table.claimed_at >= since)
     return RefusalCounts._make((await session.execute(query)).one())
 
 
-async def suppress_refused(session: AsyncSession, kind: MailKind, within: timedelta) -> list[tuple[int, bytes]]:
-    """Suppress the addresses of mails that were claimed within this time and refused, each for its shop, of all shops.
+async def suppress_refused(session: AsyncSession, kind: MailKind, since: datetime) -> list[tuple[int, bytes]]:
+    """Suppress the addresses of mails that were claimed since then and refused, each for its shop, over all shops.
 
     Returns:
         Shop and hash of those that were not suppressed before.
@@ -136,11 +136,7 @@ async def suppress_refused(session: AsyncSession, kind: MailKind, within: timede
         values[Invitation.expires_at] = case((Invitation.attempts > 0, Invitation.expires_at))
     refused = (
         update(table)
-        .where(
-            table.state == MailState.PENDING,
-            table.last_error.startswith(_REFUSED),
-            table.claimed_at >= func.now() - within,
-        )
+        .where(table.state == MailState.PENDING, table.last_error.startswith(_REFUSED), table.claimed_at >= since)
         .values(values)
         .returning(table.shop_id, table.recipient)
         .cte("refused")

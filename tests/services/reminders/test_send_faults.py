@@ -1,7 +1,7 @@
 """Reminders when the mail server refuses, postpones or drops mails."""
 
 import logging
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -27,16 +27,6 @@ from wishcraft.store import shops
 from wishcraft.store.shops import ShopRef
 
 pytestmark = pytest.mark.usefixtures("two_to_remind")
-
-
-class _ShiftedClock:
-    """As `datetime`, on a machine whose clock is ahead of PostgreSQL's."""
-
-    def __init__(self, ahead: timedelta) -> None:
-        self._ahead = ahead
-
-    def now(self, zone: tzinfo) -> datetime:
-        return datetime.now(zone) + self._ahead
 
 
 def states(demo: Demo) -> dict[str, tuple[Any, ...]]:
@@ -65,19 +55,6 @@ async def test_a_postponed_reminder_is_sent_by_a_later_run(
     assert (counts["due"], counts["sent"]) == (1, 1)
     assert recipients_of(mailbox) == [EMMA, HUGO]
     assert states(demo)[EMMA] == ("sent", 1, None)
-
-
-@pytest.mark.parametrize("ahead", [timedelta(hours=-1), timedelta(hours=1)])
-async def test_refused_address_is_suppressed_if_the_clock_differs_from_postgresqls(
-    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox,
-    monkeypatch: pytest.MonkeyPatch, ahead: timedelta,
-) -> None:  # fmt: skip
-    mailbox.faults.set(Fault(FaultKind.REFUSE, EMMA))
-    began = datetime.now(UTC) + ahead
-    await remind_shop(resources, settings, shop, now=NOW)
-    monkeypatch.setattr("wishcraft.services.mail.reputation.datetime", _ShiftedClock(ahead))
-    await judge_refusals(resources, MailKind.REMINDER, began)
-    assert {recipient: state for recipient, (state, *_) in states(demo).items()} == {EMMA: "suppressed", HUGO: "sent"}
 
 
 async def test_a_refused_address_is_suppressed_and_other_mails_are_sent(

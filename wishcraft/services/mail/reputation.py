@@ -46,16 +46,13 @@ def count_paused(changes: Changes, waiting: int) -> None:
 async def judge_refusals(resources: Resources, kind: MailKind, since: datetime) -> None:
     """Suppress the addresses of all shops that the mail server refused since then, unless it refused most of them.
 
-    `since` is a time of this machine's clock. PostgreSQL, whose clock may show another time, gets its age.
-
     Raises:
         TooManyAddressesRefused: It refused most recipients. No address is suppressed, and the mails stay due.
     """
     async with resources.db.transaction() as session:
-        age = datetime.now(UTC) - since
-        tried = await outbox.count_refusals(session, kind, age)
+        tried = await outbox.count_refusals(session, kind, since)
         if not too_many_refused(tried.refused, tried.sent):
-            for shop_id, hashed in await outbox.suppress_refused(session, kind, age):
+            for shop_id, hashed in await outbox.suppress_refused(session, kind, since):
                 details = {"reason": SuppressionReason.BOUNCE.value}
                 actor = Actor(shop_id, _ACTOR)
                 await audit_log.record(session, actor, "mail.suppressed", "address", hashed.hex(), details)

@@ -89,8 +89,7 @@ async def record_end(job: str, flow_run: FlowRun, state: State[Any]) -> None:
         if flow_run.start_time:
             counters.observe("job_seconds", (datetime.now(UTC) - flow_run.start_time).total_seconds(), job=job)
         # The alert JobStale is about scheduled runs: a new shop's first sync must not hide that all others fail.
-        given = flow_run.parameters
-        if outcome == "completed" and not any(map(given.get, _PARTIAL)) and given.get("repair", True):
+        if outcome == "completed" and not any(map(flow_run.parameters.get, _PARTIAL)):
             counters.set("job_last_success_timestamp_seconds", datetime.now(UTC).timestamp(), job=job)
 
 

@@ -175,13 +175,7 @@ async def test_completed_and_cancelled_runs_are_counted_and_not_reported(
 
 @pytest.mark.parametrize(
     ("parameters", "is_whole"),
-    [
-        ({"shops": [SHOP], "dry_run": False}, False),
-        ({"shops": [], "dry_run": True}, False),
-        ({"shops": []}, True),
-        ({"repair": False}, False),
-        ({"repair": True}, True),
-    ],
+    [({"shops": [SHOP], "dry_run": False}, False), ({"shops": [], "dry_run": True}, False), ({"shops": []}, True)],
 )
 async def test_run_for_some_shops_or_without_effect_is_no_success_of_its_job(
     resources: Resources, parameters: dict[str, Any], is_whole: bool

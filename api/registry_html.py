@@ -50,12 +50,13 @@ PROTECTED: Final = Notice(
 )
 WRONG_CODE: Final = Notice("This is not the access code", "Try again.", asks_code=True)
 TOO_MANY_TRIES: Final = Notice("Too many tries", "Wait a while, then try again.", asks_code=True)
+UNAVAILABLE: Final = Notice("This page cannot be shown right now", "Try again in a few minutes.")
 STATUSES: Final = {
     RegistryStatus.PAUSED: "This registry is paused.",
     RegistryStatus.COMPLETED: "This registry is completed.",
     RegistryStatus.ARCHIVED: "This registry is archived.",
 }
-NOTICES: Final = (NO_REGISTRY, PROTECTED, WRONG_CODE, TOO_MANY_TRIES)
+NOTICES: Final = (NO_REGISTRY, PROTECTED, WRONG_CODE, TOO_MANY_TRIES, UNAVAILABLE)
 TEXTS: Final = (*(text for each in NOTICES for text in each[:2]), *STATUSES.values())
 """All texts that are translated and not in a template."""
 

@@ -72,8 +72,8 @@ async def backfill(
     """Run a job for each of some past days, or for each of some shops.
 
     Each step is a subflow run of this run. A failed step does not stop the others. When the same backfill runs again,
-    it skips the steps that succeeded, so it resumes where it stopped. A field that the job does not have must keep its
-    default.
+    it skips the steps that succeeded, so it resumes where it stopped; a day that was not over is run again. A field
+    that the job does not have must keep its default.
 
     Args:
         job: Job to run.
@@ -97,7 +97,7 @@ async def backfill(
     fields = backfill.parameters.properties
     unusual = {name: value for name, value in given.items() if value not in (None, [], fields[name].get("default"))}
     steps = await _plan(job, parse_days(first_day, last_day), shops or [], unusual)
-    done = set() if again else await find_completed_tags([step.tag(job) for step in steps])
+    done = set() if again else await find_completed_tags([step.tag(job) for step in steps if step.is_final])
     progress = await acreate_progress_artifact(0, description="Percentage of the steps that are done.")
     results: list[WorkResult] = []
     for step in steps:
@@ -126,7 +126,7 @@ async def _plan(job: JobName, days: Days, shops: Sequence[str], parameters: Mapp
     if days == Days() and "shops" in known_parameters:
         shops = [shop for batch in await find_shop_batches(list(shops)) for shop in batch]
     try:
-        return plan(known_parameters, days, shops, parameters, datetime.now(time_zone()).date())
+        return plan(known_parameters, days, shops, parameters, datetime.now(time_zone()))
     except ValueError as error:
         raise QueryRefused(f"{job}: {error}") from None
 
@@ -139,7 +139,7 @@ async def _run(job: JobName, step: Step, *, dry_run: bool, has_run: bool) -> Wor
     if dry_run:
         parameters["dry_run"] = True
     started = time.perf_counter()
-    with tags("backfill", *([] if dry_run else [step.tag(job)])):
+    with tags("backfill", *([step.tag(job)] if step.is_final and not dry_run else [])):
         flow_call: Any = flow(**parameters, return_state=True)
         state: State[Any] = await flow_call
     seconds = time.perf_counter() - started

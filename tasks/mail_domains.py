@@ -6,7 +6,6 @@ from tasks.runtime.retries import task
 from wishcraft.domain.mail_domains import SPF_OF_PROVIDER, domain_of, is_domain, is_selector
 from wishcraft.errors import QueryRefused
 from wishcraft.mail.dns_client import DnsClient
-from wishcraft.mail.providers.addresses import parse_sender
 from wishcraft.reports.mail_domains import mail_domains_page
 from wishcraft.reports.page import Page
 from wishcraft.resources import open_resources
@@ -25,12 +24,12 @@ async def check_mail_domains(domains: Sequence[str], selectors: Sequence[str]) -
 
     Raises:
         QueryRefused: A name cannot be a domain or a selector.
-        ConfigurationError: DNS_SERVER or MAIL_FROM is malformed.
+        ConfigurationError: DNS_SERVER is malformed.
         DnsUnavailable: No DNS server answered.
     """
     current = settings()
     is_whole = not (domains or selectors)
-    domains = _cleaned(domains) or _cleaned([domain_of(parse_sender(current.mail_from))])
+    domains = _cleaned(domains) or _cleaned([domain_of(current.mail_from or "")])
     selectors = _cleaned(selectors) or _cleaned(current.dkim_selectors.split(","))
     for names, is_valid, what in ((domains, is_domain, "domain"), (selectors, is_selector, "DKIM selector")):
         if wrong := [name for name in names if not is_valid(name)]:

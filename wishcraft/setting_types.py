@@ -66,6 +66,25 @@ def _mail_address(text: str) -> str:
     return address
 
 
+def _sender_address(text: str) -> str:
+    """As `_mail_address`, all in ASCII: not every mail server can send a bounce to another one."""
+    address = _mail_address(text)
+    if not address.isascii():
+        raise ValueError("must be an address in ASCII, such as registry@example.com")
+    return address
+
+
+def _bounce_address(text: str) -> str:
+    """The normalised address; empty if it is not set."""
+    address = normalise_bounce_address(text) if text else ""
+    if address is None:
+        raise ValueError(
+            f"must be an address with at most {MAX_BOUNCE_LOCAL} characters before the @ and no +, such as"
+            " bounces@example.com"
+        )
+    return address
+
+
 def _files_url(url: str) -> str:
     """The URL unchanged; raises ValueError if it names no folder."""
     folder_of(url)
@@ -205,14 +224,8 @@ ClientSecret = Annotated[SecretStr, _matching(str.strip, _AS_SHOWN)]
 Token = Annotated[SecretStr, _matching(_is_visible_ascii, "must be ASCII letters, digits and signs, without spaces")]
 FernetKeys = Annotated[SecretStr, AfterValidator(_fernet_keys)]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]
-BounceAddress = Annotated[
-    str,
-    _matching(
-        normalise_bounce_address,
-        f"must be an address with at most {MAX_BOUNCE_LOCAL} characters before the @ and no +, such as"
-        " bounces@example.com",
-    ),
-]
+SenderAddress = Annotated[str, AfterValidator(_sender_address)]
+BounceAddress = Annotated[str, AfterValidator(_bounce_address)]
 MailUrl = Annotated[SecretStr, AfterValidator(_mail_url)]
 LmtpUrl = Annotated[str, _matching(_is_lmtp, "must look like lmtp://127.0.0.1:2424")]
 TopicArns = Annotated[str, _matching(_are_topics, "must be ARNs such as arn:aws:sns:eu-central-1:123456789012:mail")]

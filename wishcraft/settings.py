@@ -40,6 +40,7 @@ from wishcraft.setting_types import (
     RunbookUrl,
     SecretHttpUrl,
     Selectors,
+    SenderAddress,
     SendGridKey,
     SentryDsn,
     ShopOrigin,
@@ -204,7 +205,7 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
         description="What sends mail: smtp://user:password@host:587?starttls, smtps://…, "
         "ses://KEY:SECRET@eu-central-1?configuration_set=NAME or sendgrid://KEY@api.sendgrid.com.",
     )
-    mail_from: MailAddress | None = Field(
+    mail_from: SenderAddress | None = Field(
         None,
         description="Sender address of mails. Bounces go to it, unless BOUNCE_ADDRESS or the provider takes them.",
     )

@@ -1,6 +1,6 @@
 """The page of a registry on the shop's own domain, where the links of mails and shares lead."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from hashlib import blake2b
 from http import HTTPStatus
 from typing import Any, Final
@@ -9,6 +9,7 @@ from urllib.parse import parse_qs
 import orjson
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
 
 from api.auth.dependencies import MAY_NAME_CUSTOMER, AppStateDep, Reader, Senders
 from api.problems import COMMON, WITH_BODY, ProblemError, documented
@@ -16,6 +17,7 @@ from api.registry_html import (
     NO_REGISTRY,
     PROTECTED,
     TOO_MANY_TRIES,
+    UNAVAILABLE,
     WRONG_CODE,
     Style,
     notice_page,
@@ -31,7 +33,29 @@ from wishcraft.errors import Conflict, DatabaseUnavailable, NotAllowed, NotFound
 from wishcraft.services.registries.access import unlock
 from wishcraft.store.schema import ShopSettings
 
-router: Final = APIRouter(tags=["registries"])
+
+class _PageRoute(APIRoute):
+    """A route that answers with a page also while PostgreSQL does not answer."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """See `APIRoute`."""
+        handle = super().get_route_handler()
+
+        async def respond(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except DatabaseUnavailable as error:
+                # It logs the error, and says when to try again.
+                problem = await request.app.exception_handlers[DatabaseUnavailable](request, error)
+                style = await _style(request.app.state.app_state, getattr(request.state, "caller", None))
+                page = _page(notice_page(UNAVAILABLE, style), HTTPStatus(problem.status_code))
+                page.headers["Retry-After"] = problem.headers["Retry-After"]
+                return page
+
+        return respond
+
+
+router: Final = APIRouter(tags=["registries"], route_class=_PageRoute)
 
 _POLICY: Final = (
     "default-src 'none'; img-src * data:; style-src 'unsafe-inline'; form-action 'self' https:; base-uri 'none';"
@@ -51,6 +75,8 @@ _PAGES: Final[dict[int | str, dict[str, Any]]] = {
     HTTPStatus.FORBIDDEN: {"description": "A page that asks for the access code.", **_HTML},
     HTTPStatus.NOT_FOUND: {"description": "A page that says that there is no such registry.", **_HTML},
 }
+_PAGES[HTTPStatus.SERVICE_UNAVAILABLE]["description"] += "\n- While PostgreSQL does not answer: a page that says so."
+_PAGES[HTTPStatus.SERVICE_UNAVAILABLE]["content"] |= _HTML["content"]
 _TOO_MANY: Final = documented("too-many-requests")[HTTPStatus.TOO_MANY_REQUESTS]
 _TOO_MANY["description"] += "\n- After wrong access codes: a page that asks to wait, and for the access code."
 _TOO_MANY["content"] |= _HTML["content"]
@@ -107,6 +133,7 @@ async def open_protected(
     request: Request, app_state: AppStateDep, caller: Reader, ref: Ref, senders: Senders
 ) -> Response:
     """The form of the page sends the access code here; the answer is the page of the registry."""
+    request.state.caller = caller
     code, slug = _read_code(await request.body()), await app_state.reader.find_slug(caller, ref)
     style = await _style(app_state, caller)
     if not code:
@@ -127,6 +154,7 @@ async def open_protected(
 
 
 async def _answer(request: Request, app_state: AppState, caller: Caller, ref: str, grant: str | None) -> Response:
+    request.state.caller = caller
     style = await _style(app_state, caller)
     try:
         slug, result = await read_authorized(app_state, caller, ref, grant)
@@ -151,10 +179,10 @@ async def _answer(request: Request, app_state: AppState, caller: Caller, ref: st
     return response
 
 
-async def _style(app_state: AppState, caller: Caller) -> Style:
-    """The style of the shop's pages; the default while PostgreSQL does not answer."""
+async def _style(app_state: AppState, caller: Caller | None) -> Style:
+    """The style of the shop's pages; the default if the shop is not known, or PostgreSQL does not answer."""
     try:
-        settings = await app_state.shop_settings.get(caller.shop_id)
+        settings = await app_state.shop_settings.get(caller.shop_id) if caller else None
     except DatabaseUnavailable:
         settings = None
     settings = settings or ShopSettings()

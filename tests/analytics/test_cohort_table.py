@@ -7,7 +7,8 @@ from pandas.testing import assert_frame_equal
 from tests.support.frame_chunks import FEW_EXAMPLES, Chunk, Item, Purchase, Registry, chunks, rows
 from wishcraft.analytics import add, cohorts, count_cohorts
 
-UNTIL = datetime(2026, 4, 20, 12, tzinfo=UTC)
+UNTIL = datetime(2026, 5, 1, 12, tzinfo=UTC)
+"""April has just ended everywhere."""
 
 
 def noon(month: int, day: int = 15) -> datetime:
@@ -23,7 +24,7 @@ def figures(chunk: Chunk, until: datetime = UNTIL) -> list[tuple[int, ...]]:
     return [tuple(row) for row in counts(chunk, until).to_numpy()]
 
 
-def test_cohort_counts_every_month_from_creation_to_now() -> None:
+def test_cohort_counts_every_month_from_creation_that_is_over() -> None:
     registries = [Registry(1, created_at=noon(2)), Registry(2, created_at=noon(2, 20)), Registry(3, created_at=noon(4))]
     sales = [
         Purchase(1, 1, 1, noon(4)),
@@ -37,6 +38,10 @@ def test_cohort_counts_every_month_from_creation_to_now() -> None:
         (pd.Timestamp("2026-02-01"), 1, 2, 0, 0, 0.0, 0.5),
         (pd.Timestamp("2026-02-01"), 2, 2, 2, 1, 1.0, 1.0),
         (pd.Timestamp("2026-04-01"), 0, 1, 0, 0, 0.0, 0.0),
+    ]
+    assert counts(Chunk(registries, [Item(1, 1), Item(2, 2)], sales), noon(4, 30)).index.tolist() == [
+        ("maple", pd.Timestamp("2026-02-01"), 0),
+        ("maple", pd.Timestamp("2026-02-01"), 1),
     ]
     assert list(result.columns) == [
         "shop", "cohort", "age", "registries", "active", "first", "active_share", "bought_share"
@@ -57,9 +62,9 @@ def test_purchase_before_creation_counts_at_age_0() -> None:
 def test_registries_and_purchases_after_the_end_do_not_count() -> None:
     registries = [Registry(1, created_at=noon(3)), Registry(2, created_at=noon(4))]
     chunk = Chunk(registries, [Item(1, 1)], [Purchase(1, 1, 1, noon(4))])
-    assert figures(chunk, noon(4, 10)) == [(1, 0, 0), (1, 0, 0)]
-    assert figures(chunk, noon(3, 31)) == [(1, 0, 0)]
-    assert figures(chunk, noon(2)) == []
+    assert figures(chunk, noon(5, 10)) == [(1, 0, 0), (1, 1, 1), (1, 0, 0)]
+    assert figures(chunk, noon(4, 10)) == [(1, 0, 0)]
+    assert figures(chunk, noon(3, 31)) == figures(chunk, noon(2)) == []
 
 
 def test_months_are_those_of_the_shops_time_zone() -> None:
@@ -68,7 +73,7 @@ def test_months_are_those_of_the_shops_time_zone() -> None:
     registries = [
         Registry(number, shop, timezone=timezone, created_at=late) for number, (shop, timezone) in enumerate(places)
     ]
-    assert counts(Chunk(registries), late).index.tolist() == [
+    assert counts(Chunk(registries), datetime(2026, 5, 1, 3, tzinfo=UTC)).index.tolist() == [
         ("linden", pd.Timestamp("2026-04-01"), 0),
         ("maple", pd.Timestamp("2026-03-01"), 0),
     ]
@@ -81,7 +86,7 @@ def test_shares_over_shops_are_of_the_registries_that_reached_the_age() -> None:
     registries = [
         Registry(number, shop, timezone=timezone, created_at=noon(3)) for number, (shop, timezone) in enumerate(places)
     ]
-    evening = datetime(2026, 3, 31, 20, tzinfo=UTC)  # April has begun in Tokyo
+    evening = datetime(2026, 4, 30, 20, tzinfo=UTC)  # April is over in Tokyo
     chunk = Chunk(registries, [Item(0, 1)], [Purchase(0, 1, 1, noon(3, 20))])
     result = cohorts(counts(chunk, evening), ())
     assert list(result.columns)[:3] == ["cohort", "age", "registries"]
@@ -106,7 +111,7 @@ def test_cohorts_match_a_plain_loop_for_any_chunking(chunk: Chunk) -> None:
         born = registry.local(registry.created_at)
         sales = [each for each in chunk.all_purchases if each.registry_id == registry.registry_id]
         ages = {max(0, months(born, registry.local(each.created_at))) for each in sales if each.created_at <= UNTIL}
-        for age in range(months(born, registry.local(UNTIL)) + 1):
+        for age in range(months(born, registry.local(UNTIL))):
             sums = expected.setdefault((registry.shop, pd.Timestamp(born.replace(day=1)), age), [0, 0, 0])
             for place, figure in enumerate((True, age in ages, age == min(ages, default=None))):
                 sums[place] += figure

@@ -12,7 +12,9 @@ import pytest
 from deployments.sandbox.demo_rows import ACCESS_CODE
 from tests.support.aliases import Demo
 from tests.support.api import SHOP, Shopper, app_state_of, problem, public_slug
+from tests.support.outages import postgresql_unavailable
 from wishcraft.errors import DatabaseUnavailable
+from wishcraft.settings import Settings
 
 HOSTILE: Final = "{{ shop.secret }}{% include 'x' %}<script>alert(1)</script>\"'&{"
 FORM: Final = {"content-type": "application/x-www-form-urlencoded"}
@@ -82,6 +84,22 @@ async def test_the_pages_are_served_while_postgresql_does_not_answer(
     monkeypatch.setattr("api.state.shops.find_settings", unavailable)
     page = await page_of(guest, slug)
     assert (page.status_code, '<html lang="en">' in page.text) == (200, True)
+
+
+@pytest.mark.parametrize("is_caller_known", [True, False])
+async def test_page_says_that_it_cannot_be_shown_while_postgresql_does_not_answer(
+    guest: Shopper, demo: Demo, settings: Settings, *, is_caller_known: bool
+) -> None:
+    demo.execute("""UPDATE shops SET settings = settings || '{"language": "de"}'""")
+    slug = public_slug(demo)
+    if is_caller_known:
+        await page_of(guest, "no-such-registry")
+    with postgresql_unavailable(settings):
+        pages = [await page_of(guest, slug), await guest.send("POST", f"/api/r/{slug}", b"access_code=tulip")]
+    for page in pages:
+        assert (page.status_code, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
+        assert page.headers["retry-after"]
+        assert ("kann gerade nicht angezeigt werden" if is_caller_known else "cannot be shown right now") in page.text
 
 
 async def test_what_is_given_or_out_of_stock_cannot_be_put_into_the_cart(guest: Shopper, demo: Demo) -> None:

@@ -1,5 +1,5 @@
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,6 +8,7 @@ from wishcraft.domain.backfills import MAX_STEPS, Step, plan
 from wishcraft.domain.periods import Days
 
 TODAY = date(2026, 3, 14)
+NOON = datetime(2026, 3, 14, 12, tzinfo=UTC)
 REMIND = ["shops", "dry_run", "today"]
 WARM = ["shops", "force"]
 LEVELS = ["until", "mail"]
@@ -16,7 +17,7 @@ LEVELS = ["until", "mail"]
 def planned(
     known: Sequence[str], days: Days, shops: Sequence[str] = (), parameters: Mapping[str, Any] | None = None
 ) -> list[Step]:
-    return plan(known, days, shops, parameters or {}, TODAY)
+    return plan(known, days, shops, parameters or {}, NOON)
 
 
 def test_each_day_is_one_step_for_all_shops() -> None:
@@ -26,6 +27,18 @@ def test_each_day_is_one_step_for_all_shops() -> None:
     assert planned(LEVELS, Days(TODAY, TODAY))[0].parameters == {"until": TODAY}
     ends = planned(["shops", "first_day", "last_day"], Days(TODAY, TODAY))[0].parameters
     assert ends == {"first_day": TODAY, "last_day": TODAY}
+
+
+def test_step_for_a_day_that_is_not_over_in_each_time_zone_is_not_final() -> None:
+    yesterday = TODAY - timedelta(days=1)
+    for now, is_over in ((NOON, True), (NOON - timedelta(seconds=1), False)):  # at UTC-12, the day begins at noon
+        steps = plan(REMIND, Days(yesterday, TODAY), [], {}, now)
+        assert [step.is_final for step in steps] == [is_over, False]
+        assert [step.name for step in steps] == [
+            "2026-03-13" if is_over else "2026-03-13, not over",
+            "2026-03-14, not over",
+        ]
+    assert planned(WARM, Days(), ["a.example"])[0].is_final
 
 
 def test_without_days_each_shop_is_one_step() -> None:

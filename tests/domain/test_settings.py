@@ -65,12 +65,14 @@ INVALID = [
     ("PREFECT_API_URL", "nope"), ("PREFECT_UI_URL", "nope"), ("PUBLIC_URL", "nope"),
     ("PUBLIC_URL", "https://a.example?b"), ("PUBLIC_URL", "https://a.example:port"), ("SNS_ORIGIN", "nope"),
     ("TRUSTED_PROXIES", "abc"), ("CORS_ORIGINS", "nope"), ("CORS_ORIGINS", "https://a.example/path"),
-    ("OPS_EMAIL", "notmail"), ("MAIL_FROM", "Emma <a@b.example>"), ("SHOPIFY_API_VERSION", "zz"),
+    ("OPS_EMAIL", "notmail"), ("MAIL_FROM", "Emma <a@b.example>"), ("MAIL_FROM", "zoë@b.example"),
+    ("SHOPIFY_API_VERSION", "zz"),
     ("SHOPIFY_API_VERSION", "2026-11"), ("SHOPIFY_ORIGIN", "https://{name}"), ("SHOPIFY_ORIGIN", "https://{"),
     ("SHOPIFY_API_KEY", ""), ("SHOPIFY_API_SECRET", ""), ("DNS_SERVER", "dns.example"), ("DNS_SERVER", "192.0.2.1:x"),
     ("DASK_ADDRESS", "dask"), ("ALERT_WEBHOOK_URL", "hush"), ("FILES_URL", "s3://hush"),
     ("MAIL_URL", "hush"), ("MAIL_URL", "smtp://"), ("BOUNCE_URL", "lmtp://127.0.0.1"),
-    ("BOUNCE_ADDRESS", "a+b@c.example"), ("SES_TOPIC_ARNS", "mail"), ("SENDGRID_WEBHOOK_KEY", "zz"),
+    ("BOUNCE_ADDRESS", "a+b@c.example"), ("BOUNCE_ADDRESS", "bounces"), ("BOUNCE_ADDRESS", "elevenchars@c.example"),
+    ("BOUNCE_ADDRESS", "zoë@c.example"), ("SES_TOPIC_ARNS", "mail"), ("SENDGRID_WEBHOOK_KEY", "zz"),
     ("SENDGRID_WEBHOOK_KEY", "zzzz"), ("BOUNCE_URL", "lmtp://127.0.0.1:2424/hush"), ("API_HOST", "no such host"),
     ("API_HOST", "[::1]"), ("DASK_ADDRESS", "ftp://dask:8786"), ("DASK_ADDRESS", "tcp://dask:8786/hush"),
     ("DKIM_SELECTORS", "a b, /x"), ("RUNBOOK_URL", "ftp://hush"), ("API_HOST", "99999999999"),
@@ -121,7 +123,9 @@ def test_unusual_but_valid_text_is_accepted(monkeypatch: pytest.MonkeyPatch, nam
 
 def test_address_has_its_domain_as_headers_need_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MAIL_FROM", " Post@bücher.example")
+    monkeypatch.setenv("BOUNCE_ADDRESS", " Bounces@bücher.example")
     assert settings().mail_from == "post@xn--bcher-kva.example"
+    assert settings().bounce_address == "bounces@xn--bcher-kva.example"
 
 
 def test_each_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:

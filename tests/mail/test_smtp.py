@@ -16,7 +16,6 @@ from deployments.sandbox.mailbox.messages import Fault, FaultKind, Mailbox
 from tests.support.waiting import PATIENCE_SECONDS
 from wishcraft.errors import (
     AddressRefused,
-    ConfigurationError,
     MailAcceptanceUnknown,
     MailPostponed,
     MailRefused,
@@ -182,12 +181,6 @@ async def test_unreachable_server_raises_mail_unavailable() -> None:
     mailer = SmtpMailer(parse_smtp(SecretStr("smtp://127.0.0.1:1")), SENDER)
     with pytest.raises(MailUnavailable, match="cannot be reached"):
         await mailer.send(mail())
-
-
-@pytest.mark.parametrize("sender", ["WishCraft", "zoë@wishcraft.example"])
-def test_sender_that_is_no_address_is_refused(sender: str) -> None:
-    with pytest.raises(ConfigurationError, match="MAIL_FROM"):
-        SmtpMailer(None, sender)
 
 
 def test_repr_of_a_mail_shows_neither_address_nor_content() -> None:

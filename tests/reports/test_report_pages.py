@@ -8,8 +8,10 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 
+from tests.support.frame_chunks import Chunk, Registry
 from tests.support.sql_oracle import Tables
 from tests.support.tables import table_pixels
+from wishcraft.analytics import count_cohorts
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.domain.periods import Days, last_weeks
@@ -19,7 +21,7 @@ from wishcraft.reports.conversion_report import ConversionReport
 from wishcraft.reports.demand_report import DemandReport
 from wishcraft.reports.page import format_percent
 from wishcraft.reports.plots import BarChart, Heatmap, Panel
-from wishcraft.reports.registry_report import RegistryReport
+from wishcraft.reports.registry_report import RegistryReport, _draw_cohorts
 from wishcraft.reports.tables import (
     BOX,
     NO_VALUE,
@@ -270,6 +272,12 @@ def test_grid_of_old_registries_shows_as_many_months_as_there_is_room_for(
     assert (len(grid.rows), len(grid.columns)) == shape
     assert grid.subtitle == subtitle
     assert grid.shares[-1][-1] in {0.0, 0.25}
+
+
+def test_registries_of_the_current_month_alone_have_no_grid_by_month() -> None:
+    now = datetime(2026, 3, 14, tzinfo=UTC)
+    chunk = Chunk([Registry(1, created_at=now - timedelta(days=9))])
+    assert "No month is over" in _draw_cohorts(count_cohorts(chunk.registries, chunk.purchases, now))
 
 
 def test_share_of_few_visits_is_not_drawn_and_the_others_have_an_interval(

@@ -16,8 +16,9 @@ def count_cohorts(registries: pd.DataFrame, purchases: pd.DataFrame, until: date
     """Count the registries with purchases in the month of their creation, in the next month, and so on.
 
     Months are calendar months in the time zone of the registry's shop. A registry's cohort is the month in which it was
-    created; its age in a month is how many months later that is, from 0 to the age in the month of `until`. A purchase
-    from before its registry was created counts at age 0. Registries and purchases created after `until` do not count.
+    created; its age in a month is how many months later that is, from 0 to the age in the last month that is over by
+    `until`. A month that is not over does not count: it would look like a drop. A purchase from before its registry was
+    created counts at age 0.
 
     Returns:
         Counts to `add`, indexed (shop, cohort as the first of its month in datetime64[s], age):
@@ -59,12 +60,12 @@ def cohorts(counts: pd.DataFrame, by: Sequence[str] = ("shop",)) -> pd.DataFrame
 
 
 def _with_cohort(registries: pd.DataFrame, until: datetime) -> pd.DataFrame:
-    """Registries with their cohort, and the number of calendar months from creation to `until`, both included."""
+    """Registries with their cohort, and the number of calendar months from creation that are over by `until`."""
     existing = registries[registries["created_at"] <= until]
     cohort = local_month(existing["created_at"], existing["timezone"])
     end = local_month(pd.Series(until, existing.index, dtype="datetime64[us, UTC]"), existing["timezone"])
     return as_text(
-        existing[["registry_id", "shop", "timezone"]].assign(cohort=cohort, months=_months(cohort, end) + 1), ["shop"]
+        existing[["registry_id", "shop", "timezone"]].assign(cohort=cohort, months=_months(cohort, end)), ["shop"]
     )
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta, timezone
 from typing import Any, Final
 
 from wishcraft.domain.periods import Days
@@ -12,6 +12,8 @@ from wishcraft.domain.periods import Days
 DAY_PARAMETERS: Final = (("today",), ("until",), ("first_day", "last_day"))
 """Names that jobs use for their day: one, or both ends."""
 MAX_STEPS: Final = 1_000
+_LAST_ZONE: Final = timezone(timedelta(hours=-12))
+"""Where each day ends last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,8 @@ class Step:
 
     name: str
     parameters: Mapping[str, Any]
+    is_final: bool = True
+    """Whether another run would find the same: its day, if it has one, is over in every time zone."""
 
     def tag(self, job: str) -> str:
         """A tag of the run that identifies the same step of the same job again."""
@@ -28,7 +32,7 @@ class Step:
 
 
 def plan(
-    known: Sequence[str], days: Days, shops: Sequence[str], parameters: Mapping[str, Any], today: date
+    known: Sequence[str], days: Days, shops: Sequence[str], parameters: Mapping[str, Any], now: datetime
 ) -> list[Step]:
     """The steps: one for each day in order if days are given, otherwise one for each shop.
 
@@ -37,7 +41,7 @@ def plan(
         days: Both ends, or neither.
         shops: With days, each step is for all of these shops.
         parameters: Further parameters of each run.
-        today: The latest day allowed.
+        now: Aware; its day is the latest allowed.
 
     Raises:
         ValueError: The job has no such parameter, a day is missing or in the future, or there are too many steps; the
@@ -53,7 +57,15 @@ def plan(
     if shops and "shops" not in known:
         raise ValueError("the job is for all shops at once: leave the shops empty")
     chosen = {"shops": sorted(shops)} if shops else {}
-    return [Step(f"{each}", {**parameters, **chosen, **dict.fromkeys(ends, each)}) for each in _each(days, today)]
+    over_before = now.astimezone(_LAST_ZONE).date()
+    return [
+        Step(
+            f"{each}" if each < over_before else f"{each}, not over",
+            {**parameters, **chosen, **dict.fromkeys(ends, each)},
+            is_final=each < over_before,
+        )
+        for each in _each(days, now.date())
+    ]
 
 
 def _by_shop(known: Sequence[str], shops: Sequence[str], parameters: Mapping[str, Any]) -> list[Step]:

@@ -66,7 +66,8 @@ _MONEY_COLUMNS: Final = ("value", "per_gift")
 _EXPLANATION: Final = """A wish counts as given up to the quantity that is wanted; *sold* also includes what was bought
 beyond it, and what was bought of wishes that were removed later. A registry is *complete* when every wish is given in
 full, with any status; *days* is the median time that this took. Cancelled and refunded orders are left out. In the
-grid, the number beside a month is how many registries were created in it."""
+grid, the number beside a month is how many registries were created in it; the current month, which is not over, is left
+out."""
 
 
 class RegistryFigures(NamedTuple):
@@ -220,6 +221,8 @@ def _draw(event_types: pd.DataFrame, products: pd.DataFrame, bands: pd.DataFrame
 
 
 def _draw_cohorts(counts: pd.DataFrame) -> str:
+    if counts.empty:
+        return "No month is over since the first of them was created."
     alt = "The share of each month's registries that had a gift so many months later"
     return markdown_image(draw([_cohort_heatmap(counts)]), alt)
 

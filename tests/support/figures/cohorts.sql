@@ -4,7 +4,8 @@ WITH created AS (
     FROM chosen WHERE created_at <= %(now)s::timestamptz
 ), by_age AS (
     SELECT created.*, month, place - 1 AS age
-    FROM created CROSS JOIN LATERAL generate_series(cohort, present, '1 month') WITH ORDINALITY AS months (month, place)
+    FROM created CROSS JOIN LATERAL generate_series(cohort, present - interval '1 month', '1 month')
+        WITH ORDINALITY AS months (month, place)
 ), bought AS (
     SELECT registry_id, month, row_number() OVER (PARTITION BY registry_id ORDER BY month) AS place FROM (
         SELECT DISTINCT registry_id, greatest(cohort, date_trunc('month', day::timestamp)) AS month

@@ -25,7 +25,6 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.mime import display_name, machine_headers, short_subject
-from wishcraft.mail.providers.addresses import parse_sender
 from wishcraft.mail.providers.http_api import (
     LATER_STATUSES,
     MAX_PAUSE_SECONDS,
@@ -63,15 +62,12 @@ class SendGridMailer:
 
         Args:
             account: From MAIL_URL.
-            sender: The address in `From`, a verified sender. None in a process that sends no mail.
+            sender: The normalised address in `From`, a verified sender. None in a process that sends no mail.
             timeout: Of each request.
             max_pause: Seconds that a send waits at a time while SendGrid throttles.
-
-        Raises:
-            ConfigurationError: `sender` is not an address.
         """
         self._account = account
-        self._sender = parse_sender(sender)
+        self._sender = sender or ""
         self._api = HttpApi(_NAME, timeout, _is_throttled, max_pause)
 
     async def send(self, mail: Mail) -> None:

@@ -31,7 +31,6 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.mime import as_bytes, build_message
-from wishcraft.mail.providers.addresses import parse_sender
 from wishcraft.mail.providers.http_api import (
     LATER_STATUSES,
     MAX_PAUSE_SECONDS,
@@ -86,15 +85,12 @@ class SesMailer:
 
         Args:
             account: From MAIL_URL.
-            sender: The address in `From`, a verified identity. None in a process that sends no mail.
+            sender: The normalised address in `From`, a verified identity. None in a process that sends no mail.
             timeout: Of each request.
             max_pause: Seconds that a send waits at a time while SES throttles.
-
-        Raises:
-            ConfigurationError: `sender` is not an address.
         """
         self._account = account
-        self._sender = parse_sender(sender)
+        self._sender = sender or ""
         self._api = HttpApi(_NAME, timeout, _is_throttled, max_pause)
         self._credentials: Any = None  # botocore's, which has no types
         if account.access_key and account.secret_key:

@@ -37,7 +37,6 @@ from wishcraft.errors import (
 )
 from wishcraft.mail.mailer import Mail
 from wishcraft.mail.mime import as_bytes, build_message
-from wishcraft.mail.providers.addresses import parse_bounce_address, parse_sender
 from wishcraft.urls.mail import SmtpServer
 
 REPLY_TIMEOUT_SECONDS: Final = 30.0
@@ -70,15 +69,12 @@ class SmtpMailer:
 
         Args:
             server: The one that MAIL_URL names. None in a process that sends no mail.
-            sender: The address in `From`, and for bounces. None in a process that sends no mail.
-            bounce_address: Where bounces of mails with a reference go: `local+REFERENCE@domain`.
+            sender: The normalised address in `From`, and for bounces. None in a process that sends no mail.
+            bounce_address: Normalised; where bounces of mails with a reference go: `local+REFERENCE@domain`.
             timeout: Seconds to wait for each reply.
-
-        Raises:
-            ConfigurationError: An address is malformed; the message does not show it.
         """
-        self._sender = parse_sender(sender)
-        self._bounce_address = parse_bounce_address(bounce_address)
+        self._sender = sender or ""
+        self._bounce_address = bounce_address
         self._connect_kwargs = _connect_kwargs(server) if server else None
         self._timeout = timeout
         self._idle: list[SMTP] = []

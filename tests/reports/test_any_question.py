@@ -45,16 +45,23 @@ VALUES = [
 
 @pytest.mark.parametrize("value", VALUES)
 def test_column_of_any_type_is_shown_and_written(db: AnalystsDatabase, tmp_path: Path, value: str) -> None:
-    for sql in (
-        f"SELECT {value} AS v, 2 AS n",
-        f"SELECT n::text AS word, CASE WHEN n > 1 THEN {value} END AS v, n FROM generate_series(1, 3) AS n",  # noqa: S608
-    ):
-        result = run(db, sql)
-        json.dumps(result.page.tables, allow_nan=False)
-        for suffix in ("parquet", "csv"):
-            save(result, "Answer", tmp_path / f"answer.{suffix}")
-        assert len(pd.read_parquet(tmp_path / "answer.parquet")) == len(result.frame)
-    save(result, "Answer", tmp_path / "answer.html")
+    show_and_write(db, f"SELECT {value} AS v, 2 AS n", tmp_path)
+
+
+@pytest.mark.parametrize("values", [VALUES[start::6] for start in range(6)], ids=range(6))
+def test_later_columns_of_any_type_with_a_gap_are_shown_and_written(
+    db: AnalystsDatabase, tmp_path: Path, values: list[str]
+) -> None:
+    columns = ", ".join(f"CASE WHEN n > 1 THEN {value} END AS v{place}" for place, value in enumerate(values))
+    show_and_write(db, f"SELECT n::text AS word, {columns}, n FROM generate_series(1, 3) AS n", tmp_path)  # noqa: S608
+
+
+def show_and_write(db: AnalystsDatabase, sql: str, folder: Path) -> None:
+    result = run(db, sql)
+    json.dumps(result.page.tables, allow_nan=False)
+    for suffix in ("parquet", "csv", "html"):
+        save(result, "Answer", folder / f"answer.{suffix}")
+    assert len(pd.read_parquet(folder / "answer.parquet")) == len(result.frame)
 
 
 def test_times_that_python_does_not_know_are_shown_as_postgresql_writes_them(db: AnalystsDatabase) -> None:

@@ -35,9 +35,9 @@ def gate(demo: Demo, state: str, table: str = "reminders") -> Iterator[Callable[
 
 
 async def kill_when(settings: Settings, moment: Callable[[], bool], *arguments: str) -> None:
-    """Let a process of its own send the shop's mail, and kill it with -9 at the moment."""
+    """Let a process of its own send the shop's mail, and kill it with -9 at the moment, in which it must stay."""
     process = await asyncio.create_subprocess_exec(*command("mail_demo_shop", *arguments), env=environment(settings))
-    await wait_until(lambda: moment() or process.returncode is not None, "the moment never came", pause=0)
+    await wait_until(lambda: moment() or process.returncode is not None, "the moment never came")
     assert process.returncode is None, "the run ended"
     process.kill()
     await process.wait()

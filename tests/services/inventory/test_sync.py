@@ -334,6 +334,7 @@ async def test_the_next_sync_completes_a_killed_one(
     before = versions(demo)
     process = await asyncio.create_subprocess_exec(*command("sync_demo_shop"), env=environment(settings))
     old = sum(before.values())
+    await wait_until(lambda: simulator.shops[shop.domain].counters.requests, "the sync asked for nothing")
     await wait_until(lambda: sum(versions(demo).values()) - old >= writes, "the sync wrote nothing", pause=0)
     with suppress(ProcessLookupError):  # it may have ended
         process.kill()

@@ -164,7 +164,8 @@ async def test_each_minute_is_kept_also_while_postgresql_hangs(
     resources: Resources, monitor: HealthMonitor, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A minute without a row counts as one in which nothing was served."""
-    recorder, add, gone, tries = SliRecorder(resources, monitor), service_minutes.add, asyncio.Event(), list[int]()
+    recorder, add = SliRecorder(resources, monitor, interval=timedelta(0)), service_minutes.add
+    gone, tries = asyncio.Event(), list[int]()
 
     async def hang(session: Any, minutes: Any) -> None:
         tries.append(len(minutes))
@@ -174,7 +175,6 @@ async def test_each_minute_is_kept_also_while_postgresql_hangs(
         await add(session, minutes)
 
     monkeypatch.setattr("wishcraft.store.service_minutes.add", hang)
-    monkeypatch.setattr(sli_recorder, "_MINUTE", timedelta(0))
     running = asyncio.create_task(recorder.run())
     await wait_until(lambda: tries == [1])
     serve(times=2)

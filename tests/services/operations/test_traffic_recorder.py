@@ -219,14 +219,14 @@ async def test_events_that_are_being_saved_count_towards_the_pending_limit(
 async def test_counts_are_shared_also_while_postgresql_hangs(
     resources: Resources, shop: ShopRef, slugs: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recorder, limiter, gone, tries = TrafficRecorder(resources), resources.limiter, asyncio.Event(), list[int]()
+    recorder, limiter = TrafficRecorder(resources, flush_seconds=0.01), resources.limiter
+    gone, tries = asyncio.Event(), list[int]()
 
     async def hang(*_: object) -> None:
         tries.append(1)
         await gone.wait()
         raise DatabaseUnavailable("no answer")
 
-    monkeypatch.setattr(traffic_recorder, "FLUSH_SECONDS", 0.01)
     monkeypatch.setattr("wishcraft.store.analytics_events.add_views", hang)
     running = asyncio.create_task(recorder.run())
 

@@ -36,9 +36,15 @@ class SliRecorder:
     """Writes one row a minute. Create one a process."""
 
     def __init__(
-        self, resources: Resources, monitor: HealthMonitor, *, max_pending_minutes: int = MAX_PENDING_MINUTES
+        self,
+        resources: Resources,
+        monitor: HealthMonitor,
+        *,
+        interval: timedelta = _MINUTE,
+        max_pending_minutes: int = MAX_PENDING_MINUTES,
     ) -> None:
         self._resources = resources
+        self._interval = interval
         self._max_pending_minutes = max_pending_minutes
         self._monitor = monitor
         self._previous = _read_counts()
@@ -54,7 +60,7 @@ class SliRecorder:
         while not self._stopping.is_set():
             minute = datetime.now(UTC).replace(second=0, microsecond=0)
             with suppress(TimeoutError):
-                async with asyncio.timeout((minute + _MINUTE - datetime.now(UTC)).total_seconds()):
+                async with asyncio.timeout((minute + self._interval - datetime.now(UTC)).total_seconds()):
                     await self._stopping.wait()
             await self._try(self.collect(minute))
             if saving is None or saving.done():  # PostgreSQL may hang for long, and each minute needs its row

@@ -50,8 +50,10 @@ class TrafficRecorder:
         *,
         max_pending_events: int = MAX_PENDING_EVENTS,
         max_viewed_registries: int = MAX_VIEWED_REGISTRIES,
+        flush_seconds: float = FLUSH_SECONDS,
     ) -> None:
         self._resources = resources
+        self._flush_seconds = flush_seconds
         self._max_viewed_registries = max_viewed_registries
         self.max_pending_events = max_pending_events
         self._reads: defaultdict[int, ReadCounts] = defaultdict(ReadCounts)
@@ -102,7 +104,7 @@ class TrafficRecorder:
         saving: asyncio.Task[None] | None = None
         while not self._stopping.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(FLUSH_SECONDS):
+                async with asyncio.timeout(self._flush_seconds):
                     await self._stopping.wait()
             await self._try(self.share)
             if saving is None or saving.done():  # PostgreSQL may hang for long

@@ -94,9 +94,7 @@ def test_guests_are_numbered_by_address_in_any_case_else_by_customer_else_by_ord
     """)
     shop = maple(db)
     bought = db.read("purchases", shop, db.find_registries(shop)).to_pandas()
-    assert (
-        bought["guest"].nunique() == 5
-    )  # a, b, customer 7, and the unknown guests of orders 2 and 3
+    assert bought["guest"].nunique() == 5  # a, b, customer 7, and the unknown guests of orders 2 and 3
     assert bought["gift"].nunique() == 5
 
 

@@ -33,7 +33,8 @@ async def handle_data_requests(resources: Resources, shop: ShopRef, messages: Se
     """Write a file for a `customers/data_request`, and mail the shop its link, unless the person is to be erased.
 
     The file is written in a transaction that holds the request: an erasure that comes meanwhile waits, then deletes it.
-    After the commit, the mail is sent. A request whose mail may have been sent is repeated only if the consumer died.
+    After the commit, the mail is sent. A request whose mail may have been sent is repeated only if the consumer died or
+    the mail server did not say whether it has accepted the mail.
 
     Args:
         resources: The stores.

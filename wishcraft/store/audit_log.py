@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, Literal, NamedTuple
 
-from sqlalchemy import bindparam, exists, func, insert, select, tuple_
+from sqlalchemy import bindparam, exists, func, insert, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from wishcraft.domain.invitations import InvitationAnswer
 from wishcraft.store.schema import AuditLog
 from wishcraft.store.statements import Call, Statement
 
+_ANSWERS: Final = [f"invitation.{answer}" for answer in InvitationAnswer]
 FilterName = Literal["actor", "action", "resource"]
 """A column of the audit log whose values a person chooses from."""
 
@@ -126,6 +128,16 @@ async def record(
 ) -> None:
     """Insert an audit log entry. Call it in the transaction of the audited change."""
     await session.execute(insert(AuditLog).values(**_values(actor, action, resource, resource_id, details)))
+
+
+async def hide_answerers(session: AsyncSession, shop_id: int, registry_id: int) -> None:
+    """Take IP addresses and browsers out of the answers to a registry's invitations, which are deleted.
+
+    They alone say whose the answers are: a later erasure of these people would not find them.
+    """
+    where = (AuditLog.shop_id == shop_id, AuditLog.resource == "registry", AuditLog.resource_id == str(registry_id))
+    statement = update(AuditLog).where(*where, AuditLog.action.in_(_ANSWERS))
+    await session.execute(statement.values(ip=None, user_agent=None))
 
 
 def _values(

@@ -74,6 +74,27 @@ def pending(demo: Demo) -> list[tuple[Any, ...]]:
     return demo.execute("SELECT slug, grants FROM pending_invalidations ORDER BY slug").fetchall()
 
 
+async def test_answers_to_the_invitations_keep_neither_ip_address_nor_browser(
+    resources: Resources, demo: Demo, change: ChangeRequest
+) -> None:
+    of_registry = (("invitation.confirmed", 0), ("invitation.declined", 0), ("item.added", 0))
+    for action, number in (*of_registry, ("invitation.confirmed", 1)):
+        demo.execute(
+            """INSERT INTO audit_logs (shop_id, actor, action, resource, resource_id, ip, user_agent)
+               SELECT shop_id, 'link', %s, 'registry', (id + %s)::text, '192.0.2.7', 'a browser'
+               FROM registries WHERE slug = %s""",
+            [action, number, change.slug],
+        )
+    await delete_registry(resources, change)
+    found = "SELECT action, ip IS NOT NULL, user_agent FROM audit_logs WHERE actor = 'link' ORDER BY id"
+    assert demo.execute(found).fetchall() == [
+        ("invitation.confirmed", False, None),
+        ("invitation.declined", False, None),
+        ("item.added", True, "a browser"),
+        ("invitation.confirmed", True, "a browser"),  # of another registry
+    ]
+
+
 async def test_deletion_while_redis_is_silent_leaves_no_trace_once_it_answers(
     settings: Settings, own_valkey: OwnValkey, demo: Demo, change: ChangeRequest
 ) -> None:

@@ -28,7 +28,7 @@ from wishcraft.urls.mail import SesAccount, read_mail_url
 _SYSTEM: Final = {
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV"),
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"),
-    *("MPLCONFIGDIR", "XDG_CACHE_HOME", "DO_NOT_TRACK", STACK_ID_VARIABLE),
+    *("MPLCONFIGDIR", "XDG_CACHE_HOME", "DO_NOT_TRACK", "PIP_AUDIT_OSV_URL", STACK_ID_VARIABLE),
 }
 _SYSTEM_PREFIXES: Final = ("LC_", "PYTHON", "COVERAGE_", "DASK_", "OMP_", "MALLOC_")
 _SETTINGS: Final = {name.upper() for name in Settings.model_fields} - {"METRICS_TOKEN"}  # which only the API needs

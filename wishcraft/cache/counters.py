@@ -3,6 +3,7 @@
 Counting is in memory; `flush` adds the counts to Redis. A process that is killed loses what it has not flushed.
 """
 
+import asyncio
 import json
 from bisect import bisect_left
 from collections import defaultdict
@@ -220,12 +221,7 @@ class Counters:
         """
         with self._server.guard():
             fields = await self._server.redis.hgetall(keys.COUNTERS)
-        values_by_family: dict[str, dict[Labels, float]] = {name: {} for name in FAMILIES}
-        for field, value in fields.items():
-            name, *labels = json.loads(field)
-            if name in values_by_family:  # another release may have further families
-                values_by_family[name][tuple(labels)] = float(value)
-        return {name: _series(FAMILIES[name], values) for name, values in values_by_family.items()}
+        return await asyncio.to_thread(_read_fields, fields)  # with thousands of shops it takes long
 
     async def _write(self, increments: Mapping[str, float], gauges: Mapping[str, float | None]) -> None:
         with self._server.guard():
@@ -239,6 +235,15 @@ class Counters:
                         pipe.hset(keys.COUNTERS, field, value)
                 pipe.expire(keys.COUNTERS, keys.COUNTERS_TTL_SECONDS)
                 await pipe.execute()
+
+
+def _read_fields(fields: Mapping[bytes | str, bytes | str]) -> dict[str, list[Series]]:
+    values_by_family: dict[str, dict[Labels, float]] = {name: {} for name in FAMILIES}
+    for field, value in fields.items():
+        name, *labels = json.loads(field)
+        if name in values_by_family:  # another release may have further families
+            values_by_family[name][tuple(labels)] = float(value)
+    return {name: _series(FAMILIES[name], values) for name, values in values_by_family.items()}
 
 
 def from_zero(families: Mapping[str, list[Series]], known: Mapping[str, Sequence[str]]) -> dict[str, list[Series]]:

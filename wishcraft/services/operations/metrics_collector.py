@@ -85,7 +85,7 @@ class MetricsCollector:
             return RedisMetrics(
                 memory=memory,
                 evictions=memory.evictions,
-                counters=from_zero(await resources.counters.read(), known),
+                counters=await asyncio.to_thread(from_zero, await resources.counters.read(), known),
                 usage={domains[shop_id]: used for shop_id, used in (await resources.usage.read(list(domains))).items()},
                 keys=await self._keys.get_within(OPTIONAL_TIMEOUT_SECONDS) or KeyStatistics({}, {}),
                 queued_webhooks=await WebhookQueue(resources.redis).length(),

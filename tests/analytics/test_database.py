@@ -292,7 +292,7 @@ def test_reports_are_read_after_a_migration_has_changed_a_type(settings: Setting
         before = [db.find_shops() for _ in range(10)]
         demo.execute("ALTER VIEW analytics.shops RENAME TO former_shops")
         demo.execute(
-            "CREATE VIEW analytics.shops AS SELECT shop_id, domain, currency::varchar, timezone"
+            "CREATE VIEW analytics.shops AS SELECT shop_id, domain, currency::varchar, timezone, status"
             " FROM analytics.former_shops"
         )
         demo.execute("GRANT SELECT ON analytics.shops TO wishcraft_analyst")

@@ -44,6 +44,18 @@ def test_forecast_of_generated_shops_matches_the_sql_oracle(
     check_against_sql(analysts, tables, case.report_filter, TODAY + timedelta(days=later), weeks)
 
 
+def test_shop_that_has_uninstalled_the_app_counts_for_the_past_only(
+    analysts: AnalystsDatabase, demo_shops: Tables
+) -> None:
+    report = DemandReport(ReportFilter(), date(2026, 3, 14), 8)
+    before = report.count(analysts)
+    gone = before.part()["shop"].iloc[0]
+    demo_shops.execute("UPDATE shops SET status = 'uninstalled' WHERE domain = %s", [gone])
+    after = report.count(analysts)
+    assert set(after.part()["shop"]) == set(before.part()["shop"]) - {gone}
+    pd.testing.assert_frame_equal(after.history, before.history)
+
+
 def test_forecast_of_demo_shops_matches_the_sql_oracle(analysts: AnalystsDatabase, demo_shops: Tables) -> None:
     for report_filter, weeks in (
         (ReportFilter(), 8),

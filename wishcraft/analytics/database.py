@@ -37,7 +37,8 @@ _NEVER: Final = 2**31
 None would also forbid the `prepare=True` with which `ask` prepares a question."""
 _CONNECTION: Final = {"connect_timeout": 5, "application_name": "wishcraft-analysts", "prepare_threshold": _NEVER}
 _FIND_SHOPS: Final = """
-SELECT shop_id, domain, currency, timezone FROM shops WHERE %(all)s OR domain = ANY(%(domains)s) ORDER BY domain
+SELECT shop_id, domain, currency, timezone, status = 'active' FROM shops
+WHERE %(all)s OR domain = ANY(%(domains)s) ORDER BY domain
 """
 _FIND_REGISTRIES: Final = """
 SELECT registry_id FROM registries
@@ -59,6 +60,8 @@ class Shop(NamedTuple):
     domain: str
     currency: str
     timezone: str
+    has_app: bool
+    """Whether it has the app: its registries stay after it has uninstalled it."""
 
 
 class AnalystsDatabase:

@@ -17,7 +17,7 @@ from wishcraft.domain.periods import Days
 
 REGISTRIES_PER_CHUNK: Final = 2_000
 ALL_DAYS: Final = Days()
-_NO_SHOP: Final = Shop(0, "", "", "UTC")
+_NO_SHOP: Final = Shop(0, "", "", "UTC", has_app=True)
 Progress = Callable[[int, int], None]
 """Called between chunks with the registries done and their total; it may raise to stop the report."""
 Chunk = dict[TableName, pd.DataFrame]
@@ -84,5 +84,5 @@ def _read(db: AnalystsDatabase, batch: _Batch, tables: Sequence[TableName], happ
 
 
 def _with_shop(chunk: Chunk, shop: Shop) -> Chunk:
-    columns = {"shop": shop.domain, "currency": shop.currency, "timezone": shop.timezone}
+    columns = {"shop": shop.domain, "currency": shop.currency, "timezone": shop.timezone, "has_app": shop.has_app}
     return chunk | {"registries": chunk["registries"].assign(**columns)}

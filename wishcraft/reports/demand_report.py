@@ -59,7 +59,10 @@ class DemandFigures(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DemandReport(AnalystReport[DemandFigures]):
-    """Demand at the events of `weeks` weeks from `today`. Its frame: a row for each variant."""
+    """Demand at the events of `weeks` weeks from `today`. Its frame: a row for each variant.
+
+    Shops that have uninstalled the app count for the past only: their guests have no registry, and their stock is old.
+    """
 
     report_filter: ReportFilter
     today: date
@@ -70,8 +73,9 @@ class DemandReport(AnalystReport[DemandFigures]):
         open_items, stock, history = [], [], []
         for chunk in read_chunks(db, self.report_filter, ("registries", "items", "purchases"), progress):
             registries, items, purchases = chunk["registries"], chunk["items"], chunk["purchases"]
-            open_items.append(analytics.count_open(registries, items, purchases, self.today, self.weeks))
-            stock.append(analytics.variant_stock(registries, items))
+            current = registries[registries["has_app"].astype("bool")]
+            open_items.append(analytics.count_open(current, items, purchases, self.today, self.weeks))
+            stock.append(analytics.variant_stock(current, items))
             history.append(analytics.count_lead(registries, items, purchases, self.today))
         return DemandFigures(analytics.add(open_items), pd.concat(stock, ignore_index=True), analytics.add(history))
 

@@ -17,7 +17,7 @@ async def cleanup_sessions(
     minutes: Annotated[int, Field(ge=1, le=50)] = 30,
     dry_run: bool = False,
 ) -> State[dict[str, int]]:
-    """Delete sessions, idempotency keys and counts of invitations that expired, and orphaned sessions in Redis.
+    """Delete sessions, idempotency keys and traces of deleted registries that expired, and orphaned sessions in Redis.
 
     Args:
         batch_rows: Maximum number of rows per transaction.
@@ -25,7 +25,7 @@ async def cleanup_sessions(
         dry_run: Count what has expired; delete nothing.
     """
     now = datetime.now(UTC)
-    kinds = [DataKind.SESSIONS, DataKind.ORPHANS, DataKind.IDEMPOTENCY, DataKind.COUNTED]
+    kinds = [DataKind.SESSIONS, DataKind.ORPHANS, DataKind.IDEMPOTENCY, DataKind.COUNTED, DataKind.MAILS]
     bounds = Bounds(batch_rows, now + timedelta(minutes=minutes), dry_run)
     results = await run_batches(
         delete_expired, [[kind] for kind in kinds], before=dict.fromkeys(kinds, now), bounds=bounds

@@ -149,7 +149,7 @@ async def test_expired_sessions_are_deleted_from_both_stores(demo: Demo, resourc
         await resources.sessions.put(SessionName(1, name), "s", now + timedelta(hours=1))
     shops = demo.execute("SELECT * FROM shops ORDER BY id").fetchall()
     state = await cleanup_sessions(return_state=True)
-    assert state.message == "4 tables: 2 old, 2 deleted."
+    assert state.message == "5 tables: 2 old, 2 deleted."
     assert demo.execute("SELECT id FROM sessions").fetchall() == [("live",)]
     assert await resources.sessions.get(SessionName(1, "live")) == "s"
     assert await resources.sessions.get(SessionName(1, "old")) is None

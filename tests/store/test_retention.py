@@ -27,13 +27,14 @@ INDEXES = {
     DataKind.MINUTES: "pk_service_minutes",
     DataKind.INVITATIONS: "ix_invitations_find_expired",
     DataKind.COUNTED: "ix_counted_invitations_find_expired",
+    DataKind.MAILS: "ix_deleted_mails_find_expired",
     DataKind.IDEMPOTENCY: "ix_idempotency_keys_find_expired",
     DataKind.SESSIONS: "ix_sessions_find_expired",
 }
 ROWS = 20_000
 EMPTY = """
     TRUNCATE audit_logs, webhook_events, analytics_events, sessions, registry_views, idempotency_keys, service_minutes,
-        invitations, counted_invitations, orders, product_versions, inventory_items
+        invitations, counted_invitations, deleted_mails, orders, product_versions, inventory_items
 """
 
 
@@ -76,6 +77,7 @@ def fill(demo: Demo) -> None:
         """INSERT INTO invitations (shop_id, registry_id, recipient, expires_at)
            SELECT 1, (SELECT min(id) FROM registries WHERE shop_id = 1), 'p' || n, moment""",
         """INSERT INTO counted_invitations (shop_id, mailbox_hash, expires_at) SELECT 1, '', moment""",
+        "INSERT INTO deleted_mails SELECT 1, 'r', n, '', moment",
         """INSERT INTO service_minutes SELECT moment, true, 0, 0, '{0}', 0, 0, 0, 0""",
         """INSERT INTO sessions (id, shop_id, kind, subject, expires_at)
            SELECT 's' || n, 1, 'guest_grant', 'smith', moment""",

@@ -6,7 +6,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -14,6 +14,8 @@ from wishcraft.domain.mail_references import MailKind, MailReference
 
 TOPIC: Final = "mail-events"
 """Topic of these events in the inbox. Shopify's have no hyphen: no webhook can pretend to be one."""
+EVENTS_COME_WITHIN: Final = timedelta(days=30)
+"""After a mail was claimed. Mail servers try for five days; a complaint may come weeks later."""
 MAILBOX_MISSING: Final = frozenset({"5.1.1", "5.1.2", "5.1.3", "5.1.6", "5.1.10", "5.2.1"})
 """Enhanced codes for a mailbox that does not exist or is disabled (RFC 3463, RFC 7505).
 

@@ -24,6 +24,7 @@ class DataKind(StrEnum):
     MINUTES = "service minutes"
     INVITATIONS = "ended invitations"
     COUNTED = "counted invitations of deleted registries"
+    MAILS = "mails of deleted registries"
     IDEMPOTENCY = "expired idempotency keys"
     FILES = "files for people"
     ERASURES = "entries of the journal of erasures"

@@ -228,21 +228,21 @@ async def find_recent(session: AsyncSession, shop_id: int) -> list[Addressee]:
     return recent + [Addressee(customer, bytes(mailbox)) for customer, mailbox in counted]
 
 
-async def delete_all(session: AsyncSession, shop_id: int, registry_id: int, customer_id: int | None) -> None:
-    """Delete the invitations of a registry that is deleted.
+async def count_deleted(session: AsyncSession, shop_id: int, registry_id: int, customer_id: int | None) -> None:
+    """Go on counting what `find_recent` counts of a registry that is deleted next, without the addresses.
 
-    What `find_recent` counts is still counted, without the address: else a customer could invite a stranger again and
-    again, by a new registry each time. The caller holds the registry's lock. Runs that hold an invitation are waited
-    for.
+    Else a customer could invite a stranger again and again, by a new registry each time. The caller holds the
+    registry's lock. Runs that hold an invitation are waited for.
     """
     counts = and_(
         Invitation.claimed_at > func.now() - LIMITS_COVER,
         or_(Invitation.attempts > 0, Invitation.state != MailState.PENDING),
     )
-    deleted = (
-        delete(Invitation)
+    locked = (
+        select(Invitation.recipient, Invitation.claimed_at + LIMITS_COVER, counts)
         .where(Invitation.shop_id == shop_id, Invitation.registry_id == registry_id)
-        .returning(Invitation.recipient, Invitation.claimed_at + LIMITS_COVER, counts)
+        .order_by(Invitation.id)
+        .with_for_update()
     )
     counted = [
         {
@@ -251,7 +251,7 @@ async def delete_all(session: AsyncSession, shop_id: int, registry_id: int, cust
             "mailbox_hash": mailbox_hash(shop_id, recipient),
             "expires_at": expires_at,
         }
-        for recipient, expires_at, is_counted in await session.execute(deleted)
+        for recipient, expires_at, is_counted in await session.execute(locked)
         if is_counted
     ]
     if counted:

@@ -5,14 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from wishcraft.domain.mail_events import MailOutcome
+from wishcraft.domain.mail_events import EVENTS_COME_WITHIN, MailOutcome
 from wishcraft.domain.mail_references import MailKind
 from wishcraft.store import locks
 from wishcraft.store.outbox import TABLES
-from wishcraft.store.suppressions import lifted_sql
+from wishcraft.store.schema import DeletedMail
+from wishcraft.store.suppressions import hash_sql, lifted_sql
 
 _LOCK: Final = {
     kind: text(f"""
@@ -85,6 +86,21 @@ _COUNT_SHOPS: Final = text(f"""
 """)  # noqa: S608  ours
 
 
+_KEEP_DELETED: Final = text(f"""
+    WITH deleted AS (
+        DELETE FROM reminders WHERE shop_id = :shop_id AND registry_id = :registry_id
+        RETURNING '{MailKind.REMINDER}' AS kind, id, recipient, claimed_at
+    ), also_deleted AS (
+        DELETE FROM invitations WHERE shop_id = :shop_id AND registry_id = :registry_id
+        RETURNING '{MailKind.INVITATION}' AS kind, id, recipient, claimed_at
+    )
+    INSERT INTO deleted_mails (shop_id, kind, mail_id, address_hash, expires_at)
+    SELECT :shop_id, kind, id, {hash_sql("CAST(:shop_id AS bigint)", "recipient")}, claimed_at + :kept
+    FROM (SELECT * FROM deleted UNION ALL SELECT * FROM also_deleted) mails
+    WHERE claimed_at > now() - CAST(:kept AS interval)
+""")  # noqa: S608  constants alone
+
+
 class BounceCounts(NamedTuple):
     """Numbers of mails that were delivered, and of those that bounced."""
 
@@ -133,6 +149,23 @@ async def lock_mails(session: AsyncSession, kind: MailKind, shop_id: int, ids: C
         row_id: SentMail(recipient, MailOutcome(outcome) if outcome else None, at)
         for row_id, recipient, outcome, at in rows
     }
+
+
+async def delete_mails(session: AsyncSession, shop_id: int, registry_id: int) -> None:
+    """Delete the mails of a registry that is deleted; of those that events may still name, the address's hash stays.
+
+    The caller holds the registry's lock. Runs that hold a mail are waited for.
+    """
+    parameters = {"shop_id": shop_id, "registry_id": registry_id, "kept": EVENTS_COME_WITHIN}
+    await session.execute(_KEEP_DELETED, parameters)
+
+
+async def find_deleted(session: AsyncSession, kind: MailKind, shop_id: int, ids: Collection[int]) -> dict[int, bytes]:
+    """The hashes of the addresses of those of these mails that were deleted with their registry, by the mail's id."""
+    query = select(DeletedMail.mail_id, DeletedMail.address_hash).where(
+        DeletedMail.shop_id == shop_id, DeletedMail.kind == kind.value, DeletedMail.mail_id.in_(ids)
+    )
+    return {row.mail_id: bytes(row.address_hash) for row in await session.execute(query)} if ids else {}
 
 
 async def record_outcomes(

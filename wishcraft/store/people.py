@@ -89,6 +89,9 @@ _ERASE: Final[Mapping[str, str]] = {
     """,  # noqa: S608
     "reminders": f"DELETE FROM reminders WHERE {_ADDRESSED}",  # noqa: S608
     "invitations": f"DELETE FROM invitations WHERE {_ADDRESSED}",  # noqa: S608
+    "mails of deleted registries": """
+        DELETE FROM deleted_mails WHERE shop_id = :shop_id AND address_hash = ANY(CAST(:contacts AS bytea[]))
+    """,
     "idempotency keys": """
         DELETE FROM idempotency_keys
         WHERE shop_id = :shop_id AND split_part(caller, ':', -1) = ANY(CAST(CAST(:customers AS bigint[]) AS text[]))

@@ -91,6 +91,7 @@ _AGING: Final = {
     DataKind.MINUTES: _Aging("service_minutes", "minute", key="minute"),
     DataKind.INVITATIONS: _Aging("invitations", "expires_at"),
     DataKind.COUNTED: _Aging("counted_invitations", "expires_at"),
+    DataKind.MAILS: _Aging("deleted_mails", "expires_at", key="ctid"),
     DataKind.IDEMPOTENCY: _Aging("idempotency_keys", "expires_at"),
     DataKind.SESSIONS: _Aging("sessions", "expires_at"),
 }

@@ -12,8 +12,8 @@ from wishcraft.store.schema.shops import ShopStatus
 
 TABLES: Final = (
     "purchases", "unmatched_lines", "orders", "inventory_levels", "inventory_items", "product_versions",
-    "idempotency_keys", "sessions", "counted_invitations", "merged_customers", "email_suppressions", "api_keys",
-    "audit_logs", "analytics_events", "registry_views",
+    "idempotency_keys", "sessions", "counted_invitations", "deleted_mails", "merged_customers", "email_suppressions",
+    "api_keys", "audit_logs", "analytics_events", "registry_views",
 )  # fmt: skip
 """Tables with a shop's rows besides registries, and those with most rows of registries.
 

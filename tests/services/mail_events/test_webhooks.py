@@ -20,6 +20,7 @@ from wishcraft.errors import PayloadInvalid
 from wishcraft.resources import Resources
 from wishcraft.services.mail_events.receive import store_events
 from wishcraft.services.mail_events.webhooks import handle_mail_events
+from wishcraft.services.registries.lifecycle import remove
 from wishcraft.services.registries.write import registry_write
 from wishcraft.services.webhooks.dead_letters import decide, find_dead_letters
 from wishcraft.services.webhooks.handler_protocol import Effect, Message, change_nothing
@@ -102,6 +103,28 @@ async def test_complaint_or_hard_bounce_suppresses_in_its_shop_alone(handle: Hel
     assert suppressed(demo) == {(1, "complaint"), (2, "complaint")}
     entries = demo.execute("SELECT metadata->>'reason' FROM audit_logs WHERE action = 'mail.suppressed' ORDER BY id")
     assert entries.fetchall() == [("bounce",), ("complaint",), ("complaint",)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [(COMPLAINED, "complaint"), (BOUNCED, "bounce"), (MailEventKind.UNSUBSCRIBED, "unsubscribe")],
+)
+async def test_event_about_a_mail_of_a_deleted_registry_suppresses_its_address(
+    resources: Resources, handle: Helper, sent: Helper, demo: Demo, kind: MailEventKind, reason: str
+) -> None:
+    mail = sent()
+    [(registry_id, invitation_id)] = demo.execute(
+        """INSERT INTO invitations (shop_id, registry_id, recipient, state, claimed_at)
+           SELECT shop_id, registry_id, recipient, state, claimed_at FROM reminders RETURNING registry_id, id"""
+    ).fetchall()
+    async with registry_write(resources, Actor(1, "test"), [registry_id], on_cache_down="refuse") as write:
+        await remove(write, registry_id, counted_for=None)
+        write.changed(registry_id)
+    assert await handle((mail, DELIVERED), (mail, BOUNCED, False)) == {"ignored": 2}
+    for reference in (mail, MailReference(MailKind.INVITATION, 1, invitation_id)):
+        assert await handle((reference, kind, True)) == {"applied": 1}
+        assert suppressed(demo) == {(1, reason)}
+        demo.execute("DELETE FROM email_suppressions")
 
 
 async def test_order_and_repetition_of_events_make_no_difference(handle: Helper, sent: Helper, demo: Demo) -> None:

@@ -10,12 +10,13 @@ from redis.asyncio import Redis
 
 from deployments.sandbox.postgres import _binary
 from tests.support.aliases import Demo
-from tests.support.erased_person import CUSTOMER, GUEST_ORDER, NAMES, REDACT, handle, redact
+from tests.support.erased_person import CUSTOMER, EMAIL, GUEST_ORDER, NAMES, REDACT, handle, redact
 from tests.support.residual_data import patterns_of, traces_in_redis
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.tables import TABLES
 from wishcraft.cache import keys
+from wishcraft.domain.addresses import address_hash, normalise
 from wishcraft.domain.webhooks import DATA_REQUEST
 from wishcraft.reports.export import export_table
 from wishcraft.resources import Resources
@@ -43,6 +44,7 @@ IMPERSONAL: Final = {
     "api_keys": "name prefix key_hash scopes ip_allow_list successor",
     "audit_logs": "action resource resource_id ip",
     "counted_invitations": "mailbox_hash",
+    "deleted_mails": "kind address_hash",
     "email_suppressions": "address_hash reason",
     "idempotency_keys": "key request_hash",
     "invitations": "token_hash answer state last_error message_id provider outcome",
@@ -163,3 +165,13 @@ def test_each_number_of_a_customer_is_known_to_be_personal(demo: Demo) -> None:
     numbers = {(table, column) for table, column, is_telling in demo.execute(_COLUMNS) if not is_telling}
     ids = {each for each in numbers if each[1].endswith(("customer_id", "purchaser_id", "deleted_id", "kept_id"))}
     assert ids <= of(PERSONAL)
+
+
+async def test_mails_of_deleted_registries_forget_the_address_of_the_person_alone(
+    demo: Demo, resources: Resources
+) -> None:
+    others = address_hash(1, "emma@example.com")
+    for number, hashed in enumerate((address_hash(1, normalise(EMAIL) or ""), others)):
+        demo.execute("INSERT INTO deleted_mails VALUES (1, 'r', %s, %s, now() + interval '1 day')", [number, hashed])
+    await redact(demo, resources)
+    assert demo.execute("SELECT address_hash FROM deleted_mails").fetchall() == [(others,)]

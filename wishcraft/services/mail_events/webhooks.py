@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from operator import itemgetter
+from operator import attrgetter
 from typing import Final, NamedTuple
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,7 +21,7 @@ from wishcraft.services.mail_events.receive import BY_SMTP
 from wishcraft.services.registries.write import RegistryWrite
 from wishcraft.services.webhooks.handler_protocol import Effect, Message
 from wishcraft.store import audit_log, locks, mail_events, suppressions, webhook_dead_letters
-from wishcraft.store.mail_events import RecordedOutcome, SentMail
+from wishcraft.store.mail_events import RecordedOutcome
 from wishcraft.store.shops import ShopRef
 
 JUDGED_PERIOD: Final = timedelta(hours=24)
@@ -38,7 +38,9 @@ class _Report(NamedTuple):
     """What an event says of a mail."""
 
     message_id: int
-    mail: SentMail
+    recipient: str
+    """Empty if the mail was deleted with its registry."""
+    address_hash: bytes
     recorded: RecordedOutcome
     is_new: bool
     """Whether it is the outcome of the mail now; else it may be of before a lift."""
@@ -143,40 +145,46 @@ async def _apply(
     """Record the outcomes of mails of one kind: the ids of the messages that changed one, and what may suppress."""
     row_ids = {event.reference.row_id for event in events.values()}
     mails = await mail_events.lock_mails(write.session, kind, shop_id, row_ids)
+    deleted = await mail_events.find_deleted(write.session, kind, shop_id, row_ids - mails.keys())
     newest: dict[int, _Report] = {}
     changed, requests = set[int](), list[_Report]()
     for message_id, event in sorted(events.items(), key=lambda each: each[1].occurred_at):
         outcome, row_id = event.outcome, event.reference.row_id
         mail = mails.get(row_id)
+        if outcome and row_id in deleted:
+            recorded = RecordedOutcome(outcome, event.occurred_at)
+            requests.append(_Report(message_id, "", deleted[row_id], recorded, is_new=False))
         if outcome is None or mail is None:
             continue
         known = newest[row_id].recorded.outcome if row_id in newest else mail.outcome
         is_new = known is None or (outcome is not known and latest_outcome((outcome, known)) is outcome)
-        report = _Report(message_id, mail, RecordedOutcome(outcome, event.occurred_at), is_new)
+        hashed, recorded = address_hash(shop_id, mail.recipient), RecordedOutcome(outcome, event.occurred_at)
+        report = _Report(message_id, mail.recipient, hashed, recorded, is_new)
         if is_new:
             newest[row_id] = report
             changed.add(message_id)
         elif outcome in REQUESTS:
             requests.append(report)
     if newest:
-        recorded = {row_id: report.recorded for row_id, report in newest.items()}
-        await mail_events.record_outcomes(write.session, kind, shop_id, recorded)
+        outcomes = {row_id: report.recorded for row_id, report in newest.items()}
+        await mail_events.record_outcomes(write.session, kind, shop_id, outcomes)
     return changed, [*newest.values(), *requests]
 
 
 async def _suppress(write: RegistryWrite, shop_id: int, reports: Sequence[_Report], *, trusts_soft: bool) -> set[int]:
     """Suppress addresses as far as the rules say so; the ids of the messages that did.
 
-    An outcome that the mail has already suppresses only if the suppression was not lifted since it happened.
+    An outcome that the mail has already, or that of a deleted mail, suppresses only if the suppression was not lifted
+    since it happened.
     """
-    soft = [report.mail.recipient for report in reports if report.recorded.outcome is MailOutcome.SOFT_BOUNCED]
+    soft = [report.recipient for report in reports if report.recorded.outcome is MailOutcome.SOFT_BOUNCED]
     since = datetime.now(UTC) - SOFT_BOUNCE_PERIOD
     counts = await mail_events.count_soft_bounces(write.session, shop_id, soft, since) if soft and trusts_soft else {}
-    hashes = [(address_hash(shop_id, report.mail.recipient), report) for report in reports]
     suppressing = set[int]()
-    for hashed, report in sorted(hashes, key=itemgetter(0)):  # in one order, or two consumers wait for each other
-        outcome, at = report.recorded
-        reason = suppression_for(outcome, counts.get(report.mail.recipient, 0))
+    # In one order, or two consumers wait for each other.
+    for report in sorted(reports, key=attrgetter("address_hash")):
+        hashed, (outcome, at) = report.address_hash, report.recorded
+        reason = suppression_for(outcome, counts.get(report.recipient, 0))
         if reason is None:
             continue
         if not report.is_new and await suppressions.was_lifted_since(write.session, shop_id, hashed, at):

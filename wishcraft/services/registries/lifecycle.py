@@ -20,7 +20,7 @@ from wishcraft.services.registries.write import (
     check_change,
     registry_write,
 )
-from wishcraft.store import audit_log, idempotency, invitations, private_fields, registries, sessions
+from wishcraft.store import audit_log, idempotency, invitations, mail_events, private_fields, registries, sessions
 from wishcraft.store.audit_log import Actor, Origin
 from wishcraft.store.idempotency import IdempotencyKey, StoredResult
 from wishcraft.store.registries import NewRegistry
@@ -147,7 +147,8 @@ async def remove(write: RegistryWrite, registry_id: int, *, counted_for: int | N
     """
     shop_id = write.actor.shop_id
     await idempotency.clear_results(write.session, shop_id, registry_id)
-    await invitations.delete_all(write.session, shop_id, registry_id, counted_for)
+    await invitations.count_deleted(write.session, shop_id, registry_id, counted_for)
+    await mail_events.delete_mails(write.session, shop_id, registry_id)
     await audit_log.hide_answerers(write.session, shop_id, registry_id)
     await registries.delete_one(write.session, shop_id, registry_id)
 

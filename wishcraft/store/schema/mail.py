@@ -129,6 +129,20 @@ class CountedInvitation(Base):
     expires_at: Mapped[datetime]
 
 
+class DeletedMail(Base):
+    """A mail for a registry deleted since: an event about it may suppress its address, until it expires."""
+
+    __tablename__ = "deleted_mails"
+    __table_args__ = (Index("ix_deleted_mails_find_expired", "expires_at"),)
+
+    shop_id: Mapped[int] = mapped_column(ForeignKey("shops.id", ondelete="CASCADE"), primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    """`MailKind`."""
+    mail_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    address_hash: Mapped[bytes] = mapped_column(LargeBinary(32))
+    expires_at: Mapped[datetime]
+
+
 class EmailSuppression(Base):
     """The hash of an address that a shop must not write to."""
 

@@ -84,5 +84,7 @@ def _read(db: AnalystsDatabase, batch: _Batch, tables: Sequence[TableName], happ
 
 
 def _with_shop(chunk: Chunk, shop: Shop) -> Chunk:
-    columns = {"shop": shop.domain, "currency": shop.currency, "timezone": shop.timezone, "has_app": shop.has_app}
-    return chunk | {"registries": chunk["registries"].assign(**columns)}
+    registries = chunk["registries"].assign(
+        shop=shop.domain, currency=shop.currency, timezone=shop.timezone, has_app=shop.has_app
+    )
+    return chunk | {"registries": registries}

@@ -5,7 +5,7 @@ Memory does not grow with the number of registries. While one chunk is counted, 
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import pandas as pd
 
@@ -84,10 +84,7 @@ def _read(db: AnalystsDatabase, batch: _Batch, tables: Sequence[TableName], happ
 
 
 def _with_shop(chunk: Chunk, shop: Shop) -> Chunk:
-    columns: dict[str, Any] = {
-        "shop": shop.domain,
-        "currency": shop.currency,
-        "timezone": shop.timezone,
-        "has_app": shop.has_app,
-    }
-    return chunk | {"registries": chunk["registries"].assign(**columns)}
+    registries = chunk["registries"].assign(
+        shop=shop.domain, currency=shop.currency, timezone=shop.timezone, has_app=shop.has_app
+    )
+    return chunk | {"registries": registries}

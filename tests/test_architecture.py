@@ -291,7 +291,8 @@ CONSTANT = re.compile(r"(?:.*[.:])?(_?[A-Z][A-Z0-9_]+)")
 
 def patched_constants(source: str) -> list[str]:
     """The constants that a module replaces with `setattr`, of anything."""
-    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    nodes = ast.walk(ast.parse(source)) if "setattr" in source else ()
+    calls = [node for node in nodes if isinstance(node, ast.Call)]
     patches = [call for call in calls if ast.unparse(call.func).rpartition(".")[2] == "setattr"]
     names = [name.value for call in patches for name in call.args[:2] if isinstance(name, ast.Constant)]
     return sorted(found[1] for name in names if (found := CONSTANT.fullmatch(str(name))))

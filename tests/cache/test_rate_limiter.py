@@ -144,6 +144,29 @@ async def test_a_cancelled_exchange_loses_no_request(server: Server, clock: list
     assert admitted(limiter, "a", 20) == 2
 
 
+async def test_counts_of_an_exchange_that_fails_while_others_are_shared_are_shared_later(
+    server: Server, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other, go_on, run = Limiter(server), Limiter(server), asyncio.Event(), server.run
+
+    async def fail(*_: object) -> list[bytes]:
+        await go_on.wait()
+        raise CacheUnavailable("no reply")
+
+    assert admitted(one, "a", 3) == 3
+    monkeypatch.setattr(server, "run", fail)
+    exchange = asyncio.create_task(one.exchange((POLICY, "a")))
+    await asyncio.sleep(0)
+    sharing = asyncio.create_task(one.share())
+    await asyncio.sleep(0)
+    monkeypatch.setattr(server, "run", run)
+    go_on.set()
+    await asyncio.gather(exchange, sharing)
+    await one.share()
+    [verdict] = await other.exchange((POLICY, "a"))
+    assert verdict.remaining == 7
+
+
 async def test_an_exchange_without_redis_counts_in_the_process(clock: list[float]) -> None:
     unavailable = connect("redis://127.0.0.1:1")
     limiter = Limiter(unavailable)

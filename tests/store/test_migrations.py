@@ -54,6 +54,17 @@ def test_two_first_upgrades_at_once_wait_for_each_other(settings: Settings, admi
             connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+def test_two_upgrades_over_several_migrations_at_once_wait_for_each_other(settings: Settings) -> None:
+    command.downgrade(migrations.config(settings.database_url), "0031")
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            for done in [threads.submit(upgrade_in_a_process, settings.database_url) for _ in range(2)]:
+                done.result()
+        migrations.check(settings.database_url)
+    finally:
+        migrations.upgrade(settings.database_url)
+
+
 def upgrade_in_a_process(url: str) -> None:
     command = [sys.executable, "-c", "import sys; from wishcraft import migrations; migrations.upgrade(sys.argv[1])"]
     subprocess.run([*command, url], check=True)  # noqa: S603  ours

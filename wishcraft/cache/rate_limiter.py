@@ -41,6 +41,11 @@ class _Window:
         self.sent = 0
         """Own ones that an exchange is adding to Redis."""
 
+    @property
+    def is_unshared(self) -> bool:
+        """Whether it has requests that Redis may not have: an exchange that is under way may fail."""
+        return bool(self.own or self.sent)
+
     def is_open(self, now: int) -> bool:
         """Whether it has begun, which it has not if the clock was set back, and has not ended."""
         return self.begin <= now < self.ends
@@ -121,12 +126,14 @@ class Limiter:
                 if next(iter(windows.values())).is_open(now):
                     break
                 windows.popitem(last=False)
-        counted = [(name, window) for name, window in self._counted.items() if window.own and window.is_open(now)]
+        counted = [
+            (name, window) for name, window in self._counted.items() if window.is_unshared and window.is_open(now)
+        ]
         self._counted = {}
         try:
             await self._send(counted)
         except BaseException:
-            self._counted = {name: window for name, window in counted if window.own} | self._counted
+            self._counted = {name: window for name, window in counted if window.is_unshared} | self._counted
             raise
 
     async def _send(self, windows: Sequence[_Named]) -> None:

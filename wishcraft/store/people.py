@@ -63,8 +63,10 @@ SELECT id, slug, is_owner, is_contact, others, names_them FROM (
 )) ORDER BY id
 """)  # noqa: S608  constants alone
 _ERASE: Final[Mapping[str, str]] = {
-    # First, while the purchases are known as theirs: no visit of a browser leads to them any more. The line items of an
-    # order stay one visit.
+    # First: a line that a person makes a purchase meanwhile is waited for here, and found there.
+    "unmatched line items": f"UPDATE unmatched_lines SET {NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
+    # While the purchases are known as theirs: no visit of a browser leads to them any more. The line items of an order
+    # stay one visit.
     "purchases in visits": f"""
         UPDATE analytics_events e SET visitor_id = v.unlinked
         FROM (
@@ -79,7 +81,6 @@ _ERASE: Final[Mapping[str, str]] = {
             AND e.visitor_id = v.visitor_id AND e.type = 'purchased'
     """,  # noqa: S608
     "purchases": f"UPDATE purchases SET {NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
-    "unmatched line items": f"UPDATE unmatched_lines SET {NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
     # While the invitations are there, which say in which registries the person may have answered.
     "answers": f"""
         UPDATE audit_logs SET ip = NULL, user_agent = NULL

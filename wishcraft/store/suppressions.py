@@ -52,7 +52,8 @@ _LIFT: Final = text(
 )
 _HASH: Final = hash_sql("invitations.shop_id", "invitations.recipient")
 _INVITE_AGAIN: Final = f"""
-    UPDATE invitations SET state = 'pending', attempts = 0, last_error = NULL, expires_at = NULL, updated_at = now()
+    UPDATE invitations SET state = 'pending', attempts = 0, last_error = NULL, outcome = NULL, outcome_at = NULL,
+        expires_at = NULL, updated_at = now()
     WHERE shop_id = :shop_id AND state = 'suppressed' AND answer IS NULL AND removed_at IS NULL
         AND (expires_at IS NULL OR expires_at > now())
         AND NOT EXISTS (

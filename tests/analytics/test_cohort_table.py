@@ -2,6 +2,7 @@ from datetime import UTC, date, datetime
 
 import pandas as pd
 from hypothesis import given
+from hypothesis.strategies import sampled_from
 from pandas.testing import assert_frame_equal
 
 from tests.support.frame_chunks import FEW_EXAMPLES, Chunk, Item, Purchase, Registry, chunks, rows
@@ -67,6 +68,14 @@ def test_registries_and_purchases_after_the_end_do_not_count() -> None:
     assert figures(chunk, noon(3, 31)) == figures(chunk, noon(2)) == []
 
 
+def test_purchase_of_the_current_month_does_not_count_in_any_chunk() -> None:
+    """A new shop has registries of the current month alone."""
+    new, sale = Registry(1, created_at=noon(5, 2)), Purchase(1, 1, 1, noon(5, 9))
+    assert figures(Chunk([new], [Item(1, 1)], [sale]), noon(5, 10)) == []
+    old = Registry(2, created_at=noon(4))
+    assert figures(Chunk([old, new], [Item(1, 1)], [sale]), noon(5, 10)) == [(1, 0, 0)]
+
+
 def test_months_are_those_of_the_shops_time_zone() -> None:
     late = datetime(2026, 4, 1, 3, tzinfo=UTC)  # still March in New York, whose clocks are 4 hours behind by now
     places = [("maple", "America/New_York"), ("linden", "Europe/Berlin")]
@@ -102,19 +111,20 @@ def months(earlier: date, later: date) -> int:
 
 
 @FEW_EXAMPLES
-@given(chunks(days=110))
-def test_cohorts_match_a_plain_loop_for_any_chunking(chunk: Chunk) -> None:
+@given(chunks(days=110), sampled_from([UNTIL, noon(4, 10), noon(3, 20)]))
+def test_cohorts_match_a_plain_loop_for_any_chunking(chunk: Chunk, until: datetime) -> None:
     expected: dict[tuple[str, pd.Timestamp, int], list[int]] = {}
     for registry in chunk.all_registries:
-        if registry.created_at > UNTIL:
+        if registry.created_at > until:
             continue
         born = registry.local(registry.created_at)
         sales = [each for each in chunk.all_purchases if each.registry_id == registry.registry_id]
-        ages = {max(0, months(born, registry.local(each.created_at))) for each in sales if each.created_at <= UNTIL}
-        for age in range(months(born, registry.local(UNTIL))):
+        ages = {max(0, months(born, registry.local(each.created_at))) for each in sales if each.created_at <= until}
+        for age in range(months(born, registry.local(until))):
             sums = expected.setdefault((registry.shop, pd.Timestamp(born.replace(day=1)), age), [0, 0, 0])
             for place, figure in enumerate((True, age in ages, age == min(ages, default=None))):
                 sums[place] += figure
-    result = counts(chunk)
+    result = counts(chunk, until)
     assert dict(zip(result.index, result.to_numpy().tolist(), strict=True)) == expected
-    assert_frame_equal(add(map(counts, chunk.parts())), result, check_freq=False)
+    parts = (counts(each, until) for each in chunk.parts())
+    assert_frame_equal(add(parts), result, check_freq=False)

@@ -30,6 +30,7 @@ def count_cohorts(registries: pd.DataFrame, purchases: pd.DataFrame, until: date
     bought = purchases[purchases["created_at"] <= until].merge(created, on="registry_id")
     month = local_month(bought["created_at"], bought["timezone"])
     bought = bought.assign(age=_months(bought["cohort"], month).clip(lower=0)).sort_values("age")
+    bought = bought[bought["age"] < bought["months"]]
     counts = _count_reached(created).assign(
         active=bought.drop_duplicates(["registry_id", "age"]).groupby(_KEY).size(),
         first=bought.drop_duplicates("registry_id").groupby(_KEY).size(),

@@ -11,6 +11,7 @@ from api.app import create_app
 from api.problem_kinds import kinds_table
 from deployments.sandbox.processes import ROOT
 from tests.support.docs import section
+from wishcraft.domain.registries import EventType, ItemStatus, Priority, RegistryStatus, Visibility
 from wishcraft.settings import Settings
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")]
@@ -63,6 +64,16 @@ def test_api_page_lists_exactly_the_endpoints() -> None:
     hidden = {str(getattr(route, "path", "")) for route in app.routes}
     served = set(app.openapi()["paths"]) | hidden
     assert set(first_cells("docs/api.md", "Endpoints")) == served - {"/api/docs/assets", ""}
+
+
+def test_api_page_has_all_values_of_fields_that_have_few() -> None:
+    rows = re.findall(r"^\| (.+?) \| (.+) \|$", section("docs/api.md", "Names of fields"), re.MULTILINE)
+    named = {field.strip("`"): set(re.findall(r"`(\w+)`", values)) for field, values in rows}
+    assert named["event.type"] == set(EventType)
+    assert named["visibility"] == set(Visibility)
+    assert named["status` of a registry"] == set(RegistryStatus)
+    assert named["status` of an item"] == {*ItemStatus} - {ItemStatus.HIDDEN}  # that of a removed item
+    assert named["priority"] == set(Priority)
 
 
 def test_jobs_page_lists_exactly_the_deployments() -> None:

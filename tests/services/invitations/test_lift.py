@@ -80,3 +80,19 @@ async def test_confirmation_and_lift_at_once_do_not_wait_for_each_other(
     await confirmation
     assert demo.execute("SELECT answer FROM invitations").fetchall() == [("confirmed",)]
     assert demo.execute("SELECT count(*) FROM email_suppressions").fetchone() == (0,)
+
+
+async def test_outcome_of_before_a_lift_says_nothing_of_the_next_mail(
+    resources: Resources, settings: Settings, demo: Demo, shop: ShopRef, mailbox: Mailbox
+) -> None:
+    invite_hugo(demo)
+    mailbox.faults.set(Fault(FaultKind.DROP, remaining=1))
+    await invite_shop(resources, settings, shop, now=NOW)
+    async with resources.db.transaction() as session:
+        await suppressions.suppress(session, shop.id, HASH, SuppressionReason.BOUNCE)
+    assert (await invite_shop(resources, settings, shop, now=NOW))["suppressed"] == 1
+    demo.execute("UPDATE invitations SET outcome = 'bounced', outcome_at = now()")
+    assert await lift_suppressions(resources, Actor(shop.id, "test"), [HASH]) == 1
+    mailbox.faults.set(Fault(FaultKind.DROP, remaining=1))
+    assert (await invite_shop(resources, settings, shop, now=NOW))["postponed"] == 1
+    assert (await invite_shop(resources, settings, shop, now=NOW))["sent"] == 1

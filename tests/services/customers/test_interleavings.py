@@ -145,7 +145,8 @@ async def restore(world: World) -> None:
 async def buy(world: World) -> None:
     [(claim, variant_id)] = world.demo.execute(ITEM, [world.item_id]).fetchall()
     for customer in (world.gone, world.earlier):
-        bought = [ordered(next(_ids), customer, *line) for line in ((claim, variant_id), ("unknown", 1))]
+        claims = ((claim, variant_id), ("unknown", 1), (world.slug, 1))
+        bought = [ordered(next(_ids), customer, *each) for each in claims]
         messages = [message("orders/create", payload) for payload in bought]
         await apply(world.resources, world.shop, handle_orders, messages)
 

@@ -74,8 +74,8 @@ def app_state_of(client: httpx.AsyncClient) -> AppState:
     return cast("AppState", cast("Any", client)._transport.app.state.app_state)
 
 
-async def _write_nothing(_minute: datetime) -> None:
-    """In the place of `SliRecorder.write`."""
+async def _collect_nothing(_minute: datetime) -> None:
+    """In the place of `SliRecorder.collect`."""
 
 
 _idle_apps: dict[Settings, FastAPI] = {}
@@ -91,7 +91,7 @@ async def open_api_client(settings: Settings, *, records_minutes: bool = True) -
     app = _idle_apps.pop(settings, None) or create_app(settings)  # to build its routes takes 30 ms
     async with app.router.lifespan_context(app), open_client(app) as client:
         if not records_minutes:
-            app.state.app_state.sli_recorder.write = _write_nothing
+            app.state.app_state.sli_recorder.collect = _collect_nothing
         yield client
     _idle_apps[settings] = app
     if len(_idle_apps) > MAX_IDLE_APPS:

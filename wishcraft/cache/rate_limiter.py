@@ -170,7 +170,8 @@ class Limiter:
     def _begin(self, policy: Policy, caller: str, now: int) -> _Window:
         windows, begin = self._windows[policy.name], now - now % policy.seconds
         if len(windows) >= self._max_windows:
-            windows.popitem(last=False)
+            dropped, _ = windows.popitem(last=False)
+            self._counted.pop((policy.name, dropped), None)
         windows.pop(caller, None)
         windows[caller] = window = _Window(begin, begin + policy.seconds)
         return window

@@ -8,7 +8,19 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, LargeBinary, and_, case, func, literal, literal_column, or_, select, update
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    LargeBinary,
+    and_,
+    case,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,13 +30,16 @@ from wishcraft.domain.mail_references import MailKind
 from wishcraft.domain.mail_suppressions import SuppressionReason
 from wishcraft.store.schema import EmailSuppression, Invitation, Reminder
 from wishcraft.store.schema.mail import MailState
-from wishcraft.store.suppressions import hash_sql
+from wishcraft.store.suppressions import hash_sql, lifted_sql
 
 TABLES: Final[Mapping[MailKind, type[Reminder] | type[Invitation]]] = {
     MailKind.REMINDER: Reminder,
     MailKind.INVITATION: Invitation,
 }
 """The table of each kind of mail."""
+_WAS_LIFTED: Final = literal_column(
+    lifted_sql("invitations.shop_id", "invitations.recipient", "invitations.outcome_at"), Boolean
+)
 _REFUSED: Final = "refused: "
 """Prefix of `last_error` of a mail whose address was refused."""
 
@@ -108,14 +123,15 @@ async def record_refusal(
 async def settle_accepted(session: AsyncSession, kind: MailKind, shop_id: int) -> None:
     """Set mails of which it was not known whether they had been accepted to `sent`, if an event has an outcome of them.
 
-    Or if an invitation was answered. The caller must know that no run is sending them.
+    Or if an invitation was answered. An outcome of before a lift is that of another mail. The caller must know that no
+    run is sending them.
     """
     table = TABLES[kind]
     waits: ColumnElement[bool] = table.state == MailState.PENDING
     arrived: ColumnElement[bool] = table.outcome.is_not(None)
     if table is Invitation:  # the first as the index has them
         waits = and_(waits, Invitation.answer.is_(None), Invitation.removed_at.is_(None))
-        arrived = or_(arrived, Invitation.answer.is_not(None))
+        arrived = or_(and_(arrived, ~_WAS_LIFTED), Invitation.answer.is_not(None))
     query = (
         update(table)
         .where(

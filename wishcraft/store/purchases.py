@@ -189,11 +189,11 @@ async def add_unmatched(session: WriteSession, shop_id: int, rows: Sequence[Unma
 
 
 async def change(session: WriteSession, shop_id: int, changes: Sequence[LineChange]) -> None:
-    """Set pieces and status of stored lines."""
+    """Set pieces and status of stored lines: the unmatched ones first, as merges do, or the two wait for each other."""
     if changes:
         parameters = {"shop_id": shop_id, "rows": _encode(changes)}
-        await session.execute(_CHANGE, parameters)
         await session.execute(_CHANGE_UNMATCHED, parameters)
+        await session.execute(_CHANGE, parameters)
 
 
 async def delete_unmatched(session: WriteSession, shop_id: int, line_item_ids: Sequence[int]) -> None:

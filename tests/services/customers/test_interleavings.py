@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from itertools import count
 from typing import Any, Final
 
@@ -13,7 +14,7 @@ from tests.services.customers.test_merges import merged, ordered
 from tests.support.aliases import Demo
 from tests.support.erased_person import receive
 from tests.support.paused_statements import pauses, run_beside
-from tests.support.webhooks import apply, message
+from tests.support.webhooks import NOON, apply, line, message, order
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.inventory import InventoryPolicy, VariantReading
 from wishcraft.domain.registries import EventType, Priority, RegistryStatus, Visibility
@@ -41,6 +42,7 @@ UNION ALL SELECT 'invitation', customer_id FROM counted_invitations WHERE custom
 UNION ALL SELECT 'key', split_part(caller, ':', -1)::bigint FROM idempotency_keys
     WHERE split_part(caller, ':', -1)::bigint = ANY(%(ids)s)
 """
+ITEM: Final = "SELECT attribution::text, variant_id FROM registry_items WHERE id = %s"
 _ids: Final = count(7_600_000_000_000)
 _variants: Final = count(910_000_000)
 
@@ -141,11 +143,10 @@ async def restore(world: World) -> None:
 
 
 async def buy(world: World) -> None:
-    [(claim, variant_id)] = world.demo.execute(
-        "SELECT attribution::text, variant_id FROM registry_items WHERE id = %s", [world.item_id]
-    ).fetchall()
+    [(claim, variant_id)] = world.demo.execute(ITEM, [world.item_id]).fetchall()
     for customer in (world.gone, world.earlier):
-        bought = [ordered(next(_ids), customer, *line) for line in ((claim, variant_id), ("unknown", 1))]
+        claims = ((claim, variant_id), ("unknown", 1), (world.slug, 1))
+        bought = [ordered(next(_ids), customer, *each) for each in claims]
         messages = [message("orders/create", payload) for payload in bought]
         await apply(world.resources, world.shop, handle_orders, messages)
 
@@ -188,6 +189,33 @@ async def test_nothing_is_left_of_a_merged_customer_in_any_interleaving(
         gone = [world.earlier, world.gone, *([world.kept] if write is merge_again else [])]
         left: list[Any] = demo.execute(LEFT, {"ids": gone}).fetchall()
         assert left == [], number
+        if not was_reached:
+            assert number > 2
+            return
+
+
+@pytest.mark.parametrize("is_merge_paused", [True, False])
+async def test_merge_and_a_change_of_an_order_of_the_customer_are_no_deadlock(
+    demo: Demo, resources: Resources, shop: ShopRef, *, is_merge_paused: bool
+) -> None:
+    for number in count():
+        world, order_id = await make_world(resources, shop, demo), next(_ids)
+        [(claim, variant_id)] = demo.execute(ITEM, [world.item_id]).fetchall()
+
+        async def change(
+            second: int,
+            ordered: tuple[int, int, str, int] = (order_id, world.gone, claim, variant_id),
+            **values: object,
+        ) -> None:
+            order_id, customer, claim, variant_id = ordered
+            lines = [line(order_id, variant_id, claim=claim), line(order_id + 1, None, claim="unknown")]
+            payload = order(lines, number=order_id, second=second, customer={"id": customer}, **values)
+            await apply(resources, shop, handle_orders, [message("orders/updated", payload)])
+
+        await change(0)
+        cancel, merge = partial(change, 1, cancelled_at=NOON.isoformat()), partial(world.merge, world.gone, world.kept)
+        was_reached = await run_beside(demo, number, *((merge, cancel) if is_merge_paused else (cancel, merge)))
+        assert demo.execute(LEFT, {"ids": [world.gone]}).fetchall() == [], number
         if not was_reached:
             assert number > 2
             return

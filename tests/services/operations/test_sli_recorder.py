@@ -51,6 +51,11 @@ def serve(seconds: float = 0.003, route: str = "/api/registries/{ref}", status: 
         REQUEST_SECONDS.labels("GET", route, str(status), "route").observe(seconds)
 
 
+async def write(recorder: SliRecorder, minute: datetime) -> None:
+    await recorder.collect(minute)
+    await recorder.save()
+
+
 def written(demo: Demo, columns: str = "requests") -> list[tuple[Any, ...]]:
     return demo.execute(f"SELECT {columns} FROM service_minutes ORDER BY minute".encode()).fetchall()  # noqa: S608  ours
 
@@ -64,7 +69,7 @@ async def test_a_minute_has_requests_errors_and_latencies(
     serve(0.1, status=404)
     serve(0.2, "/api/admin/keys", status=503)
     serve(99, status=0)  # the client got no response
-    await recorder.write(NOON)
+    await write(recorder, NOON)
     assert written(demo, "minute, served, requests, errors") == [(NOON, True, 8, 2)]
     [(latencies,)] = written(demo, "latencies")
     assert {bound: count for bound, count in zip([*LATENCY_BOUNDS, None], latencies, strict=True) if count} == {
@@ -81,7 +86,7 @@ async def test_probes_metrics_docs_and_unknown_paths_are_not_counted(
     recorder = SliRecorder(resources, monitor)
     for route in ("/health", "/health/readiness", "/metrics", "/api/docs", "/api/docs/ui", "unmatched", "/admin/jobs"):
         serve(5, route, 500)
-    await recorder.write(NOON)
+    await write(recorder, NOON)
     assert written(demo, "served, requests, errors") == [(True, 0, 0)]
 
 
@@ -89,7 +94,7 @@ async def test_reads_are_counted_by_cache_state(resources: Resources, monitor: H
     recorder = SliRecorder(resources, monitor)
     for times, state in enumerate(("hit", "stale", "miss", "bypass"), start=1):
         CACHE_READS.labels(state).inc(times)
-    await recorder.write(NOON)
+    await write(recorder, NOON)
     assert written(demo, "hits, stale, misses, bypassed") == [(1, 2, 3, 4)]
 
 
@@ -97,7 +102,7 @@ async def test_nothing_is_counted_twice(resources: Resources, monitor: HealthMon
     recorder = SliRecorder(resources, monitor)
     serve(times=3)
     for after in range(3):
-        await recorder.write(NOON + after * MINUTE)
+        await write(recorder, NOON + after * MINUTE)
     assert written(demo) == [(3,), (0,), (0,)]
 
 
@@ -106,7 +111,7 @@ async def test_two_processes_add_up_to_one_minute(resources: Resources, monitor:
         recorder = SliRecorder(resources, monitor)
         serve(times=requests)
         CACHE_READS.labels("hit").inc(requests)
-        await recorder.write(NOON)
+        await write(recorder, NOON)
     assert written(demo, "requests, hits, latencies[3]") == [(7, 7, 7)]
 
 
@@ -116,9 +121,9 @@ async def test_an_unavailable_process_does_not_hide_an_available_one(
     redis = connect("redis://127.0.0.1:1", timeout=0.2)
     without_stores = HealthMonitor(replace(without_database, redis=redis, cache=RegistryCache(redis)), settings)
     unavailable = SliRecorder(resources, without_stores)
-    await unavailable.write(NOON)
-    await unavailable.write(NOON + MINUTE)
-    await SliRecorder(resources, monitor).write(NOON)
+    await write(unavailable, NOON)
+    await write(unavailable, NOON + MINUTE)
+    await write(SliRecorder(resources, monitor), NOON)
     await without_stores.close()
     await redis.close()
     assert written(demo, "served") == [(True,), (False,)]
@@ -136,14 +141,14 @@ async def test_minutes_are_kept_while_postgresql_is_down_and_count_as_available(
     with caplog.at_level(logging.WARNING):
         for after in range(4):
             serve()
-            await recorder.write(NOON + after * MINUTE)
+            await write(recorder, NOON + after * MINUTE)
     ours = [record.getMessage() for record in caplog.records if record.name == sli_recorder.__name__]
     assert "3 minutes of indicators are pending: operational error: " in ours[-1]
     assert "Connection refused" in ours[-1]
     assert written(demo) == []
     recorder._resources = resources
     serve()
-    await recorder.write(NOON + 4 * MINUTE)
+    await write(recorder, NOON + 4 * MINUTE)
     await monitor.close()
     assert written(demo, "minute, served, requests") == [(NOON + after * MINUTE, True, 1) for after in (2, 3, 4)]
 

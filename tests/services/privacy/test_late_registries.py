@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import httpx
+import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 from redis.asyncio import Redis
@@ -18,7 +19,7 @@ from tests.support.waiting import WAITING, wait_until
 from wishcraft.cache.erasure import delete_shop_keys
 from wishcraft.domain.callers import Caller
 from wishcraft.domain.registries import EventType, Visibility
-from wishcraft.errors import CacheUnavailable
+from wishcraft.errors import CacheUnavailable, ShopErased
 from wishcraft.files import RUNS
 from wishcraft.resources import Resources
 from wishcraft.services.privacy import erase, journal
@@ -29,6 +30,7 @@ from wishcraft.services.registries.access import unlock
 from wishcraft.services.registries.code_hashes import hash_code
 from wishcraft.services.registries.write import RegistryWrite, registry_write
 from wishcraft.services.webhooks.handler_protocol import Message
+from wishcraft.settings import Settings
 from wishcraft.store import registries
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.registries import NewRegistry
@@ -125,6 +127,19 @@ async def test_erasure_waits_for_a_creation_and_erases_its_registry(
     await asyncio.gather(creation, erase_it())
     assert await kinds_of_traces(redis) == set()
     assert_it_is_erased(demo)
+
+
+async def test_creation_that_waits_for_the_erasure_of_its_shop_is_refused(
+    demo: Demo, resources: Resources, settings: Settings
+) -> None:
+    with psycopg.connect(settings.database_url.replace("+psycopg", "")) as erasure:
+        erasure.execute("DELETE FROM audit_logs WHERE shop_id = 1")
+        erasure.execute("DELETE FROM shops WHERE id = 1")
+        creation = asyncio.create_task(create(resources))
+        await wait_until(lambda: demo.execute(WAITING).fetchone() == (1,), "the creation does not wait")
+        erasure.commit()
+        with pytest.raises(ShopErased):
+            await creation
 
 
 async def test_erasure_waits_for_a_change_of_a_late_registry(

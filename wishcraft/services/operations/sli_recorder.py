@@ -73,11 +73,6 @@ class SliRecorder:
         """Make `run` write a last time and return."""
         self._stopping.set()
 
-    async def write(self, minute: datetime) -> None:
-        """Add the counts since the last call to `minute`. What PostgreSQL does not take is kept for the next call."""
-        await self.collect(minute)
-        await self.save()
-
     async def collect(self, minute: datetime) -> None:
         """Let the counts since the last call wait to be added to `minute`."""
         available = (await self._monitor.health()).status is not Status.UNHEALTHY

@@ -220,7 +220,8 @@ async def test_refused_client_is_tried_again_until_the_webhook_of_its_uninstalla
     async def run() -> list[WorkResult]:
         at_once: Any = work_on_shop.with_options(retry_delay_seconds=0)(return_state=True)
         state: State[Any] = await at_once
-        return list(await state.aresult(raise_on_failure=False))
+        results: Any = await state.aresult(raise_on_failure=False)
+        return list(results)
 
     [found] = await run()
     assert (tries, found.counts) == ((2, {"uninstalled_meanwhile": 1}) if is_gone else (4, {}))

@@ -185,7 +185,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Close the connection, with a problem unless it would be taken for the answer to an earlier request."""
         self._is_refused = True
         if self.cycle is None or self.cycle.response_complete:
-            answer = problems.answer(kind, detail, {"Connection": "close"})
+            answer = problems.answer(kind, detail, {"Connection": "close", "Cache-Control": "no-store"})
             status = KINDS[kind].status
             head = [
                 f"HTTP/1.1 {status.value} {status.phrase}".encode(),

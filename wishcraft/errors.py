@@ -287,6 +287,10 @@ class TokenRefused(ShopifyUnauthorized):
     """Shopify refuses the refresh token for good: it was used, has expired, or the app was uninstalled."""
 
 
+class ShopifyClientRefused(ShopifyUnauthorized):
+    """Shopify does not know the app's client id and secret, or the shop has uninstalled the app."""
+
+
 class IdTokenRefused(ShopifyUnauthorized):
     """Shopify refuses the ID token, which has expired on its way: the admin must send a new one."""
 

@@ -6,10 +6,10 @@ from typing import Final, Protocol
 
 from prefect.runtime import task_run
 
-from tasks.runtime.retries import task
+from tasks.runtime.retries import MAX_TRIES, task
 from tasks.runtime.work_items import WorkState, work_on_items
 from wishcraft.domain.batches import batches
-from wishcraft.errors import ShopErased, ShopifyUnauthorized, UnknownShop
+from wishcraft.errors import ShopErased, ShopifyClientRefused, ShopifyUnauthorized, TransientError, UnknownShop
 from wishcraft.observability.context import log_context
 from wishcraft.resources import Resources, open_resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
@@ -82,8 +82,11 @@ async def for_each_shop(domains: Sequence[str], work: ShopWork) -> WorkState:
                 try:
                     shop = await find_shop(resources, domain)
                     counts = await work(resources, shop, checkpoint=checkpoint, changes=changes)
-                except (UnknownShop, ShopErased, ShopifyUnauthorized):
+                except (UnknownShop, ShopErased, ShopifyUnauthorized) as error:
                     if await _is_active(resources, domain):
+                        # Tokens end with the app; the webhook that says so comes some seconds later.
+                        if isinstance(error, ShopifyClientRefused) and task_run.run_count < MAX_TRIES:
+                            raise TransientError(str(error)) from None
                         raise
                     counts = {**changes, UNINSTALLED: 1}
                 finally:

@@ -241,8 +241,10 @@ def test_trailers_are_not_taken_for_headers(connect: Connect) -> None:
         assert send(connection, REQUEST, b"\r\n") == (200, b"1 0")
 
 
-def test_what_is_no_http_is_refused_with_a_problem(connect: Connect) -> None:
+def test_what_is_no_http_is_refused_with_a_problem_that_no_cache_keeps(connect: Connect) -> None:
     with closing(connect()) as connection:
-        status, body = send(connection, b"\x16\x03\x01 hello\r\n\r\n")
-        assert (status, json.loads(body)["status"]) == (400, 400)
-        assert is_closed(connection)
+        connection.sendall(b"\x16\x03\x01 hello\r\n\r\n")
+        head, _, body = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"\r\ncache-control: no-store" in head
+        assert json.loads(body)["status"] == 400

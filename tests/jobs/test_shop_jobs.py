@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from prefect import flow
+from prefect import State, flow
 from prefect.client.schemas.objects import StateType
 
 from deployments.sandbox.catalogue import DEMO_SHOPS
@@ -10,12 +10,14 @@ from deployments.sandbox.shopify.simulator import Simulator
 from flows.cache_warm import cache_warm
 from flows.reconcile_orders import reconcile_orders
 from flows.sync_inventory import sync_inventory
+from tasks.runtime.retries import task
 from tasks.runtime.shop_batches import for_each_shop
+from tasks.runtime.work_items import WorkState
 from tests.support.aliases import Demo
 from tests.support.prefect_artifacts import summary_of, table_of, tasks_of
 from wishcraft.domain.inventory import InventoryPolicy
 from wishcraft.domain.work_results import WorkResult
-from wishcraft.errors import ShopifyUnauthorized
+from wishcraft.errors import ShopifyClientRefused, ShopifyUnauthorized
 from wishcraft.reports.page import short_name
 from wishcraft.resources import Resources
 from wishcraft.services.checkpoint import Changes, Checkpoint
@@ -194,3 +196,33 @@ async def test_token_that_shopify_refuses_fails_a_shop_that_has_the_app() -> Non
 
     [found] = await run()
     assert "does not accept the access token" in found.problem
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+async def test_refused_client_is_tried_again_until_the_webhook_of_its_uninstallation(
+    demo: Demo, *, is_gone: bool
+) -> None:
+    tries = 0
+
+    async def work(_: Resources, __: ShopRef, /, *, checkpoint: Checkpoint, changes: Changes) -> dict[str, int]:
+        nonlocal tries
+        await checkpoint(0, 1)
+        tries += 1
+        if tries == 2 and is_gone:
+            demo.execute("UPDATE shops SET status = 'uninstalled' WHERE domain = %s", [SHOP])
+        raise ShopifyClientRefused("Shopify gives no token")
+
+    @task("work")
+    async def work_on_shop() -> WorkState:
+        return await for_each_shop([SHOP], work)
+
+    @flow
+    async def run() -> list[WorkResult]:
+        at_once: Any = work_on_shop.with_options(retry_delay_seconds=0)(return_state=True)
+        state: State[Any] = await at_once
+        results: Any = await state.aresult(raise_on_failure=False)
+        return list(results)
+
+    [found] = await run()
+    assert (tries, found.counts) == ((2, {"uninstalled_meanwhile": 1}) if is_gone else (4, {}))
+    assert found.problem == ("" if is_gone else "Shopify gives no token")

@@ -18,6 +18,7 @@ import orjson
 from wishcraft.domain.tokens import OfflineToken, is_token
 from wishcraft.errors import (
     IdTokenRefused,
+    ShopifyClientRefused,
     ShopifyForbidden,
     ShopifyThrottled,
     ShopifyUnauthorized,
@@ -308,7 +309,7 @@ def _token_refusal(shop: str, response: httpx.Response) -> ShopifyUnauthorized:
         case "invalid_subject_token":
             return IdTokenRefused(f"{shop}: Shopify does not accept the ID token")
         case "invalid_client":
-            return ShopifyUnauthorized(
+            return ShopifyClientRefused(
                 f"{shop}: Shopify does not accept SHOPIFY_API_KEY and SHOPIFY_API_SECRET, or the app was uninstalled"
             )
     return ShopifyUnauthorized(f"{shop}: Shopify answered {response.status_code} to a request for a token")

@@ -16,6 +16,9 @@ from api import problems
 from api.middleware.request import LARGEST_WEBHOOK
 from api.problem_kinds import KINDS
 
+KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than proxies keep a connection that is not used, 60 s by default: on one that this server closes at the moment
+at which they use it again, a request would be lost, and they may not repeat a POST."""
 MAX_HEAD_SECONDS: Final = 10.0
 MAX_HEAD_BYTES: Final = 32 * 1024
 MAX_HEADERS: Final = 100
@@ -256,6 +259,7 @@ def make_config(service: ASGIApp, protocol: Callable[..., Any], **address: Any) 
         proxy_headers=False,  # TRUSTED_PROXIES decides instead
         log_config=None,  # uvicorn logs through the handlers of `configure_logging`
         access_log=False,  # a line costs more than a hit; metrics count requests
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=10,
         **address,
     )

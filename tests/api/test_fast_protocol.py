@@ -354,6 +354,15 @@ async def test_idle_connection_is_closed_and_a_busy_one_is_not(world: World) -> 
     assert link.wire.is_closed
 
 
+async def test_idle_connection_stays_for_longer_than_proxies_keep_theirs(world: World) -> None:
+    link = world.fast()
+    await link.send(world.get(0))
+    assert isinstance(link.protocol, FastProtocol)
+    link.protocol._answered_at -= 61
+    link.protocol.timeout_keep_alive_handler()
+    assert not link.wire.is_closed
+
+
 async def test_timer_of_an_idle_connection_rests_while_a_read_is_under_way(world: World) -> None:
     link = world.fast()
     await link.send(world.get(0))

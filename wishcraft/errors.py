@@ -198,7 +198,7 @@ class CacheUnavailable(TransientError):  # noqa: N818  it names a state; so do h
 
 
 class RegistriesChanged(TransientError):  # noqa: N818  it names what happened
-    """A customer got a registry after the look-up of what a webhook locks."""
+    """A customer got a registry, or was named in one, after the look-up of what a webhook or a replay locks."""
 
 
 class DatabaseUnavailable(TransientError):  # noqa: N818  it names a state

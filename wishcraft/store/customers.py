@@ -54,12 +54,20 @@ async def hold(session: AsyncSession, shop_id: int, ids: Collection[int]) -> Non
         await locks.serialise(session, *(lock_name(shop_id, each) for each in ids))
 
 
+async def hold_merges(session: AsyncSession, shop_id: int) -> None:
+    """Let merges and erasures of the shop wait for the end of this one: both change many rows of the same customers.
+
+    The transaction has locked its registries before.
+    """
+    await locks.serialise(session, f"merge:{shop_id}")
+
+
 async def hold_for_merge(session: AsyncSession, shop_id: int, deleted: Collection[int]) -> None:
     """Wait for transactions that write about these customers, or those merged into them, and let others wait.
 
-    Merges of the shop wait for each other: which customers were merged into these is the same until the commit.
+    As `hold_merges`, so which customers were merged into these is the same until the commit.
     """
-    await locks.serialise(session, f"merge:{shop_id}")
+    await hold_merges(session, shop_id)
     await hold(session, shop_id, {*deleted, *await find_merged(session, shop_id, deleted)})
 
 

@@ -16,7 +16,7 @@ from wishcraft.domain.addresses import address_hash
 from wishcraft.domain.ids import LARGEST_ID
 from wishcraft.domain.people import Person, find_mentions, has_sign
 from wishcraft.domain.webhooks import COMPLIANCE_TOPICS, MERGE, REDACT_SHOP
-from wishcraft.errors import CacheUnavailable, PayloadInvalid
+from wishcraft.errors import CacheUnavailable, PayloadInvalid, RegistriesChanged
 from wishcraft.resources import Resources
 from wishcraft.services.registries.lifecycle import remove
 from wishcraft.services.registries.write import RegistryWrite, registry_write
@@ -140,7 +140,12 @@ class Erasure:
             await delete_request_counters(self._resources.redis, self._shop.id, person.customers)
 
     async def apply(self, write: RegistryWrite) -> list[dict[str, int]]:
-        """Erase the people from the tables, after `search`; what was changed about each, by kind."""
+        """Erase the people from the tables, after `search`; what was changed about each, by kind.
+
+        Raises:
+            RegistriesChanged: Further registries name them since the look-up.
+        """
+        await customers.hold_merges(write.session, self._shop.id)
         return [await self._erase(write, person) for person in self.people]
 
     async def _with_merged(self, session: AsyncSession, person: Person, waiting: Sequence[Merge]) -> Person:
@@ -167,9 +172,9 @@ class Erasure:
     async def _erase(self, write: RegistryWrite, person: Person) -> dict[str, int]:
         shop_id = self._shop.id
         found = await people.find_registries(write.session, shop_id, person, self._before)
-        while late := {each.id for each in found} - write.locked.keys():  # it could change before it is locked
-            await write.lock_more(late)
-            found = await people.find_registries(write.session, shop_id, person, self._before)
+        if not {each.id for each in found} <= write.locked.keys():
+            # To wait for them now could be a deadlock: a writer locks its registries before all else.
+            raise RegistriesChanged("Further registries name the person")
         mine = [each for each in found if each.is_owner]
         named = [each for each in found if not each.is_owner]
         counts = await people.erase(write.session, shop_id, person, self._before)

@@ -88,7 +88,7 @@ async def replay(resources: Resources, entry: JournalEntry, *, dry_run: bool) ->
         What was erased, by kind. A dry run: what would be, the registries alone.
 
     Raises:
-        TransientError: A store does not answer.
+        TransientError: A store does not answer, or registries have changed since the look-up.
     """
     async with resources.db.autocommit() as session:
         found = await shops.find_installed(session, entry.shop)

@@ -49,6 +49,7 @@ async def handle_customer_redactions(
     Raises:
         PayloadInvalid: As `read_subject`.
         ConfigurationError: The journal cannot be written.
+        RegistriesChanged: Raised by the effect, as `Erasure.apply`.
     """
     subjects = [read_subject(each.payload, shop.id, shop.domain, "orders_to_redact") for each in messages]
     later = frozenset(each.id for each in messages[max_people:])

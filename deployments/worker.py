@@ -41,6 +41,7 @@ from deployments.argument_types import seconds
 from deployments.flow_run_process import FlowRunConfiguration, is_needed
 from deployments.forked_run import start_fork_server
 from deployments.prefect_setup import require_server
+from deployments.superseded_runs import find_superseded, superseded_state
 from tasks.runtime.failure_summary import summarise_failure
 from tasks.runtime.progress import STOPPING
 from tasks.runtime.retries import advice_for, problem_of
@@ -190,12 +191,17 @@ class DrainingWorker(ProcessWorker):
         return WaitingRunLogger(logger.logger, logger.extra) if _waits(flow_run) else logger
 
     async def _submit_scheduled_flow_runs(self, flow_run_response: list[WorkerFlowRunResponse]) -> list[FlowRun]:
-        """Take the runs, but for those that wait for their turn and are to ask again later."""
+        """Take the runs, but for those that are superseded, and those that wait for their turn and ask again later."""
         now = datetime.now(UTC)
+        taken = self._submitting_flow_run_ids
+        superseded = find_superseded(each.flow_run for each in flow_run_response if each.flow_run.id not in taken)
+        for run in superseded:
+            await self.client.set_flow_run_state(run.id, superseded_state())
         due = [
             each
             for each in flow_run_response
-            if not (_waits(each.flow_run) and (each.flow_run.next_scheduled_start_time or now) > now)
+            if each.flow_run not in superseded
+            and not (_waits(each.flow_run) and (each.flow_run.next_scheduled_start_time or now) > now)
         ]
         return await super()._submit_scheduled_flow_runs(due)
 

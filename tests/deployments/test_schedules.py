@@ -16,6 +16,7 @@ from prefect.utilities.callables import parameter_schema
 
 from deployments.local.prefect_api import NOT_AT_START
 from deployments.prefect_setup import in_time_zone
+from deployments.superseded_runs import DATED_TAG
 from wishcraft.services.operations.prefect_api import POOL
 
 ZONES = ["America/New_York", "Europe/Paris", "Asia/Tokyo", "America/Havana", "Australia/Lord_Howe", "UTC"]
@@ -81,3 +82,14 @@ def test_every_schedule_follows_utc_or_the_time_zone_of_people() -> None:
 def test_each_deployment_has_the_work_pool_that_the_worker_serves() -> None:
     text = (Path(__file__).parents[2] / "prefect.yaml").read_text()
     assert {each["work_pool"]["name"] for each in yaml.safe_load(text)["deployments"]} == {POOL}
+
+
+def test_scheduled_flow_that_is_about_its_time_is_tagged_as_a_report() -> None:
+    """Of other schedules' waiting runs, the newest alone is started."""
+    root = Path(__file__).parents[2]
+    deployed = yaml.safe_load((root / "prefect.yaml").read_text())["deployments"]
+    scheduled = [each for each in deployed if each["schedules"]]
+    sources = {each["name"]: root / "flows" / f"{each['entrypoint'].split('.')[1]}.py" for each in scheduled}
+    dated = {name for name, path in sources.items() if "scheduled_start" in path.read_text()}
+    assert {"daily-report", "service-levels"} <= dated
+    assert dated <= {each["name"] for each in scheduled if DATED_TAG in each["tags"]}

@@ -1,0 +1,38 @@
+"""Which runs of schedules need not start, so that a job that takes longer than its interval does not pile up runs."""
+
+from collections.abc import Iterable
+from typing import Final
+
+import orjson
+from prefect import State
+from prefect.client.schemas.objects import FlowRun
+from prefect.states import Cancelled
+
+DATED_TAG: Final = "report"
+"""Tag of the deployments whose runs are about the time for which they were scheduled: none does another's work."""
+
+
+def find_superseded(waiting: Iterable[FlowRun]) -> list[FlowRun]:
+    """The runs of schedules of which a later one, of the same deployment and with the same parameters, waits as well.
+
+    A run that a person or a program created or repeats is always started, and so is each report.
+    """
+    newest: dict[tuple[object, bytes], FlowRun] = {}
+    superseded = []
+    for run in sorted(waiting, key=_scheduled_for):
+        if run.auto_scheduled and not run.run_count and DATED_TAG not in run.tags:
+            key = run.deployment_id, orjson.dumps(run.parameters, option=orjson.OPT_SORT_KEYS)
+            if earlier := newest.get(key):
+                superseded.append(earlier)
+            newest[key] = run
+    return superseded
+
+
+def superseded_state() -> State[None]:
+    """The end of a run that `find_superseded` found."""
+    return Cancelled(message="Not started: the next run of the schedule was due, which does its work, too.")
+
+
+def _scheduled_for(run: FlowRun) -> float:
+    """When the schedule wanted it, in seconds; a run that waits for its turn keeps this time."""
+    return run.expected_start_time.timestamp() if run.expected_start_time else 0.0

@@ -22,7 +22,7 @@ def runs_of(http: httpx.Client, deployment: str) -> list[dict[str, Any]]:
     return list(post(http, "/flow_runs/filter", query))
 
 
-def deploy_scheduled(http: httpx.Client, **options: object) -> str:
+def deploy_scheduled(http: httpx.Client, **options: Any) -> str:
     """A deployment with a schedule of every ten minutes, which has no runs yet."""
     every = {"schedule": {"interval": 600}, "active": False}
     deployment = deploy(http, "slow-job", JOB, parameters=QUICK, schedules=[every], **options)

@@ -14,6 +14,9 @@ JSON: Final = (b"content-type", b"application/json")
 NO_CACHE: Final = (b"cache-control", b"private, no-cache")
 """A browser revalidates its copy by the ETag each time. It sends the same URL for a guest and, after the login, for the
 registrant, who must see their own change; and a new access code must end what the old one opened."""
+TO_CHANGE: Final = (b"cache-control", NO_CACHE[1] + b", no-transform")
+"""For the registrant, whose next change names the ETag: a proxy that compresses a response makes its tag weak, and a
+weak tag allows no change (RFC 9110, sections 7.7 and 13.1.1)."""
 NO_STORE: Final = (b"cache-control", b"no-store")
 """On each response of a route that says nothing else of caches. One in front of the API may keep a 200 or a 404 without
 it (RFC 9111, section 4.2.2), and give it to others: callers share their URLs, and their keys are in headers."""

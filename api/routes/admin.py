@@ -188,7 +188,8 @@ async def patch_settings(
 
 
 def _settings(response: Response, stored: StoredSettings) -> SettingsAnswer:
-    response.headers.update(_NO_STORE | {"ETag": settings_etag(stored)})
+    # no-transform: a proxy that compresses makes the tag weak, which `If-Match` does not accept.
+    response.headers.update({"Cache-Control": "no-store, no-transform", "ETag": settings_etag(stored)})
     return SettingsAnswer(**stored.settings.model_dump(), effective_share_url=stored.share_template)
 
 

@@ -214,7 +214,8 @@ def respond(request: Request, app_state: AppState, caller: Caller, slug: str, re
     """200 with the registry, or 304 if the caller, who may read it, has it and changes nothing; counts the read."""
     entry, cache_state = result
     etag = make_etag(entry.header.version, entry.header.digest)
-    headers = [(b"etag", etag.encode()), representation.NO_CACHE, representation.X_CACHE[cache_state]]
+    caching = representation.TO_CHANGE if caller.owns(entry.header.owner) else representation.NO_CACHE
+    headers = [(b"etag", etag.encode()), caching, representation.X_CACHE[cache_state]]
     if_none_match = request.headers.getlist("if-none-match")
     if request.method == "GET" and if_none_match and matches(", ".join(if_none_match), etag):
         status, body = HTTPStatus.NOT_MODIFIED, b""

@@ -40,6 +40,18 @@ async def test_change_with_the_current_etag_returns_the_new_etag(emma: Shopper, 
     assert next_one.status_code == 200
 
 
+async def test_proxies_may_not_make_the_tag_of_a_next_change_weak(
+    client: httpx.AsyncClient, key: dict[str, str], emma: Shopper, slug: str
+) -> None:
+    """One that compresses a response does so, unless it says `no-transform`."""
+    read = await emma.read(slug)
+    changed = await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Emma & Hugo"}, if_match=read.headers["etag"])
+    unchanged = await emma.read(slug, **{"If-None-Match": changed.headers["etag"]})
+    settings = await client.get("/api/admin/settings", headers=key)
+    assert [each.status_code for each in (read, changed, unchanged, settings)] == [200, 200, 304, 200]
+    assert all("no-transform" in each.headers["cache-control"] for each in (read, changed, unchanged, settings))
+
+
 async def test_change_with_an_old_etag_is_refused(emma: Shopper, slug: str) -> None:
     etag = (await emma.read(slug)).headers["etag"]
     await emma.send("PATCH", f"{PATH}/{slug}", {"title": "Changed"}, if_match=etag)

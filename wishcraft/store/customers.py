@@ -18,8 +18,15 @@ _KEEP: Final = (
         ON CONFLICT (shop_id, deleted_id) DO UPDATE SET kept_id = excluded.kept_id
     """),
     # Before the purchases: a line that a person makes one meanwhile is waited for here, and found there.
-    text("UPDATE unmatched_lines SET purchaser_id = :kept WHERE shop_id = :shop_id AND purchaser_id = :deleted"),
-    text("UPDATE purchases SET purchaser_id = :kept WHERE shop_id = :shop_id AND purchaser_id = :deleted"),
+    *(
+        # In the order of their ids, as orders and erasures lock them.
+        text(f"""
+            UPDATE {table} SET purchaser_id = :kept WHERE id IN (
+                SELECT id FROM {table} WHERE shop_id = :shop_id AND purchaser_id = :deleted ORDER BY id FOR UPDATE
+            )
+        """)  # noqa: S608  constants alone
+        for table in ("unmatched_lines", "purchases")
+    ),
     text("UPDATE counted_invitations SET customer_id = :kept WHERE shop_id = :shop_id AND customer_id = :deleted"),
     # If the one who was kept has the key of the same caller, too, the newer one stays.
     text("""

@@ -64,46 +64,58 @@ SELECT id, slug, is_owner, is_contact, others, names_them FROM (
 """)  # noqa: S608  constants alone
 _ERASE: Final[Mapping[str, str]] = {
     # First: a line that a person makes a purchase meanwhile is waited for here, and found there.
-    "unmatched line items": f"UPDATE unmatched_lines SET {NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
-    # While the purchases are known as theirs: no visit of a browser leads to them any more. The line items of an order
-    # stay one visit.
-    "purchases in visits": f"""
-        UPDATE analytics_events e SET visitor_id = v.unlinked
-        FROM (
+    "unmatched line items": f"""
+        UPDATE unmatched_lines SET {NAMELESS}
+        WHERE id IN (SELECT id FROM unmatched_lines WHERE {_BOUGHT} ORDER BY id FOR UPDATE) RETURNING 1
+    """,  # noqa: S608
+    # With them, no visit of a browser leads to them any more. The line items of an order stay one visit.
+    "purchases": f"""
+        WITH bought AS (
+            UPDATE purchases SET {NAMELESS}
+            WHERE id IN (SELECT id FROM purchases WHERE {_BOUGHT} ORDER BY id FOR UPDATE)
+            RETURNING shop_id, registry_id, created_at
+        ), visits AS (
             SELECT shop_id, registry_id, occurred_at, visitor_id, gen_random_uuid()::text AS unlinked
             FROM analytics_events
-            WHERE type = 'purchased' AND (shop_id, registry_id, occurred_at) IN (
-                SELECT shop_id, registry_id, created_at FROM purchases WHERE {_BOUGHT}
-            )
+            WHERE type = 'purchased'
+                AND (shop_id, registry_id, occurred_at) IN (SELECT shop_id, registry_id, created_at FROM bought)
             GROUP BY shop_id, registry_id, occurred_at, visitor_id
-        ) v
-        WHERE e.shop_id = v.shop_id AND e.registry_id = v.registry_id AND e.occurred_at = v.occurred_at
-            AND e.visitor_id = v.visitor_id AND e.type = 'purchased'
+        ), unlinked AS (
+            UPDATE analytics_events e SET visitor_id = v.unlinked
+            FROM visits v
+            WHERE e.shop_id = v.shop_id AND e.registry_id = v.registry_id AND e.occurred_at = v.occurred_at
+                AND e.visitor_id = v.visitor_id AND e.type = 'purchased'
+        )
+        SELECT 1 FROM bought
     """,  # noqa: S608
-    "purchases": f"UPDATE purchases SET {NAMELESS} WHERE {_BOUGHT}",  # noqa: S608
     # While the invitations are there, which say in which registries the person may have answered.
     "answers": f"""
         UPDATE audit_logs SET ip = NULL, user_agent = NULL
         WHERE shop_id = :shop_id AND created_at < :before
             AND action IN ('invitation.confirmed', 'invitation.declined')
             AND resource_id IN (SELECT registry_id::text FROM invitations WHERE {_ADDRESSED})
+        RETURNING 1
     """,  # noqa: S608
-    "reminders": f"DELETE FROM reminders WHERE {_ADDRESSED}",  # noqa: S608
-    "invitations": f"DELETE FROM invitations WHERE {_ADDRESSED}",  # noqa: S608
+    "reminders": f"DELETE FROM reminders WHERE {_ADDRESSED} RETURNING 1",  # noqa: S608
+    "invitations": f"DELETE FROM invitations WHERE {_ADDRESSED} RETURNING 1",  # noqa: S608
     "mails of deleted registries": """
         DELETE FROM deleted_mails WHERE shop_id = :shop_id AND address_hash = ANY(CAST(:contacts AS bytea[]))
+        RETURNING 1
     """,
     "idempotency keys": """
         DELETE FROM idempotency_keys
         WHERE shop_id = :shop_id AND split_part(caller, ':', -1) = ANY(CAST(CAST(:customers AS bigint[]) AS text[]))
+        RETURNING 1
     """,
     "counted invitations": """
         UPDATE counted_invitations SET customer_id = NULL
         WHERE shop_id = :shop_id AND customer_id = ANY(CAST(:customers AS bigint[]))
+        RETURNING 1
     """,
     "merges": """
         DELETE FROM merged_customers WHERE shop_id = :shop_id
             AND (kept_id = ANY(CAST(:customers AS bigint[])) OR deleted_id = ANY(CAST(:customers AS bigint[])))
+        RETURNING 1
     """,
     "audit entries": """
         UPDATE audit_logs SET ip = NULL, user_agent = NULL, metadata = metadata - 'customer',
@@ -113,9 +125,13 @@ _ERASE: Final[Mapping[str, str]] = {
             OR metadata ->> 'customer' = ANY(CAST(CAST(:customers AS bigint[]) AS text[]))
             OR (resource = 'address' AND resource_id = ANY(CAST(:hashes AS text[])))
         )
+        RETURNING 1
     """,
 }  # fmt: skip
-"""Statements that erase rows other than registries, by the name of their count."""
+"""Statements that erase rows other than registries and return one for each, by the name of their count.
+
+Rows that orders and merges change, too, are locked in the order of their ids, as there.
+"""
 
 
 _COLLECT: Final[Mapping[str, str]] = {
@@ -175,7 +191,7 @@ async def erase(session: AsyncSession, shop_id: int, person: Person, before: dat
     parameters = _parameters(shop_id, person, before)
     counts = {}
     for name, statement in _ERASE.items():
-        rows = await session.execute(text(f"{statement} RETURNING 1"), parameters)
+        rows = await session.execute(text(statement), parameters)
         counts[name] = len(rows.all())
     return counts
 

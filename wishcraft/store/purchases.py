@@ -146,11 +146,17 @@ SELECT :shop_id, r.* FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (
 )
 ON CONFLICT (shop_id, line_item_id) DO NOTHING
 """)
+# In the order of their ids, as merges and erasures lock them.
 _CHANGED: Final = """
+WITH changed AS MATERIALIZED (
+    SELECT p.id, c.* FROM {table} p JOIN jsonb_to_recordset(CAST(:rows AS jsonb)) AS c (
+        line_item_id bigint, ordered bigint, quantity bigint, status text
+    ) ON p.line_item_id = c.line_item_id
+    WHERE p.shop_id = :shop_id AND (p.ordered, p.quantity, p.status) IS DISTINCT FROM (c.ordered, c.quantity, c.status)
+    ORDER BY p.id FOR UPDATE OF p
+)
 UPDATE {table} p SET ordered = c.ordered, quantity = c.quantity, status = c.status{touch}
-FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS c (line_item_id bigint, ordered bigint, quantity bigint, status text)
-WHERE p.shop_id = :shop_id AND p.line_item_id = c.line_item_id
-    AND (p.ordered, p.quantity, p.status) IS DISTINCT FROM (c.ordered, c.quantity, c.status)
+FROM changed c WHERE p.id = c.id
 """
 _CHANGE: Final = text(_CHANGED.format(table="purchases", touch=", updated_at = now()"))
 _CHANGE_UNMATCHED: Final = text(_CHANGED.format(table="unmatched_lines", touch=""))

@@ -25,9 +25,7 @@ async def erase(world: World) -> None:
     payload: dict[str, Any] = {"shop_id": 1, "shop_domain": SHOP, "customer": person, "orders_to_redact": []}
     while True:
         try:
-            await apply(
-                world.resources, world.shop, handle_customer_redactions, [message("customers/redact", payload)]
-            )
+            await apply(world.resources, world.shop, handle_customer_redactions, [message("customers/redact", payload)])
         except RegistriesChanged:
             continue
         return

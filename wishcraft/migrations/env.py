@@ -1,4 +1,4 @@
-"""Alembic's environment: one transaction for each run, with a lock timeout."""
+"""Alembic's environment: one transaction for each run, with a lock timeout, while other runs wait."""
 
 from typing import Final, Literal
 
@@ -8,17 +8,18 @@ from sqlalchemy import NullPool, create_engine, text
 from wishcraft.store.schema import Base
 from wishcraft.store.schema.base import Validated
 
-# Concurrent upgrades wait for each other. An advisory lock could be taken by any role, such as the analysts'.
-_SERIALIZE: Final = """
+_CREATE_VERSION: Final = """
 DO $$
 BEGIN
     CREATE TABLE IF NOT EXISTS alembic_version (version_num varchar(32) CONSTRAINT alembic_version_pkc PRIMARY KEY);
 EXCEPTION
     WHEN duplicate_table OR unique_violation THEN NULL;  -- created in another transaction meanwhile
 END
-$$;
-LOCK TABLE alembic_version IN SHARE ROW EXCLUSIVE MODE;
+$$
 """
+# Concurrent upgrades wait for each other, and what has the turn may still change the version. An advisory lock could be
+# taken by any role, such as the analysts'.
+_TAKE_TURN: Final = "LOCK TABLE alembic_version IN SHARE UPDATE EXCLUSIVE MODE"
 
 
 def _render(kind: str, item: object, _: object) -> str | Literal[False]:
@@ -29,16 +30,19 @@ def _render(kind: str, item: object, _: object) -> str | Literal[False]:
 def run() -> None:
     """Run the migrations online; offline SQL scripts are not supported."""
     engine = create_engine(context.config.attributes["url"], poolclass=NullPool)
-    with engine.connect() as connection:
+    # The turn is a connection's own: `indexes.create_index` ends the transaction of its migration.
+    with engine.connect() as turn, engine.connect() as connection:
+        turn.execute(text(f"SET lock_timeout = '{context.config.attributes['turn_seconds']}s'"))
+        turn.execute(text("SET idle_in_transaction_session_timeout = 0"))
+        turn.execute(text(_CREATE_VERSION))
+        turn.commit()
+        turn.execute(text(_TAKE_TURN))
         # While a migration waits for its lock, all readers queue behind it: fail early, so that it can be retried.
         connection.execute(text("SET lock_timeout = '4s'"))
         connection.execute(text("SET statement_timeout = '60s'"))
         connection.commit()
         context.configure(connection=connection, target_metadata=Base.metadata, render_item=_render)
         with context.begin_transaction():
-            connection.execute(text(f"SET LOCAL lock_timeout = '{context.config.attributes['turn_seconds']}s'"))
-            connection.execute(text(_SERIALIZE))
-            connection.execute(text("SET LOCAL lock_timeout = '4s'"))
             context.run_migrations()
     engine.dispose()
 

@@ -1,4 +1,5 @@
 import asyncio
+from math import inf
 from typing import Any
 
 import orjson
@@ -99,10 +100,12 @@ class HangingLoads:
 
     def __init__(self) -> None:
         self.begun = 0
+        self.sizes = list[int]()
         self.released = asyncio.Event()
 
     async def load(self, *arguments: Any) -> Any:
         self.begun += 1
+        self.sizes.append(len(arguments[2]))
         if self.begun == 1:
             await self.released.wait()
         return await load_registries(*arguments)
@@ -140,6 +143,33 @@ async def test_reader_waits_for_the_load_of_others_only_until_its_deadline(
     assert await first
     assert loads.begun == 2
     assert not reader._running
+
+
+async def test_misses_of_many_registries_at_once_are_loaded_by_several_queries(
+    resources: Resources, demo: Demo, shop: ShopRef, loads: HangingLoads
+) -> None:
+    slugs = [slug for (slug,) in demo.execute("SELECT slug FROM registries WHERE shop_id = %s", [shop.id])]
+    reader = RegistryReader(resources, max_joined=2)
+    reading = [asyncio.create_task(reader._load(shop.id, slug)) for slug in [*slugs, *slugs[:1]]]
+    await wait_until(lambda: loads.begun == 1, pause=0)
+    loads.released.set()
+    assert all(await asyncio.gather(*reading))
+    assert (len(slugs), loads.sizes) == (4, [2, 2, 1])
+
+
+async def test_readers_who_left_before_their_load_began_are_not_loaded_for(
+    resources: Resources, demo: Demo, shop: ShopRef, loads: HangingLoads
+) -> None:
+    slugs = [slug for (slug,) in demo.execute("SELECT slug FROM registries WHERE shop_id = %s", [shop.id])]
+    reader = RegistryReader(resources, max_joined=1, database_seconds=0.05)
+    first = asyncio.create_task(reader._load(shop.id, slugs[0]))
+    await wait_until(lambda: loads.begun == 1, pause=0)
+    reader._running[shop.id].deadline = inf
+    left = await asyncio.gather(*(reader._load(shop.id, slug) for slug in slugs), first, return_exceptions=True)
+    assert [type(each) for each in left] == [DatabaseUnavailable] * 5
+    loads.released.set()
+    await asyncio.gather(*reader._tasks)
+    assert loads.sizes == [1, 1]  # what had joined, and none of those who waited until it began
 
 
 async def test_registry_is_found_by_id_when_a_process_remembers_few(

@@ -28,6 +28,8 @@ from wishcraft.store.registries import NamedRegistry
 
 DATABASE_READ_SECONDS: Final = 2.0
 """How long a reader waits for PostgreSQL."""
+_MAX_JOINED: Final = 200
+"""Registries of one query: of more misses at once, each query must end in time, and its answer is held in memory."""
 _MAX_NAMED: Final = 100_000
 """Registries whose slug and owner a process remembers by their ids, the oldest of which it then forgets."""
 
@@ -38,6 +40,7 @@ class _Load:
 
     slugs: set[str]
     task: "asyncio.Task[dict[str, CachedRegistry]]"
+    begun: "asyncio.Future[None]"
     deadline: float = inf
     """On the monotonic clock: then the next one no longer waits for it."""
 
@@ -46,13 +49,19 @@ class RegistryReader:
     """Read-through with single flight: each process has one query per shop in progress, and more only if one hangs.
 
     Readers that arrive during a load share the next one: the load in progress may miss what was committed since it
-    began.
+    began. If that one is full, they wait until it begins: those who have left by then are not loaded for.
     """
 
     def __init__(
-        self, resources: Resources, *, max_named: int = _MAX_NAMED, database_seconds: float = DATABASE_READ_SECONDS
+        self,
+        resources: Resources,
+        *,
+        max_named: int = _MAX_NAMED,
+        max_joined: int = _MAX_JOINED,
+        database_seconds: float = DATABASE_READ_SECONDS,
     ) -> None:
         self._resources = resources
+        self._max_joined = max_joined
         self.database_seconds = database_seconds
         self._next: dict[int, _Load] = {}
         """The load of each shop that has not begun."""
@@ -104,15 +113,19 @@ class RegistryReader:
         return named.slug if named and caller.may_use_id(named.owner) else None
 
     async def _load(self, shop_id: int, slug: str) -> CachedRegistry | None:
-        load = self._next.get(shop_id)
+        deadline = time.monotonic() + self.database_seconds
+        while (load := self._next.get(shop_id)) and len(load.slugs) >= self._max_joined:
+            await asyncio.wait({load.begun}, timeout=deadline - time.monotonic())
+            if not load.begun.done():
+                raise database_silent(self.database_seconds)
         if load is None:
             task = asyncio.create_task(self._load_next(shop_id), context=Context())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
             task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # its readers may have left
-            load = self._next[shop_id] = _Load(set(), task)
+            load = self._next[shop_id] = _Load(set(), task, asyncio.get_running_loop().create_future())
         load.slugs.add(slug)
-        done, _ = await asyncio.wait({load.task}, timeout=self.database_seconds)
+        done, _ = await asyncio.wait({load.task}, timeout=deadline - time.monotonic())
         if not done:
             raise database_silent(self.database_seconds)
         return load.task.result().get(slug)
@@ -122,6 +135,7 @@ class RegistryReader:
         if running := self._running.get(shop_id):  # its connection may hang for long: this one takes another
             await asyncio.wait({running.task}, timeout=running.deadline - time.monotonic())
         load = self._running[shop_id] = self._next.pop(shop_id)
+        load.begun.set_result(None)
         load.deadline = time.monotonic() + self.database_seconds
         try:
             return await load_registries(self._resources, shop_id, list(load.slugs))

@@ -194,13 +194,14 @@ class DrainingWorker(ProcessWorker):
         """Take the runs, but for those that are superseded, and those that wait for their turn and ask again later."""
         now = datetime.now(UTC)
         taken = self._submitting_flow_run_ids
-        superseded = find_superseded(each.flow_run for each in flow_run_response if each.flow_run.id not in taken)
-        for run in superseded:
-            await self.client.set_flow_run_state(run.id, superseded_state())
+        waiting = [each.flow_run for each in flow_run_response if each.flow_run.id not in taken]
+        superseded = {run.id for run in find_superseded(waiting)}
+        for run_id in superseded:
+            await self.client.set_flow_run_state(run_id, superseded_state())
         due = [
             each
             for each in flow_run_response
-            if each.flow_run not in superseded
+            if each.flow_run.id not in superseded
             and not (_waits(each.flow_run) and (each.flow_run.next_scheduled_start_time or now) > now)
         ]
         return await super()._submit_scheduled_flow_runs(due)

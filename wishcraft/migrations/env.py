@@ -1,9 +1,12 @@
 """Alembic's environment: one transaction for each run, with a lock timeout, while other runs wait."""
 
+import time
 from typing import Final, Literal
 
 from alembic import context
-from sqlalchemy import NullPool, create_engine, text
+from psycopg.errors import LockNotAvailable
+from sqlalchemy import Connection, NullPool, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from wishcraft.store.schema import Base
 from wishcraft.store.schema.base import Validated
@@ -27,16 +30,36 @@ def _render(kind: str, item: object, _: object) -> str | Literal[False]:
     return "postgresql.JSONB()" if kind == "type" and isinstance(item, Validated) else False
 
 
+def _take_turn(turn: Connection, seconds: float) -> None:
+    """Wait until no other process migrates the database.
+
+    It asks each second: the snapshot of a statement that waits would hold up an index that is built concurrently.
+
+    Raises:
+        OperationalError: Another process did not end within `seconds`.
+    """
+    deadline = time.monotonic() + seconds
+    turn.execute(text("SET lock_timeout = '1s'"))
+    turn.execute(text("SET idle_in_transaction_session_timeout = 0"))
+    turn.execute(text(_CREATE_VERSION))
+    turn.commit()
+    while True:
+        try:
+            turn.execute(text(_TAKE_TURN))
+        except OperationalError as error:
+            if not isinstance(error.orig, LockNotAvailable) or time.monotonic() >= deadline:
+                raise
+            turn.rollback()
+        else:
+            return
+
+
 def run() -> None:
     """Run the migrations online; offline SQL scripts are not supported."""
     engine = create_engine(context.config.attributes["url"], poolclass=NullPool)
     # The turn is a connection's own: `indexes.create_index` ends the transaction of its migration.
     with engine.connect() as turn, engine.connect() as connection:
-        turn.execute(text(f"SET lock_timeout = '{context.config.attributes['turn_seconds']}s'"))
-        turn.execute(text("SET idle_in_transaction_session_timeout = 0"))
-        turn.execute(text(_CREATE_VERSION))
-        turn.commit()
-        turn.execute(text(_TAKE_TURN))
+        _take_turn(turn, context.config.attributes["turn_seconds"])
         # While a migration waits for its lock, all readers queue behind it: fail early, so that it can be retried.
         connection.execute(text("SET lock_timeout = '4s'"))
         connection.execute(text("SET statement_timeout = '60s'"))

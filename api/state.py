@@ -43,6 +43,8 @@ _REPLACE_WAIT_SECONDS: Final = 5.0
 """How long the answer to a change of settings waits for the registries to show it: half of a request's deadline."""
 _CHECK_REPLICA_SECONDS: Final = 1.0
 _REPLACE_AGAIN_SECONDS: Final = 1.0
+STOP_SECONDS: Final = 5.0
+"""How long tasks may go on at the end of the process: what was counted is saved after them, before it is killed."""
 _MINUTE: Final = 60
 _log: Final = logging.getLogger(__name__)
 
@@ -94,7 +96,7 @@ class AppState:
             return await shops.find_settings(session, shop_id)
 
     def start_task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run `work` in the background, without the context of a request; `stop` waits for its end."""
+        """Run `work` in the background, without the context of a request; `stop` ends it."""
         task = asyncio.create_task(work, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -140,10 +142,13 @@ class AppState:
         if self.resources.replica:
             self.start_task(self._check_replica(self.resources.replica))
 
-    async def stop(self) -> None:
-        """Wait for the tasks that are under way."""
+    async def stop(self, seconds: float = STOP_SECONDS) -> None:
+        """Wait for the tasks that are under way; cancel those that take longer, such as one that waits for a lock."""
         self._stopping.set()
-        await asyncio.gather(*self._tasks, self.inbox.close(), return_exceptions=True)
+        _, late = await asyncio.wait({*self._tasks, asyncio.ensure_future(self.inbox.close())}, timeout=seconds)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
 
     async def _keep_permit(self) -> None:
         while not self._stopping.is_set():

@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,11 @@ from deployments.sandbox.demo import add_key
 from tests.support.aliases import Demo
 from tests.support.api import JSON, SHOP, Shopper, app_state_of, problem, public_slug
 from tests.support.waiting import PATIENCE_SECONDS
+from wishcraft.resources import Resources
+from wishcraft.services.shops.settings import change_settings, has_outdated_entries
 from wishcraft.settings import Settings
+from wishcraft.store import locks
+from wishcraft.store.audit_log import Actor
 from wishcraft.store.schema import ShopSettings
 
 SETTINGS = "/api/admin/settings"
@@ -180,3 +185,17 @@ async def test_lower_quota_evicts_the_least_viewed_at_once(
         assert (await guest.read(slugs[0])).headers["x-cache"] == "miss"
     await change(client, merchant, cache_quota_entries=10, cache_quota_bytes=10**6)
     assert [(await guest.read(slugs[0])).headers["x-cache"] for _ in range(2)] == ["miss", "hit"]
+
+
+async def test_process_that_ends_does_not_wait_until_another_has_replaced_entries(
+    client: httpx.AsyncClient, demo: Demo, resources: Resources
+) -> None:
+    app_state = app_state_of(client)
+    demo.execute("""UPDATE shops SET settings = '{"low_stock_threshold": 3}' WHERE id = 1""")
+    await change_settings(resources, Actor(1, "test"), {"low_stock_threshold": 8})
+    async with locks.acquire(resources.db, "stock-levels", 1):
+        replacing = app_state.start_task(app_state.replace_outdated_entries(1))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await app_state.stop(seconds=0)
+        assert replacing.cancelled()
+    assert await has_outdated_entries(resources, 1)  # for the next process, or check-invariants

@@ -121,24 +121,27 @@ class WebhookQueue:
         }
         return Enqueued(replies.count(b"queued"), full)
 
-    async def take(self, consumer: str, most: int, wait: timedelta) -> list[PendingEntry]:
-        """Take up to `most` entries for this consumer; none if none come in time.
+    async def take(
+        self, consumer: str, most: int, wait: timedelta, *, most_low: int | None = None
+    ) -> list[PendingEntry]:
+        """Take up to `most` entries for this consumer, `most_low` of low priority; none if none come in time.
 
         Those of high priority come first, but those of low priority get one in `_SHARE_OF_LOW` places if they need it.
 
         Raises:
             CacheUnavailable: Redis does not answer.
         """
-        taken = await self._read(TopicPriority.HIGH, consumer, first := most - most // _SHARE_OF_LOW)
+        low = most if most_low is None else most_low
+        taken = await self._read(TopicPriority.HIGH, consumer, first := most - min(low, most // _SHARE_OF_LOW))
         is_high_left = len(taken) == first
-        if len(taken) < most:
-            taken += await self._read(TopicPriority.LOW, consumer, most - len(taken))
+        if left := min(low, most - len(taken)):
+            taken += await self._read(TopicPriority.LOW, consumer, left)
         if is_high_left and len(taken) < most:
             taken += await self._read(TopicPriority.HIGH, consumer, most - len(taken))
         if taken or not wait:
             return taken
         await self._wait(wait)
-        return await self.take(consumer, most, timedelta(0))
+        return await self.take(consumer, most, timedelta(0), most_low=most_low)
 
     async def take_over(self, consumer: str, most: int, idle: timedelta) -> list[PendingEntry]:
         """Take over entries that another consumer took `idle` ago and has not acknowledged: it has probably died.

@@ -288,10 +288,10 @@ async def lock(session: WriteSession, shop_id: int, registry_ids: Sequence[int])
     return read_versions((await session.execute(_EACH, {"shop_id": shop_id, "ids": list(registry_ids)})).all())
 
 
-async def lock_for_share(session: WriteSession, shop_id: int, slugs: Collection[str]) -> set[str]:
-    """Lock the registries with these slugs until the transaction ends; the slugs that exist."""
-    query = select(Registry.slug).where(Registry.shop_id == shop_id, Registry.slug.in_(slugs))
-    return set(await session.scalars(query.order_by(Registry.id).with_for_update(read=True))) if slugs else set()
+async def find_ids(session: AsyncSession, shop_id: int, slugs: Collection[str]) -> set[int]:
+    """The ids of the registries with these slugs."""
+    query = select(Registry.id).where(Registry.shop_id == shop_id, Registry.slug.in_(slugs))
+    return set(await session.scalars(query)) if slugs else set()
 
 
 def lock_customer(shop_id: int, customer_id: int) -> list[Call]:

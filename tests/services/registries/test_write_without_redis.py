@@ -79,6 +79,24 @@ async def test_without_redis_a_write_announces_and_waits_before_it_commits(
     assert (announced, committed) == ([(registry[1], registry[2] + 1)], registry[2])
 
 
+async def test_a_write_that_redis_missed_does_not_ask_it_again_before_the_commit(
+    on_own_valkey: Resources, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, registry: Registry,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """To wait a second time for a silent one, five seconds in the consumer, would exceed the transaction's limit."""
+
+    async def restart(_seconds: float) -> None:
+        await asyncio.to_thread(own_valkey.start)
+
+    own_valkey.kill()
+    monkeypatch.setattr(write_module, "asyncio", SimpleNamespace(sleep=restart))
+    actor = Actor(shop.id, "test")
+    async with registry_write(on_own_valkey, actor, [registry[0]], on_cache_down="announce") as write:
+        write.changed(registry[0])
+    assert write.is_committed
+    assert write.refilled == {}
+
+
 async def test_announcement_of_a_write_that_fails_to_commit_stays(
     on_own_valkey: Resources, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, registry: Registry,
     monkeypatch: pytest.MonkeyPatch,

@@ -274,7 +274,7 @@ async def test_queue_that_does_not_answer_is_asked_again_only_by_the_sweep(
 ) -> None:
     calls: list[str] = []
 
-    async def fail(_queue: WebhookQueue, consumer: str, _most: int, _wait: timedelta) -> list[PendingEntry]:
+    async def fail(_queue: WebhookQueue, consumer: str, *_: object, **_options: object) -> list[PendingEntry]:
         calls.append(consumer)
         raise CacheUnavailable("no answer")
 

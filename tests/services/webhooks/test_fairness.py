@@ -1,7 +1,9 @@
 """A shop that sends many webhooks, and high priority, hold up no others."""
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -11,9 +13,9 @@ from tests.support.waiting import wait_until
 from wishcraft.cache import keys
 from wishcraft.cache.webhook_queue import MOST_OF_A_SHOP, QueueEntry, WebhookQueue
 from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
-from wishcraft.domain.webhooks import TOPICS, TopicPriority
+from wishcraft.domain.webhooks import TOPICS, TopicPriority, WebhookOutcome
 from wishcraft.resources import Resources
-from wishcraft.services.webhooks.consume import Consumer, ConsumerLimits, enqueue_due
+from wishcraft.services.webhooks.consume import SHOPS_AT_ONCE, Consumer, ConsumerLimits, enqueue_due
 from wishcraft.services.webhooks.handler_protocol import Effect, change_nothing
 from wishcraft.services.webhooks.process import process
 from wishcraft.store import webhook_inbox
@@ -84,6 +86,34 @@ async def test_high_priority_does_not_wait_for_what_waits_for_shopify(resources:
     finally:
         released.set()
         await consumer.finish()
+
+
+async def test_high_priority_does_not_wait_for_any_number_of_shops_that_wait_for_shopify(resources: Resources) -> None:
+    released, handled = asyncio.Event(), list[int]()
+
+    async def wait_unless_maple(*args: Any) -> Mapping[WebhookOutcome | None, int]:
+        _, _, shop, ids = args
+        if shop != MAPLE:
+            await released.wait()
+        handled.extend(ids)
+        return {}
+
+    window = 2 * SHOPS_AT_ONCE
+    consumer = Consumer(resources, COUNTING, "a", limits=ConsumerLimits(window=window), process=wait_unless_maple)
+    queue = WebhookQueue(resources.redis)
+    try:
+        for number in range(window):
+            await queue.enqueue(entries([number], f"shop-{number}.myshopify.com", TopicPriority.LOW))
+        await consumer.take(NOW)
+        await queue.enqueue(entries([window]))
+        await consumer.take(NOW)
+        await wait_until(lambda: handled == [window])
+    finally:
+        released.set()
+        await consumer.finish()
+    while await handle(consumer):
+        pass
+    assert sorted(handled) == list(range(window + 1))
 
 
 async def test_shops_that_are_full_are_left_out_for_topics_of_that_priority_alone(

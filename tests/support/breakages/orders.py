@@ -37,6 +37,16 @@ BREAKAGES: Final = (
         (_INTERLEAVINGS,),
     ),
     Breakage(
+        "an order locks a registry that it names after others", "wishcraft/services/purchases/webhooks.py",
+        "found.registry_ids | bought_from | named", "found.registry_ids | bought_from",
+        ("tests/services/purchases/test_lock_order.py",),
+    ),
+    Breakage(
+        "orders wait for webhooks that wait for Shopify", "wishcraft/services/webhooks/consume.py",
+        "async with self._low_slots if line[1] is TopicPriority.LOW else nullcontext(), self._slots:",
+        "async with self._slots:", ("tests/services/webhooks/test_fairness.py",),
+    ),
+    Breakage(
         "an order that PostgreSQL refuses ends the reconciliation", "wishcraft/services/purchases/reconcile.py",
         "if len(updates) > 1:", "if False:", ("tests/services/purchases/test_lost_orders.py",),
     ),

@@ -42,9 +42,11 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "a write invalidates after its commit", _PRIMITIVE,
-        "        await _invalidate(resources, actor.shop_id, versions, on_cache_down)\n"
+        "        is_invalidated = await _invalidate(resources, actor.shop_id, versions, on_cache_down)\n"
         "        deleted = await write.end_deleted() if write.deleted else {}\n"
-        "        await _commit(resources, write, [slug for slug in versions if slug not in deleted])\n",
+        "        # If Redis is silent, to wait for its leases too could take longer than the transaction may last.\n"
+        "        refilled = [slug for slug in versions if slug not in deleted] if is_invalidated else []\n"
+        "        await _commit(resources, write, refilled)\n",
         "        deleted = await write.end_deleted() if write.deleted else {}\n"
         "        await _commit(resources, write, [slug for slug in versions if slug not in deleted])\n"
         "        await _invalidate(resources, actor.shop_id, versions, on_cache_down)\n",

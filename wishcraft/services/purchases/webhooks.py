@@ -40,7 +40,9 @@ async def find_effect(resources: Resources, shop: ShopRef, updates: Mapping[int,
     async with resources.db.autocommit() as session:
         found = await _find_items(session, shop.id, updates)
         stored = await purchases.find_lines(session, shop.id, list(updates))
-    registry_ids = found.registry_ids | {line.registry_id for line in stored if line.registry_id and line.item_id}
+        named = await registries.find_ids(session, shop.id, _find_slugs(updates))
+    bought_from = {line.registry_id for line in stored if line.registry_id and line.item_id}
+    registry_ids = found.registry_ids | bought_from | named
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         return await _apply(write, shop.id, updates)
@@ -78,7 +80,7 @@ async def _apply(write: RegistryWrite, shop_id: int, updates: Mapping[int, Order
         line.registry_id for lines in stored.values() for line in lines if line.registry_id and line.item_id
     }
     await write.lock_more(touched)  # a line was matched, or an item restored, since the look-up
-    await _drop_unknown_claims(session, shop_id, rows)
+    _drop_unknown_claims(write, rows)
     await _name_kept_customers(session, shop_id, rows)
     await purchases.add(session, shop_id, rows.bought)
     await purchases.add_unmatched(session, shop_id, rows.unmatched)
@@ -104,8 +106,20 @@ async def _name_kept_customers(session: WriteSession, shop_id: int, rows: Rows) 
     ]
 
 
-async def _drop_unknown_claims(session: WriteSession, shop_id: int, rows: Rows) -> None:
-    """Keep of the claims only attributions and slugs that registries have: others may name a person who was erased."""
-    slugs = {row.claim for row in rows.unmatched if find_attribution(row.claim) is None}
-    known = await registries.lock_for_share(session, shop_id, slugs)
-    rows.unmatched = [row._replace(claim="") if row.claim in slugs - known else row for row in rows.unmatched]
+def _find_slugs(updates: Mapping[int, OrderUpdate]) -> set[str]:
+    """What the batch's snapshots claim and is no attribution: slugs of registries, or of none."""
+    snapshots = [each.newest.snapshot for each in updates.values() if each.newest]
+    claims = {claim for each in snapshots for claim in (each.registry_claim, *each.item_claims)}
+    claims |= {line.claim for each in snapshots for line in each.lines}
+    return {claim for claim in claims if claim and find_attribution(claim) is None}
+
+
+def _drop_unknown_claims(write: RegistryWrite, rows: Rows) -> None:
+    """Keep of the claims only attributions and slugs that registries have: others may name a person who was erased.
+
+    The registries are locked, so that none is erased before the commit.
+    """
+    slugs = {registry.slug for registry in write.locked.values()}
+    rows.unmatched = [
+        row if find_attribution(row.claim) or row.claim in slugs else row._replace(claim="") for row in rows.unmatched
+    ]

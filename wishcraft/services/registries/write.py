@@ -186,9 +186,11 @@ async def registry_write(
             write.locked = registries.read_versions(transaction.first[0])
         yield write
         versions = await write.bump_versions()
-        await _invalidate(resources, actor.shop_id, versions, on_cache_down)
+        is_invalidated = await _invalidate(resources, actor.shop_id, versions, on_cache_down)
         deleted = await write.end_deleted() if write.deleted else {}
-        await _commit(resources, write, [slug for slug in versions if slug not in deleted])
+        # If Redis is silent, to wait for its leases too could take longer than the transaction may last.
+        refilled = [slug for slug in versions if slug not in deleted] if is_invalidated else []
+        await _commit(resources, write, refilled)
     if versions and (deleted or resources.after_write):
         await _finish(resources, actor.shop_id, versions, deleted)
 
@@ -214,8 +216,12 @@ async def _commit(resources: Resources, write: RegistryWrite, slugs: Sequence[st
 
 async def _invalidate(
     resources: Resources, shop_id: int, versions: Mapping[str, int], on_cache_down: OnCacheDown
-) -> None:
-    """Before the commit: invalidate in Redis, or announce it to all processes and wait until they must know."""
+) -> bool:
+    """Before the commit: invalidate in Redis, or announce it to all processes and wait until they must know.
+
+    Returns:
+        Whether Redis has answered.
+    """
     try:
         await resources.cache.invalidate(shop_id, versions)
     except CacheUnavailable:
@@ -226,6 +232,8 @@ async def _invalidate(
         async with resources.announcements.autocommit() as session:
             await pending_invalidations.record(session, shop_id, versions)
         await asyncio.sleep(PERMIT_SECONDS + _MARGIN_SECONDS)
+        return False
+    return True
 
 
 async def _finish(

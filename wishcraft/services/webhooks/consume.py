@@ -5,7 +5,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -22,6 +22,8 @@ WINDOW: Final = 2_000
 """Webhooks that a consumer holds at once: more than a stream has of a shop, so that it sees those of others."""
 SHOPS_AT_ONCE: Final = 8
 """One more connection is left to the sweep, and one to spare, of the pool's ten."""
+LOW_AT_ONCE: Final = 6
+"""Of these, as of the places of the window, low priority has so many at most: all of them may wait for Shopify."""
 WAIT: Final = timedelta(seconds=1)
 _REST: Final = 4
 """While some shop has more webhooks than the queue takes, a sweep follows after this many times its duration."""
@@ -60,8 +62,8 @@ class Consumer:
     """One of any number of consumers; each needs a name of its own.
 
     Each shop whose webhooks it holds has a task for each priority, which handles them batch by batch; between its
-    batches a shop lets others go first. A slow or busy shop delays no other. Within a shop, low-priority webhooks,
-    which may wait for Shopify, delay no high-priority ones.
+    batches a shop lets others go first. A slow or busy shop delays no other. Low-priority webhooks, which may wait for
+    Shopify, delay no high-priority ones, however many shops have some.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class Consumer:
         self.stopped = asyncio.Event()
         """Set by `stop`."""
         self._slots = asyncio.Semaphore(SHOPS_AT_ONCE)
+        self._low_slots = asyncio.Semaphore(LOW_AT_ONCE)
         self._held: dict[int, PendingEntry | None] = {}
         """Webhooks in progress, by id; None for one that comes from the inbox."""
         self._by_shop: dict[_Line, deque[int]] = {}
@@ -131,12 +134,13 @@ class Consumer:
         Raises:
             DatabaseUnavailable: Neither Redis nor PostgreSQL answers.
         """
-        room = self.limits.window - len(self._held)
+        room, low_room = self.limits.window - len(self._held), self._find_low_room()
         if room <= 0:
             return 0
         if self._queue_answers:
+            wait_for_new = wait if low_room else timedelta(0)  # what waits in the queue is not new
             try:
-                return self._hold(await self._queue.take(self._name, room, wait))
+                return self._hold(await self._queue.take(self._name, room, wait_for_new, most_low=low_room))
             except CacheUnavailable as error:
                 _log.warning("Webhooks are taken from the inbox: %s", error)
                 self._queue_answers = False
@@ -147,6 +151,11 @@ class Consumer:
         if not taken:
             await self._pause(wait.total_seconds())
         return taken
+
+    def _find_low_room(self) -> int:
+        """How many more webhooks of low priority may be held."""
+        held = sum(len(waiting) for (_, priority), waiting in self._by_shop.items() if priority is TopicPriority.LOW)
+        return max(0, -(-self.limits.window * LOW_AT_ONCE // SHOPS_AT_ONCE) - held)
 
     async def finish(self) -> None:
         """Wait until what is taken is handled."""
@@ -202,7 +211,7 @@ class Consumer:
         waiting = self._by_shop[line]
         try:
             while waiting:
-                async with self._slots:
+                async with self._low_slots if line[1] is TopicPriority.LOW else nullcontext(), self._slots:
                     batch = [waiting[place] for place in range(min(len(waiting), self.limits.per_shop))]
                     try:
                         await self._handle(line[0], batch)

@@ -30,8 +30,7 @@ class AdminIdentity:
 
 
 def verify_id_token(token: str, secrets: Sequence[str], client_id: str) -> AdminIdentity | None:
-    """The identity that the token proves; None if signature, audience or validity period are wrong, or for a customer.
-    """
+    """The identity that the token proves; None for a customer, or if signature, audience or times are wrong."""
     for secret in secrets:
         try:
             claims = jwt.decode(

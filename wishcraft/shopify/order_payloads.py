@@ -5,7 +5,7 @@ https://shopify.dev/docs/api/webhooks has their fields; those that orders lack o
 
 import re
 from collections import ChainMap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -125,9 +125,7 @@ def read_edit(payload: Object) -> Adjustment:
     return Adjustment(payload_id(edit.get("order_id"), "order_id"), name, _time(edit.get("committed_at")), pieces)
 
 
-def _read_line(
-    line: Object, of_order: dict[str, str], refunded: Mapping[int, int], purchaser: str | None
-) -> Line:
+def _read_line(line: Object, of_order: dict[str, str], refunded: Mapping[int, int], purchaser: str | None) -> Line:
     properties = _pairs(line.get("properties"))
     line_id = payload_id(line.get("id"), "line_items.id")
     ordered = _pieces(line.get("quantity"), "quantity")

@@ -27,8 +27,8 @@ KEPT_SECONDS: Final = 1.0
 write: a page from before a write has expired when the shop counts as quiet again."""
 _MOST_PAGES: Final = 64
 _MOST_SEARCHES: Final = 2
-"""Searches of a shop at once: words that are short, or in no registry, let PostgreSQL read all registries of the shop.
-Those of one sender would else take all connections, and the processor."""
+"""Searches of a shop at once: words that are short, or days that no registry has in another order, let PostgreSQL read
+all registries of the shop. Those of one sender would else take all connections, and the processor."""
 _TURN_SECONDS: Final = 2.0
 """How long a search waits for its turn."""
 
@@ -104,8 +104,8 @@ class PublicLists:
 
     @asynccontextmanager
     async def _turn(self, shop_id: int, search: Search) -> AsyncIterator[None]:
-        """Wait until few others search the shop; a list without words is read at once."""
-        if not search.words:
+        """Wait until few others search the shop; a list without filters is read at once."""
+        if not any(search):
             yield
             return
         turns = self._turns.setdefault(shop_id, asyncio.Semaphore(_MOST_SEARCHES))

@@ -91,7 +91,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         health,
         metrics,
     ]
-    if settings.start_page:  # the local stack alone needs what renders Markdown
+    if settings.start_page and settings.environment != "production":  # it alone needs what renders Markdown
         from api.routes import local_docs, start_page
 
         modules += [start_page, local_docs]

@@ -90,8 +90,8 @@ KINDS: Final = {
     ),
     "too-many-requests": ProblemKind(
         HTTPStatus.TOO_MANY_REQUESTS,
-        "the rate limit is reached, invalid credentials were sent too often, or too many products that were not"
-        " known were asked for",
+        "the rate limit is reached, invalid credentials were sent too often, too many products that were not known"
+        " were asked for, or too many search the shop at this moment",
         "Wait for `Retry-After` seconds.",
     ),
     "too-many-tries": ProblemKind(

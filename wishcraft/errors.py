@@ -149,6 +149,12 @@ class TooManyQueries(TooManyRequests):
     kind = "too-many-requests"
 
 
+class TooManySearches(TooManyRequests):
+    """Too many search one shop at a time."""
+
+    kind = "too-many-requests"
+
+
 class QueryRefused(WishCraftError):  # noqa: N818  it names what happened
     """A question of an analyst, or a parameter of a run, is invalid, not allowed or too large; the message says why."""
 

@@ -259,7 +259,9 @@ class Settings(JobSettings, AnalyticsSettings, DatabaseSettings):
     )
 
     start_page: Path | None = Field(
-        None, description="File with the addresses and keys of the local stack, for its page at `/`. `make up` sets it."
+        None,
+        description="File with the addresses and keys of the local stack, for its page at `/`. `make up` sets it; in "
+        "production it has no effect.",
     )
 
     @property

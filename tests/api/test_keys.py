@@ -76,6 +76,7 @@ async def test_only_a_current_id_token_for_this_app_opens_the_admin(
         "another app": token(aud="another-app"), "no app": token(aud=None), "expired": token(exp=now - 60),
         "never expires": token(exp=None), "not yet": token(nbf=now + 60), "no begin": token(nbf=None),
         "another's secret": token(secret="x" * 32), "unsigned": token(algorithm="none"), "nobody": token(sub=None),
+        "a customer, of an extension": token(sub="gid://shopify/Customer/7"),
         "no shop": token(dest=None),
         "no shop of Shopify's": token(dest="https://maple-and-pine.example"), "not https": token(dest=f"http://{SHOP}"),
         "a path": token(dest=f"https://{SHOP}/admin"), "nonsense": {"Authorization": "Bearer x.y.z"},

@@ -70,6 +70,18 @@ async def test_there_is_no_start_page_without_the_setting(client: httpx.AsyncCli
     assert (await client.get(path, headers={"Host": "localhost"})).status_code == 404
 
 
+@pytest.mark.parametrize("path", ["/", "/start/live", "/runbooks/job-failed.md"])
+async def test_there_is_no_start_page_in_production(
+    settings: Settings,
+    file: Path,
+    open_client: Callable[[Settings], AbstractAsyncContextManager[httpx.AsyncClient]],
+    path: str,
+) -> None:
+    production = settings.model_copy(update={"environment": "production", "start_page": file})
+    async with open_client(production) as client:
+        assert (await client.get(path, headers={"Host": "localhost"})).status_code == 404
+
+
 @pytest.mark.parametrize("path", ["/", "/start/live"])
 @pytest.mark.parametrize("host", ["attacker.example", "127.0.0.1.attacker.example", "10.0.0.1"])
 async def test_start_page_refuses_names_that_are_not_of_this_machine(

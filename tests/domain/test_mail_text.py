@@ -51,3 +51,8 @@ def test_any_text_has_no_link_no_break_and_nothing_invisible(text: str) -> None:
     assert len(line.splitlines()) <= 1
     assert not [c for c in line if unicodedata.category(c) in {"Cc", "Cf", "Cs"} and c not in "\u200c\u200d"]
     assert one_line(line) == line
+
+
+@pytest.mark.parametrize("piece", ["0", "0.0", "a.", "/", "@", "a:", ".", "\N{PILE OF POO}.", "\u0338", " "])
+def test_a_repetitive_text_becomes_one_line_in_linear_time(piece: str) -> None:
+    assert len(one_line(f"Hi {piece * 20_000}")) <= 2 * 20_000 * len(piece) + 3

@@ -36,8 +36,12 @@ async def verifier(sns: Sns, asked: list[str]) -> Iterator[SnsVerifier]:  # type
         yield SnsVerifier(http, TOPIC_ARN)
 
 
-async def test_made_up_certificates_hold_up_no_message_with_a_known_one(sns: Sns) -> None:
-    asked: list[str] = []
+@pytest.mark.parametrize(("later", "requests"), [(0, 1), (3_601, 1), (86_401, 2)])
+async def test_made_up_certificates_hold_up_no_message_with_a_known_one(
+    sns: Sns, monkeypatch: pytest.MonkeyPatch, later: int, requests: int
+) -> None:
+    now, asked = [1_000.0], list[str]()
+    monkeypatch.setattr("wishcraft.mail.events.sns.time.monotonic", lambda: now[0])
     hanging, answered = asyncio.Event(), asyncio.Event()
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -55,12 +59,15 @@ async def test_made_up_certificates_hold_up_no_message_with_a_known_one(sns: Sns
                 await verifier.verify(signed(sns, f"{AMAZON}/{number}.pem"))
         slow = asyncio.create_task(verifier.verify(signed(sns, f"{AMAZON}/slow.pem")))
         await hanging.wait()
+        now[0] += later
+        if requests > 1:  # the key is too old to be used
+            answered.set()
         async with asyncio.timeout(PATIENCE_SECONDS):
             await verifier.verify(signed(sns, f"{AMAZON}/true.pem"))
         answered.set()
         with pytest.raises(EventsUnverified):
             await slow
-    assert asked.count("/true.pem") == 1
+    assert asked.count("/true.pem") == requests
 
 
 async def test_known_certificate_is_used_for_a_day_while_sns_does_not_answer(

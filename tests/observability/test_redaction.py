@@ -139,10 +139,14 @@ def test_a_structure_too_deep_or_a_text_too_long_is_cut() -> None:
 
 
 @pytest.mark.parametrize(
-    "piece", ["a-", "token", "?a.%", "Key ()=(", "://a:", "cookie ", "token='", "a@", "ip:", "eyJ."]
+    "piece", ["a-", "token", "?a.%", "Key ()=(", "://a:", "cookie ", "token='", "a@", "ip:", "eyJ.", "eyJ-"]
 )
 def test_redaction_of_a_repetitive_text_takes_linear_time(piece: str) -> None:
     assert redact_text(piece * 20_000)
+
+
+def test_what_begins_like_a_token_is_redacted_without_a_search_for_its_dots() -> None:
+    assert redact_text("eyJ-" * 20_000) == f"{REDACTED} [cut]"
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,24 @@ def test_message_recut_into_another_identity_is_refused_either_way(
         assert verify_proxy_query(urlencode([*fields, ("signature", signature)]), SECRETS, NOW) is None
 
 
+@pytest.mark.parametrize("first", [("code", "abc"), ("embedded", "1")])
+@pytest.mark.parametrize("seconds", [0, 5])
+def test_signature_of_another_query_of_shopify_names_no_customer(first: tuple[str, str], seconds: int) -> None:
+    """That of a query which ends an authorization, whose `state` the merchant of any shop chooses and sees signed."""
+    stamp = str(int(STAMP) + seconds)
+    proxied = ["logged_in_customer_id=42", "path_prefix=/x", "shop=other.myshopify.com", f"timestamp={stamp}"]
+    given = [first, ("host", "YWRt"), ("shop", "own.myshopify.com"), ("state", f"1{''.join(proxied)}z=")]
+    separated = "&".join(f"{name}={value}" for name, value in [*given, ("timestamp", STAMP)])
+    forged = [
+        (first[0], separated.partition("=")[2].partition(proxied[0])[0]),
+        *((name, value) for name, _, value in (field.partition("=") for field in proxied)),
+        ("z", f"&timestamp={STAMP}"),
+    ]
+    assert canonical(forged) == separated
+    query = urlencode([*forged, ("signature", sign(separated, "current"))])
+    assert verify_proxy_query(query, SECRETS, NOW) is None
+
+
 @pytest.mark.parametrize(
     "field",
     [

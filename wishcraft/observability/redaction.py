@@ -42,7 +42,8 @@ _SECRET_NAMES: Final = re.compile(
     r"email|mail$|recipient|purchaser|registrant|firstname|lastname|fullname|customername|username|"
     r"street|postal|phone|^address|(?<!server)(?<!serversocket)address$|zip|city$|giftmessage|eventlocation|^notes$|^ip$|useragent|visitorid"
 )
-_LAST_WORD: Final = re.compile(r"\S{1,500}\Z")
+_LAST_WORD: Final = re.compile(r"\S+\Z")
+_MAX_WORD: Final = 500
 _ID_VALUE: Final = re.compile(r"[0-9a-f-]{16,36}")
 _ID_FIELDS: Final = frozenset(
     {"event_id", "trace_id", "span_id", "parent_span_id", "segment_id", "profile_id", "profiler_id", "check_in_id"}
@@ -90,7 +91,7 @@ _PATTERNS: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], st
     (re.compile(r"(?i)shp[a-z]{2,4}_\w+"), REDACTED),
     (re.compile(r"\bwc_([0-9a-f]{12})_\w+"), rf"wc_\1_{REDACTED}"),
     (re.compile(r"\bwc_(?![0-9a-f]{12}_\[)\w+"), f"wc_{REDACTED}"),
-    (re.compile(r"\beyJ[\w-]+(?:\.[\w-]*)+"), REDACTED),
+    (re.compile(r"\beyJ[\w.-]+"), REDACTED),
     (re.compile(r"\bgAAAA[\w=-]+"), REDACTED),
     (re.compile(r"\$argon2\w*\$[^\s\"']+"), REDACTED),
     (re.compile(r"(?i)[0-9a-f]{32,}"), REDACTED),
@@ -117,7 +118,8 @@ def redact_text(text: str, known: Collection[str] = ()) -> str:
     text = replace_known(text, known, REDACTED)
     cut = len(text) > MAX_CHARACTERS
     if cut:  # drop the last word: half a secret would match no pattern
-        text = _LAST_WORD.sub("", text[:MAX_CHARACTERS])
+        begin = MAX_CHARACTERS - _MAX_WORD
+        text = text[:begin] + _LAST_WORD.sub("", text[begin:MAX_CHARACTERS])
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return f"{text} [cut]" if cut else text

@@ -4,7 +4,8 @@ https://shopify.dev/docs/api/webhooks has their fields; those that orders lack o
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
@@ -50,6 +51,7 @@ def read_order(payload: Object) -> OrderSnapshot:
         PayloadInvalid: No id or no `updated_at`, or a number out of range.
     """
     attributes = _pairs(payload.get("note_attributes"))
+    of_order = dict(reversed(attributes))
     listed = payload.get("refunds")
     refunds = [_object(each, "refunds") for each in listed] if isinstance(listed, list) else None
     lines = [_object(each, "line_items") for each in _list(payload.get("line_items"))]
@@ -76,7 +78,7 @@ def read_order(payload: Object) -> OrderSnapshot:
         ],
         purchaser_id=_purchaser_id(payload),
         purchaser_email=_email(payload),
-        lines=tuple(_read_line(each, attributes, refunded, _purchaser(payload)) for each in lines),
+        lines=tuple(_read_line(each, of_order, refunded, _purchaser(payload)) for each in lines),
         refunds=None if refunds is None else frozenset(payload_id(each.get("id"), "refunds.id") for each in refunds),
     )
 
@@ -123,16 +125,14 @@ def read_edit(payload: Object) -> Adjustment:
     return Adjustment(payload_id(edit.get("order_id"), "order_id"), name, _time(edit.get("committed_at")), pieces)
 
 
-def _read_line(
-    line: Object, attributes: Sequence[tuple[str, str]], refunded: Mapping[int, int], purchaser: str | None
-) -> Line:
+def _read_line(line: Object, of_order: dict[str, str], refunded: Mapping[int, int], purchaser: str | None) -> Line:
     properties = _pairs(line.get("properties"))
     line_id = payload_id(line.get("id"), "line_items.id")
     ordered = _pieces(line.get("quantity"), "quantity")
     current = line.get("current_quantity")
     left = _pieces(current, "current_quantity") if current is not None else max(0, ordered - refunded.get(line_id, 0))
     variant_id = line.get("variant_id")
-    said = dict(reversed([*properties, *attributes]))  # a line's own come first
+    said = ChainMap(dict(reversed(properties)), of_order)  # a line's own come first
     anonymous = said.get(ANONYMOUS_PROPERTY, "").strip().lower() in _TRUE
     name = _text(said.get(NAME_PROPERTY), _MAX_NAME) or purchaser
     return Line(
@@ -222,10 +222,13 @@ def _pairs(value: object) -> list[tuple[str, str]]:
 
 
 def _text(value: object, length: int, *, is_address: bool = False) -> str | None:
-    """A text in one line that PostgreSQL can store, None if nothing is left."""
+    """A text in one line that PostgreSQL can store, None if nothing is left.
+
+    Of a longer one, only twice as many characters are read: guests write texts, which each line item may have.
+    """
     if not isinstance(value, str):
         return None
-    text = storable(value)
+    text = storable(value[: 2 * length])
     return (text.strip() if is_address else one_line(text))[:length] or None
 
 

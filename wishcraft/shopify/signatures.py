@@ -33,6 +33,9 @@ _OCCURRENCES: Final = tuple(
 """Each of these fields anywhere in a message, with the longest value it may have there; of a path, its first `/`."""
 _REPEATED: Final = tuple(f"{name}=" for name in _SET_BY_SHOPIFY)
 _MAX_OCCURRENCES: Final = 4
+_SHOP_BETWEEN_OTHERS: Final = re.compile(f"&shop={SHOP_DOMAIN}&")
+"""In each query that opens the app or ends an authorization (OAuth). Shopify signs it with the same secret, with `&`
+between its fields, and shows the signature in the browser: its `state` could be fields of the app proxy."""
 _FIRST_TIMESTAMP: Final = 1_300_000_000
 """In 2011: before Shopify signed anything."""
 _MAX_FIELDS: Final = 100
@@ -152,6 +155,8 @@ def _is_ambiguous(message: str, proven: tuple[str, str, str], now: datetime) -> 
     """
     if max(map(message.count, _REPEATED)) == 1:
         return False
+    if _SHOP_BETWEEN_OTHERS.search(message):
+        return True
     ways: list[tuple[int, tuple[str, ...]]] = [(0, ())]
     for field, occurrence in zip(_SET_BY_SHOPIFY, _OCCURRENCES, strict=True):
         matches = list(occurrence.finditer(message))

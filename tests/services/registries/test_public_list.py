@@ -1,8 +1,10 @@
 """Pages of the public list that a process keeps: never older than what a caller who may write has been shown."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Final
+from datetime import date
+from typing import Any, Final
 
 import orjson
 import pytest
@@ -13,6 +15,7 @@ from wishcraft.cache import keys
 from wishcraft.cache.read_permit import ReadPermit
 from wishcraft.cache.shared_connection import SharedConnection
 from wishcraft.domain.callers import Caller, Scope
+from wishcraft.errors import TooManySearches
 from wishcraft.resources import Resources
 from wishcraft.services.registries.public_list import KEPT_SECONDS, PublicLists
 from wishcraft.services.registries.write import find_pending, registry_write
@@ -20,7 +23,7 @@ from wishcraft.services.single_flight import LOAD_TIMEOUT_SECONDS
 from wishcraft.store import registries
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.pending_invalidations import record
-from wishcraft.store.registry_lists import PageRequest, Search
+from wishcraft.store.registry_lists import ListPage, PageRequest, Search
 from wishcraft.store.shops import ShopRef
 
 PAGE: Final = PageRequest(100)
@@ -140,3 +143,35 @@ async def test_number_of_pages_that_are_kept_is_bounded(
     await titles(lists, guest, Search("a"))
     assert reads(queries) == 4
     assert len(lists._pages) == 2
+
+
+class HeldLists(PublicLists):
+    """Reads each page only once `go` is set; `begun` has the shops whose pages are being read."""
+
+    def __init__(self, resources: Resources) -> None:
+        super().__init__(resources, turn_seconds=0)
+        self.begun, self.go = asyncio.Queue[int](), asyncio.Event()
+
+    async def _find(self, shop_id: int, *request: Any, **options: Any) -> ListPage[Any]:
+        self.begun.put_nowait(shop_id)
+        await self.go.wait()
+        return await super()._find(shop_id, *request, **options)
+
+
+async def test_search_of_a_shop_that_many_search_is_refused_and_holds_up_no_other(
+    resources: Resources, guest: Caller, server: Caller
+) -> None:
+    lists, other_shop = HeldLists(resources), replace(guest, shop_id=guest.shop_id + 1)
+    reading = []
+    by_day = Search(event_to=date(1990, 1, 1))
+    for caller, search in (
+        (guest, Search("zq")), (server, by_day), (guest, Search()), (server, Search("")), (other_shop, Search("zq")),
+    ):  # fmt: skip
+        reading.append(asyncio.create_task(lists.read(caller, PAGE, search)))
+        assert await lists.begun.get() == caller.shop_id
+    for caller, search in ((guest, by_day), (server, Search("hugo"))):
+        with pytest.raises(TooManySearches):
+            await lists.read(caller, PAGE, search)
+    lists.go.set()
+    assert all(await asyncio.gather(*reading))
+    assert await lists.read(guest, PAGE, Search("hugo"))

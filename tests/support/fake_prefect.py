@@ -3,6 +3,7 @@
 `tests/jobs/test_schedule.py` sends the same queries to a real Prefect.
 """
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException
@@ -20,6 +21,8 @@ class FakePrefect:
         self.upcoming = 12
         self.queries = 0
         self.failing = False
+        self.hangs = False
+        """Whether it lets requests wait, until this is False again."""
         self.paused: list[str] = []
         """The jobs whose schedule is paused."""
         self.runs: list[tuple[str, str]] = []
@@ -34,10 +37,11 @@ class FakePrefect:
         self.app.post("/flow_runs/count")(self._upcoming)
 
     async def _health(self) -> bool:
+        await self._wait()
         return True
 
     async def _deployments(self, credentials: Credentials, query: dict[str, Any]) -> list[dict[str, Any]]:
-        self._authorize(credentials)
+        await self._authorize(credentials)
         if "deployments" in query:
             return [{"id": name, "name": name} for name in query["deployments"]["name"]["any_"]]
         return [
@@ -46,12 +50,12 @@ class FakePrefect:
         ]
 
     async def _start(self, credentials: Credentials, name: str, body: dict[str, Any]) -> dict[str, str]:
-        self._authorize(credentials)
+        await self._authorize(credentials)
         self.started[name] = body["parameters"]
         return {"id": "run"}
 
     async def _runs(self, credentials: Credentials, query: dict[str, Any]) -> list[dict[str, Any]]:
-        self._authorize(credentials)
+        await self._authorize(credentials)
         if "expected_start_time" in query["flow_runs"]:
             assert "before_" in query["flow_runs"]["expected_start_time"]
             return [{"deployment_id": "2"}] * self.overdue
@@ -64,12 +68,17 @@ class FakePrefect:
         ]
 
     async def _upcoming(self, credentials: Credentials, query: dict[str, Any]) -> int:
-        self._authorize(credentials)
+        await self._authorize(credentials)
         assert "after_" in query["flow_runs"]["expected_start_time"]
         return self.upcoming
 
-    def _authorize(self, credentials: HTTPBasicCredentials) -> None:
+    async def _wait(self) -> None:
+        while self.hangs:  # noqa: ASYNC110  the test is in another thread
+            await asyncio.sleep(0.01)
+
+    async def _authorize(self, credentials: HTTPBasicCredentials) -> None:
         self.queries += 1
+        await self._wait()
         if (credentials.username, credentials.password) != (USER, PASSWORD):
             raise HTTPException(401)
         if self.failing:

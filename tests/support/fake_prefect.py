@@ -10,6 +10,9 @@ from fastapi import Depends, FastAPI, HTTPException
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 USER, PASSWORD = "ops", "let:me:in"
+IDS = {"cache-warm": "1", "send-reminders": "2"}
+ENDED = "2026-11-30T11:00:00Z"
+"""When each run ended."""
 Credentials = Annotated[HTTPBasicCredentials, Depends(HTTPBasic())]
 
 
@@ -26,7 +29,7 @@ class FakePrefect:
         self.paused: list[str] = []
         """The jobs whose schedule is paused."""
         self.runs: list[tuple[str, str]] = []
-        """Job and type of state of runs; each has the message `broken <b>`."""
+        """Job and type of state of runs, the newest first; each has the message `broken <b>`."""
         self.started: dict[str, dict[str, Any]] = {}
         """The parameters of started runs, by job."""
         self.app = FastAPI(openapi_url=None)
@@ -34,7 +37,7 @@ class FakePrefect:
         self.app.post("/deployments/filter")(self._deployments)
         self.app.post("/deployments/{name}/create_flow_run")(self._start)
         self.app.post("/flow_runs/filter")(self._runs)
-        self.app.post("/flow_runs/count")(self._upcoming)
+        self.app.post("/flow_runs/count")(self._count)
 
     async def _health(self) -> bool:
         await self._wait()
@@ -46,7 +49,7 @@ class FakePrefect:
             return [{"id": name, "name": name} for name in query["deployments"]["name"]["any_"]]
         return [
             {"id": id_, "name": name, "paused": False, "schedules": [{"active": name not in self.paused}]}
-            for id_, name in (("1", "cache-warm"), ("2", "send-reminders"))
+            for name, id_ in IDS.items()
         ]
 
     async def _start(self, credentials: Credentials, name: str, body: dict[str, Any]) -> dict[str, str]:
@@ -60,15 +63,24 @@ class FakePrefect:
             assert "before_" in query["flow_runs"]["expected_start_time"]
             return [{"deployment_id": "2"}] * self.overdue
         types = query["flow_runs"]["state"]["type"]["any_"]
-        ids = {"cache-warm": "1", "send-reminders": "2"}
+        wanted = query["flow_runs"]["deployment_id"].get("any_", IDS.values())
         return [
-            {"id": "run", "deployment_id": ids[job], "state": {"name": state.capitalize(), "message": "broken <b>"}}
+            {
+                "id": "run",
+                "deployment_id": IDS[job],
+                "state": {"name": state.capitalize(), "message": "broken <b>"},
+                "end_time": ENDED,
+            }
             for job, state in self.runs
-            if state in types
+            if state in types and IDS[job] in wanted
         ]
 
-    async def _upcoming(self, credentials: Credentials, query: dict[str, Any]) -> int:
+    async def _count(self, credentials: Credentials, query: dict[str, Any]) -> int:
+        """The runs to come, or those of a job that completed after it failed."""
         await self._authorize(credentials)
+        if query["flow_runs"].get("end_time") == {"after_": ENDED}:
+            states = [state for job, state in self.runs if [IDS[job]] == query["flow_runs"]["deployment_id"]["any_"]]
+            return min(states.index(each) for each in ("FAILED", "CRASHED") if each in states)
         assert "after_" in query["flow_runs"]["expected_start_time"]
         return self.upcoming
 

@@ -37,8 +37,8 @@ def test_monthly_report_asks_the_mirror_of_osv_that_the_worker_knows(settings: S
 @pytest.mark.parametrize(
     ("log_format", "line"),
     [
-        ("text", r"\d\d:\d\d:\d\dZ INFO     prefect.flow_runs: started  run=cache-warm  run_id=7"),
-        ("json", r'{"time":"[^"]+Z","level":"info",.*"run":"cache-warm","run_id":"7"}'),
+        ("text", r"\d\d:\d\d:\d\dZ INFO     prefect.flow_runs: started  run=cache-warm  run_id=7  task=warm a"),
+        ("json", r'{"time":"[^"]+Z","level":"info",.*"run":"cache-warm","run_id":"7","task":"warm a"}'),
     ],
 )
 def test_run_logs_in_utc_and_in_the_format_of_its_worker(settings: Settings, log_format: str, line: str) -> None:
@@ -46,7 +46,9 @@ def test_run_logs_in_utc_and_in_the_format_of_its_worker(settings: Settings, log
 from prefect.logging import get_logger
 from prefect.logging.configuration import setup_logging
 setup_logging()
-get_logger("flow_runs").info("started", extra={"flow_run_name": "cache-warm", "flow_run_id": "7", "send_to_api": False})
+get_logger("flow_runs").info("started", extra={
+    "flow_run_name": "cache-warm", "flow_run_id": "7", "task_run_name": "warm a", "send_to_api": False
+})
 """
     variables = log_variables(settings.model_copy(update={"log_format": log_format})) | {"TZ": "Asia/Tokyo"}
     ended = subprocess.run(  # noqa: S603  the text above

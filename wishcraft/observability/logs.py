@@ -81,9 +81,9 @@ class TextFormatter(logging.Formatter):
 
 def _context_of(record: logging.LogRecord) -> dict[str, str]:
     """Return the record's context; a record of Prefect's run loggers carries its run in attributes instead."""
-    run = {"run": getattr(record, "flow_run_name", None), "run_id": getattr(record, "flow_run_id", None)}
-    found = {name: str(value) for name, value in run.items() if value}
-    return {**found, **(getattr(record, "log_context", None) or {})}
+    attributes = {"run": "flow_run_name", "run_id": "flow_run_id", "task": "task_run_name"}
+    run = {name: str(value) for name, each in attributes.items() if (value := getattr(record, each, None))}
+    return {**run, **(getattr(record, "log_context", None) or {})}
 
 
 def _make_redacted_record(*args: Any, **kwargs: Any) -> logging.LogRecord:

@@ -26,9 +26,8 @@ START_TIMEOUT: Final = timedelta(minutes=3)
 machine with 30 busy processes on two cores, where 90 s ended a run that was about to begin."""
 PICKUP_TIMEOUT: Final = timedelta(minutes=5)
 """If no worker takes any run for this long after one was late, none is alive; normal are seconds."""
-QUIET_AFTER_FAILURE: Final = timedelta(minutes=10)
-QUIET_AFTER_LATE: Final = timedelta(hours=1)
-"""How long an alert is not repeated: an outage fails or delays runs by the dozen, and one letter says so."""
+QUIET: Final = timedelta(hours=1)
+"""How long an alert is not repeated, of failures that of the same job: an outage fails and delays runs by the dozen."""
 LATE_WATCH: Final = "Notice that no job starts"
 """Name of the automation that the alert "a job does not start" follows."""
 MAX_DURATION: Final[Mapping[str, timedelta]] = {
@@ -153,17 +152,17 @@ def end_dead_runs() -> tuple[AutomationCore, ...]:
 
 
 def alert_on_failures(alert: AlertAction) -> AutomationCore:
-    """Send an alert when a run ends Failed, TimedOut or Crashed: one for all that do so within a few minutes."""
-    minutes = f"{QUIET_AFTER_FAILURE.total_seconds() / 60:.0f} minutes"
+    """Send an alert when a run ends Failed, TimedOut or Crashed: one an hour for each job."""
     return AutomationCore(
         name="Alert: a job failed",
-        description=f"Sends an alert when a run ends Failed, TimedOut or Crashed, and the next one {minutes} later.",
+        description="Sends an alert when a run ends Failed, TimedOut or Crashed, and the job's next one an hour later.",
         trigger=EventTrigger(
             expect=_events("Failed", "TimedOut", "Crashed"),
             match=_RUNS,
+            for_each={"related:flow:prefect.resource.id"},
             posture=Posture.Reactive,
             threshold=1,
-            within=QUIET_AFTER_FAILURE,
+            within=QUIET,
         ),
         actions=[
             alert(
@@ -171,7 +170,7 @@ def alert_on_failures(alert: AlertAction) -> AutomationCore:
                     "{{ flow.name }}: {{ flow_run.state.name }}",
                     _RUN,
                     "Open the run: its summary says what failed and what to do. What is done stays done, and the next"
-                    f" run does the rest. Runs that fail within {minutes} send no alert of their own: {runs_page()}",
+                    f" run does the rest. For an hour, further failures of this job send no alert: {runs_page()}",
                     "{{ 'job-crashed' if flow_run.state.name == 'Crashed' else 'job-failed' }}",
                     run_page("{{ flow_run.id }}"),
                 )
@@ -204,7 +203,7 @@ def alert_on_late_starts(alert: AlertAction) -> AutomationCore:
             ),
             posture=Posture.Reactive,
             threshold=1,
-            within=QUIET_AFTER_LATE,
+            within=QUIET,
         ),
         actions=[
             alert(

@@ -47,7 +47,7 @@ from tasks.runtime.progress import STOPPING
 from tasks.runtime.retries import advice_for, problem_of
 from tasks.runtime.retry_after import bound_retry_after
 from wishcraft.errors import ConfigurationError, QueryRefused
-from wishcraft.observability.logs import formatter, install_redaction, writes_json
+from wishcraft.observability.logs import formatter, install_redaction
 from wishcraft.observability.sentry import start_sentry
 from wishcraft.services.operations.prefect_api import POOL
 from wishcraft.settings import Settings, settings
@@ -58,11 +58,6 @@ HEARTBEAT_SECONDS: Final = 30
 _RUN_VARIABLES: Final = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS),
     "PREFECT_LOGGING_EXTRA_LOGGERS": "wishcraft",  # shows the core's logs in the run's logs
-}
-_JSON_LOG_VARIABLES: Final = {
-    "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
-    "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": "wishcraft.observability.logs.JsonFormatter",
-    "PREFECT_LOGGING_FORMATTERS_JSON_FORMAT": "%(message)s",
 }
 MAX_BACKOFF_SECONDS: Final = 5.0
 """Longest pause that `Outage` adds to a poll interval below it."""
@@ -372,10 +367,19 @@ def _configure_process(config: Settings) -> None:
     for handler in logging.getLogger().handlers:  # Prefect's
         handler.setFormatter(formatter(config))
     os.environ.update({name: os.environ.get(name, value) for name, value in _RUN_VARIABLES.items()})
-    if writes_json(config):
-        os.environ.update(_JSON_LOG_VARIABLES)
+    os.environ.update(log_variables(config))
     for name in [each for each in os.environ if not is_needed(each, config)]:
         del os.environ[name]
+
+
+def log_variables(config: Settings) -> dict[str, str]:
+    """Variables with which a run logs like this process; `json` is the formatter of Prefect that takes any class."""
+    kind = type(formatter(config))
+    return {
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
+        "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": f"{kind.__module__}.{kind.__qualname__}",
+        "PREFECT_LOGGING_FORMATTERS_JSON_FORMAT": "%(message)s",
+    }
 
 
 def main() -> None:

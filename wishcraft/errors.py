@@ -26,7 +26,8 @@ def is_disk_full(error: BaseException) -> bool:
 class WishCraftError(Exception):
     """Base of all of them; `advice` is the next step, shown in a job's summary."""
 
-    advice: ClassVar[str] = "See the run's logs."
+    advice: str = ""
+    """Empty if no job is expected to end with this error."""
 
 
 class ConfigurationError(WishCraftError):
@@ -187,8 +188,6 @@ class RunStopped(WishCraftError):  # noqa: N818  it names what happened
 
 class DatabaseRefused(WishCraftError):  # noqa: N818  it names what happened
     """PostgreSQL cannot store or compute a value, and will refuse it again; a retry is useless."""
-
-    advice = "Report it to the developers: the run's logs name the value's error."
 
 
 class TransientError(WishCraftError):

@@ -1,17 +1,33 @@
 """Health probes: liveness, readiness, and the state of each part."""
 
+import json
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
 
 from api.auth.dependencies import AppStateDep
 from wishcraft.services.health.monitor import Health, Status
 
+
+class IndentedJSONResponse(JSONResponse):
+    """JSON with a line for each value: people read it in a browser and a terminal."""
+
+    def render(self, content: Any) -> bytes:
+        """The body, with a line break at its end."""
+        return f"{json.dumps(content, ensure_ascii=False, indent=2)}\n".encode()
+
+
 router: Final = APIRouter(prefix="/health", tags=["health"])
 
 
-@router.get("", summary="Get the health of every part", response_description="The state of every part.")
+@router.get(
+    "",
+    summary="Get the health of every part",
+    response_class=IndentedJSONResponse,
+    response_description="The state of every part.",
+)
 async def health(app_state: AppStateDep) -> Health:
     """The state of every part, at most a second old. Always 200: load balancers use the readiness probe."""
     return await app_state.health_monitor.health()
@@ -26,6 +42,7 @@ async def liveness() -> dict[str, str]:
 @router.get(
     "/readiness",
     summary="Readiness probe",
+    response_class=IndentedJSONResponse,
     response_description="The process can serve requests.",
     responses={
         HTTPStatus.SERVICE_UNAVAILABLE: {"model": Health, "description": "Do not send requests to this process."}

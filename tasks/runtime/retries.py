@@ -5,7 +5,8 @@ Errors that escape a task leave it redacted: Prefect stores their text in the ta
 
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
-from typing import Any, Final, ParamSpec, TypedDict, TypeVar
+from traceback import walk_tb
+from typing import Any, Final, ParamSpec, TypedDict, TypeVar, cast
 
 import prefect
 from prefect import State
@@ -33,6 +34,8 @@ bound_retry_after()
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_PACKAGES: Final = frozenset({"api", "deployments", "flows", "tasks", "wishcraft"})
+"""Those of the product: a line of a library does not say what the product did."""
 MAX_TRIES: Final = 4
 TASK_TIMEOUT_SECONDS: Final = 3600.0
 """For one try of a batch: far more than a batch takes, so only a task that hangs is ended, and the failure is seen."""
@@ -74,7 +77,11 @@ def task(
                 try:
                     return await work(*arguments, **parameters)
                 except Exception as error:
-                    if isinstance(error, ConfigurationError) or (redacted := _redacted(error)) is error:
+                    if isinstance(error, ConfigurationError):
+                        raise
+                    redacted = _redacted(error)
+                    redacted.advice = advice_for(error)  # here: a Dask worker sends neither traceback nor cause
+                    if redacted is error:
                         raise
                     raise redacted from error
 
@@ -95,8 +102,30 @@ def problem_of(error: BaseException) -> str:
 
 
 def advice_for(error: BaseException) -> str:
-    """Advice for a person about the error."""
-    return getattr(error, "advice", WishCraftError.advice)
+    """Advice for a person about the error. Of one without advice, which nothing expects, it names type and place.
+
+    It quotes nothing of the error's text, which may hold personal data.
+    """
+    if advice := getattr(error, "advice", ""):
+        return str(advice)
+    place = _place_of(error)
+    return (
+        f"The code does not expect this error: {type(error).__name__}{place and f' in {place}'}. Run the job once more:"
+        " what was done is not repeated. If it fails in the same way, report this page and the end of the run's log to"
+        " the developers."
+    )
+
+
+def _place_of(error: BaseException) -> str:
+    """The last line of the product's own code on the way to the error, or to what caused it; empty if none is known."""
+    place, cause = "", cast("BaseException | None", error)
+    while cause:
+        for frame, line in walk_tb(cause.__traceback__):
+            module = str(frame.f_globals.get("__name__"))
+            if module.partition(".")[0] in _PACKAGES:
+                place = f"{frame.f_code.co_name} ({module.replace('.', '/')}.py, line {line})"
+        cause = cause.__cause__
+    return place
 
 
 def _redacted(error: Exception) -> WishCraftError:

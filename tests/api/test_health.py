@@ -261,6 +261,29 @@ async def test_health_shows_prefect_down_or_refusing_the_credentials(
         assert await unhealthy_parts(client) == {"scheduler": ("unhealthy", LOGIN)}
 
 
+async def test_prefect_that_takes_seconds_to_answer_is_well_and_one_that_hangs_is_not(
+    all_well: Settings, open_client: OpenClient, prefect: FakePrefect
+) -> None:
+    async with open_client(all_well) as client:
+        prefect.hangs = True
+        first = (await client.get("/health")).json()
+        assert first["status"] == "healthy"
+        assert first["checks"]["scheduler"]["detail"] == "not known: Prefect has not answered yet"
+        hanging = ("unhealthy", "no answer within 5 s")
+        await until(client, {"prefect": hanging, "scheduler": hanging})
+        prefect.hangs = False
+        await until(client, {})
+        prefect.hangs = True
+        assert await unhealthy_parts(client) == {}  # what it last said counts
+
+
+async def test_health_is_indented_for_people(client: httpx.AsyncClient) -> None:
+    for path in ("/health", "/health/readiness"):
+        text = (await client.get(path)).text
+        assert text.startswith('{\n  "status": ')
+        assert text.endswith("\n}\n")
+
+
 async def test_late_webhooks_and_dead_letters_are_shown_with_what_is_missing(
     api: httpx.AsyncClient, prefect: FakePrefect, demo: Demo, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,12 +134,25 @@ async def test_pictures_of_the_docs_are_shown_and_no_other_files(local: httpx.As
 async def test_start_page_shows_runs_and_health_in_words(local: httpx.AsyncClient, prefect: FakePrefect) -> None:
     prefect.runs = [("cache-warm", "RUNNING"), ("send-reminders", "FAILED")]
     text = (await local.get("/start/live")).text
-    assert "Everything answers. Some of the last runs failed." in text
     assert "failed within an hour: send-reminders (1)" in text
-    running, _, ended = text.replace("send-reminders (1)", "").partition("Last runs")
+    running, _, ended = text.partition("Running now")[2].replace("send-reminders (1)", "").partition("Last runs")
     assert ("cache-warm" in running, "send-reminders" in running) == (True, False)
     assert ("cache-warm" in ended, "send-reminders" in ended) == (False, True)
     assert "broken &lt;b&gt;" in ended
+
+
+async def test_start_page_is_not_green_while_the_last_run_of_a_job_failed(
+    local: httpx.AsyncClient, prefect: FakePrefect
+) -> None:
+    prefect.runs = [*[("cache-warm", "COMPLETED")] * 8, ("send-reminders", "FAILED")]
+    verdict = (await local.get("/start/live")).text.partition("</p>")[0]
+    assert 'class="verdict degraded"' in verdict
+    assert "not everything is well" in verdict
+    assert re.search(r"The last run of <a [^>]*>send-reminders</a> failed.*/runbooks/job-failed.md", verdict)
+    prefect.runs = [("send-reminders", "COMPLETED"), *prefect.runs]
+    verdict = (await local.get("/start/live")).text.partition("</p>")[0]
+    assert 'class="verdict healthy"' in verdict
+    assert "Everything answers. Some of the last runs failed." in verdict
 
 
 async def test_start_page_names_jobs_whose_schedule_is_paused(local: httpx.AsyncClient, prefect: FakePrefect) -> None:

@@ -57,3 +57,14 @@ def test_runbook_commands_show_run_states_and_online_workers(runbook: str, shown
     assert stack["api"]
     first = commands(ROOT / f"docs/runbooks/{runbook}.md")[0]
     assert re.search(shown, run_in_shell([first]), re.MULTILINE)
+
+
+def test_examples_of_the_local_stack_leave_each_other_what_they_need(stack: dict[str, Any]) -> None:
+    assert stack["api"]
+    blocks = [each for each in commands(ROOT / "docs/sandbox.md") if not each.startswith("apt-get")]
+    [last] = [number for number, each in enumerate(blocks) if "apps/registry/my-registries" in each]
+    shown = run_in_shell(blocks[: last + 1])
+    assert '"price":"1.23"' in shown
+    assert "/redact" in shown
+    own = shown.rpartition("/apps/registry/my-registries")[2]
+    assert re.search(r'"total":[1-9]', own)

@@ -16,6 +16,7 @@ from flows.runtime import run_lifecycle
 from flows.runtime.job import job
 from tasks.runtime.failure_summary import summarise_lost_runs
 from tests.support.prefect_artifacts import artifacts_of, summary_of
+from wishcraft.domain.times import from_microseconds
 from wishcraft.errors import QueryRefused, RunStopped
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "demo", "worker_environment")
@@ -36,7 +37,7 @@ async def ending(kind: str) -> State[Any]:
         case "stopped":
             raise RunStopped
         case "error":
-            raise ValueError("a bug")
+            from_microseconds(10**25)
         case "timeout":
             await asyncio.Event().wait()
     return {"completed": Completed, "failed": Failed, "cancelled": Cancelled}[kind](message="done")
@@ -71,7 +72,11 @@ async def test_end_of_a_run_is_known_to_the_automations(kind: str, name: str) ->
     ("kind", "problem", "advice"),
     [
         ("refused", "Refused: there is no such shop", "Change the parameters as the message says"),
-        ("error", "Value error: a bug", "See the run's logs."),
+        (
+            "error",
+            "Overflow error: ",
+            "OverflowError in from_microseconds (wishcraft/domain/times.py, line ",
+        ),
         ("timeout", "exceeded timeout", "then run the job again"),
     ],
 )

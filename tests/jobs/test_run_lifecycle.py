@@ -1,5 +1,6 @@
 """Sentry events, metrics and check-ins of a job's runs."""
 
+import pickle
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -21,12 +22,13 @@ from flows.runtime.job import job
 from flows.runtime.run_lifecycle import on_run_end, with_lifecycle
 from flows.sync_inventory import sync_inventory
 from tasks.runtime.retries import problem_of, task
-from tests.support.prefect_artifacts import logs_of, tasks_of
+from tests.support.prefect_artifacts import logs_of, summary_of, tasks_of
 from tests.support.sentry_listener import SentryListener
 from wishcraft import settings as settings_module
-from wishcraft.errors import ConfigurationError, DatabaseUnavailable, NotFound, QueryRefused
+from wishcraft.errors import ConfigurationError, DatabaseRefused, DatabaseUnavailable, NotFound, QueryRefused
 from wishcraft.observability.context import log_context
-from wishcraft.resources import Resources
+from wishcraft.resources import Resources, open_resources
+from wishcraft.store import shops
 
 pytestmark = pytest.mark.usefixtures("prefect_server", "demo")
 SHOP = "maple-and-pine.myshopify.com"
@@ -61,13 +63,21 @@ async def look_up(kind: str) -> None:
         raise NotFound("there is no registry 12") from cause
     if kind == "setting":
         raise ConfigurationError("MAIL_URL must be set") from cause
+    if kind == "fault":
+        async with open_resources() as resources, resources.db.autocommit() as session:
+            await shops.find_by_domain(session, "emma\0")
     raise DatabaseUnavailable("OperationalError: no route to emma@example.com") from cause
 
 
 @job("looking-up")
 async def looking_up(kind: str) -> State[Any]:
-    """A job whose task fails without a retry."""
-    await look_up.with_options(retries=0)(kind)
+    """A job whose task fails without a retry, and of which `away` gets the error as from a Dask worker."""
+    try:
+        await look_up.with_options(retries=0)("fault" if kind == "away" else kind)
+    except DatabaseRefused as error:
+        if kind == "away":
+            raise pickle.loads(pickle.dumps(error)) from None  # noqa: S301  our own
+        raise
     return Completed(message="done")
 
 
@@ -138,6 +148,13 @@ async def test_error_that_escapes_a_task_is_redacted_in_states_and_logs(kind: st
     assert "Traceback" in logs
     assert "example.com" not in logs
     assert "shpat_" not in logs
+
+
+@pytest.mark.parametrize("kind", ["fault", "away"])
+async def test_fault_in_a_task_is_named_with_its_place_and_not_with_its_values(kind: str) -> None:
+    summary = await summary_of(await looking_up(kind, return_state=True))
+    assert "DatabaseRefused in find_by_domain (wishcraft/store/shops.py, line " in summary
+    assert "emma" not in summary
 
 
 def test_known_value_of_two_lines_is_redacted_before_a_problem_is_cut_to_one() -> None:

@@ -7,7 +7,9 @@ from uuid import UUID
 import httpx
 import pytest
 from prefect import State, flow, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.settings import PREFECT_API_URL
 from prefect.states import (
     AwaitingConcurrencySlot,
@@ -113,6 +115,31 @@ async def test_runs_of_each_kind_have_their_job_and_time(settings: Settings) -> 
         ("Scheduled", ""),
     ]
     assert all(run.at for [run] in shown)
+
+
+async def test_last_failed_run_of_a_scheduled_job_counts_until_the_job_completes(settings: Settings) -> None:
+    with_prefect = settings.model_copy(update={"prefect_api_url": PREFECT_API_URL.value()})
+    ends: dict[str, list[State[Any]]] = {
+        "often-fails": [Failed(), Crashed(), Failed(), Failed()],
+        "recovered": [Failed(), Completed()],
+        "not-again": [Completed(), Failed(), Cancelled()],
+    }
+    yearly = DeploymentScheduleCreate(schedule=CronSchedule(cron="0 0 1 1 *"))
+    async with get_client() as client, httpx.AsyncClient() as http:
+        flow_id = await client.create_flow(idle)
+        ids = [await client.create_deployment(flow_id, name, schedules=[yearly]) for name in reversed(ends)]
+        ids += [await client.create_deployment(flow_id, "by-hand")]
+        try:
+            for deployment_id, states in zip(ids, [*reversed(ends.values()), [Failed()]], strict=True):
+                for state in states:
+                    run = await client.create_flow_run_from_deployment(deployment_id)
+                    await client.set_flow_run_state(run.id, state, force=True)
+            found = await find_runs(http, with_prefect, 1, page=2)  # fewer than one job's failures
+        finally:
+            for deployment_id in ids:
+                await client.delete_deployment(deployment_id)
+    shown = [(run.job, run.state) for run in found.failing if run.job in {*ends, "by-hand"}]
+    assert shown == [("often-fails", "Failed"), ("not-again", "Failed")]
 
 
 async def test_a_job_is_started_once_for_an_idempotency_key(settings: Settings) -> None:

@@ -105,6 +105,16 @@ async def test_run_fails_with_advice_if_most_recipients_are_refused(demo: Demo, 
     assert len(mailbox.messages) == reminded(demo) >= 6
 
 
+async def test_run_says_in_words_that_a_mail_was_postponed_and_why(demo: Demo, mailbox: Mailbox) -> None:
+    mailbox.faults.set(Fault(FaultKind.DEFER, remaining=1))
+    state = await send_reminders(today=TODAY, return_state=True)
+    assert state.is_completed(), state.message
+    assert "1 postponed (the next run tries them again)" in str(state.message)
+    summary = await summary_of(state)
+    assert "1 postponed (the next run tries them again)" in summary
+    assert "- **why mails were postponed:** " in summary
+
+
 class Ahead(datetime):
     """The clock of a worker that is a minute ahead of PostgreSQL's."""
 

@@ -133,6 +133,8 @@ async def test_mailbox_shows_a_mail_at_three_widths_and_in_the_dark(
     page = await open_page(
         browser, mailbox_server[0], "#message:not([hidden])", viewport={"width": 1400, "height": 900}
     )
+    received = await page.locator("#list span").last.inner_text()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [A-Z].* · a@b\.example", received)
     body = page.frame_locator("#html").locator("body")
     colours = []
     for view, width in (("Computer", 900), ("Tablet", 768), ("Phone", 390)):

@@ -107,3 +107,12 @@ def test_examples_of_changes_are_named_for_few_shops_and_cut_with_the_rest_count
     assert "; and in 3 more\n\n## By shop\n\n- **sold:** 0 1, " in changed
     assert "Vase 10" not in changed
     assert "## What changed" not in render_summary([SUCCESS])
+
+
+def test_mails_that_were_not_sent_are_explained_in_the_sentence() -> None:
+    counts = {"due": 9, "sent": 1, "suppressed": 1, "postponed": 2, "given_up": 1, "held": 3, "waiting": 4}
+    assert summary_sentence([WorkResult("a.myshopify.com", counts)]) == (
+        "1 shop: 9 due, 1 sent, 1 suppressed (their addresses get no mail), 2 postponed (the next run tries them again)"
+        ", 1 given up (tried too often), 3 held (they may have arrived, and are not sent again)"
+        ", 4 waiting (a daily limit is reached)."
+    )

@@ -98,3 +98,19 @@ async def test_a_load_runs_without_the_log_context_of_its_caller() -> None:
 
     with log_context(request_id="first-caller"):
         assert await SingleFlightCache(load, 60).get() == {}
+
+
+async def test_latest_result_is_the_one_before_while_a_load_is_slow(loader: Loader) -> None:
+    cache = SingleFlightCache(loader, 0)
+    assert await cache.get_latest(0) is None
+    loader.released.set()
+    assert await cache.get_latest(60) == 1
+    loader.fails = True
+    with pytest.raises(OSError, match="no connection"):
+        await cache.get_latest(60)
+    loader.released.clear()
+    with pytest.raises(OSError, match="no connection"):
+        await cache.get_latest(0)
+    loader.fails = False
+    loader.released.set()
+    assert await cache.get_latest(60) == 3

@@ -32,12 +32,13 @@ def prefect_address() -> Iterator[tuple[str, FakePrefect]]:
 
 
 @pytest.fixture
-def prefect(prefect_address: tuple[str, FakePrefect]) -> FakePrefect:
+def prefect(prefect_address: tuple[str, FakePrefect]) -> Iterator[FakePrefect]:
     """The same, with runs to come, none overdue and no others."""
     fake_prefect = prefect_address[1]
     fake_prefect.overdue, fake_prefect.upcoming, fake_prefect.queries, fake_prefect.failing = 0, 12, 0, False
     fake_prefect.started, fake_prefect.runs, fake_prefect.paused = {}, [], []
-    return fake_prefect
+    yield fake_prefect
+    fake_prefect.hangs = False
 
 
 @pytest.fixture

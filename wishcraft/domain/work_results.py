@@ -10,6 +10,14 @@ from typing import Final
 
 _ONE: Final = re.compile(r"(ies|sses|xes|(?<!s)s)$")
 """Plural ending of a noun."""
+_EXPLAINED: Final[Mapping[str, str]] = {
+    "suppressed": "their addresses get no mail",
+    "postponed": "the next run tries them again",
+    "given_up": "tried too often",
+    "held": "they may have arrived, and are not sent again",
+    "waiting": "a daily limit is reached",
+}
+"""Counts of mails, with what becomes of them."""
 MAX_NAMES: Final = 5
 """Names in a sentence; the run's table has all of them."""
 
@@ -64,7 +72,8 @@ def _counted(count: int, name: str) -> str:
     if name == "paused":
         return f"{count:,} {'mail waits' if count == 1 else 'mails wait'}, as complaints pause a shop"
     first, *rest = name.split("_")
-    return " ".join([f"{count:,}", _ONE.sub(_singular, first) if count == 1 else first, *rest])
+    words = " ".join([f"{count:,}", _ONE.sub(_singular, first) if count == 1 else first, *rest])
+    return f"{words} ({_EXPLAINED[name]})" if name in _EXPLAINED else words
 
 
 def _singular(plural: re.Match[str]) -> str:

@@ -46,13 +46,9 @@ def configure_logging(settings: Settings) -> None:
 
 
 def formatter(settings: Settings) -> logging.Formatter:
-    """Return the formatter for LOG_FORMAT."""
-    return JsonFormatter() if writes_json(settings) else TextFormatter()
-
-
-def writes_json(settings: Settings) -> bool:
-    """Return whether lines are JSON: LOG_FORMAT is `json`, or `auto` and standard error is not a terminal."""
-    return settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    """Return the formatter for LOG_FORMAT: with `auto`, lines are JSON unless standard error is a terminal."""
+    writes_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
+    return JsonFormatter() if writes_json else TextFormatter()
 
 
 class JsonFormatter(logging.Formatter):
@@ -84,9 +80,10 @@ class TextFormatter(logging.Formatter):
 
 
 def _context_of(record: logging.LogRecord) -> dict[str, str]:
-    """Return the record's context; a record of Prefect's run loggers carries its run's id in `flow_run_id` instead."""
-    run_id = getattr(record, "flow_run_id", None)
-    return {**({"run_id": str(run_id)} if run_id else {}), **(getattr(record, "log_context", None) or {})}
+    """Return the record's context; a record of Prefect's run loggers carries its run in attributes instead."""
+    attributes = {"run": "flow_run_name", "run_id": "flow_run_id", "task": "task_run_name"}
+    run = {name: str(value) for name, each in attributes.items() if (value := getattr(record, each, None))}
+    return {**run, **(getattr(record, "log_context", None) or {})}
 
 
 def _make_redacted_record(*args: Any, **kwargs: Any) -> logging.LogRecord:

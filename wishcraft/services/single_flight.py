@@ -27,6 +27,8 @@ class SingleFlightCache(Generic[T]):
         self._task: asyncio.Task[T] | None = None
         self.value: T | None = None
         """The last result, however old; None before the first."""
+        self._error: BaseException | None = None
+        """Why the last load failed; None if it did not."""
 
     async def get(self) -> T:
         """Return the value if it is fresh, otherwise load it or join the running load.
@@ -44,6 +46,22 @@ class SingleFlightCache(Generic[T]):
         with suppress(Exception):  # after any failure, the last value is better than none
             async with asyncio.timeout(seconds):
                 await self.get()
+        return self.value
+
+    async def get_latest(self, seconds: float) -> T | None:
+        """Return what a load finds or, while it takes longer than `seconds`, what the one before it found.
+
+        None before the first has ended.
+
+        Raises:
+            TimeoutError: That load took longer than `LOAD_TIMEOUT_SECONDS`.
+            Exception: What it raised.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                return await self.get()
+        if self._error is not None:
+            raise self._error
         return self.value
 
     async def close(self) -> None:
@@ -67,4 +85,4 @@ class SingleFlightCache(Generic[T]):
     def _finish(self, task: asyncio.Task[T]) -> None:
         self._task = None
         if not task.cancelled():
-            task.exception()  # mark it as retrieved: the callers may be gone, and asyncio would log it
+            self._error = task.exception()  # also marks it as retrieved: without callers, asyncio would log it

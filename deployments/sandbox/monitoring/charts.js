@@ -103,7 +103,7 @@ function scaleOf(panel, highest) {
   return {top, ticks}
 }
 
-const clock = seconds => new Date(seconds * 1000).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", hour12: false})
+const clock = seconds => new Date(seconds * 1000).toLocaleTimeString([], {hour: "2-digit", minute: "2-digit", hourCycle: "h23"})
 
 function frame(data, width, left, height) {
   const count = data.series[0].points.length

@@ -19,7 +19,7 @@ function showTrouble(text) {
   find("trouble").textContent = text
   find("trouble").hidden = !text
   find("dashboard").classList.toggle("old", Boolean(text))
-  if (!text) find("updated").textContent = `Updated at ${new Date().toLocaleTimeString([], {hour12: false, timeZoneName: "short"})}.`
+  if (!text) find("updated").textContent = `Updated at ${new Date().toLocaleTimeString([], {hourCycle: "h23", timeZoneName: "short"})}.`
 }
 
 const troubleOf = error => error instanceof TypeError ? "This page's server does not answer: is the stack stopped?" : error.message
@@ -35,7 +35,7 @@ const tip = {
         swatch.style.background = color
         return element("div", {}, element("span", {}, swatch, name), element("b", {}, value))
       })
-      const at = new Date((data.start + index * data.step) * 1000).toLocaleString([], {dateStyle: "medium", timeStyle: "long"})
+      const at = new Date((data.start + index * data.step) * 1000).toLocaleString([], {dateStyle: "medium", timeStyle: "long", hourCycle: "h23"})
       const label = find("tip")
       label.replaceChildren(element("p", {className: "quiet"}, at), ...(rows.length ? rows : ["no data"]))
       label.hidden = false

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from math import isinf
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import httpx
 import psutil
@@ -24,7 +24,7 @@ from wishcraft.services.health.upstreams import (
     describe_shopify,
     group_shops_in_trouble,
 )
-from wishcraft.services.single_flight import SingleFlightCache
+from wishcraft.services.single_flight import LOAD_TIMEOUT_SECONDS, SingleFlightCache
 from wishcraft.settings import Settings
 from wishcraft.store import webhook_inbox
 from wishcraft.store.connections import count_connections, find_missing_functions, read_revision
@@ -41,11 +41,13 @@ WEBHOOKS_TTL_SECONDS: Final = 10.0
 UPSTREAMS_TTL_SECONDS: Final = 5.0
 _WAIT_SECONDS: Final = 0.5
 """Less than a probe has: a store that does not answer is a fault of its own, and the last state is good enough."""
+_NO_ANSWER_YET: Final = "not known: Prefect has not answered yet"
 LATE_SECONDS: Final = 120
 """Webhooks that have been due for longer are late."""
 CONSUMER_SECONDS: Final = 60
 """A consumer that lives asks Redis every few seconds."""
 MEMORY_LIMIT_SHARE: Final = 0.9
+T = TypeVar("T")
 _CGROUP_LIMIT: Final = Path("/sys/fs/cgroup/memory.max")
 
 
@@ -94,6 +96,7 @@ class HealthMonitor:
         self._resources, self._settings, self._probe_seconds = resources, settings, probe_seconds
         self._missing_functions: list[str] = []
         """The result of the last question to PostgreSQL."""
+        self._prefect = SingleFlightCache(lambda: _ask_prefect(resources, settings), 0)
         self._schedule = SingleFlightCache(lambda: find_schedule(resources.http, settings), SCHEDULE_TTL_SECONDS)
         self._inbox = SingleFlightCache(lambda: _find_inbox_state(resources), WEBHOOKS_TTL_SECONDS)
         self._upstreams = SingleFlightCache(RecentCounts(resources.counters).read, UPSTREAMS_TTL_SECONDS)
@@ -102,7 +105,7 @@ class HealthMonitor:
             "redis": lambda: _probe_redis(resources),
             "memory": _probe_memory,
             "environment": self._probe_environment,
-            "prefect": lambda: _probe_prefect(resources, settings),
+            "prefect": lambda: _probe_prefect(self._prefect),
             "scheduler": lambda: _probe_scheduler(self._schedule),
             "webhooks": lambda: _probe_webhooks(resources, self._inbox),
             "mail": lambda: _probe_upstream(self._upstreams, describe_mail),
@@ -135,7 +138,8 @@ class HealthMonitor:
         """Cancel the running probes."""
         await self._health.close()
         probes = (probe.close() for probe in self._probes.values())
-        await asyncio.gather(*probes, self._schedule.close(), self._inbox.close(), self._upstreams.close())
+        parts = (self._prefect, self._schedule, self._inbox, self._upstreams)
+        await asyncio.gather(*probes, *(part.close() for part in parts))
 
     async def _probe_database(self) -> str:
         connections = count_connections(self._resources.db)
@@ -222,7 +226,19 @@ def _memory_limit() -> int:
     return psutil.virtual_memory().total if limit == "max" else int(limit)
 
 
-async def _probe_prefect(resources: Resources, settings: Settings) -> str:
+async def _find_latest(answers: SingleFlightCache[T]) -> T | None:
+    """The latest answer of Prefect: no guest waits for it, and while it starts jobs it takes seconds."""
+    try:
+        return await answers.get_latest(_WAIT_SECONDS)
+    except TimeoutError:
+        raise CheckFailed(f"no answer within {LOAD_TIMEOUT_SECONDS:g} s", Status.UNHEALTHY) from None
+
+
+async def _probe_prefect(answers: SingleFlightCache[str]) -> str:
+    return await _find_latest(answers) or _NO_ANSWER_YET
+
+
+async def _ask_prefect(resources: Resources, settings: Settings) -> str:
     if settings.prefect_api_url is None:
         raise CheckFailed("PREFECT_API_URL is not set")
     (await resources.http.get(f"{settings.prefect_api_url}/health")).raise_for_status()
@@ -231,9 +247,11 @@ async def _probe_prefect(resources: Resources, settings: Settings) -> str:
 
 async def _probe_scheduler(schedule: SingleFlightCache[ScheduleState]) -> str:
     try:
-        state = await schedule.get()
+        state = await _find_latest(schedule)
     except ConfigurationError as error:
         raise CheckFailed(str(error)) from None
+    if state is None:
+        return _NO_ANSWER_YET
     overdue = [f"{job} ({runs})" for job, runs in state.overdue.items() if runs]
     paused = f"; paused: {', '.join(state.paused)}" if state.paused else ""
     if overdue:

@@ -1,4 +1,4 @@
-"""Runs of jobs, read from Prefect's REST API: those under way, those that ended last, and those that come next."""
+"""Runs of jobs, from Prefect's REST API: under way, ended last, coming next, and failed without a success since."""
 
 import asyncio
 from collections.abc import Mapping
@@ -7,11 +7,12 @@ from typing import Any, Final, NamedTuple
 
 import httpx
 
-from wishcraft.services.operations.prefect_api import find_all, paused_jobs, post
+from wishcraft.services.operations.prefect_api import PAGE, find_all, paused_jobs, post
 from wishcraft.settings import Settings
 
 _UNDER_WAY: Final = ("RUNNING", "PENDING", "CANCELLING", "PAUSED")
-_ENDED: Final = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+_FAILED: Final = ("FAILED", "CRASHED")
+_ENDED: Final = ("COMPLETED", *_FAILED, "CANCELLED")
 
 
 class JobRun(NamedTuple):
@@ -26,16 +27,20 @@ class JobRun(NamedTuple):
 
 
 class JobRuns(NamedTuple):
-    """The ids of jobs by name, their runs, and the jobs whose schedule is paused."""
+    """The ids of jobs by name, their runs, and the jobs whose schedule is paused.
+
+    `failing` are the last failed runs of the scheduled jobs that have not completed since, the newest first.
+    """
 
     jobs: Mapping[str, str]
     under_way: list[JobRun]
     ended: list[JobRun]
     next: list[JobRun]
     paused: list[str]
+    failing: list[JobRun]
 
 
-async def find_runs(http: httpx.AsyncClient, settings: Settings, limit: int) -> JobRuns:
+async def find_runs(http: httpx.AsyncClient, settings: Settings, limit: int, *, page: int = PAGE) -> JobRuns:
     """Read up to `limit` runs of each kind; the newest, or the next, first.
 
     Raises:
@@ -52,17 +57,38 @@ async def find_runs(http: httpx.AsyncClient, settings: Settings, limit: int) -> 
         *(post(http, settings, "flow_runs/filter", query) for query in queries),
     )
     names = {each["id"]: each["name"] for each in deployments}
-    times = ("start_time", "end_time", "expected_start_time")
-    under_way, ended, upcoming = (
-        [_run(run, names, time) for run in each] for each, time in zip(found, times, strict=True)
+    scheduled = {each["id"] for each in deployments if each["schedules"]}
+    failing = await _find_failing(http, settings, scheduled, page)
+    times = ("start_time", "end_time", "expected_start_time", "end_time")
+    under_way, ended, upcoming, failing_runs = (
+        [_run(run, names, time) for run in each] for each, time in zip([*found, failing], times, strict=True)
     )
     jobs = {name: id_ for id_, name in names.items()}
-    return JobRuns(jobs, under_way, ended, upcoming, paused_jobs(deployments))
+    return JobRuns(jobs, under_way, ended, upcoming, paused_jobs(deployments), failing_runs)
 
 
-def _query(states: tuple[str, ...], sort: str, limit: int) -> dict[str, Any]:
-    runs = {"state": {"type": {"any_": states}}, "deployment_id": {"is_null_": False}}
-    return {"flow_runs": runs, "sort": sort, "limit": limit}
+async def _find_failing(http: httpx.AsyncClient, settings: Settings, deployments: set[str], page: int) -> list[Any]:
+    """The last failed run of each deployment that has not completed since; `page` are read at once."""
+    last: dict[str, Any] = {}
+    while left := sorted(deployments - last.keys()):
+        query = _query(_FAILED, "END_TIME_DESC", page, deployment_id={"any_": left})
+        runs = await post(http, settings, "flow_runs/filter", query)
+        last = {run["deployment_id"]: run for run in reversed(runs)} | last
+        if len(runs) < page:  # else one job has failed so often that others are not among them
+            break
+    since = [
+        _query(("COMPLETED",), deployment_id={"any_": [each]}, end_time={"after_": run["end_time"]})
+        for each, run in last.items()
+    ]
+    completed = await asyncio.gather(*(post(http, settings, "flow_runs/count", query) for query in since))
+    failing = [run for run, count in zip(last.values(), completed, strict=True) if not count]
+    return sorted(failing, key=lambda run: str(run["end_time"]), reverse=True)
+
+
+def _query(states: tuple[str, ...], sort: str | None = None, limit: int | None = None, **runs: Any) -> dict[str, Any]:
+    """The body that finds or counts runs of deployments in these states, of which `runs` says more."""
+    found = {"state": {"type": {"any_": states}}, "deployment_id": {"is_null_": False}} | runs
+    return {"flow_runs": found, **({"sort": sort, "limit": limit} if sort else {})}
 
 
 def _run(run: Mapping[str, Any], names: Mapping[str, str], time: str) -> JobRun:

@@ -23,6 +23,7 @@ Text = TypeVar("Text", str, SecretStr)
 
 _FERNET_BYTES: Final = 32
 _HOST_NAME: Final = re.compile("[A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _DASK_PROTOCOLS: Final = {"tcp", "tls", "ucx", "ucxx", "ws", "wss"}
 _TOPIC: Final = re.compile(r"arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]+:[A-Za-z0-9_.-]+")
 _API_VERSION: Final = re.compile(r"20[0-9]{2}-(?:01|04|07|10)|unstable")
@@ -103,9 +104,8 @@ def _is_http(url: str) -> bool:
 
 
 def _is_base(url: str) -> bool:
-    """Whether a path can be appended to the URL."""
-    parts = urlsplit(url)
-    return _is_http(url) and not parts.query and not parts.fragment
+    """Whether a path can be appended to the URL, and the result can be in a header."""
+    return _is_http(url) and url.isascii() and not {"?", "#"} & set(url)
 
 
 def _is_shop_origin(template: str) -> bool:
@@ -116,8 +116,14 @@ def _is_shop_origin(template: str) -> bool:
 
 
 def _are_origins(text: str) -> bool:
-    origins = [each.strip() for each in text.split(",")]
-    return all(each == "*" or (_is_base(each) and not urlsplit(each).path) for each in origins)
+    return all(each == "*" or _is_origin(each) for each in map(str.strip, text.split(",")))
+
+
+def _is_origin(text: str) -> bool:
+    """Whether browsers send it so in `Origin` (RFC 6454, section 6.2), with which it is compared."""
+    parts = urlsplit(text)
+    is_bare = not parts.path and "@" not in parts.netloc and parts.port != _DEFAULT_PORTS.get(parts.scheme)
+    return _is_base(text) and is_bare and text == text.lower()
 
 
 def _is_dsn(url: str) -> bool:
@@ -204,9 +210,9 @@ def _is_visible_ascii(text: str) -> bool:
 
 
 _HTTP: Final = _matching(_is_http, "must be a URL such as https://host.example/path")
-_BASE: Final = _matching(_is_base, "must be a URL such as https://registry.example, without ? and #")
+_BASE: Final = _matching(_is_base, "must be a URL in ASCII such as https://registry.example, without ? and #")
 
-_AS_SHOWN: Final = "must not be blank, but as Shopify shows it"
+_AS_SHOWN: Final = "must be as Shopify shows it, without a space or a line break"
 
 PostgresqlUrl = Annotated[str, AfterValidator(read_postgresql_url)]
 RedisUrl = Annotated[str, AfterValidator(read_redis_url)]
@@ -216,11 +222,18 @@ SecretHttpUrl = Annotated[SecretStr, _HTTP]
 BaseUrl = Annotated[str, _BASE]
 PrefectUiUrl = Annotated[str, _BASE, AfterValidator(_without_version)]
 ShopOrigin = Annotated[str, _matching(_is_shop_origin, "must be a URL such as https://{shop}, with no other braces")]
-Origins = Annotated[str, _matching(_are_origins, "must be origins such as https://shop.example, comma-separated")]
+Origins = Annotated[
+    str,
+    _matching(
+        _are_origins,
+        "must be origins as browsers send them, such as https://shop.example, comma-separated: in small ASCII letters,"
+        " without the default port",
+    ),
+]
 SentryDsn = Annotated[SecretStr, _matching(_is_dsn, "must look like https://key@host.example/1, as Sentry shows it")]
 Login = Annotated[SecretStr, _matching(_is_login, "must look like user:password, and not like a URL")]
-ClientId = Annotated[str, _matching(str.strip, _AS_SHOWN)]
-ClientSecret = Annotated[SecretStr, _matching(str.strip, _AS_SHOWN)]
+ClientId = Annotated[str, _matching(_is_visible_ascii, _AS_SHOWN)]
+ClientSecret = Annotated[SecretStr, _matching(_is_visible_ascii, _AS_SHOWN)]
 Token = Annotated[SecretStr, _matching(_is_visible_ascii, "must be ASCII letters, digits and signs, without spaces")]
 FernetKeys = Annotated[SecretStr, AfterValidator(_fernet_keys)]
 MailAddress = Annotated[str, AfterValidator(_mail_address)]

@@ -133,6 +133,10 @@ def parse_variant_ids(texts: Sequence[str]) -> list[int]:
     return list(ids)
 
 
+def _access_code(value: object) -> object:
+    return access_codes.normalise(value) if isinstance(value, str) else value
+
+
 def _address(text: str) -> str:
     if normalise(text) is None:
         raise ValueError("is not an e-mail address such as emma@example.com")
@@ -176,6 +180,7 @@ AccessCode = Annotated[
         description="The code that guests enter. Only its hash is stored. Repetitions, sequences, the title and the "
         f"first words that one tries are refused. {access_codes.ADVICE}",
     ),
+    BeforeValidator(_access_code),
 ]
 WholeNumber = Annotated[int, Strict()]
 """A number of JSON; pydantic would also take a text with one, and true."""

@@ -75,6 +75,12 @@ def test_guests_and_gifts_are_counted_once_per_registry() -> None:
     assert (row["guests"], row["gifts"], row["value_e4"]) == (2, 2, 325_000)
 
 
+def test_sum_of_the_greatest_amounts_is_not_negative() -> None:
+    sales = [Purchase(1, 1, 1_000_000, gift=each, unit_e4=10**15 - 1) for each in (1, 2)]
+    row = one(Chunk([Registry(1)], [Item(1, 1)], sales))
+    assert row["value_e4"] == pytest.approx(2 * 10**21)
+
+
 def test_completion_has_counts_shares_and_quantiles_of_days() -> None:
     sales = [Purchase(number, number, 1, START + number * DAY) for number in (1, 2, 3)]
     items = [Item(1, 1), Item(2, 2), Item(3, 3), Item(4, 4, wanted=7)]

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from deployments.sandbox.demo import add_key
 from deployments.sandbox.demo_rows import ACCESS_CODE
 from tests.support.aliases import Demo, OpenClient
-from tests.support.api import Shopper, app_state_of, problem
+from tests.support.api import WEDDING, Shopper, app_state_of, problem
 from wishcraft.domain.analytics_events import AnalyticsType
 from wishcraft.settings import Settings
 from wishcraft.store.analytics_events import Event
@@ -95,9 +95,20 @@ async def test_invalid_grant_is_refused(guest: Shopper, slug: str, grant: str) -
     assert problem(answer)[0] in {403, 422}
 
 
+async def test_access_code_opens_however_a_keyboard_composes_its_accents(emma: Shopper, guest: Shopper) -> None:
+    composed, decomposed = "cr\u00eape-tulipe", "cre\u0302pe-tulipe"
+    for chosen in (composed, f"{decomposed} "):
+        slug = await emma.create(visibility="password", access_code=chosen)
+        for typed in (composed, decomposed, f" {decomposed}", f"{composed}\u00a0"):
+            assert (await unlock(guest, slug, typed)).status_code == 200
+    assert problem(await unlock(guest, slug, "crepe-tulipe")) == (403, "wrong-access-code")
+    short = WEDDING | {"visibility": "password", "access_code": f" tulipe{' ' * 10}"}
+    assert problem(await emma.send("POST", PATH, short)) == (422, "invalid-request")
+
+
 async def test_wrong_access_code_is_refused(guest: Shopper, slug: str, demo: Demo) -> None:
     demo.execute("DELETE FROM sessions")
-    for code in ("wrong", "", f" {ACCESS_CODE}", ACCESS_CODE.upper(), "\x00", "🗝" * 100):
+    for code in ("wrong", "", ACCESS_CODE.replace("-", " "), ACCESS_CODE.upper(), "\x00", "🗝" * 100):
         assert problem(await unlock(guest, slug, code)) == (403, "wrong-access-code")
     assert problem(await unlock(guest, slug, "x" * 101)) == (422, "invalid-request")
     assert demo.execute("SELECT count(*) FROM sessions").fetchone() == (0,)

@@ -18,7 +18,7 @@ def test_several_addresses_normalise_to_valid_and_unique_ones() -> None:
         "a@" + "x" * 64 + ".example", "a..b@x.example", ".a@x.example", "a.@x.example", "a b@x.example",
         "=?utf-8?q?a?=@x.example", "a@xn--\u00fc.example", "a@" + "x." * 130 + "example",
         "a@\uff47mail.com", "a@gm\u00adail.com", "a@gmail。com", "a@gmail\uff0ecom", "a@gmail\u200b.com", "a@①.example",
-        "a@xn--zz.example", "a@❤.example",
+        "a@xn--zz.example", "a@❤.example", "a\u037eb@x.example",
     ],
 )  # fmt: skip
 def test_an_invalid_address_normalises_to_none(address: str) -> None:
@@ -36,6 +36,7 @@ def test_an_invalid_address_normalises_to_none(address: str) -> None:
         ("a@xn--bcher-kva.example", "a@xn--bcher-kva.example"),
         ("a@straße.example", "a@xn--strae-oqa.example"),
         ("a@日本.example", "a@xn--wgv71a.example"),
+        ("a>\u0338b@x.example", "a\u226fb@x.example"),
     ],
 )
 def test_all_spellings_of_a_valid_address_normalise_to_one(address: str, normalised: str) -> None:

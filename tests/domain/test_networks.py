@@ -127,3 +127,12 @@ def test_shopify_is_a_proxy_and_no_network() -> None:
     assert parse_proxies("") == Proxies()
     with pytest.raises(ValueError, match="shopify"):
         parse_networks("shopify")
+
+
+@pytest.mark.parametrize(
+    "written", ["::ffff:203.0.113.9", "::ffff:203.0.113.0/120", "::FFFF:CB00:7109/128", "::ffff:0:0/96"]
+)
+def test_network_of_mapped_addresses_has_those_that_come_by_ipv4(written: str) -> None:
+    assert is_within(VISITOR, parse_networks(written))
+    assert is_within(f"::ffff:{VISITOR}", parse_networks(written))
+    assert not is_within("2001:db8::1", parse_networks(written))

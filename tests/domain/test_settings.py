@@ -78,7 +78,10 @@ INVALID = [
     ("DKIM_SELECTORS", "a b, /x"), ("RUNBOOK_URL", "ftp://hush"), ("API_HOST", "99999999999"),
     ("API_HOST", "256.1.1.1"), ("SHOPIFY_API_KEY", "  "), ("SHOPIFY_API_SECRET", "  "), ("METRICS_TOKEN", "hüsh"),
     ("SHOPIFY_API_SECRET_PREVIOUS", " "), ("PREFECT_API_AUTH_STRING", "http://"),
-    ("PREFECT_API_AUTH_STRING", "https://hush"),
+    ("PREFECT_API_AUTH_STRING", "https://hush"), ("PUBLIC_URL", "https://bücher.example"),
+    ("PUBLIC_URL", "https://a.example/?"), ("CORS_ORIGINS", "https://Shop.example"), ("CORS_ORIGINS", "https://ü.example"),
+    ("CORS_ORIGINS", "https://a.example:443"), ("CORS_ORIGINS", "https://hush@a.example"),
+    ("SHOPIFY_API_SECRET", "hush\n"), ("SHOPIFY_API_SECRET_PREVIOUS", "hush "), ("SHOPIFY_API_KEY", " hush"),
 ]  # fmt: skip
 
 
@@ -104,6 +107,7 @@ def test_invalid_text_is_named_with_its_setting_alone(monkeypatch: pytest.Monkey
         ("PREFECT_API_AUTH_STRING", "ops:pass:word"),
         ("CORS_ORIGINS", "https://a.example, http://localhost:3000"),
         ("CORS_ORIGINS", "*"),
+        ("CORS_ORIGINS", "http://shop.example:443,https://xn--bcher-kva.example,http://[::1]:3000"),
         ("SHOPIFY_ORIGIN", "http://127.0.0.1:4400/{shop}"),
         ("SHOPIFY_API_VERSION", "unstable"),
         ("MAIL_FROM", "post@bücher.example"),
@@ -163,12 +167,12 @@ def test_settings_missing_in_the_environment_are_read_from_files(
     for name in ("DATABASE_URL", "SHOPIFY_API_SECRET"):
         monkeypatch.delenv(name)
     (tmp_path / "database_url").write_text("postgresql://u:p@files/wishcraft\n")
-    (tmp_path / "shopify_api_secret").write_text("from a file\n")
+    (tmp_path / "shopify_api_secret").write_text("from-a-file\n")
     (tmp_path / "redis_url").write_text("redis://not-this-one\n")
     (tmp_path / "alert_webhook_url").write_text("https://alerts.example\n")
     read = Settings(_secrets_dir=tmp_path)
     assert read.database_url == "postgresql+psycopg://u:p@files/wishcraft"
-    assert read.shopify_api_secret.get_secret_value() == "from a file"
+    assert read.shopify_api_secret.get_secret_value() == "from-a-file"
     assert read.redis_url == COMPLETE["REDIS_URL"]
     assert DatabaseSettings(_secrets_dir=tmp_path).database_url == read.database_url
     assert JobSettings(_secrets_dir=tmp_path).alert_webhook_url == SecretStr("https://alerts.example")

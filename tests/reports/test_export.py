@@ -1,3 +1,4 @@
+import codecs
 import csv
 from collections.abc import Iterator
 from datetime import date
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from pyarrow import csv as pyarrow_csv
 
 from tests.support.aliases import Demo
 from wishcraft.analytics import reader
@@ -190,7 +192,18 @@ def test_formula_in_a_saved_frame_is_text(tmp_path: Path, kind: str, formula: st
     assert read_cells(tmp_path / "indexed.csv") == read_cells(tmp_path / "frame.csv")
 
 
+def test_csv_file_tells_spreadsheets_its_encoding(db: AnalystsDatabase, demo: Demo, tmp_path: Path) -> None:
+    demo.execute("UPDATE registry_items SET product_title = 'Lumi\u00e8re'")
+    assert export_table(db, "items", ReportFilter(), tmp_path / "items.csv") > 0
+    write_frame(pd.DataFrame({"product_title": ["Lumi\u00e8re"]}), tmp_path / "frame.csv")
+    for name in ("items", "frame"):
+        file = tmp_path / f"{name}.csv"
+        assert file.read_bytes().startswith(codecs.BOM_UTF8)
+        assert set(pd.read_csv(file)["product_title"]) == {"Lumi\u00e8re"}
+        assert set(pyarrow_csv.read_csv(file)["product_title"].to_pylist()) == {"Lumi\u00e8re"}
+
+
 def read_cells(file: Path) -> list[dict[str, str]]:
     """The rows of a CSV file, every cell as its text."""
-    with file.open(encoding="utf-8", newline="") as lines:
+    with file.open(encoding="utf-8-sig", newline="") as lines:
         return list(csv.DictReader(lines))

@@ -1,5 +1,6 @@
 """The levels of inventory items are read with one query for many of them."""
 
+from typing import Any
 from unittest.mock import AsyncMock
 
 import pytest
@@ -46,9 +47,22 @@ async def test_deleted_item_has_no_levels(world: World) -> None:
     assert await read(world, first, second) == [{}, second.levels]
 
 
-async def test_item_whose_levels_cannot_be_read_is_left_out() -> None:
+@pytest.mark.parametrize(
+    "level",
+    [
+        {},
+        {
+            "location": {"id": "gid://shopify/Location/1"},
+            "quantities": [{"name": "available", "quantity": 1}],
+            "updatedAt": "0001-01-01T00:00:00+14:00",
+        },
+    ],
+)
+async def test_item_whose_levels_cannot_be_read_is_left_out(level: dict[str, Any]) -> None:
     client = AsyncMock()
-    nodes = [{"id": f"gid://shopify/InventoryItem/{number}", "inventoryLevels": {"nodes": [{}]}} for number in (1, 2)]
+    nodes = [
+        {"id": f"gid://shopify/InventoryItem/{number}", "inventoryLevels": {"nodes": [level]}} for number in (1, 2)
+    ]
     nodes[1]["inventoryLevels"] = {"nodes": [], "pageInfo": {"hasNextPage": False}}
     client.query.return_value = {"nodes": nodes}
     assert await read_levels(client, SHOP, [1, 2]) == {2: []}

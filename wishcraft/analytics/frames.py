@@ -95,7 +95,7 @@ def with_sales(items: pd.DataFrame, purchases: pd.DataFrame) -> pd.DataFrame:
         {
             "item_id": purchases["item_id"],
             "sold": purchases["quantity"],
-            "value_e4": purchases["quantity"] * purchases["unit_e4"],
+            "value_e4": purchases["quantity"] * purchases["unit_e4"].astype("float64"),  # 64 bits may not hold it
         }
     )
     sales = amounts.groupby("item_id").sum().reindex(items["item_id"], fill_value=0).set_axis(items.index)

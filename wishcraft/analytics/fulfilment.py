@@ -9,7 +9,7 @@ from wishcraft.analytics.frames import as_text, flat, grouped, with_sales
 from wishcraft.domain.currencies import SCALE
 
 _TEXTS: Final = ["shop", "currency", "event_type", "status"]
-_COUNTS: Final = ["items", "wanted", "bought", "surplus", "guests", "gifts", "value_e4"]
+_COUNTS: Final = ["items", "wanted", "bought", "surplus", "guests", "gifts"]
 _COLUMNS: Final = [
     "registry_id", *_TEXTS, "created_at", "event_date", "items", "wanted", "bought", "surplus", "completed",
     "completed_at", "days_to_complete", "guests", "gifts", "value_e4",
@@ -39,6 +39,7 @@ def fulfil(registries: pd.DataFrame, items: pd.DataFrame, purchases: pd.DataFram
     counts = purchases.groupby("registry_id").agg(guests=("guest", "nunique"), gifts=("gift", "nunique"))
     fulfilled = as_text(registries, _TEXTS).join(sums, on="registry_id").join(counts, on="registry_id")
     fulfilled[_COUNTS] = fulfilled[_COUNTS].fillna(0).astype("int64")
+    fulfilled["value_e4"] = fulfilled["value_e4"].fillna(0)
     completed = (fulfilled["items"] > 0) & (fulfilled["bought"] == fulfilled["wanted"])
     fulfilled = fulfilled.assign(completed=completed, completed_at=fulfilled["completed_at"].where(completed))
     fulfilled["days_to_complete"] = (

@@ -1,6 +1,7 @@
 """Access codes of registries: which are too easy to guess, and how much wrong ones slow down further tries. Pure."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from datetime import date
 from typing import Final, NamedTuple
@@ -41,6 +42,14 @@ class Slowdown(NamedTuple):
     """How often one sender may be wrong."""
     pause_seconds: float
     """The pause before each try."""
+
+
+def normalise(code: str) -> str:
+    """The one spelling of codes that look alike: composed (RFC 8265, section 4.2.2), and without spaces around it.
+
+    Keyboards compose letters with accents differently, and those of phones add a space after a word.
+    """
+    return unicodedata.normalize("NFC", code).strip()
 
 
 def find_weakness(code: str, names: Iterable[str] = (), day: date | None = None) -> str | None:

@@ -29,14 +29,14 @@ def normalise(address: str) -> str | None:
     Without surrounding spaces, in lower case, with its domain as DNS has it (IDNA 2008): `jo@xn--bcher-kva.example`.
     RFC 5321 lets a server distinguish capitals in the local part; in practice none does.
     """
-    local, _, domain = address.strip().lower().rpartition("@")
-    ascii_domain = _ascii_domain(unicodedata.normalize("NFC", domain))
+    local, _, domain = unicodedata.normalize("NFC", address.strip().lower()).rpartition("@")
+    ascii_domain = _ascii_domain(domain)
     if ascii_domain is None or len(local.encode(errors="replace")) > _MAX_LOCAL_BYTES or not _LOCAL.fullmatch(local):
         return None
     invisible = {"Cf", "Cc", "Cs", "Zl", "Zp"}
     if not local.isascii() and any(unicodedata.category(character) in invisible for character in local):
         return None
-    normalised = f"{unicodedata.normalize('NFC', local)}@{ascii_domain}"
+    normalised = f"{local}@{ascii_domain}"
     return normalised if len(normalised) <= _MAX_LENGTH else None
 
 

@@ -16,6 +16,8 @@ _FORMS: Final = re.compile(r"([0-9.]+)(?::[0-9]+)?|([0-9a-fA-F:.]+)|\[([0-9a-fA-
 _MAX_STEPS: Final = 16
 """Proxies in a row: the cost of a header does not grow with its length."""
 _LOOPBACK_HOST: Final = re.compile(rb"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+_MAPPED_BITS: Final = 96
+"""Of the prefix of IPv4 addresses in IPv6: RFC 4291, section 2.5.5.2."""
 _NETWORK_BITS: Final = 64
 """A network that a provider gives to one customer has this prefix, or a shorter one: it has endless addresses."""
 
@@ -31,10 +33,19 @@ class Proxies(NamedTuple):
 def parse_networks(text: str) -> tuple[Network, ...]:
     """Networks such as `10.0.0.0/8` or single addresses, separated by commas or spaces.
 
+    Those of IPv4 addresses in IPv6 (`::ffff:10.0.0.1`) are IPv4's, as the addresses that they are compared with.
+
     Raises:
         ValueError: One of them is invalid; the message names it.
     """
-    return tuple(ip_network(each) for each in text.replace(",", " ").split())
+    return tuple(_unmapped(ip_network(each)) for each in text.replace(",", " ").split())
+
+
+def _unmapped(network: Network) -> Network:
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < _MAPPED_BITS:
+        return network
+    return IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
 
 
 def parse_network(text: str) -> str:

@@ -62,12 +62,17 @@ def make_person(
 
 
 def spellings(address: str) -> set[str]:
-    """Spellings of an address in stored data: as typed but for capitals, normalised, and with its domain in letters."""
-    typed = unicodedata.normalize("NFC", address.strip().lower())
-    if typed.isascii() and "xn--" not in typed:  # the one spelling
-        return {typed}
-    local, _, domain = typed.rpartition("@")
-    return {typed, *(f"{local}@{each}" for each in _spellings_of_domain(domain))}
+    """Spellings of an address in stored data: as typed but for capitals, normalised, and with its domain in letters.
+
+    In Python a capital may become two letters, or another one at the end of a word; for PostgreSQL it is always one.
+    """
+    typed = address.strip()
+    if typed.isascii() and "xn--" not in typed.lower():  # the one spelling
+        return {typed.lower()}
+    small = (typed.lower(), "".join(each.lower()[:1] for each in typed))
+    composed = {unicodedata.normalize("NFC", each) for each in small}
+    parts = [each.rpartition("@") for each in composed]
+    return composed | {f"{local}@{each}" for local, _, domain in parts for each in _spellings_of_domain(domain)}
 
 
 @lru_cache(maxsize=1_000)

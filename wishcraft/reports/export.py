@@ -1,10 +1,14 @@
 """Write analysts' data to files: Parquet, CSV, or a self-contained HTML page.
 
 A file is written under a temporary name and renamed when it is complete. In a CSV file, an apostrophe precedes a text
-that a spreadsheet would run as a formula: https://owasp.org/www-community/attacks/CSV_Injection
+that a spreadsheet would run as a formula: https://owasp.org/www-community/attacks/CSV_Injection. The file begins with
+the byte-order mark of UTF-8: without one, Excel reads it in the encoding of its machine, `Lumière` as `LumiÃ¨re`.
 """
 
 import re
+from codecs import BOM_UTF8
+from collections.abc import Iterator
+from contextlib import contextmanager
 from csv import QUOTE_NONNUMERIC
 from pathlib import Path
 from typing import Any, Final
@@ -89,7 +93,7 @@ def write_frame(frame: pd.DataFrame, file: Path) -> None:
         if data_format == "csv":
             cells = _without_formulas(frame.reset_index() if indexed else frame)
             # Without quotes a carriage return inside a text would begin another row, and that with a formula.
-            cells.to_csv(unfinished, index=False, quoting=QUOTE_NONNUMERIC)
+            cells.to_csv(unfinished, index=False, quoting=QUOTE_NONNUMERIC, encoding="utf-8-sig")
         else:
             frame.to_parquet(unfinished, index=indexed)
 
@@ -154,7 +158,13 @@ def _format(file: Path) -> DataFormat:
     raise QueryRefused(f"{file.name!r} has no known suffix: the file name ends in .parquet or .csv")
 
 
-def _writer(file: Path, data_format: DataFormat, schema: pa.Schema) -> parquet.ParquetWriter | csv.CSVWriter:
-    if data_format == "csv":
-        return csv.CSVWriter(file, schema)
-    return parquet.ParquetWriter(file, schema, compression="zstd")
+@contextmanager
+def _writer(file: Path, data_format: DataFormat, schema: pa.Schema) -> Iterator[parquet.ParquetWriter | csv.CSVWriter]:
+    if data_format == "parquet":
+        with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+            yield writer
+        return
+    with file.open("wb") as content:
+        content.write(BOM_UTF8)
+        with csv.CSVWriter(content, schema) as writer:
+            yield writer

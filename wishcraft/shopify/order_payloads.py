@@ -155,9 +155,10 @@ def _visitor(value: str) -> str | None:
 
 
 def _status(payload: Object) -> PurchaseStatus:
-    if payload.get("cancelled_at") or payload.get("financial_status") in _NEVER_PAID:
+    financial_status = str(payload.get("financial_status"))
+    if payload.get("cancelled_at") or financial_status in _NEVER_PAID:
         return PurchaseStatus.CANCELLED
-    return PurchaseStatus.PENDING if payload.get("financial_status") in _UNPAID else PurchaseStatus.CONFIRMED
+    return PurchaseStatus.PENDING if financial_status in _UNPAID else PurchaseStatus.CONFIRMED
 
 
 def _refunded(refund: Object) -> Iterator[tuple[int, int]]:
@@ -257,7 +258,6 @@ def _required_time(value: object, field: str) -> datetime:
 
 def _time(value: object) -> datetime | None:
     """The time; None if it is none."""
-    try:
+    with suppress(ValueError):
         return read_time(value)
-    except (ValueError, OverflowError):
-        return None
+    return None

@@ -127,7 +127,7 @@ def _read_time(payload: Mapping[str, Any]) -> datetime | None:
 def _read(source: Mapping[str, Any], name: str, read: Callable[[Any], Value]) -> Value:
     try:
         return read(source.get(name))
-    except (TypeError, ValueError, OverflowError, InvalidOperation):
+    except (TypeError, ValueError, InvalidOperation):
         raise PayloadInvalid(f"{name} is missing or unusable.") from None
 
 

@@ -83,4 +83,7 @@ def read_time(value: object) -> datetime:
     """An ISO 8601 time with its offset, in UTC."""
     if not isinstance(value, str) or not (time := datetime.fromisoformat(value)).tzinfo:
         raise ValueError(f"{value!r} is not a time with an offset")
-    return time.astimezone(UTC)
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{value!r} is not a time of the calendar in UTC") from None

@@ -4,12 +4,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from wishcraft.domain.access_codes import normalise
 from wishcraft.errors import TooManyTries
 
 MAX_HASHES: Final = 100
@@ -73,7 +74,7 @@ def _turn(shares: Shares) -> Iterator[None]:
 
 
 def _matches(code: str, code_hash: str) -> bool:
-    try:
-        return _HASHER.verify(code_hash, code)
-    except (VerificationError, InvalidHashError):
-        return False
+    for spelling in dict.fromkeys((normalise(code), code)):  # until 1.19, codes were hashed as they were typed
+        with suppress(VerificationError, InvalidHashError):
+            return _HASHER.verify(code_hash, spelling)
+    return False

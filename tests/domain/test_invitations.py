@@ -38,6 +38,7 @@ def addressee(customer: int, address: str) -> Addressee:
 def test_invitations_within_all_limits_are_sent() -> None:
     three = waiting((1, "a@x.example"), (1, "b@x.example"), (2, "a@x.example"))
     assert within_limits(three, [], Limits(3, 2, 2)) == [0, 2, 1]
+    assert within_limits(three[::-1], [], Limits(3, 2, 2)) == [2, 1, 0]  # in their order, not that of their ids
 
 
 @pytest.mark.parametrize(

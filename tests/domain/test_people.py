@@ -134,6 +134,7 @@ def test_word_is_found_within_a_text() -> None:
 
 def test_spellings_are_what_may_be_stored() -> None:
     assert spellings(" Ada@Bücher.example") == {"ada@bücher.example", "ada@xn--bcher-kva.example"}
+    assert spellings("ada@xn--bcher-kva.example") == spellings("ada@bücher.example")
     assert spellings("no address") == {"no address"}
     assert address_hash(7, "ada.byron@xn--bcher-kva.example") in PERSON.contacts
 

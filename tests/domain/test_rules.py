@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from zlib import crc32
 
 import pytest
 from hypothesis import given
@@ -40,7 +41,11 @@ def test_a_new_key_is_found_by_its_prefix_and_verified_by_its_digest() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["", "wc_", "wc_123_456", "x" * 10_000, *(f"wc_{'0' * 12}_{secret}" for secret in ("g" * 72, "0" * 64))]
+    "key",
+    [
+        *("", "wc_", "wc_123_456", "x" * 10_000, f"no key{crc32(b'no key'):08x}"),
+        *(f"wc_{'0' * 12}_{secret}" for secret in ("g" * 72, "0" * 64)),
+    ],
 )
 def test_a_malformed_key_has_no_prefix(key: str) -> None:
     assert prefix_of(key) is None

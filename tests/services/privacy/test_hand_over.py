@@ -22,6 +22,7 @@ from wishcraft.mail.mailer import Mail
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
+from wishcraft.settings import settings
 from wishcraft.store import people, webhook_inbox
 
 pytestmark = pytest.mark.usefixtures("worker_environment")
@@ -95,6 +96,20 @@ async def test_mail_has_a_link_to_the_file_and_nothing_about_the_customer(
     assert f"https://registry.wishcraft.example/files/{file.parent.name}/{file.name}\r\n" in body.get_content()
     assert not [name for name in map(str, NAMES) if name in str(file.relative_to(tmp_path))]
     assert (await client.get(f"/files/{file.parent.name}/{file.name}")).status_code == 404  # there is no password
+
+
+async def test_mail_about_a_shop_without_an_address_goes_to_operations(
+    demo: Demo, resources: Resources, mailbox: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo.execute("UPDATE shops SET email = '' WHERE id = 1")
+    row_id = await request(demo, resources)
+    [(failures,)] = demo.execute("SELECT failures FROM webhook_events WHERE id = %s", [row_id]).fetchall()
+    assert failures[0]["reason"] == "configuration error"
+    monkeypatch.setenv("OPS_EMAIL", "ops@wishcraft.example")
+    settings.cache_clear()
+    demo.execute("UPDATE webhook_events SET due_at = now() WHERE id = %s", [row_id])
+    await handle(resources, demo)
+    assert [each.parsed["To"] for each in mailbox.messages] == ["ops@wishcraft.example"]
 
 
 async def test_mail_is_in_the_language_of_the_shop(

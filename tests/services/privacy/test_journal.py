@@ -22,11 +22,13 @@ from tests.support.erased_person import (
     REDACT,
     REGISTRANT,
     SHOP_REDACT,
+    handle,
     receive,
     redact,
 )
 from tests.support.prefect_artifacts import table_of
 from tests.support.residual_data import traces_in_postgresql
+from wishcraft.domain.webhooks import DATA_REQUEST
 from wishcraft.errors import ConfigurationError
 from wishcraft.files import FileStore
 from wishcraft.resources import Resources
@@ -57,11 +59,15 @@ async def prefect_has(*names: object) -> list[str]:
 
 
 async def test_restored_backup_is_erased_again_and_what_came_later_stays(
-    demo: Demo, resources: Resources, planted: str
+    demo: Demo, resources: Resources, planted: str, tmp_path: Path
 ) -> None:
-    before = dump(demo)
+    receive(demo, DATA_REQUEST, REDACT | {"orders_requested": []})
+    await handle(resources, demo)
+    [run] = (tmp_path / "runs").iterdir()
+    before, files = dump(demo), run.rename(tmp_path / "backup")
     await redact(demo, resources)
     restore(demo, before)
+    files.rename(run)
     assert {"registries", "purchases", "webhook_events"} <= traces_in_postgresql(demo, planted, *NAMES)
     later = demo.execute(
         """INSERT INTO registries (shop_id, slug, title, event_type, visibility, customer_id, customer_email,
@@ -77,6 +83,7 @@ async def test_restored_backup_is_erased_again_and_what_came_later_stays(
     [row] = await table_of(state)
     assert (row["registries"], row["named in"]) == (1, 1)
     assert traces_in_postgresql(demo, planted, *NAMES) == {"registries"}
+    assert not run.exists()
     assert demo.execute("SELECT id FROM registries WHERE customer_id = %s", [CUSTOMER]).fetchall() == [later]
     [(actor, details)] = demo.execute("SELECT actor, metadata FROM audit_logs WHERE resource = 'erasure'").fetchall()
     assert (actor, details["registries"]) == ("replay-erasures", 1)
@@ -198,9 +205,10 @@ async def test_nothing_is_erased_while_the_journal_cannot_be_written(
 async def test_damaged_entry_fails_the_replay_by_name(demo: Demo, resources: Resources, tmp_path: Path) -> None:
     await redact(demo, resources)
     [file] = (tmp_path / "erasures").iterdir()
-    file.write_text("{}")
-    with pytest.raises(ConfigurationError, match=file.name):
-        await journal.read(resources.files)
+    for damaged in ("{", "[]", "{}"):
+        file.write_text(damaged)
+        with pytest.raises(ConfigurationError, match=file.name):
+            await journal.read(resources.files)
     state = await replay_erasures(return_state=True)
     assert state.is_failed()
     assert file.name in str(state.message)

@@ -48,7 +48,8 @@ async def test_audit_log_names_actor_address_and_what_changed(
     slug = await emma.create()
     await emma.send("PATCH", f"/api/registries/{slug}", {"title": "New", "registrant": PERSON}, if_match="*")
     await emma.send("PATCH", f"/api/registries/{slug}", {"status": "archived"}, if_match="*")
-    await emma.send("PATCH", f"/api/registries/{slug}", {"status": "archived", "title": "Newer"}, if_match="*")
+    again = {"status": "archived", "title": "Newer", "access_code": "tulip-canoe-amber"}
+    await emma.send("PATCH", f"/api/registries/{slug}", again, if_match="*")
     await emma.send("DELETE", f"/api/registries/{slug}", if_match="*")
     entries = (await read(client, merchant)).entries
     assert [entry.action for entry in entries] == [
@@ -58,7 +59,7 @@ async def test_audit_log_names_actor_address_and_what_changed(
     assert all(entry.ip and entry.user_agent for entry in entries)
     fields = ["customer_email", "title"]
     changed = [entry.details.get("fields") for entry in entries]
-    assert changed == [None, ["title"], ["status"], fields, None]
+    assert changed == [None, ["access_code", "title"], ["status"], fields, None]
     assert len({(entry.resource, entry.resource_id) for entry in entries}) == 1
 
 

@@ -179,6 +179,9 @@ async def test_server_changes_a_registry_for_its_registrant(
     registry_id = (await emma.read(slug)).json()["id"]
     answer = await client.patch(f"{PATH}/{registry_id}", json={"title": "By id"}, headers=headers)
     assert (answer.status_code, answer.json()["title"]) == (200, "By id")
+    for wrong in ("0", "-1", str(2**53 + 1), f"gid://shopify/Order/{emma.customer_id}"):
+        refused = await client.patch(f"{PATH}/{registry_id}", json={}, headers=headers | {"X-Customer-Id": wrong})
+        assert refused.status_code == 422, wrong
 
 
 async def test_guests_and_other_customers_find_no_registry_by_its_id(

@@ -102,6 +102,7 @@ def test_condition_is_read_apart_from_what_is_remembered_of_the_sender() -> None
         b'Host: api\r\nIf-None-Match: "1" \r\n\r\n',
         b'Host: api\r\nIf-None-Match:  "1"\r\n\r\n',
         b'Host: api\r\nX-If-None-Match: "1"\r\n\r\n',
+        b'Host: api\r\nX-If-None-Match: "1"\r\nForwarded-For: 192.0.2.1\r\n\r\n',
         b'Host: api\r\n\r\nIf-None-Match: "1"\r\n\r\n',
         b'Host: api\r\n\r\nIf-None-Match: "1"\r\n',
     ],

@@ -44,6 +44,8 @@ async def test_file_has_all_that_is_known_about_the_customer_and_nothing_of_othe
 ) -> None:
     hidden = address_hash(1, "zyxwina.quorblatt@xn--bcher-kva.example")
     demo.execute("INSERT INTO email_suppressions VALUES (1, %s, 'unsubscribe')", [hidden])
+    demo.execute("INSERT INTO merged_customers (shop_id, deleted_id, kept_id) VALUES (1, 5, %s)", [CUSTOMER])
+    demo.execute("UPDATE purchases SET purchaser_id = 5, purchaser_email = NULL WHERE order_id = 9100")
     row_id = await request(demo, resources)
     assert outcome(demo, row_id) == "applied"
     [file] = (tmp_path / "runs").rglob("*.json")

@@ -136,6 +136,9 @@ async def test_redaction_that_is_replayed_searches_all_payloads_again(demo: Demo
     async with resources.db.transaction() as session:
         assert await webhook_dead_letters.end_dead(session, [row_id], replay=True) == [row_id]
     assert state(demo, row_id) == (None, 0, None, True)
+    other = receive(demo, "customers/redact", REDACT, searched_up_to=7)
+    async with resources.db.autocommit() as session:
+        assert await webhook_payloads.find_searched(session, [row_id, other]) == 0
 
 
 @pytest.mark.usefixtures("one_payload")

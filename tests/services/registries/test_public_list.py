@@ -103,7 +103,7 @@ async def test_page_from_before_a_write_has_expired_when_the_shop_is_quiet_again
     assert seconds > keys.HOLD_SECONDS + a_load + a_page  # of a load that began just before the last commit
 
 
-@pytest.mark.parametrize("trouble", ["redis", "permit", "pending"])
+@pytest.mark.parametrize("trouble", ["redis", "no permit", "too many pending", "pending"])
 async def test_no_page_is_kept_for_who_may_write_when_it_may_be_outdated(
     lists: PublicLists,
     resources: Resources,
@@ -124,7 +124,9 @@ async def test_no_page_is_kept_for_who_may_write_when_it_may_be_outdated(
     assert permit
     if trouble == "redis":
         monkeypatch.setattr(resources.redis, "_scripts", SharedConnection(refused, 0.1))
-    elif trouble == "permit":
+    elif trouble == "no permit":
+        resources.cache.permit = ReadPermit(lambda: find_pending(resources))
+    elif trouble == "too many pending":
         permit.renew_from(float("inf"), None)
     else:
         async with resources.db.transaction() as session:

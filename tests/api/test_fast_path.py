@@ -132,6 +132,8 @@ async def test_fast_path_and_route_refuse_alike(settings: Settings, demo: Demo, 
             both = [await client.get(url, headers=headers) for client in (clients.fast_path, clients.route)]
             assert [answer.status_code for answer in both] == [status] * 2, url
             assert shown(both[0]) == shown(both[1]), url
+            if sent := headers.get("X-Request-ID"):
+                assert {answer.headers["x-request-id"] for answer in both} == {sent}
         for _ in range(60):
             await clients.fast_path.get(f"/api/registries/{slug}", headers=unknown)
         both = [await client.get(url, headers=unknown) for client in (clients.fast_path, clients.route)]

@@ -13,10 +13,8 @@ from redis.asyncio import Redis
 from deployments.sandbox.shopify.simulator import Simulator
 from tests.support.aliases import Demo
 from tests.support.api import SHOP, Shopper, public_slug
-from tests.support.dump import dump
 from tests.support.erased_person import (
     CUSTOMER,
-    EMAIL,
     GUEST_ORDER,
     NAMES,
     REDACT,
@@ -30,7 +28,6 @@ from tests.support.erased_person import (
 from tests.support.residual_data import traces_in_postgresql, traces_in_redis
 from tests.support.webhooks import apply
 from wishcraft.domain.addresses import address_hash
-from wishcraft.domain.people import make_person
 from wishcraft.errors import CacheUnavailable, ShopifyForbidden, ShopifyUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.privacy import erase
@@ -40,7 +37,6 @@ from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.services.webhooks.handlers import HANDLERS
 from wishcraft.services.webhooks.process import process
 from wishcraft.settings import Settings
-from wishcraft.store import people
 from wishcraft.store.audit_log import Actor
 from wishcraft.store.schema import ShopSettings
 from wishcraft.store.shops import ShopRef
@@ -212,24 +208,6 @@ async def test_redaction_can_be_repeated(demo: Demo, resources: Resources, plant
     row_id = await redact(demo, resources)
     assert others(demo) == before
     assert demo.execute("SELECT metadata FROM audit_logs WHERE resource_id = %s", [str(row_id)]).fetchall() == [({},)]
-
-
-async def test_same_customer_of_another_shop_stays(demo: Demo, resources: Resources, planted: str) -> None:
-    """Also if Shopify gave both shops the same ids."""
-    demo.execute("INSERT INTO merged_customers (shop_id, deleted_id, kept_id) VALUES (1, 5, %s)", [CUSTOMER])
-    demo.execute("INSERT INTO counted_invitations VALUES (DEFAULT, 1, %s, '', now() + interval '1 day')", [CUSTOMER])
-    before = {name: rows for name, rows in dump(demo).items() if name not in {"webhook_events", "audit_logs"}}
-    entries = "SELECT * FROM audit_logs WHERE shop_id = 1 ORDER BY id"
-    audit_log = demo.execute(entries).fetchall()
-    [domain] = demo.execute("SELECT domain FROM shops WHERE id = 2").fetchone() or [""]
-    row_id = receive(demo, "customers/redact", REDACT | {"shop_id": 2, "shop_domain": domain}, shop_domain=domain)
-    assert await process(resources, HANDLERS, domain, [row_id]) == {"applied": 1}
-    after = dump(demo)
-    assert [name for name, rows in before.items() if after[name] != rows] == []
-    assert demo.execute(entries).fetchall() == audit_log
-    person = make_person(2, {CUSTOMER}, {GUEST_ORDER}, EMAIL, None)
-    async with resources.db.repeatable_read() as session:
-        assert not any((await people.collect(session, 2, person, erase.NO_LIMIT)).values())
 
 
 @pytest.mark.parametrize(

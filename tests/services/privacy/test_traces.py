@@ -10,16 +10,22 @@ from redis.asyncio import Redis
 
 from deployments.sandbox.postgres import _binary
 from tests.support.aliases import Demo
-from tests.support.erased_person import CUSTOMER, EMAIL, GUEST_ORDER, NAMES, REDACT, handle, redact
+from tests.support.dump import dump as dump_tables
+from tests.support.erased_person import CUSTOMER, EMAIL, GUEST_ORDER, NAMES, REDACT, handle, receive, redact
 from tests.support.residual_data import patterns_of, traces_in_redis
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.tables import TABLES
 from wishcraft.cache import keys
 from wishcraft.domain.addresses import address_hash, normalise
+from wishcraft.domain.people import make_person
 from wishcraft.domain.webhooks import DATA_REQUEST
 from wishcraft.reports.export import export_table
 from wishcraft.resources import Resources
+from wishcraft.services.privacy.erase import NO_LIMIT
+from wishcraft.services.webhooks.handlers import HANDLERS
+from wishcraft.services.webhooks.process import process
+from wishcraft.store import people
 
 pytestmark = pytest.mark.usefixtures("worker_environment")
 PERSONAL: Final = {
@@ -175,3 +181,21 @@ async def test_mails_of_deleted_registries_forget_the_address_of_the_person_alon
         demo.execute("INSERT INTO deleted_mails VALUES (1, 'r', %s, %s, now() + interval '1 day')", [number, hashed])
     await redact(demo, resources)
     assert demo.execute("SELECT address_hash FROM deleted_mails").fetchall() == [(others,)]
+
+
+async def test_same_customer_of_another_shop_stays(demo: Demo, resources: Resources, planted: str) -> None:
+    """Also if Shopify gave both shops the same ids."""
+    demo.execute("INSERT INTO merged_customers (shop_id, deleted_id, kept_id) VALUES (1, 5, %s)", [CUSTOMER])
+    demo.execute("INSERT INTO counted_invitations VALUES (DEFAULT, 1, %s, '', now() + interval '1 day')", [CUSTOMER])
+    before = {name: rows for name, rows in dump_tables(demo).items() if name not in {"webhook_events", "audit_logs"}}
+    entries = "SELECT * FROM audit_logs WHERE shop_id = 1 ORDER BY id"
+    audit_log = demo.execute(entries).fetchall()
+    [domain] = demo.execute("SELECT domain FROM shops WHERE id = 2").fetchone() or [""]
+    row_id = receive(demo, "customers/redact", REDACT | {"shop_id": 2, "shop_domain": domain}, shop_domain=domain)
+    assert await process(resources, HANDLERS, domain, [row_id]) == {"applied": 1}
+    after = dump_tables(demo)
+    assert [name for name, rows in before.items() if after[name] != rows] == []
+    assert demo.execute(entries).fetchall() == audit_log
+    person = make_person(2, {CUSTOMER}, {GUEST_ORDER}, EMAIL, None)
+    async with resources.db.repeatable_read() as session:
+        assert not any((await people.collect(session, 2, person, NO_LIMIT)).values())

@@ -10,7 +10,6 @@ from api.problems import documented
 from wishcraft.rendering.link_pages import link_page
 
 _HEADERS: Final = {
-    "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'self'",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",  # the page's address has the token

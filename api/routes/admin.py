@@ -39,7 +39,6 @@ AuditCursor = Annotated[
     ),
 ]
 AuditText = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(storable_text)]
-_NO_STORE: Final = {"Cache-Control": "no-store"}
 _SETTINGS: Final[dict[int | str, dict[str, Any]]] = {
     HTTPStatus.OK: {
         "description": "All settings, with their defaults where nothing else was set.",
@@ -69,14 +68,12 @@ async def list_all(app_state: AppStateDep, caller: Administrator) -> dict[str, o
     responses=documented(*COMMON, *WITH_BODY),
 )
 async def create(
-    response: Response,
     app_state: AppStateDep,
     caller: Administrator,
     origin: OriginDep,
     body: Annotated[NewKey, Body(openapi_examples=NEW_KEYS)],
 ) -> dict[str, object]:
     """The response has the key itself, which is not shown again."""
-    response.headers.update(_NO_STORE)
     scopes, networks = sorted(set(body.scopes)), body.ip_allow_list
     actor = Actor(caller.shop_id, caller.name, origin)
     return _issued(
@@ -93,7 +90,6 @@ async def create(
     responses=documented(*COMMON, "not-found", "conflict", *WITH_BODY),
 )
 async def rotate(
-    response: Response,
     app_state: AppStateDep,
     caller: Administrator,
     origin: OriginDep,
@@ -104,7 +100,6 @@ async def rotate(
 
     The response has the new key itself, which is not shown again.
     """
-    response.headers.update(_NO_STORE)
     grace = timedelta(hours=(body or Rotation()).grace_hours)
     return _issued(await rotate_key(app_state.resources.db, Actor(caller.shop_id, caller.name, origin), prefix, grace))
 
@@ -220,7 +215,6 @@ async def lift_suppression(
     responses=documented(*COMMON),
 )
 async def list_audit_log(
-    response: Response,
     app_state: AppStateDep,
     caller: Administrator,
     actor: Annotated[AuditText | None, Query(description="Who did it.", examples=["key:0123456789ab"])] = None,
@@ -249,7 +243,6 @@ async def list_audit_log(
     async with app_state.resources.db.autocommit() as session:
         # One more than the limit: if it exists, there is a next page.
         entries = await audit_log.find_entries(session, caller.shop_id, wanted, limit + 1, _position(cursor))
-    response.headers.update(_NO_STORE)
     return {
         "entries": [entry._asdict() for entry in entries[:limit]],
         "next_cursor": _cursor(entries[limit - 1]) if len(entries) > limit else None,

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query
 from fastapi.responses import HTMLResponse
 
 from api.auth.dependencies import ASK_FOR_NEW_TOKEN, UNKNOWN_TOKEN, Administrator, AppStateDep, IdToken
@@ -36,7 +36,7 @@ async def show(app_state: AppStateDep, shop: Annotated[str, Query(max_length=300
         f"frame-ancestors {ancestors}; script-src {csp_source(_SCRIPT)} https://cdn.shopify.com;"
         " object-src 'none'; base-uri 'none'; form-action 'none'"
     )
-    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+    headers = {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"}
     return HTMLResponse(page, headers=headers)
 
 
@@ -48,9 +48,7 @@ async def show(app_state: AppStateDep, shop: Annotated[str, Query(max_length=300
     response_model=InstallationAnswer,
     responses=documented(*COMMON),
 )
-async def install(
-    response: Response, app_state: AppStateDep, caller: Administrator, token: IdToken
-) -> dict[str, object]:
+async def install(app_state: AppStateDep, caller: Administrator, token: IdToken) -> dict[str, object]:
     """The page of the embedded admin sends this when it opens. It needs an ID token.
 
     The app gets a new access token of the shop and reads its name, currency and time zone. In a shop that has not had
@@ -66,5 +64,4 @@ async def install(
         raise unauthorized(UNKNOWN_TOKEN, ASK_FOR_NEW_TOKEN)
     async with app_state.resources.db.autocommit() as session:
         found = await shops.describe(session, caller.shop_id)
-    response.headers["Cache-Control"] = "no-store"
     return found._asdict()

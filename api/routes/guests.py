@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Annotated, Final
 
 import orjson
-from fastapi import APIRouter, Body, Response
+from fastapi import APIRouter, Body
 
 from api.auth.dependencies import MAY_NAME_CUSTOMER, AuthenticatedRoute, Senders
 from api.problems import COMMON, WITH_BODY, documented, unavailable
@@ -28,13 +28,10 @@ router: Final = APIRouter(prefix="/api/registries/{ref}", tags=["guests"], route
     response_model=GrantAnswer,
     responses=documented(*COMMON, "wrong-access-code", "not-found", "conflict", "too-many-tries", *WITH_BODY),
 )
-async def unlock_registry(
-    response: Response, registry_request: RegistryRequestDep, senders: Senders, body: Unlocking
-) -> GrantAnswer:
+async def unlock_registry(registry_request: RegistryRequestDep, senders: Senders, body: Unlocking) -> GrantAnswer:
     """Returns a grant that opens the registry for a day. Too many tries are answered 429 with `Retry-After`."""
     _, app_state, caller, slug = registry_request
     grant = await unlock(app_state.resources, caller, senders, slug, body.access_code)
-    response.headers["Cache-Control"] = "no-store"
     return GrantAnswer(grant=grant.token, expires_at=grant.expires_at)
 
 

@@ -31,7 +31,6 @@ _OF_SHOPS: Final = ("domain", "api_key", "customer_id", "registries")
 _LOOPBACK: Final = parse_networks("127.0.0.0/8, ::1")
 _SCRIPT: Final = PAGES.get_template("start_page.js").render()
 _HEADERS: Final = {
-    "Cache-Control": "no-store",
     "Content-Security-Policy": (
         f"default-src 'none'; script-src {csp_source(_SCRIPT)}; style-src 'unsafe-inline'; connect-src 'self';"
         " img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

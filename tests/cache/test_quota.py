@@ -144,15 +144,15 @@ async def test_usage_is_summed_up_over_processes(usage: UsageCounters) -> None:
 
 @settings(max_examples=examples(quick=10, deep=100), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.sampled_from("abcdefgh"), st.integers(1, 400)), max_size=25), st.integers(0, 5))
-async def test_quota_holds_and_usage_is_exact_after_any_fills(
+async def test_quota_holds_and_usage_is_exact_after_any_fills_and_a_deletion(
     cache: RegistryCache, usage: UsageCounters, redis: Redis, fills: list[tuple[str, int]], entries: int
 ) -> None:
     await redis.delete(
         keys.of_shop(SHOP).index, keys.of_shop(SHOP).sizes, *(keys.entry_key(SHOP, each) for each in "abcdefgh")
     )
     quota = Quota(entries, 900)
-    for slug, size in fills:
-        await fill(cache, slug, quota, size)
+    for slug, size in (*fills, ("", 0)):
+        await (fill(cache, slug, quota, size) if slug else cache.forget(SHOP, "abcd"))
         held = await cached_slugs(redis)
         sizes = [await redis.strlen(keys.entry_key(SHOP, each)) for each in held]
         used = (await usage.read([SHOP]))[SHOP]

@@ -62,6 +62,10 @@ async def used(usage: UsageCounters) -> Usage:
     return (await usage.read([SHOP]))[SHOP]
 
 
+async def bytes_of(redis: Redis, *numbers: int) -> int:
+    return sum([await redis.strlen(f"{keys.of_shop(SHOP).variant_prefix}{number}") for number in numbers])
+
+
 async def test_facts_are_read_as_they_were_stored(variants: VariantCache) -> None:
     known = {
         5: facts(1, 2),
@@ -158,7 +162,8 @@ async def test_outdated_facts_are_missing_and_only_newer_ones_are_stored(
     await store(variants, {5: facts(1, 1), 6: facts(1)})
     await variants.mark_outdated(SHOP, {5: at(3), 7: at(3)})
     assert set(await variants.get(SHOP, [5, 6, 7])) == {6}
-    assert (await used(usage)).products == 1
+    now = await used(usage)
+    assert (now.products, now.bytes_held) == (1, await bytes_of(redis, 6))
     assert 0 < await redis.ttl(f"{keys.of_shop(SHOP).variant_prefix}7") <= 300
     for number in (5, 7):  # as of a query that was under way, with an image or without one
         assert await store(variants, {number: facts(2, 9)}) is FillOutcome.NEWER_THERE
@@ -187,10 +192,9 @@ async def test_variants_count_towards_the_quota_once_and_by_their_size(
 ) -> None:
     await store(variants, {5: facts(1), 6: facts(1)})
     await store(variants, {5: facts(2, 2), 6: facts(2, gone=True)})
-    stored = [await redis.get(f"{keys.of_shop(SHOP).variant_prefix}{number}") for number in (5, 6)]
     now = await used(usage)
     assert (now.products, now.entries, now.evictions) == (2, 0, 0)
-    assert now.bytes_held == sum(len(each) for each in stored if each)
+    assert now.bytes_held == await bytes_of(redis, 5, 6)
 
 
 async def test_shop_at_its_quota_renews_variants_and_takes_no_further_ones(
@@ -218,7 +222,8 @@ async def test_variants_that_have_expired_give_up_their_places(
     await redis.zadd(shop.variant_index, {"5": 1})
     assert await store(variants, {7: facts(1)}, two) is FillOutcome.FILLED
     assert set(await variants.get(SHOP, [5, 6, 7])) == {6, 7}
-    assert (await used(usage)).products == 2
+    now = await used(usage)
+    assert (now.products, now.bytes_held) == (2, await bytes_of(redis, 6, 7))
 
 
 async def test_lost_index_of_variants_is_begun_anew(variants: VariantCache, usage: UsageCounters, redis: Redis) -> None:
@@ -226,7 +231,7 @@ async def test_lost_index_of_variants_is_begun_anew(variants: VariantCache, usag
     await redis.delete(keys.of_shop(SHOP).variant_index)
     await store(variants, {5: facts(2)})
     now = await used(usage)
-    assert (now.products, now.bytes_held) == (1, len(await redis.get(f"{keys.of_shop(SHOP).variant_prefix}5") or b""))
+    assert (now.products, now.bytes_held) == (1, await bytes_of(redis, 5))
 
 
 async def fill(cache: RegistryCache, slug: str, quota: Quota) -> FillOutcome:

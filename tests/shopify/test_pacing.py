@@ -8,10 +8,11 @@ import pytest
 
 from deployments.sandbox.shopify.faults import Fault, FaultKind
 from tests.support.shopify_world import SHOP, World
-from wishcraft.errors import ShopifyThrottled
+from wishcraft.errors import ShopifyThrottled, ShopifyUnavailable
 from wishcraft.shopify.client import MAX_WAIT_SECONDS
 from wishcraft.shopify.nodes import MAX_IDS
 from wishcraft.shopify.pacing import Bucket, ThrottleStatus
+from wishcraft.shopify.responses import read_response
 from wishcraft.shopify.variants import POINTS_PER_VARIANT, read_variants
 
 POINTS_PER_BATCH = MAX_IDS * POINTS_PER_VARIANT
@@ -133,3 +134,17 @@ def test_reserved_points_are_not_granted_twice() -> None:
     bucket.release(750)
     bucket.update(ThrottleStatus(2000, 250, 100), now=0)
     assert bucket.reserve(750, now=10) == pytest.approx(10)  # 250 + 10 s of 100, less 1,500 reserved, less 750
+
+
+@pytest.mark.parametrize("rate", [0, -1])
+def test_status_whose_points_are_not_restored_is_not_used(rate: int) -> None:
+    status = {"maximumAvailable": 2000, "currentlyAvailable": 5, "restoreRate": rate}
+    cost = {"requestedQueryCost": 10, "throttleStatus": status}
+    response = read_response(httpx.Response(200, json={"data": {}, "extensions": {"cost": cost}}))
+    assert (response.data, response.status) == ({}, None)
+
+
+@pytest.mark.parametrize("data", [None, [], "data"])
+def test_response_with_neither_data_nor_an_error_is_unavailable(data: object) -> None:
+    with pytest.raises(ShopifyUnavailable, match="without data"):
+        read_response(httpx.Response(200, json={"data": data}))

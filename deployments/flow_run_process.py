@@ -22,6 +22,7 @@ from deployments.forked_run import ForkStarter
 from deployments.local.orphans import STACK_ID_VARIABLE
 from wishcraft.errors import ConfigurationError, QueryRefused
 from wishcraft.invalid_values import MISSING, explain_unknown
+from wishcraft.observability.logs import formatter
 from wishcraft.settings import Settings, settings
 from wishcraft.urls.mail import SesAccount, read_mail_url
 
@@ -112,6 +113,16 @@ def _compare_names(parameters: Mapping[str, Any], schema: Mapping[str, Any]) -> 
     reasons = [f"{name}: {MISSING}" for name in missing]
     reasons += [f"{name}: {explain_unknown(name, list(known))}" for name in unknown]
     return QueryRefused(f"invalid parameters: {'; '.join(reasons)}") if reasons else None
+
+
+def log_variables(config: Settings) -> dict[str, str]:
+    """Variables with which a run logs like its worker; `json` is the formatter of Prefect that takes any class."""
+    kind = type(formatter(config))
+    return {
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
+        "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": f"{kind.__module__}.{kind.__qualname__}",
+        "PREFECT_LOGGING_FORMATTERS_JSON_FORMAT": "%(message)s",
+    }
 
 
 def is_needed(variable: str, config: Settings) -> bool:

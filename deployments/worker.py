@@ -38,7 +38,7 @@ from prefect.states import Cancelled, Running
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
 from deployments.argument_types import seconds
-from deployments.flow_run_process import FlowRunConfiguration, is_needed
+from deployments.flow_run_process import FlowRunConfiguration, is_needed, log_variables
 from deployments.forked_run import start_fork_server
 from deployments.prefect_setup import require_server
 from deployments.superseded_runs import find_superseded, superseded_state
@@ -370,16 +370,6 @@ def _configure_process(config: Settings) -> None:
     os.environ.update(log_variables(config))
     for name in [each for each in os.environ if not is_needed(each, config)]:
         del os.environ[name]
-
-
-def log_variables(config: Settings) -> dict[str, str]:
-    """Variables with which a run logs like this process; `json` is the formatter of Prefect that takes any class."""
-    kind = type(formatter(config))
-    return {
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_FORMATTER": "json",
-        "PREFECT_LOGGING_FORMATTERS_JSON_CLASS": f"{kind.__module__}.{kind.__qualname__}",
-        "PREFECT_LOGGING_FORMATTERS_JSON_FORMAT": "%(message)s",
-    }
 
 
 def main() -> None:

@@ -8,8 +8,7 @@ import sys
 import pytest
 from pydantic import SecretStr
 
-from deployments.flow_run_process import is_needed
-from deployments.worker import log_variables
+from deployments.flow_run_process import is_needed, log_variables
 from wishcraft.settings import Settings
 
 

@@ -36,7 +36,11 @@ _log: Final = logging.getLogger("wishcraft.deployments.webhooks")
 async def consume(configured: Settings, drain_seconds: float, heartbeat: Path | None) -> None:
     """Handle webhooks until SIGTERM or SIGINT; touches `heartbeat` every five seconds while PostgreSQL answers."""
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
-    async with open_resources(configured, redis_timeout=5) as resources, serve_bounces(resources, configured):
+    # The breaker: while Redis hangs, no write holds its registries for as long as it waits for an answer.
+    async with (
+        open_resources(configured, redis_timeout=5, redis_circuit_breaker=True) as resources,
+        serve_bounces(resources, configured),
+    ):
         consumer = Consumer(resources, HANDLERS, name, heartbeat.touch if heartbeat else lambda: None)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

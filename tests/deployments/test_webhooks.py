@@ -12,8 +12,9 @@ import pytest
 from deployments.sandbox.processes import ROOT
 from tests.support.aliases import Demo
 from tests.support.job_processes import environment
+from tests.support.valkey import OwnValkey
 from tests.support.waiting import PATIENCE_SECONDS, block_until
-from tests.support.webhooks import order
+from tests.support.webhooks import find_items, line, order
 from wishcraft.settings import Settings
 
 COMMAND = [sys.executable, "-m", "deployments.webhooks"]
@@ -26,10 +27,17 @@ def heartbeat(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def consumer(settings: Settings, demo: Demo, heartbeat: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A consumer that has begun."""
+def consumer(
+    settings: Settings, demo: Demo, heartbeat: Path, own_valkey: OwnValkey, tmp_path: Path
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A consumer that has begun, with a Redis of its own; its log is `log`."""
     demo.execute("TRUNCATE webhook_events")
-    with subprocess.Popen([*COMMAND, "--heartbeat", str(heartbeat)], cwd=ROOT, env=environment(settings)) as process:  # noqa: S603  ours
+    environ = environment(settings.model_copy(update={"redis_url": own_valkey.url}))
+    argv = [*COMMAND, "--heartbeat", str(heartbeat)]
+    with (
+        (tmp_path / "log").open("wb") as log,
+        subprocess.Popen(argv, cwd=ROOT, env=environ, stderr=log, stdout=log) as process,  # noqa: S603  ours
+    ):
         try:
             block_until(heartbeat.exists)
             yield process
@@ -37,15 +45,33 @@ def consumer(settings: Settings, demo: Demo, heartbeat: Path) -> Iterator["subpr
             process.kill()
 
 
+def receive(demo: Demo, payload: object) -> None:
+    """Put an order into the inbox, and wait until it is applied."""
+    demo.execute(
+        """INSERT INTO webhook_events (shop_domain, webhook_id, topic, payload)
+           VALUES (%s, gen_random_uuid()::text, %s, %s)""",
+        ["maple-and-pine.myshopify.com", "orders/create", orjson.dumps(payload)],
+    )
+    waiting = "SELECT count(*) FROM webhook_events WHERE outcome IS DISTINCT FROM 'applied'"
+    block_until(lambda: demo.execute(waiting).fetchone() == (0,))
+
+
+@pytest.mark.usefixtures("consumer")
+def test_consumer_whose_redis_hangs_handles_orders_and_stops_to_wait_for_it(
+    demo: Demo, own_valkey: OwnValkey, tmp_path: Path
+) -> None:
+    first, second, *_ = find_items(demo)
+    receive(demo, order([line(1, first.variant_id, claim=first.claim)], number=1))
+    own_valkey.pause()
+    receive(demo, order([line(2, second.variant_id, claim=second.claim)], number=2))
+    assert demo.execute("SELECT item_id FROM purchases ORDER BY line_item_id").fetchall() == [(first.id,), (second.id,)]
+    assert "Redis does not answer" in (tmp_path / "log").read_text()
+
+
 def test_consumer_handles_webhooks_touches_its_heartbeat_and_ends_on_sigterm(
     consumer: "subprocess.Popen[bytes]", demo: Demo, heartbeat: Path
 ) -> None:
-    demo.execute(
-        "INSERT INTO webhook_events (shop_domain, webhook_id, topic, payload) VALUES (%s, '1', %s, %s)",
-        ["maple-and-pine.myshopify.com", "orders/create", orjson.dumps(order([]))],
-    )
-    query = "SELECT count(*) FROM webhook_events WHERE outcome = 'applied'"
-    block_until(lambda: demo.execute(query).fetchone() == (1,))
+    receive(demo, order([]))
     heartbeat.unlink()
     block_until(heartbeat.exists)
     consumer.send_signal(signal.SIGTERM)

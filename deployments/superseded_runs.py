@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from typing import Final
+from uuid import UUID
 
 import orjson
-from prefect import State
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Cancelled
 
@@ -28,9 +29,13 @@ def find_superseded(waiting: Iterable[FlowRun]) -> list[FlowRun]:
     return superseded
 
 
-def superseded_state() -> State[None]:
-    """The end of a run that `find_superseded` found."""
-    return Cancelled(message="Not started: the next run of the schedule was due, which does its work, too.")
+async def cancel_superseded(client: PrefectClient, waiting: Iterable[FlowRun]) -> set[UUID]:
+    """Cancel what `find_superseded` finds; the ids of these runs."""
+    superseded = {run.id for run in find_superseded(waiting)}
+    message = "Not started: the next run of the schedule was due, which does its work, too."
+    for run_id in superseded:
+        await client.set_flow_run_state(run_id, Cancelled(message=message))
+    return superseded
 
 
 def _scheduled_for(run: FlowRun) -> float:

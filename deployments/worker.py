@@ -41,7 +41,7 @@ from deployments.argument_types import seconds
 from deployments.flow_run_process import FlowRunConfiguration, is_needed, log_variables
 from deployments.forked_run import start_fork_server
 from deployments.prefect_setup import require_server
-from deployments.superseded_runs import find_superseded, superseded_state
+from deployments.superseded_runs import cancel_superseded
 from tasks.runtime.failure_summary import summarise_failure
 from tasks.runtime.progress import STOPPING
 from tasks.runtime.retries import advice_for, problem_of
@@ -188,11 +188,8 @@ class DrainingWorker(ProcessWorker):
     async def _submit_scheduled_flow_runs(self, flow_run_response: list[WorkerFlowRunResponse]) -> list[FlowRun]:
         """Take the runs, but for those that are superseded, and those that wait for their turn and ask again later."""
         now = datetime.now(UTC)
-        taken = self._submitting_flow_run_ids
-        waiting = [each.flow_run for each in flow_run_response if each.flow_run.id not in taken]
-        superseded = {run.id for run in find_superseded(waiting)}
-        for run_id in superseded:
-            await self.client.set_flow_run_state(run_id, superseded_state())
+        runs = [each.flow_run for each in flow_run_response if each.flow_run.id not in self._submitting_flow_run_ids]
+        superseded = await cancel_superseded(self.client, runs)
         due = [
             each
             for each in flow_run_response

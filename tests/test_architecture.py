@@ -266,8 +266,6 @@ PATCHED_CONSTANTS = {
     "tests/api/test_own_registry.py": ["DATABASE_READ_SECONDS"],
     "tests/api/test_sentry.py": ["REPORT_AGAIN_SECONDS"],
     "tests/api/test_service_pages.py": ["MAX_SECONDS"],
-    "tests/api/test_settings.py": ["_REPLACE_WAIT_SECONDS"],
-    "tests/api/test_webhooks.py": ["MAX_SECONDS"],
     "tests/conftest.py": ["REGISTRIES_PER_CHUNK", "REGISTRIES_PER_CHUNK", "_HASHER"],
     "tests/jobs/test_schedule.py": ["PAGE"],
     "tests/local/test_prefect_server.py": ["PAGE"],
@@ -281,7 +279,6 @@ PATCHED_CONSTANTS = {
     "tests/services/privacy/test_steps.py": ["MOST_BYTES"],
     "tests/services/shops/test_webhooks.py": ["SHOPIFY_SECONDS"],
     "tests/services/test_changes.py": ["MAX_IDS"],
-    "tests/store/test_statistics.py": ["_SETTINGS"],
     "tests/support/server_fixtures.py": ["FLUSH_SECONDS"],
 }
 """Constants that tests replace: a parameter for each would go through layers which only pass it on. Add none: give a

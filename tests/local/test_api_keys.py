@@ -1,15 +1,13 @@
 import re
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.api_keys import main
+from tests.support.aliases import Demo
 from wishcraft.domain.api_keys import digest, prefix_of
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 SHOP = "maple-and-pine.myshopify.com"
 
 

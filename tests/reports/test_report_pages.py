@@ -186,14 +186,14 @@ def test_page_begins_with_its_scope(shops: Sequence[str], days: Days, beginning:
     assert scope("Registries created", ReportFilter(shops), days).startswith(beginning)
 
 
-def test_reports_draw_any_product_title(analysts: AnalystsDatabase, demo_shops: Tables) -> None:
+def test_reports_draw_any_product_title(analysts: AnalystsDatabase, demo: Tables) -> None:
     titles = ["Ba$$in", "Gift Card $25 - $50", "花瓶 桜" * 20, "Mug 🎁"]
-    demo_shops.execute(
+    demo.execute(
         "UPDATE registry_items SET product_title = (%s::text[])[1 + id %% 4], variant_title = '',"
         " inventory_quantity = 0",
         [titles],
     )
-    demo_shops.execute("UPDATE registries SET event_date = %s WHERE status = 'active'", [TODAY + timedelta(days=3)])
+    demo.execute("UPDATE registries SET event_date = %s WHERE status = 'active'", [TODAY + timedelta(days=3)])
     for page, _ in (
         RegistryReport(ReportFilter(), NOW).build(analysts),
         DemandReport(ReportFilter(), TODAY, 2).build(analysts),

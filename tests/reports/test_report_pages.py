@@ -322,7 +322,6 @@ def test_demand_report_shows_the_scarce_first_with_intervals_and_stock(scarce_re
     assert chart.marks[0] == most["stock"]
 
 
-@pytest.mark.usefixtures("demo_shops")
 def test_answer_draws_all_columns_of_numbers_and_shows_its_sql_in_short_lines(
     analysts: AnalystsDatabase, panels: list[Panel]
 ) -> None:

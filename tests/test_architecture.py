@@ -1,7 +1,6 @@
 import ast
 import re
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -150,19 +149,14 @@ def name_of(entity: ast.expr) -> str:
     return ast.unparse(entity).removesuffix(".__table__").rpartition(".")[2]
 
 
-def offenders(sources: dict[str, str]) -> list[str]:
-    return [
-        f"{path}: {step}"
-        for path, source in sources.items()
-        for step in steps_in(source)
-        if path not in STEPS_OF_A_WRITE[step]
-    ]
+def offenders(steps: dict[str, set[str]]) -> list[str]:
+    return [f"{path}: {step}" for path, found in steps.items() for step in found if path not in STEPS_OF_A_WRITE[step]]
 
 
 def test_only_the_write_primitive_changes_what_a_guest_can_see() -> None:
-    sources = {str(path.relative_to(ROOT)): path.read_text() for path in SOURCES}
-    assert not offenders(sources)
-    assert all(step in steps_in(sources[path]) for step, paths in STEPS_OF_A_WRITE.items() for path in paths)
+    steps = {str(path.relative_to(ROOT)): steps_in(path.read_text()) for path in SOURCES}
+    assert not offenders(steps)
+    assert all(step in steps[path] for step, paths in STEPS_OF_A_WRITE.items() for path in paths)
 
 
 @pytest.mark.parametrize(
@@ -193,7 +187,7 @@ def test_only_the_write_primitive_changes_what_a_guest_can_see() -> None:
     ],
 )
 def test_a_write_past_the_primitive_is_noticed(line: str) -> None:
-    assert offenders({"wishcraft/services/inventory/sync.py": line})
+    assert offenders({"wishcraft/services/inventory/sync.py": steps_in(line)})
 
 
 def test_functions_that_write_registries_take_a_write_session() -> None:
@@ -228,36 +222,30 @@ def test_only_services_of_registries_send_statements_that_write_registries() -> 
     assert {"registries.add", "registries.bump_versions", "registry_items.set_registrant_values"} <= writers
     for path in SOURCES:
         if not path.is_relative_to(ROOT / "wishcraft/services/registries"):
-            nodes = ast.walk(ast.parse(path.read_text()))
-            used = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+            nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)]
+            used = {f"{node.value.id}.{node.attr}" for node in nodes if isinstance(node.value, ast.Name)}
             assert not used & writers, path
 
 
-@cache
-def functions_of(path: Path) -> list[tuple[str, int]]:
-    """The name of each function of a module, and the lines after its first one."""
-    functions = [
-        node
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-    return [(node.name, (node.end_lineno or 0) - node.lineno) for node in functions]
-
-
-def long_functions(path: Path) -> list[str]:
-    return [name for name, more_lines in functions_of(path) if more_lines >= 60]
+def long_functions(source: str) -> list[str]:
+    nodes = ast.walk(ast.parse(source))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [node.name for node in functions if (node.end_lineno or 0) - node.lineno >= 60]
 
 
 def test_files_and_functions_stay_small() -> None:
     paths = SOURCES + [path for folder in ("tests", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
     assert len(paths) > 800
-    assert not [path for path in paths if len(path.read_text().splitlines()) > MAX_LINES]
-    assert not [f"{path}: {name}" for path in paths for name in long_functions(path)]
+    sources = {path: path.read_text() for path in paths}
+    assert not [path for path, source in sources.items() if source.count("\n") > MAX_LINES]
+    assert not [f"{path}: {name}" for path, source in sources.items() for name in long_functions(source)]
 
 
 def test_names_of_tests_are_short() -> None:
-    names = [name for path in (ROOT / "tests").rglob("test_*.py") for name, _ in functions_of(path)]
-    assert not [name for name in names if name.startswith("test_") and len(name) > 80]
+    sources = [path.read_text() for path in (ROOT / "tests").rglob("test_*.py")]
+    names = [name for source in sources for name in re.findall(r"def (test_\w+)", source)]
+    assert len(names) > 2000
+    assert not [name for name in names if len(name) > 80]
 
 
 PATCHED_CONSTANTS = {
@@ -266,8 +254,6 @@ PATCHED_CONSTANTS = {
     "tests/api/test_own_registry.py": ["DATABASE_READ_SECONDS"],
     "tests/api/test_sentry.py": ["REPORT_AGAIN_SECONDS"],
     "tests/api/test_service_pages.py": ["MAX_SECONDS"],
-    "tests/api/test_settings.py": ["_REPLACE_WAIT_SECONDS"],
-    "tests/api/test_webhooks.py": ["MAX_SECONDS"],
     "tests/conftest.py": ["REGISTRIES_PER_CHUNK", "REGISTRIES_PER_CHUNK", "_HASHER"],
     "tests/jobs/test_schedule.py": ["PAGE"],
     "tests/local/test_prefect_server.py": ["PAGE"],
@@ -281,7 +267,6 @@ PATCHED_CONSTANTS = {
     "tests/services/privacy/test_steps.py": ["MOST_BYTES"],
     "tests/services/shops/test_webhooks.py": ["SHOPIFY_SECONDS"],
     "tests/services/test_changes.py": ["MAX_IDS"],
-    "tests/store/test_statistics.py": ["_SETTINGS"],
     "tests/support/server_fixtures.py": ["FLUSH_SECONDS"],
 }
 """Constants that tests replace: a parameter for each would go through layers which only pass it on. Add none: give a

@@ -61,18 +61,14 @@ async def delete_runs(
 
 
 def _old_runs(before: datetime) -> list[FlowRunFilter]:
-    """Three disjoint filters for old runs.
+    """Two disjoint filters for old runs: those that have ended, and the others.
 
-    The age of a late run counts from its start: a run that waited for a worker must not be deleted while it works.
+    The age of a late run counts from its start: a run that waited for a worker must not be deleted while it works. A
+    run that has not started counts for Prefect as one that starts when it is due.
     """
     filters: list[dict[str, object]] = [
         {"end_time": {"before_": before}},
         {"end_time": {"is_null_": True}, "start_time": {"before_": before}},
-        {
-            "end_time": {"is_null_": True},
-            "start_time": {"is_null_": True},
-            "expected_start_time": {"before_": before},
-        },
     ]
     return [FlowRunFilter.model_validate(each) for each in filters]
 

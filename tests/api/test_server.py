@@ -16,6 +16,7 @@ async def test_garbage_is_not_looked_for_in_what_was_there_at_the_start() -> Non
     server = DrainingServer(config, SimpleNamespace(), 0)
     server.lifespan = config.lifespan_class(config)
     thresholds = gc.get_threshold()
+    gc.unfreeze()  # what the session of the tests leaves out
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         try:
@@ -23,6 +24,6 @@ async def test_garbage_is_not_looked_for_in_what_was_there_at_the_start() -> Non
             kept, left = gc.get_freeze_count(), len(gc.get_objects())
         finally:
             await server.shutdown()
-            gc.unfreeze()
+            gc.freeze()
             gc.set_threshold(*thresholds)
     assert kept > 10 * left

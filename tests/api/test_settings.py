@@ -142,10 +142,8 @@ async def test_settings_are_for_the_administrator_alone(
 
 
 async def test_new_threshold_changes_the_stock_levels_that_guests_see_at_once(
-    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo, guest: Shopper, emma: Shopper,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    monkeypatch.setattr("api.state._REPLACE_WAIT_SECONDS", PATIENCE_SECONDS)
+    client: httpx.AsyncClient, merchant: dict[str, str], demo: Demo, guest: Shopper, emma: Shopper
+) -> None:
     slug = public_slug(demo)
     demo.execute("UPDATE registries SET customer_id = %s WHERE slug = %s", [emma.customer_id, slug])
     demo.execute("UPDATE registry_items SET tracked = true, inventory_quantity = 50")

@@ -326,7 +326,7 @@ async def test_refill_of_no_slugs_loads_nothing(cache: RegistryCache) -> None:
 
 async def test_readers_do_not_wait_for_each_other_while_nothing_can_be_filled(server: Server, redis: Redis) -> None:
     assert not await redis.keys()
-    on_hold = RegistryCache(server, hold_seconds=PATIENCE_SECONDS, wait_for_fill_seconds=PATIENCE_SECONDS)
+    on_hold = RegistryCache(server, hold_seconds=PATIENCE_SECONDS, wait_for_fill_seconds=2 * PATIENCE_SECONDS)
     database = Database()
     database.gate = asyncio.Event()
     reads = [asyncio.create_task(on_hold.read(SHOP, "smith", database.load)) for _ in range(5)]

@@ -14,7 +14,6 @@ import pytest
 from deployments.sandbox.mailbox.messages import Mailbox
 from deployments.sandbox.shopify.inventory import Variant
 from flows.cache_warm import cache_warm
-from flows.cleanup_logs import cleanup_logs
 from flows.registry_report import registry_report
 from flows.send_invitations import send_invitations
 from flows.send_reminders import send_reminders
@@ -77,16 +76,3 @@ async def test_report_shows_what_the_registries_of_a_shop_wish_for(variant: Vari
     page = await summary_of(state)  # the run shows it in Prefect
     assert variant.product_title in page
     assert "](data:image/png;base64," in page  # a plot
-
-
-async def test_cleanup_deletes_expired_audit_logs_and_keeps_the_others(demo: Demo) -> None:
-    for days in (29, 31):
-        demo.execute(
-            """INSERT INTO audit_logs (actor, action, resource, resource_id, created_at)
-               VALUES ('ops', 'registry.archived', 'registry', %s, now() - %s * interval '1 day')""",
-            [str(days), days],
-        )
-    state = await cleanup_logs(audit_days=30, return_state=True)
-    assert state.is_completed(), state.message
-    kept = demo.execute("SELECT resource_id FROM audit_logs WHERE actor = 'ops'").fetchall()
-    assert kept == [("29",)]

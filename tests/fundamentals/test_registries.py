@@ -2,11 +2,16 @@
 
 Emma is a customer of a Shopify store and keeps a registry there; guests read it. The fixtures `emma` and `guest` send
 the requests that the storefront sends for them. PostgreSQL holds the registries. Redis holds a cache entry for each
-registry that was read; the response header X-Cache says whether the answer came from there.
+registry that was read; the response header X-Cache says whether the answer came from there. Purchases come from Shopify
+as webhooks.
 """
+
+import httpx
 
 from tests.support.aliases import Demo
 from tests.support.api import WEDDING, Shopper, problem, public_slug
+from tests.support.living_shop import consume, living_shop
+from wishcraft.resources import Resources
 
 
 async def test_customer_creates_a_registry_that_guests_can_read(emma: Shopper, guest: Shopper) -> None:
@@ -48,3 +53,16 @@ async def test_access_code_unlocks_a_registry_for_the_guest_who_knows_it(emma: S
     grant = unlocked.json()["grant"]
     assert (await guest.read(slug, x_registry_grant=grant)).status_code == 200
     assert problem(await guest.read(slug)) == (403, "access-code-required")
+
+
+async def test_gift_that_is_bought_in_the_shop_is_shown_as_bought(
+    client: httpx.AsyncClient, guest: Shopper, slug: str, resources: Resources
+) -> None:
+    [wished] = (await guest.read(slug)).json()["items"]
+    assert wished["purchased"] == 0
+    async with living_shop(client._transport) as shop:  # its webhooks go to the API
+        await shop.order({"variant_id": wished["variant_id"], "registry_item": wished["attribution"]})
+        await shop.simulator.webhooks.drain()
+    await consume(resources)
+    read = await guest.read(slug)
+    assert (read.json()["items"][0]["purchased"], read.headers["x-cache"]) == (1, "hit")

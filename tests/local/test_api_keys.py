@@ -1,17 +1,13 @@
 import re
-import subprocess
-import sys
 from collections.abc import Callable
-from typing import Any
 
 import pytest
-from psycopg import Connection
 
 from deployments.api_keys import main
+from tests.support.aliases import Demo
 from wishcraft.domain.api_keys import digest, prefix_of
 from wishcraft.settings import Settings
 
-Demo = Connection[tuple[Any, ...]]
 SHOP = "maple-and-pine.myshopify.com"
 
 
@@ -31,11 +27,8 @@ def printed(
 
 
 def test_key_is_created_listed_rotated_and_revoked(printed: Callable[..., str], demo: Demo) -> None:
-    program = [sys.executable, "-m", "deployments.api_keys", "create", SHOP, " our shop "]
     options = ["--scope", "read", "--scope", "write", "--scope", "read", "--allow", "10.0.0.0/8", "--days", "90"]
-    made = subprocess.run([*program, *options], capture_output=True, text=True, check=False, timeout=60)  # noqa: S603  our own command
-    assert made.returncode == 0, made.stderr
-    key = made.stdout.strip()
+    key = printed("create", SHOP, " our shop ", *options).strip()
     prefix = prefix_of(key)
     row = demo.execute(
         "SELECT key_hash, scopes, ip_allow_list::text[], expires_at - created_at > interval '89 days'"

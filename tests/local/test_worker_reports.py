@@ -85,7 +85,7 @@ async def test_worker_and_runs_log_json_lines_with_the_run_id(
     assert worker.stop() == 0
     lines = [json.loads(line) for line in worker.log.read_text().splitlines()]
     assert {"time", "level", "logger", "message"} <= set(lines[0])
-    assert all(line["run_id"] == run for line in lines if "run" in line["logger"])
+    assert {line["run_id"] for line in lines if "run" in line["logger"]} == {run}
     assert any("Summary" in line["message"] for line in lines)
     shown = [each["message"] for each in post(http, "/logs/filter", {"logs": {"flow_run_id": {"any_": [run]}}})]
     assert any("Summary" in message for message in shown)

@@ -28,6 +28,7 @@ def feedback(kind: str) -> bytes:
         (dsn("failed (no such user)", "5.1.1"), MailOutcome.BOUNCED),
         (dsn("(sorry) FAILED", "5.1.1"), MailOutcome.BOUNCED),
         (dsn("failed", "5.1.1").replace(b"delivery-status", b"global-delivery-status"), MailOutcome.BOUNCED),
+        (dsn("failed", "5.1.1").replace(b"status;", b"status; charset=x-unknown;"), MailOutcome.BOUNCED),
         (dsn("failed", "5.2.2"), MailOutcome.SOFT_BOUNCED),
         (dsn("failed", "4.4.7"), MailOutcome.SOFT_BOUNCED),
         (dsn("failed", ""), MailOutcome.SOFT_BOUNCED),
@@ -60,13 +61,11 @@ def test_notification_has_the_outcome_of_the_mail(content: bytes, outcome: MailO
         b"\xff\xfe" * 100,
         b"Content-Type: multipart/report; boundary=" + b"(" * 16_000,
         b"".join(b"Content-Type: multipart/report; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(4_000)),
-        dsn("failed", "5.1.1").replace(b"delivery-status;", b"delivery-status; charset=x-unknown;"),
         dsn("failed", "5.1.1").replace(b"multipart/report", b"multipart/mixed"),
     ],
 )
 def test_mail_that_is_not_a_notification_has_no_outcome(content: bytes) -> None:
-    event = read_notification(content, REFERENCE, NOW)
-    assert event is None or event.outcome is MailOutcome.BOUNCED
+    assert read_notification(content, REFERENCE, NOW) is None
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def headers(prefix: bytes = b"X-Shopify-", **changed: Any) -> dict[str, bytes]:
 
 
 @given(
-    body=st.text(st.characters(codec="utf-8"), max_size=50),
+    body=st.text(st.characters(exclude_categories=["Cs"]), max_size=50),
     secret=st.sampled_from([SECRET, "other"]),
     prefix=st.sampled_from(["X-Shopify-", "shopify-"]),
 )

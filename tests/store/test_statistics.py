@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -6,8 +7,8 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from deployments.sandbox import postgres as sandbox
-from deployments.sandbox.postgres import enable_query_statistics, postgres
+from deployments.sandbox.postgres import enable_query_statistics, prepare_postgres
+from deployments.sandbox.processes import running
 from tests.support.aliases import Demo
 from wishcraft.reports.sections import storage
 from wishcraft.resources import Resources
@@ -94,13 +95,12 @@ async def test_slow_queries_are_listed_without_their_values(administrator_url: s
             administrator.execute("DROP EXTENSION pg_stat_statements")
 
 
-async def test_an_extension_that_is_not_preloaded_yields_no_slow_queries(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sandbox, "_SETTINGS", [each for each in sandbox._SETTINGS if "preload" not in each])
-    with postgres(tmp_path, durable=False) as url:
-        enable_query_statistics(url)
-        db = Database(url.replace("postgresql", "postgresql+psycopg", 1))
+async def test_an_extension_that_is_not_preloaded_yields_no_slow_queries(tmp_path: Path) -> None:
+    server = prepare_postgres(tmp_path, durable=False)
+    argv = (*server.program.argv, "-c", "shared_preload_libraries=")
+    with running(replace(server.program, argv=argv), server.ready, tmp_path / "postgres.log"):
+        enable_query_statistics(server.url)
+        db = Database(server.url.replace("postgresql", "postgresql+psycopg", 1))
         async with db.repeatable_read() as session:
             assert await statistics.find_slow_queries(session, 10) is None
             assert await statistics.find_tables(session) == []

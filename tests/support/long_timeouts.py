@@ -12,6 +12,7 @@ from tests.support.waiting import PATIENCE_SECONDS
 
 _LIMITS: Final = (
     "api.middleware.request.MAX_SECONDS",
+    "api.state._REPLACE_WAIT_SECONDS",
     "wishcraft.cache.read_permit.PERMIT_SECONDS",
     "wishcraft.services.operations.metrics_collector.OPTIONAL_TIMEOUT_SECONDS",
     "wishcraft.services.operations.traffic_recorder.FLUSH_SECONDS",

@@ -65,6 +65,8 @@ class World:
     item_id: int
     """In a registry of another customer."""
     line_id: int
+    order_id: int
+    """Of the line item."""
 
     async def merge(self, deleted: int, kept: int) -> None:
         """Apply the webhook, as often as its tries need."""
@@ -80,23 +82,23 @@ class World:
 async def make_world(resources: Resources, shop: ShopRef, demo: Demo) -> World:
     earlier, gone, kept, last = (next(_ids) for _ in range(4))
     demo.execute("INSERT INTO merged_customers VALUES (%s, %s, %s)", [shop.id, earlier, gone])
-    slugs = []
-    for customer in (gone, next(_ids)):
-        caller = Caller(shop.id, f"customer:{shop.id}:{customer}:{customer}", customer)
-        slug, _ = await lifecycle.create_registry(resources, caller, draft(), key=None, origin=Origin())
-        slugs.append(slug)
-        await add_item(resources, caller, slug, None)
+    caller = Caller(shop.id, f"customer:{shop.id}:{gone}:{gone}", gone)
+    slug, _ = await lifecycle.create_registry(resources, caller, draft(), key=None, origin=Origin())
+    await add_item(resources, caller, slug, None)
     demo.execute("UPDATE invitations SET claimed_at = now(), attempts = 1")
     [(item_id,)] = demo.execute(
-        "SELECT i.id FROM registry_items i JOIN registries r ON r.id = i.registry_id WHERE slug = %s", [slugs[1]]
+        """SELECT i.id FROM registry_items i JOIN registries r ON r.id = i.registry_id
+           WHERE r.shop_id = %s AND r.status = 'active' AND i.status = 'active' ORDER BY i.id LIMIT 1""",
+        [shop.id],
     ).fetchall()
+    order_id = next(_ids)
     [(line_id,)] = demo.execute(
         """INSERT INTO unmatched_lines (shop_id, order_id, line_item_id, order_name, product_title, ordered, quantity,
                unit_price, status, claim, reason, purchaser_id, anonymous)
            VALUES (%s, %s, %s, '#1', 'Vase', 1, 1, 1, 'confirmed', '', '', %s, false) RETURNING id""",
-        [shop.id, next(_ids), next(_ids), gone],
+        [shop.id, order_id, next(_ids), gone],
     ).fetchall()
-    return World(resources, shop, demo, earlier, gone, kept, last, slugs[0], item_id, line_id)
+    return World(resources, shop, demo, earlier, gone, kept, last, slug, item_id, line_id, order_id)
 
 
 def draft() -> Draft:

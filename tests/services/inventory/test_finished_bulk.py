@@ -67,13 +67,20 @@ async def test_wait_ends_when_its_time_is_up(resources: Resources) -> None:
     await asyncio.wait_for(resources.bulk_signals.wait("gid://shopify/BulkOperation/3", 0.05), PATIENCE_SECONDS)
 
 
-async def test_without_redis_the_wait_ends_when_its_time_is_up(
+async def test_without_redis_the_wait_ends_when_its_time_is_up_and_not_before(
     resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(*_: object) -> None:
+    refused = list[object]()
+
+    async def refuse(*arguments: object) -> None:
+        refused.append(arguments)
         raise ConnectionError
 
     monkeypatch.setattr(resources.redis.redis, "blpop", refuse)
+    waiting = asyncio.create_task(resources.bulk_signals.wait("gid://shopify/BulkOperation/4", 1000))
+    await wait_until(lambda: refused)
+    assert not waiting.done()  # the sync would ask Shopify without a pause
+    waiting.cancel()
     await asyncio.wait_for(resources.bulk_signals.wait("gid://shopify/BulkOperation/4", 0.05), PATIENCE_SECONDS)
 
 

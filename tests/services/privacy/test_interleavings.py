@@ -16,7 +16,7 @@ from wishcraft.resources import Resources
 from wishcraft.services.privacy.webhooks import handle_customer_redactions
 from wishcraft.store.shops import ShopRef
 
-PURCHASES = "SELECT count(*) FROM purchases WHERE item_id = %s AND purchaser_id IS NULL"
+PURCHASES = "SELECT count(*) FROM purchases WHERE item_id = %s AND order_id = %s AND purchaser_id IS NULL"
 
 
 async def erase(world: World) -> None:
@@ -41,7 +41,7 @@ async def test_nothing_is_left_of_an_erased_person_whose_line_item_is_matched_me
         with pauses():
             was_reached = await run_beside(demo, number, *(pair if is_erasure_paused else pair[::-1]))
         assert demo.execute(LEFT, {"ids": [world.gone]}).fetchall() == [], number
-        assert demo.execute(PURCHASES, [world.item_id]).fetchone() == (1,)
+        assert demo.execute(PURCHASES, [world.item_id, world.order_id]).fetchone() == (1,)
         if not was_reached:
             assert number > 2
             return

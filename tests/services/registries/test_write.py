@@ -146,8 +146,11 @@ async def test_an_action_is_written_to_the_audit_log_in_the_same_transaction(
 ) -> None:
     async with registry_write(resources, Actor(shop.id, "test"), [registry[0]], on_cache_down="refuse") as write:
         write.changed(registry[0], "registry.changed", {"because": "test"})
-    rows = demo.execute("SELECT action, resource_id, metadata FROM audit_logs WHERE actor = 'test'").fetchall()
-    assert rows == [("registry.changed", str(registry[0]), {"because": "test"})]
+    rows = demo.execute(
+        """SELECT action, resource_id, metadata, a.xmin::text = r.xmin::text
+           FROM audit_logs a JOIN registries r ON r.id::text = a.resource_id WHERE actor = 'test'"""
+    ).fetchall()
+    assert rows == [("registry.changed", str(registry[0]), {"because": "test"}, True)]
 
 
 async def test_a_deleted_registry_is_invalidated_and_then_absent(

@@ -83,6 +83,8 @@ class AppState:
         # The names are in the RateLimit fields. An administrator in Shopify's admin counts as a visitor, too.
         self.person_policy = Policy("visitor", settings.rate_limit_per_minute, _MINUTE)
         self.server_policy = Policy("key", SERVER_FACTOR * settings.rate_limit_per_minute, _MINUTE)
+        self.events_policy = Policy("events", settings.rate_limit_per_minute, _MINUTE)
+        """Of one person: each event of a request is a row, kept for months."""
         self._revalidated: OrderedDict[tuple[int, str], float] = OrderedDict()
         """When each may be revalidated again, the soonest first."""
         self.permit = ReadPermit(partial(find_pending, resources))

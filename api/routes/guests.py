@@ -7,7 +7,7 @@ from typing import Annotated, Final
 import orjson
 from fastapi import APIRouter, Body
 
-from api.auth.dependencies import MAY_NAME_CUSTOMER, AuthenticatedRoute, Senders
+from api.auth.dependencies import MAY_NAME_CUSTOMER, AuthenticatedRoute, Senders, over_limit
 from api.problems import COMMON, WITH_BODY, documented, unavailable
 from api.routes.registries import READ_PROBLEMS, GrantHeader, GrantQuery, authorize_read
 from api.routes.registry_changes import RegistryRequestDep
@@ -58,6 +58,10 @@ async def record_events(
     await authorize_read(app_state, caller, slug, entry.header, grant_header or grant)
     named = {event.item_id for event in body.events if event.item_id is not None}
     unknown = named and named - {item["id"] for item in orjson.loads(entry.body)["items"]}
+    if not caller.is_server:
+        verdict = app_state.resources.limiter.take(app_state.events_policy, caller.name, len(body.events))
+        if not verdict.allowed:
+            raise over_limit(verdict.reset)
     now = datetime.now(UTC)
     events = [
         Event(caller.shop_id, slug, AnalyticsType(event.type), now, body.visitor_id, event.item_id)

@@ -286,6 +286,25 @@ async def test_events_are_answered_503_while_too_many_wait(
     assert len(events(demo)) == 1
 
 
+async def test_events_of_a_guest_are_limited_by_their_number(
+    settings: Settings,
+    open_client: OpenClient,
+    signed: Callable[..., str],
+    key: dict[str, str],
+    demo: Demo,
+    item: tuple[int, str, int, int],
+) -> None:
+    path, many = f"{PATH}/{item[1]}/events", VIEW | {"events": VIEWED * 11}
+    async with open_client(settings.model_copy(update={"rate_limit_per_minute": 10})) as client:
+        guest = Shopper(client, signed)
+        answer = await guest.send("POST", path, many)
+        assert problem(answer) == (429, "too-many-requests")
+        assert 0 < int(answer.headers["retry-after"]) <= 60
+        assert (await guest.send("POST", path, VIEW | {"events": VIEWED * 10})).status_code == 202
+        assert (await client.post(path, json=many, headers=key)).status_code == 202
+    assert len(events(demo)) == 21
+
+
 async def test_events_are_kept_while_postgresql_is_read_only(
     settings: Settings, open_client: OpenClient, signed: Callable[..., str], demo: Demo, item: tuple[int, str, int, int]
 ) -> None:

@@ -72,6 +72,12 @@ async def test_policies_are_counted_separately(server: Server, clock: list[float
     assert admitted(limiter, "a", 20, Policy("unlock", 3, 600)) == 3
 
 
+async def test_several_at_once_are_counted_if_all_are_within_the_quota(server: Server, clock: list[float]) -> None:
+    limiter = Limiter(server)
+    verdicts = [limiter.take(POLICY, "a", number) for number in (7, 4, 3, 1)]
+    assert [(each.allowed, each.remaining) for each in verdicts] == [(True, 3), (False, 0), (True, 0), (False, 0)]
+
+
 async def test_counts_made_without_redis_are_shared_later(server: Server, redis: Redis, clock: list[float]) -> None:
     unavailable = connect("redis://127.0.0.1:1")
     limiter = Limiter(unavailable)

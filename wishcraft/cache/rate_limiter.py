@@ -67,12 +67,12 @@ class Limiter:
         self._exchanging = asyncio.Lock()
         """Two exchanges at once would count each other's requests twice."""
 
-    def take(self, policy: Policy, caller: str) -> Verdict:
-        """Count one request of the caller, unless it is refused."""
-        remaining, reset = self.count(policy, caller)
+    def take(self, policy: Policy, caller: str, number: int = 1) -> Verdict:
+        """Count one request of the caller, or this number of what it has, unless it is refused."""
+        remaining, reset = self.count(policy, caller, number)
         return Verdict(remaining >= 0, max(0, remaining), reset)
 
-    def count(self, policy: Policy, caller: str) -> tuple[int, int]:
+    def count(self, policy: Policy, caller: str, number: int = 1) -> tuple[int, int]:
         """As `take`: what then remains of the quota, -1 if the request is refused; and the seconds until it resets.
 
         Each read is counted, and to make a `Verdict` takes half as long again.
@@ -82,12 +82,12 @@ class Limiter:
         if window is None or not window.begin <= now < window.ends:  # as `is_open`, without a call for each read
             window = self._begin(policy, caller, now)
         reset = window.ends - now
-        remaining = policy.quota - window.shared - window.sent - window.own - 1
+        remaining = policy.quota - window.shared - window.sent - window.own - number
         if remaining < 0:
             return -1, reset
         if not window.own:
             self._counted[policy.name, caller] = window
-        window.own += 1
+        window.own += number
         return remaining, reset
 
     def peek(self, policy: Policy, caller: str) -> Verdict:

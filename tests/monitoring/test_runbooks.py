@@ -4,6 +4,7 @@ import re
 import socket
 import subprocess
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def shell_blocks(page: Path) -> Iterator[tuple[str, str]]:
     """Each shell block of a runbook, with the heading above it."""
     heading = ""
     tokens = MarkdownIt().parse(page.read_text())
-    for before, token in zip(tokens, tokens[1:], strict=False):
+    for before, token in pairwise(tokens):
         if before.type == "heading_open":
             heading = token.content
         if token.type == "fence" and token.info == "bash":
@@ -62,9 +63,7 @@ def test_the_runbook_for_both_stores_asks_each_of_them_also_if_the_first_hangs()
 
 
 def test_the_runbook_query_times_out_if_postgresql_hangs() -> None:
-    functions = {
-        function for page in RUNBOOKS for function in SQL.findall(page.read_text())
-    }
+    functions = {function for page in RUNBOOKS for function in SQL.findall(page.read_text())}
     assert functions
     with socket.create_server(("127.0.0.1", 0)) as silent:
         stack = f"stack() {{ echo postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none; }}"

@@ -10,7 +10,8 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -22,7 +23,7 @@ from prefect.client.schemas.actions import DeploymentCreate, DeploymentScheduleC
 from prefect.client.schemas.objects import ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.exceptions import ObjectAlreadyExists
+from prefect.exceptions import ObjectAlreadyExists, PrefectHTTPStatusError
 from prefect.flows import load_flow_from_entrypoint
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.callables import parameter_schema
@@ -41,6 +42,7 @@ JOB_TEMPLATE: Final = {
 """The pool's template: a run may set no command, environment variable or folder of its process."""
 SERVER_SECONDS: Final = 180.0
 _REQUEST_SECONDS: Final = 5.0
+_UNAUTHORIZED: Final = 401
 _COMPARED: Final = (
     *("version", "entrypoint", "description", "tags", "parameters", "parameter_openapi_schema", "concurrency_options"),
     *("enforce_parameter_schema", "work_pool_name", "work_queue_name", "job_variables"),
@@ -61,12 +63,35 @@ def require_server() -> None:
         )
 
 
+@contextmanager
+def refused_login_named() -> Iterator[None]:
+    """Context manager: name the setting of a login that Prefect refuses.
+
+    Raises:
+        ConfigurationError: Prefect answered 401.
+    """
+    try:
+        yield
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != _UNAUTHORIZED:
+            raise
+        raise ConfigurationError(
+            "Prefect refuses the login: set PREFECT_API_AUTH_STRING to the PREFECT_SERVER_API_AUTH_STRING of its server"
+        ) from error
+
+
 async def prepare() -> None:
     """Create or update the work pool, its queues and the automations.
 
     Raises:
         TimeoutError: The server did not answer within SERVER_SECONDS.
+        ConfigurationError: As `refused_login_named`.
     """
+    with refused_login_named():
+        await _prepare()
+
+
+async def _prepare() -> None:
     async with get_client() as client:
         await _wait_for_server(client)
         await _prepare_pool(client, POOL)

@@ -40,7 +40,7 @@ from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, Proc
 from deployments.argument_types import seconds
 from deployments.flow_run_process import FlowRunConfiguration, is_needed, log_variables
 from deployments.forked_run import start_fork_server
-from deployments.prefect_setup import require_server
+from deployments.prefect_setup import refused_login_named, require_server
 from deployments.superseded_runs import cancel_superseded
 from tasks.runtime.failure_summary import summarise_failure
 from tasks.runtime.progress import STOPPING
@@ -327,7 +327,7 @@ def _waits(run: FlowRun) -> bool:
 
 
 async def work(name: str, patience: float) -> None:
-    """Run the pool's flow runs until SIGTERM or SIGINT, then drain."""
+    """Run the pool's flow runs until SIGTERM or SIGINT, then drain. Raises as `refused_login_named`."""
     worker = DrainingWorker(POOL, name=name, create_pool_if_not_found=False)
     stop_requested = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -345,7 +345,8 @@ async def work(name: str, patience: float) -> None:
 
 
 async def _start(worker: DrainingWorker) -> None:
-    await wait_for_pool(_poll_interval())
+    with refused_login_named():
+        await wait_for_pool(_poll_interval())
     await worker.start(printer=_log.info)
 
 
@@ -380,10 +381,10 @@ def main() -> None:
     try:
         require_server()
         _configure_process(settings())
+        start_fork_server()
+        asyncio.run(work(arguments.name, arguments.patience))
     except ConfigurationError as error:
         sys.exit(f"The worker cannot start. {error}")
-    start_fork_server()
-    asyncio.run(work(arguments.name, arguments.patience))
 
 
 if __name__ == "__main__":

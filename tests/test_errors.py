@@ -1,5 +1,6 @@
 """Errors in messages to people: words, and no names of classes."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 
 from wishcraft import errors
 from wishcraft.errors import DatabaseUnavailable, MailUnavailable, database_fault, in_words
+from wishcraft.observability.redaction import redact_text
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,6 +55,26 @@ def test_no_message_has_the_class_of_an_error() -> None:
     }
     for_developers = {"wishcraft/errors.py", "wishcraft/services/webhooks/inbox.py", "tasks/runtime/retries.py"}
     assert found - cache_and_worker <= for_developers
+
+
+@pytest.mark.parametrize("folder", ["wishcraft/services", "wishcraft/shopify", "wishcraft/store", "tasks", "flows"])
+def test_redaction_leaves_the_words_of_an_error(folder: str) -> None:
+    """`token: …` is taken for a secret: what follows in a message, such as what to do, would be hidden in runs."""
+    raised = (
+        node.exc.args[0]
+        for path in (ROOT / folder).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args
+    )
+    messages = {_words(message) for message in raised if isinstance(message, (ast.Constant, ast.JoinedStr))}
+    assert messages
+    assert {message: redact_text(message) for message in messages if redact_text(message) != message} == {}
+
+
+def _words(message: ast.Constant | ast.JoinedStr) -> str:
+    """The text of a message, with `…` for each value."""
+    parts = message.values if isinstance(message, ast.JoinedStr) else [message]
+    return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
 
 
 def test_no_page_for_operators_names_an_error_by_its_class() -> None:

@@ -158,6 +158,7 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "PREFECT_SERVER_DATABASE_CONNECTION_URL": prefect_database(stores.database_url, os.environ),
             "PREFECT_UI_URL": f"{prefect}/v2",  # the version of Prefect's UI in its own links
             "PUBLIC_URL": f"http://127.0.0.1:{ports.api}",
+            "no_proxy": _unproxied(os.environ),
             "PYTHONPATH": str(ROOT),
             "PYTHONUNBUFFERED": "1",
             "REDIS_URL": stores.redis_url,
@@ -169,6 +170,12 @@ def child_environment(workspace: Workspace, stack_id: str, ports: Ports, stores:
             "START_PAGE": str(workspace.stack_info.absolute()),
         }
     )
+
+
+def _unproxied(environment: Mapping[str, str]) -> str:
+    """The hosts that clients call without HTTP_PROXY: those of the shell, and this machine."""
+    hosts = environment.get("no_proxy") or environment.get("NO_PROXY")
+    return f"{hosts},127.0.0.1" if hosts else "127.0.0.1"
 
 
 def choose_mail_url(environment: Mapping[str, str], ports: Ports) -> str:

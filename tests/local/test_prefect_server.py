@@ -144,6 +144,21 @@ async def test_server_refuses_a_wrong_password(environment: dict[str, str]) -> N
     await api.aclose()
 
 
+@pytest.mark.parametrize("command", ["deployments.prefect_setup", "deployments.worker"])
+def test_command_names_the_setting_of_a_login_that_prefect_refuses(command: str, environment: dict[str, str]) -> None:
+    ended = subprocess.run(  # noqa: S603  our own command
+        [sys.executable, "-m", command],
+        env=environment | {"PREFECT_API_AUTH_STRING": "ops:guessed", "REDIS_URL": "redis://127.0.0.1:1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "Prefect refuses the login: set PREFECT_API_AUTH_STRING" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_ui_requires_the_password(environment: dict[str, str]) -> None:
     assert (
         httpx.get(f"{environment['PREFECT_SERVER_CORS_ALLOWED_ORIGINS']}/ui-settings", trust_env=False).json()["auth"]

@@ -11,6 +11,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
 
 import pytest
 from pydantic import SecretStr
@@ -134,6 +135,25 @@ def test_children_use_only_the_prefect_server_of_the_stack(tmp_path: Path, monke
     assert environment["PREFECT_SERVER_DATABASE_CONNECTION_URL"] == (
         "postgresql+asyncpg://postgres:secret@127.0.0.1:5433/prefect"
     )
+
+
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+def test_children_call_the_stack_directly_although_the_shell_has_a_proxy(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(each, raising=False)
+    monkeypatch.setenv("http_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv(name, "intranet.example")
+    environment = child_environment(
+        Workspace(tmp_path),
+        "stack-id",
+        Ports(8000, 4200, 9000, 9001, 9002, 9003, 9004),
+        Stores("postgresql://postgres:secret@127.0.0.1:5433/wishcraft", None, "redis://r"),
+    )
+    monkeypatch.setattr(os, "environ", environment)
+    found = {host: bool(proxy_bypass(host)) for host in ("127.0.0.1:4200", "intranet.example", "shopify.com")}
+    assert found == {"127.0.0.1:4200": True, "intranet.example": True, "shopify.com": False}
 
 
 @pytest.mark.parametrize(

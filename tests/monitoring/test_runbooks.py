@@ -1,21 +1,69 @@
-"""The shell functions of the runbooks time out when PostgreSQL does not answer."""
+"""The shell commands of the runbooks: what they need is there, and they end when a store does not answer."""
 
 import re
 import socket
 import subprocess
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
 
 from tests.support.alert_rules import ROOT
 from tests.support.aliases import Demo
+
+RUNBOOKS = sorted((ROOT / "docs/runbooks").glob("*.md"))
+NEEDS = {
+    ".venv/bin/prefect ": "export PREFECT_API_URL=",
+    'sql "': "sql() {",
+    "$API": "API=$(",
+    "$(stack": "stack() {",
+    "$WRONG": "WRONG=",
+}
+"""What a command uses, and what defines it."""
 
 STATEMENT = re.compile(r'^ +sql "((?:UPDATE|DELETE)[^"]*)"', re.MULTILINE)
 WRONG = re.compile(r'^ +WRONG="([^"]*)"', re.MULTILINE)
 SQL = re.compile(r"^sql\(\) \{.*?\}$", re.MULTILINE | re.DOTALL)
 
 
+def shell_blocks(page: Path) -> Iterator[tuple[str, str]]:
+    """Each shell block of a runbook, with the heading above it."""
+    heading = ""
+    tokens = MarkdownIt().parse(page.read_text())
+    for before, token in pairwise(tokens):
+        if before.type == "heading_open":
+            heading = token.content
+        if token.type == "fence" and token.info == "bash":
+            yield heading, token.content
+
+
+@pytest.mark.parametrize("page", RUNBOOKS, ids=lambda page: str(page.stem))
+def test_a_step_of_a_runbook_needs_no_other_step(page: Path) -> None:
+    """The steps are alternatives: each needs only the diagnosis. Prefect's command starts a server without a URL."""
+    diagnosis = ""
+    for heading, block in shell_blocks(page):
+        text = diagnosis + block
+        assert [use for use, definition in NEEDS.items() if use in block and definition not in text] == []
+        diagnosis = text if heading == "Diagnose" else diagnosis
+
+
+def test_the_runbook_for_both_stores_asks_each_of_them_also_if_the_first_hangs() -> None:
+    [(_, block)] = shell_blocks(ROOT / "docs/runbooks/both-stores-away.md")
+    [program] = re.findall(r"<<'EOF'\n(.*?)EOF\n", block, re.DOTALL)
+    with socket.create_server(("127.0.0.1", 0)) as hangs, socket.create_server(("127.0.0.1", 0)) as closed:
+        hanging, closed_port = hangs.getsockname()[1], closed.getsockname()[1]
+        closed.close()
+        urls = f"postgresql://nobody@127.0.0.1:{hanging}/none", f"redis://127.0.0.1:{closed_port}/0"
+        ended = subprocess.run(  # noqa: S603  our own page
+            [".venv/bin/python", "-", *urls], input=program, cwd=ROOT, capture_output=True, text=True, check=True
+        )
+    assert re.fullmatch("PostgreSQL: .*timeout expired.*\nRedis: .*refused.*\n", ended.stdout)
+
+
 def test_the_runbook_query_times_out_if_postgresql_hangs() -> None:
-    functions = {
-        function for page in (ROOT / "docs/runbooks").glob("*.md") for function in SQL.findall(page.read_text())
-    }
+    functions = {function for page in RUNBOOKS for function in SQL.findall(page.read_text())}
     assert functions
     with socket.create_server(("127.0.0.1", 0)) as silent:
         stack = f"stack() {{ echo postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none; }}"

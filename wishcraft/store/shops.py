@@ -171,7 +171,7 @@ async def install(
     query = select(Shop.status, Shop.currency, Shop.uninstalled_at).where(Shop.domain == domain)
     before = (await session.execute(query.with_for_update())).one_or_none()
     if before and before.uninstalled_at and at + _SECOND <= before.uninstalled_at:
-        raise ShopifyUnauthorized(f"{domain} has uninstalled the app since the ID token was issued")
+        raise ShopifyUnauthorized(f"{domain} has uninstalled the app since the issue of the ID token")
     values = {**facts._asdict(), **token, "plan": plan, "status": ShopStatus.ACTIVE}
     values |= {"installed_at": at, "described_at": at.replace(microsecond=0)}  # Shopify's times have whole seconds
     again = dict(values)

@@ -32,7 +32,7 @@ class TokenVault:
         async with self._db.transaction() as session:
             row = (await session.execute(query.where(Shop.domain == shop))).one_or_none()
         if row is None or row[0] is None:
-            raise ShopifyUnauthorized(f"{shop} has no access token: the merchant must open or install the app")
+            raise ShopifyUnauthorized(f"{shop} has no access token; the merchant must open or install the app")
         return OfflineToken(self._decrypt(row[0]), self._decrypt(row[1]) if row[1] else None, row[2])
 
     async def save(self, shop: str, token: OfflineToken) -> None:

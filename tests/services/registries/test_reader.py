@@ -172,6 +172,24 @@ async def test_readers_who_left_before_their_load_began_are_not_loaded_for(
     assert loads.sizes == [1, 1]  # what had joined, and none of those who waited until it began
 
 
+async def test_readers_who_wait_for_a_place_in_a_load_get_one_before_those_who_come_later(
+    resources: Resources, demo: Demo, shop: ShopRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slugs = [slug for (slug,) in demo.execute("SELECT slug FROM registries WHERE shop_id = %s", [shop.id])]
+    reader, loaded, later = RegistryReader(resources, max_joined=1), list[str](), list[asyncio.Task[Any]]()
+
+    async def load(*arguments: Any) -> Any:
+        loaded.extend(arguments[2])
+        if not later:  # the first load has begun: a place in the next one is free
+            later.append(asyncio.create_task(reader._load(shop.id, slugs[2])))
+        return await load_registries(*arguments)
+
+    monkeypatch.setattr("wishcraft.services.registries.reader.load_registries", load)
+    await asyncio.gather(*(reader._load(shop.id, slug) for slug in slugs[:2]))
+    await asyncio.gather(*later)
+    assert loaded == slugs[:3]
+
+
 async def test_registry_is_found_by_id_when_a_process_remembers_few(
     demo: Demo, resources: Resources, shop: ShopRef
 ) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf
 from typing import Final
+from weakref import WeakValueDictionary
 
 import orjson
 
@@ -38,9 +39,10 @@ _MAX_NAMED: Final = 100_000
 class _Load:
     """A load of registries of one shop, which more readers may join until it begins."""
 
-    slugs: set[str]
+    slugs: list[str]
+    """One of each reader who has joined."""
     task: "asyncio.Task[dict[str, CachedRegistry]]"
-    begun: "asyncio.Future[None]"
+    places: asyncio.Semaphore
     deadline: float = inf
     """On the monotonic clock: then the next one no longer waits for it."""
 
@@ -49,7 +51,8 @@ class RegistryReader:
     """Read-through with single flight: each process has one query per shop in progress, and more only if one hangs.
 
     Readers that arrive during a load share the next one: the load in progress may miss what was committed since it
-    began. If that one is full, they wait until it begins: those who have left by then are not loaded for.
+    began. If that one is full, they wait for a place in one after it, in the order in which they came: those who have
+    left by then are not loaded for.
     """
 
     def __init__(
@@ -65,6 +68,8 @@ class RegistryReader:
         self.database_seconds = database_seconds
         self._next: dict[int, _Load] = {}
         """The load of each shop that has not begun."""
+        self._places = WeakValueDictionary[int, asyncio.Semaphore]()
+        """Those of each shop's next load, while it has loads."""
         self._running: dict[int, _Load] = {}
         self._tasks: set[asyncio.Task[dict[str, CachedRegistry]]] = set()
         """All that have not ended, which may hang. The event loop itself keeps only weak references."""
@@ -113,21 +118,21 @@ class RegistryReader:
         return named.slug if named and caller.may_use_id(named.owner) else None
 
     async def _load(self, shop_id: int, slug: str) -> CachedRegistry | None:
-        deadline = time.monotonic() + self.database_seconds
-        while (load := self._next.get(shop_id)) and len(load.slugs) >= self._max_joined:
-            await asyncio.wait({load.begun}, timeout=deadline - time.monotonic())
-            if not load.begun.done():
-                raise database_silent(self.database_seconds)
-        if load is None:
-            task = asyncio.create_task(self._load_next(shop_id), context=Context())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # its readers may have left
-            load = self._next[shop_id] = _Load(set(), task, asyncio.get_running_loop().create_future())
-        load.slugs.add(slug)
-        done, _ = await asyncio.wait({load.task}, timeout=deadline - time.monotonic())
-        if not done:
-            raise database_silent(self.database_seconds)
+        places = self._places.setdefault(shop_id, asyncio.Semaphore(self._max_joined))
+        try:
+            async with asyncio.timeout(self.database_seconds):
+                await places.acquire()
+                load = self._next.get(shop_id)
+                if load is None:
+                    task = asyncio.create_task(self._load_next(shop_id), context=Context())
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+                    task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # readers may leave
+                    load = self._next[shop_id] = _Load([], task, places)
+                load.slugs.append(slug)
+                await asyncio.wait({load.task})
+        except TimeoutError:
+            raise database_silent(self.database_seconds) from None
         return load.task.result().get(slug)
 
     async def _load_next(self, shop_id: int) -> dict[str, CachedRegistry]:
@@ -135,10 +140,11 @@ class RegistryReader:
         if running := self._running.get(shop_id):  # its connection may hang for long: this one takes another
             await asyncio.wait({running.task}, timeout=running.deadline - time.monotonic())
         load = self._running[shop_id] = self._next.pop(shop_id)
-        load.begun.set_result(None)
+        for _ in load.slugs:
+            load.places.release()
         load.deadline = time.monotonic() + self.database_seconds
         try:
-            return await load_registries(self._resources, shop_id, list(load.slugs))
+            return await load_registries(self._resources, shop_id, load.slugs)
         finally:
             if self._running.get(shop_id) is load:
                 del self._running[shop_id]

@@ -143,17 +143,23 @@ class WebhookQueue:
         await self._wait(wait)
         return await self.take(consumer, most, timedelta(0), most_low=most_low)
 
-    async def take_over(self, consumer: str, most: int, idle: timedelta) -> list[PendingEntry]:
+    async def take_over(self, consumer: str, most: int, idle: timedelta, *, most_low: int) -> list[PendingEntry]:
         """Take over entries that another consumer took `idle` ago and has not acknowledged: it has probably died.
+
+        Up to `most`, `most_low` of low priority; those that the consumer has itself count, too.
 
         Raises:
             CacheUnavailable: Redis does not answer.
         """
         taken_over: list[PendingEntry] = []
         for priority in _ORDER:
+            left = most - len(taken_over)
+            count = min(left, most_low) if priority is TopicPriority.LOW else left
+            if not count:
+                continue
             stream = f"{keys.WEBHOOKS}{priority}"
             reply: Any = await self._grouped(
-                priority, "XAUTOCLAIM", stream, GROUP, consumer, idle // _MILLISECOND, "0-0", "COUNT", most
+                priority, "XAUTOCLAIM", stream, GROUP, consumer, idle // _MILLISECOND, "0-0", "COUNT", count
             )
             taken_over += _pending_entries(priority, reply[1] if reply else ())
         return taken_over

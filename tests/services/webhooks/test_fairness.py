@@ -1,7 +1,7 @@
 """A shop that sends many webhooks, and high priority, hold up no others."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -88,32 +88,70 @@ async def test_high_priority_does_not_wait_for_what_waits_for_shopify(resources:
         await consumer.finish()
 
 
-async def test_high_priority_does_not_wait_for_any_number_of_shops_that_wait_for_shopify(resources: Resources) -> None:
-    released, handled = asyncio.Event(), list[int]()
+WINDOW = 2 * SHOPS_AT_ONCE
 
-    async def wait_unless_maple(*args: Any) -> Mapping[WebhookOutcome | None, int]:
+
+class WaitingShops:
+    """Handles webhooks of `MAPLE` at once, and those of other shops when it is released; `handled` has their ids."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.released, self.handled = asyncio.Event(), list[int]()
+        limits = ConsumerLimits(window=WINDOW, take_over_idle=NOW)
+        self.consumer = Consumer(resources, COUNTING, "a", limits=limits, process=self._process)
+
+    async def _process(self, *args: Any) -> Mapping[WebhookOutcome | None, int]:
         _, _, shop, ids = args
         if shop != MAPLE:
-            await released.wait()
-        handled.extend(ids)
+            await self.released.wait()
+        self.handled.extend(ids)
         return {}
 
-    window = 2 * SHOPS_AT_ONCE
-    consumer = Consumer(resources, COUNTING, "a", limits=ConsumerLimits(window=window), process=wait_unless_maple)
+    async def finish(self) -> None:
+        self.released.set()
+        await self.consumer.finish()
+
+
+@pytest.fixture
+async def waiting(resources: Resources) -> AsyncIterator[WaitingShops]:
+    waiting = WaitingShops(resources)
+    yield waiting
+    await waiting.finish()
+
+
+async def fill_with_low(queue: WebhookQueue) -> None:
+    for number in range(WINDOW):
+        await queue.enqueue(entries([number], f"shop-{number}.myshopify.com", TopicPriority.LOW))
+
+
+async def test_high_priority_does_not_wait_for_any_number_of_shops_that_wait_for_shopify(
+    resources: Resources, waiting: WaitingShops
+) -> None:
     queue = WebhookQueue(resources.redis)
-    try:
-        for number in range(window):
-            await queue.enqueue(entries([number], f"shop-{number}.myshopify.com", TopicPriority.LOW))
-        await consumer.take(NOW)
-        await queue.enqueue(entries([window]))
-        await consumer.take(NOW)
-        await wait_until(lambda: handled == [window])
-    finally:
-        released.set()
-        await consumer.finish()
-    while await handle(consumer):
+    await fill_with_low(queue)
+    await waiting.consumer.take(NOW)
+    await queue.enqueue(entries([WINDOW]))
+    await waiting.consumer.take(NOW)
+    await wait_until(lambda: waiting.handled == [WINDOW])
+    await waiting.finish()
+    while await handle(waiting.consumer):
         pass
-    assert sorted(handled) == list(range(window + 1))
+    assert sorted(waiting.handled) == list(range(WINDOW + 1))
+
+
+async def test_low_priority_that_is_taken_over_leaves_places_to_the_high_one(
+    resources: Resources, waiting: WaitingShops
+) -> None:
+    queue = WebhookQueue(resources.redis)
+    await fill_with_low(queue)
+    assert len(await queue.take("dead", WINDOW, NOW)) == WINDOW
+    await waiting.consumer.sweep()
+    await queue.enqueue(entries([WINDOW]))
+    assert await waiting.consumer.take(NOW) == 1
+    await wait_until(lambda: waiting.handled == [WINDOW])
+    await waiting.finish()
+    await waiting.consumer.sweep()
+    await waiting.finish()
+    assert sorted(waiting.handled) == list(range(WINDOW + 1))
 
 
 async def test_shops_that_are_full_are_left_out_for_topics_of_that_priority_alone(

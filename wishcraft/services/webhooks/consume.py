@@ -134,8 +134,8 @@ class Consumer:
         Raises:
             DatabaseUnavailable: Neither Redis nor PostgreSQL answers.
         """
-        room, low_room = self.limits.window - len(self._held), self._find_low_room()
-        if room <= 0:
+        room, low_room = self._find_room()
+        if not room:
             return 0
         if self._queue_answers:
             wait_for_new = wait if low_room else timedelta(0)  # what waits in the queue is not new
@@ -152,10 +152,11 @@ class Consumer:
             await self._pause(wait.total_seconds())
         return taken
 
-    def _find_low_room(self) -> int:
-        """How many more webhooks of low priority may be held."""
-        held = sum(len(waiting) for (_, priority), waiting in self._by_shop.items() if priority is TopicPriority.LOW)
-        return max(0, -(-self.limits.window * LOW_AT_ONCE // SHOPS_AT_ONCE) - held)
+    def _find_room(self) -> tuple[int, int]:
+        """How many more webhooks may be held, and how many of them of low priority."""
+        low = sum(len(waiting) for (_, priority), waiting in self._by_shop.items() if priority is TopicPriority.LOW)
+        most_low = -(-self.limits.window * LOW_AT_ONCE // SHOPS_AT_ONCE)
+        return max(0, self.limits.window - len(self._held)), max(0, most_low - low)
 
     async def finish(self) -> None:
         """Wait until what is taken is handled."""
@@ -169,7 +170,8 @@ class Consumer:
             CacheUnavailable, DatabaseUnavailable: A store does not answer.
         """
         swept = await enqueue_due(self._resources, self._on_sweep, window=self.limits.window)
-        self._hold(await self._queue.take_over(self._name, self.limits.window, self.limits.take_over_idle))
+        room, low_room = self._find_room()
+        self._hold(await self._queue.take_over(self._name, room, self.limits.take_over_idle, most_low=low_room))
         await self._queue.remove_consumers(self.limits.remove_idle)
         self._queue_answers = True
         return swept

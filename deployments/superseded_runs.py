@@ -1,12 +1,14 @@
 """Which runs of schedules need not start, so that a job that takes longer than its interval does not pile up runs."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
 import orjson
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled
 
 DATED_TAG: Final = "report"
@@ -34,7 +36,8 @@ async def cancel_superseded(client: PrefectClient, waiting: Iterable[FlowRun]) -
     superseded = {run.id for run in find_superseded(waiting)}
     message = "Not started: the next run of the schedule was due, which does its work, too."
     for run_id in superseded:
-        await client.set_flow_run_state(run_id, Cancelled(message=message))
+        with suppress(ObjectNotFound):  # Prefect deletes them when their schedule is paused or changed
+            await client.set_flow_run_state(run_id, Cancelled(message=message))
     return superseded
 
 

@@ -16,17 +16,13 @@ async def idle() -> None:
     """A flow whose runs are created and never started."""
 
 
-async def test_superseded_run_that_prefect_has_deleted_meanwhile_keeps_no_other_from_its_end() -> None:
+async def test_superseded_run_that_prefect_has_deleted_holds_up_no_other() -> None:
     async with get_client() as client:
         deployment_id = await client.create_deployment(await client.create_flow(idle), "piles-up")
         try:
-            created = [
-                await client.create_flow_run_from_deployment(deployment_id, state=Scheduled()) for _ in range(3)
-            ]
+            created = [await client.create_flow_run_from_deployment(deployment_id, state=Scheduled()) for _ in range(3)]
             waiting = [
-                run.model_copy(
-                    update={"auto_scheduled": True, "expected_start_time": run.expected_start_time + days}
-                )
+                run.model_copy(update={"auto_scheduled": True, "expected_start_time": run.expected_start_time + days})
                 for run, days in zip(created, map(timedelta, range(3)), strict=True)
                 if run.expected_start_time
             ]

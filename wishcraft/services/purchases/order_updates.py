@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
 from wishcraft.domain.orders import Adjustment, OrderSnapshot
-from wishcraft.domain.webhooks import MAX_AHEAD
 from wishcraft.services.webhooks.handler_protocol import Message
 from wishcraft.shopify.order_payloads import read_deletion, read_edit, read_order, read_refund
 
@@ -71,7 +70,6 @@ def read_messages(messages: Sequence[Message]) -> tuple[dict[int, OrderUpdate], 
 
 def _received(message: Message) -> ReceivedSnapshot:
     if message.topic == DELETED:
-        triggered_at, received_at = message.triggered_at, message.received_at
-        deleted_at = triggered_at if triggered_at and triggered_at < received_at + MAX_AHEAD else received_at
+        deleted_at = message.happened_at
         return ReceivedSnapshot(read_deletion(message.payload, deleted_at), deleted_at, message.id)
     return ReceivedSnapshot(read_order(message.payload), message.triggered_at, message.id)

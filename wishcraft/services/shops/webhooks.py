@@ -4,9 +4,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from typing import Final
 
-from wishcraft.domain.webhooks import MAX_AHEAD, WebhookOutcome
+from wishcraft.domain.webhooks import WebhookOutcome
 from wishcraft.errors import DecisionNeeded, PayloadInvalid, ShopifyRefused, ShopifyUnauthorized, ShopifyUncertain
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
@@ -36,10 +37,10 @@ async def handle_uninstalled(resources: Resources, shop: ShopRef, messages: Sequ
         DecisionNeeded, ShopifyUnavailable, ShopifyThrottled: As `accepts_token`.
     """
     _require_own(shop, messages)
-    latest = max(messages, key=_happened_at)
+    latest = max(messages, key=attrgetter("happened_at"))
     async with resources.db.autocommit() as session:
         state = await shop_erasure.find_installation(session, shop.id)
-    is_current = state is not None and state.is_active and state.installed_at <= _happened_at(latest)
+    is_current = state is not None and state.is_active and state.installed_at <= latest.happened_at
     is_denied = is_current and await accepts_token(resources, shop)
     if is_denied and datetime.now(UTC) < latest.received_at + TOKEN_REVOCATION_DELAY:
         raise ShopifyUncertain(f"{shop.domain}: the token is accepted just after the uninstallation")
@@ -48,7 +49,7 @@ async def handle_uninstalled(resources: Resources, shop: ShopRef, messages: Sequ
 
     async def apply(write: RegistryWrite) -> Mapping[int, WebhookOutcome]:
         outcomes = {message.id: WebhookOutcome.IGNORED for message in messages}
-        if not is_denied and await shops.uninstall(write.session, shop.id, _happened_at(latest)):
+        if not is_denied and await shops.uninstall(write.session, shop.id, latest.happened_at):
             await audit_log.record(write.session, write.actor, "app.uninstalled", "shop", str(shop.id))
             outcomes[latest.id] = WebhookOutcome.APPLIED
         return outcomes
@@ -66,7 +67,7 @@ async def handle_shop_update(resources: Resources, shop: ShopRef, messages: Sequ
     """
     _require_own(shop, messages)
     updates = [(read_shop_update(message.payload), message) for message in messages]
-    updates.sort(key=lambda each: (each[0].since, _happened_at(each[1])))
+    updates.sort(key=lambda each: (each[0].since, each[1].happened_at))
     update, newest = updates[-1]
     facts = {name: value for each, _ in updates for name, value in each.facts.items()}
     failed = {}
@@ -113,12 +114,3 @@ def _require_own(shop: ShopRef, messages: Sequence[Message]) -> None:
     """Shopify signs the body, and not the header that names the shop: a body that names none may be about anything."""
     if any(message.payload.get("myshopify_domain") != shop.domain for message in messages):
         raise PayloadInvalid("The payload names another shop than the header, or none.")
-
-
-def _happened_at(message: Message) -> datetime:
-    """When it happened; when it was received if the header, which is not signed, says nothing or a later day.
-
-    An uninstallation in the future would refuse each installation until then.
-    """
-    triggered_at, received_at = message.triggered_at, message.received_at
-    return triggered_at if triggered_at and triggered_at < received_at + MAX_AHEAD else received_at

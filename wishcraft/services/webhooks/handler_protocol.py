@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple, TypeVar
 
-from wishcraft.domain.webhooks import WebhookOutcome
+from wishcraft.domain.webhooks import MAX_AHEAD, WebhookOutcome
 from wishcraft.errors import DecisionNeeded, PayloadInvalid, ShopifyUnavailable, TransientError
 from wishcraft.resources import Resources
 from wishcraft.services.registries.write import RegistryWrite
@@ -32,6 +32,15 @@ class Message(NamedTuple):
     """When its event happened, as Shopify says."""
     received_at: datetime
     payload: Mapping[str, Any]
+
+    @property
+    def happened_at(self) -> datetime:
+        """When it happened; when it was received if the header, which is not signed, says nothing or a later day.
+
+        An uninstallation in the future would refuse each installation until then.
+        """
+        triggered_at, received_at = self.triggered_at, self.received_at
+        return triggered_at if triggered_at and triggered_at < received_at + MAX_AHEAD else received_at
 
 
 @dataclass(frozen=True, slots=True)

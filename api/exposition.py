@@ -93,7 +93,7 @@ class _CollectedFamilies(Collector):
 def _redis_server(redis: RedisMetrics | None) -> Iterator[Metric]:
     used = [((), redis.memory.used)] if redis else []
     limit = [((), redis.memory.limit)] if redis else []
-    evictions = [((), redis.evictions)] if redis else []
+    evictions = [((), redis.memory.evictions)] if redis else []
     yield _gauge("redis_memory_bytes", "Memory that Redis uses.", (), used)
     yield _gauge("redis_memory_limit_bytes", "Memory that Redis may use; 0: no limit.", (), limit)
     yield _counter("redis_evictions", "Keys that Redis evicted for lack of memory.", (), evictions)

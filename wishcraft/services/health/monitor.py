@@ -98,7 +98,7 @@ class HealthMonitor:
         """The result of the last question to PostgreSQL."""
         self._prefect = SingleFlightCache(lambda: _ask_prefect(resources, settings), 0)
         self._schedule = SingleFlightCache(lambda: find_schedule(resources.http, settings), SCHEDULE_TTL_SECONDS)
-        self._inbox = SingleFlightCache(lambda: _find_inbox_state(resources), WEBHOOKS_TTL_SECONDS)
+        self._inbox = SingleFlightCache(lambda: find_inbox_state(resources), WEBHOOKS_TTL_SECONDS)
         self._upstreams = SingleFlightCache(RecentCounts(resources.counters).read, UPSTREAMS_TTL_SECONDS)
         probes: dict[str, Callable[[], Awaitable[str]]] = {
             "database": self._probe_database,
@@ -129,7 +129,7 @@ class HealthMonitor:
     async def shops_in_trouble(self) -> dict[str, list[str]]:
         """The shops that Shopify did not answer as it should in the last ten minutes, by the name of the counter.
 
-        None while Redis does not answer.
+        Empty while Redis has not answered yet.
         """
         growth = await self._upstreams.get_within(_WAIT_SECONDS)
         return group_shops_in_trouble(growth) if growth else {}
@@ -272,7 +272,8 @@ async def _probe_upstream(counts: SingleFlightCache[Growth], describe: Callable[
     return detail
 
 
-async def _find_inbox_state(resources: Resources) -> InboxState:
+async def find_inbox_state(resources: Resources) -> InboxState:
+    """The backlog of the inbox now."""
     async with resources.db.autocommit() as session:
         return await webhook_inbox.find_state(session)
 

@@ -14,9 +14,9 @@ from wishcraft.cache.webhook_queue import WebhookQueue
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.observability.metrics import BREAKER_OPEN, DB_CONNECTIONS, DB_CONNECTIONS_LIMIT
 from wishcraft.resources import Resources
-from wishcraft.services.health.monitor import Health, HealthMonitor
+from wishcraft.services.health.monitor import Health, HealthMonitor, find_inbox_state
 from wishcraft.services.single_flight import SingleFlightCache
-from wishcraft.store import shops, webhook_inbox
+from wishcraft.store import shops
 from wishcraft.store.connections import count_connections
 from wishcraft.store.webhook_inbox import InboxState
 
@@ -32,7 +32,6 @@ class RedisMetrics:
     """Metrics read from Redis, the same in every process."""
 
     memory: Memory
-    evictions: int
     counters: Mapping[str, list[Series]]
     usage: Mapping[str, Usage]
     """By shop domain."""
@@ -60,7 +59,7 @@ class MetricsCollector:
         self._monitor = monitor
         self._shops = SingleFlightCache(self._find_shops, SHOPS_TTL_SECONDS)
         self._keys = SingleFlightCache(lambda: estimate_key_statistics(resources.redis), KEY_STATISTICS_TTL_SECONDS)
-        self._inbox = SingleFlightCache(self._find_inbox_state, 0)
+        self._inbox = SingleFlightCache(lambda: find_inbox_state(resources), 0)
 
     async def collect(self) -> CollectedMetrics:
         """Update this process's gauges, and read the rest."""
@@ -84,7 +83,6 @@ class MetricsCollector:
                 memory = await resources.redis.memory()
             return RedisMetrics(
                 memory=memory,
-                evictions=memory.evictions,
                 counters=await asyncio.to_thread(from_zero, await resources.counters.read(), known),
                 usage={domains[shop_id]: used for shop_id, used in (await resources.usage.read(list(domains))).items()},
                 keys=await self._keys.get_within(OPTIONAL_TIMEOUT_SECONDS) or KeyStatistics({}, {}),
@@ -98,10 +96,6 @@ class MetricsCollector:
             async with asyncio.timeout(INBOX_TIMEOUT_SECONDS):
                 return await self._inbox.get()
         return None
-
-    async def _find_inbox_state(self) -> InboxState:
-        async with self._resources.db.autocommit() as session:
-            return await webhook_inbox.find_state(session)
 
     async def _find_shops(self) -> dict[int, str]:
         async with self._resources.db.autocommit() as session:

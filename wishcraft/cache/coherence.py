@@ -142,10 +142,7 @@ class CoherenceCommands:
     ) -> dict[str, Lease | FillOutcome]:
         """A lease for each slug, or why there is none: CHANGED, LEASED or ON_HOLD. Take it before the load begins.
 
-        Args:
-            shop_id: The shop.
-            slugs: Those of its registries.
-            seen: The header of the entry that the caller has read, empty for none. CHANGED if it is another one now.
+        `seen` is the header of the entry that the caller has read, empty for none. CHANGED if it is another one now.
         """
         shop, hold_ms = keys.of_shop(shop_id), int(self._hold_seconds * 1000)
         tokens = {slug: secrets.token_bytes(8) for slug in slugs}

@@ -164,11 +164,7 @@ async def invite(session: AsyncSession, shop_id: int, registry_id: int, *, vouch
     An invitation that ends, and whose mail cannot have gone out, is deleted. One that was not sent for a suppression
     which was lifted since waits again, if it has not expired. The caller holds the registry's lock.
 
-    Args:
-        session: That of the change.
-        shop_id: The registry's shop.
-        registry_id: The registry.
-        vouched: Whether a server vouches for the registrant's address, which counts as confirmed then.
+    `vouched` says that a server vouches for the registrant's address, which counts as confirmed then.
     """
     query = select(Registry.customer_email, Registry.co_registrants).where(
         Registry.shop_id == shop_id, Registry.id == registry_id

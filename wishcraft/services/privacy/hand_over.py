@@ -30,16 +30,11 @@ RETRY_AFTER: Final = timedelta(minutes=15)
 
 
 async def handle_data_requests(resources: Resources, shop: ShopRef, messages: Sequence[Message]) -> Effect:
-    """Write a file for a `customers/data_request`, and mail the shop its link, unless the person is to be erased.
+    """Write a file for the one `customers/data_request`, and mail the shop its link, unless the person is to be erased.
 
     The file is written in a transaction that holds the request: an erasure that comes meanwhile waits, then deletes it.
     After the commit, the mail is sent. A request whose mail may have been sent is repeated only if the consumer died or
     the mail server did not say whether it has accepted the mail.
-
-    Args:
-        resources: The stores.
-        shop: The shop.
-        messages: One.
 
     Raises:
         PayloadInvalid: As `read_subject`.

@@ -140,10 +140,7 @@ async def delete_registry(resources: Resources, change: ChangeRequest) -> None:
 async def remove(write: RegistryWrite, registry_id: int, *, counted_for: int | None) -> None:
     """Delete a registry that the write has locked; the caller notes the change.
 
-    Args:
-        write: The write.
-        registry_id: The registry.
-        counted_for: The customer for whom its invitations of the last day go on to count, None for no customer.
+    Its invitations of the last day go on to count for the customer `counted_for`; None is no customer.
     """
     shop_id = write.actor.shop_id
     await idempotency.clear_results(write.session, shop_id, registry_id)

@@ -165,19 +165,10 @@ def with_private_fields(entry: Entry, found: VersionedFields) -> Entry:
     return with_body(entry, body, min(entry.header.version, found.version))
 
 
-async def refill(
-    resources: Resources,
-    shop_id: int,
-    slugs: Sequence[str],
-) -> dict[str, Entry]:
+async def refill(resources: Resources, shop_id: int, slugs: Sequence[str]) -> dict[str, Entry]:
     """Load these registries and fill the cache with them; the entries filled, by slug.
 
     A registry is skipped whose lease a reader holds (that reader fills it), or whose floor a writer has raised.
-
-    Args:
-        resources: The stores.
-        shop_id: The shop.
-        slugs: Those of its registries.
 
     Raises:
         CacheUnavailable: Redis does not answer.

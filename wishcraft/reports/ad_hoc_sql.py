@@ -8,7 +8,7 @@ from pandas.api import types
 
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.select_text import wrap_sql
-from wishcraft.reports.analyst_report import TABLE_ROWS, ReportResult
+from wishcraft.reports.analyst_report import ReportResult
 from wishcraft.reports.page import Page, pluralize
 from wishcraft.reports.plots import BarChart, TimeSeries, draw, markdown_image
 from wishcraft.reports.tables import Column, iso_date, shorten_labels, to_markdown, to_rows
@@ -46,7 +46,7 @@ def run_query(db: AnalystsDatabase, sql: str, max_rows: int, seconds: int) -> Re
     columns = {name: _column(frame, name) for name in _names(frame)}
     code = f"```sql\n{wrap_sql(sql.strip().replace('```', ''), _SQL_CHARACTERS)}\n```"
     body = "\n\n".join([_plot(frame), to_markdown(frame, columns, _PAGE_ROWS), code])
-    return ReportResult(Page(verdict, body, {"ask": to_rows(frame, columns, TABLE_ROWS)}), frame)
+    return ReportResult(Page(verdict, body, {"ask": to_rows(frame, columns)}), frame)
 
 
 def _names(frame: pd.DataFrame) -> list[str]:

@@ -12,8 +12,6 @@ from wishcraft.reports.page import Page
 
 PAGE_ROWS: Final = 10
 """Rows of each table on a page."""
-TABLE_ROWS: Final = 1_000
-"""Rows of each table artifact in the Prefect UI; a file has every row."""
 PartT_contra = TypeVar("PartT_contra", contravariant=True)
 
 

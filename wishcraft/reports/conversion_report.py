@@ -12,7 +12,7 @@ from wishcraft.analytics.confidence_intervals import MIN_SIZE_FOR_MEANS, share_i
 from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter, TableName
 from wishcraft.analytics.reader import Progress, ignore_progress, read_chunks
-from wishcraft.reports.analyst_report import PAGE_ROWS, TABLE_ROWS, AnalystReport, ReportResult, scope
+from wishcraft.reports.analyst_report import PAGE_ROWS, AnalystReport, ReportResult, scope
 from wishcraft.reports.page import Page, format_percent, pluralize
 from wishcraft.reports.plots import BarChart, Panel, TimeSeries, draw, markdown_image
 from wishcraft.reports.tables import (
@@ -116,8 +116,8 @@ class ConversionReport(AnalystReport[ConversionFigures]):
         """Render the page."""
         funnel, effect = figures.part("funnel"), figures.part("reminders")
         tables = {
-            "conversion-report-funnel": to_rows(funnel, _TABLE_COLUMNS, TABLE_ROWS),
-            "conversion-report-reminders": to_rows(_with_ranges(effect), _EFFECT_TABLE_COLUMNS, TABLE_ROWS),
+            "conversion-report-funnel": to_rows(funnel, _TABLE_COLUMNS),
+            "conversion-report-reminders": to_rows(_with_ranges(effect), _EFFECT_TABLE_COLUMNS),
         }
         body = _body(figures, self._begin_of_open_week())
         body = f"{scope('What guests did', self.report_filter, self.report_filter.days)}\n\n{body}"

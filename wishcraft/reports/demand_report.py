@@ -11,7 +11,7 @@ from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter
 from wishcraft.analytics.reader import Progress, ignore_progress, read_chunks
 from wishcraft.domain.periods import Days
-from wishcraft.reports.analyst_report import TABLE_ROWS, AnalystReport, ReportResult, scope
+from wishcraft.reports.analyst_report import AnalystReport, ReportResult, scope
 from wishcraft.reports.page import Page, pluralize, short_name
 from wishcraft.reports.plots import BarChart, draw, markdown_image
 from wishcraft.reports.tables import (
@@ -89,7 +89,7 @@ class DemandReport(AnalystReport[DemandFigures]):
         ).sort_values("verdict", key=lambda verdicts: verdicts.map(_SEVERITY), kind="stable")
         table = to_markdown(_of_each_verdict(shown), _COLUMNS, _PAGE_ROWS)
         body = [scope("Events", self.report_filter, days), *_draw(shown), table, _EXPLANATION]
-        tables = {"demand-forecast": to_rows(shown, _COLUMNS, TABLE_ROWS)}
+        tables = {"demand-forecast": to_rows(shown, _COLUMNS)}
         return ReportResult(Page(_verdict(forecast, self.weeks), "\n\n".join(body), tables), forecast)
 
 

@@ -13,7 +13,7 @@ from wishcraft.analytics.database import AnalystsDatabase
 from wishcraft.analytics.filters import ReportFilter, TableName
 from wishcraft.analytics.reader import Progress, ignore_progress, read_chunks
 from wishcraft.domain.currencies import symbol
-from wishcraft.reports.analyst_report import PAGE_ROWS, TABLE_ROWS, AnalystReport, ReportResult, scope
+from wishcraft.reports.analyst_report import PAGE_ROWS, AnalystReport, ReportResult, scope
 from wishcraft.reports.page import Page, format_percent, pluralize
 from wishcraft.reports.plots import BarChart, Heatmap, Panel, draw, markdown_image
 from wishcraft.reports.tables import (
@@ -116,7 +116,7 @@ class RegistryReport(AnalystReport[RegistryFigures]):
 
     def render(self, figures: RegistryFigures) -> ReportResult:
         """Render the page."""
-        tables = {key: to_rows(frame, columns, TABLE_ROWS) for key, (frame, columns) in _tables(figures).items()}
+        tables = {key: to_rows(frame, columns) for key, (frame, columns) in _tables(figures).items()}
         body = f"{scope('Registries created', self.report_filter, self.report_filter.days)}\n\n{_body(figures)}"
         return ReportResult(Page(_verdict(figures.fulfilled), body, tables), figures.part("summary"))
 

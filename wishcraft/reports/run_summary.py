@@ -127,14 +127,10 @@ def _watched(results: Sequence[WorkResult], watched: Sequence[str], noun: str) -
         for result in sorted(results, key=total, reverse=True)
         if total(result)
     ]
-    return _section("Worth a look", (noun, *(name.replace("_", " ") for name in names)), rows)
-
-
-def _section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A titled table of the first `MAX_ROWS` rows; empty without rows."""
     if not rows:
         return ""
-    return f"## {title}\n\n{markdown_table(header, rows[:MAX_ROWS])}{_rest(len(rows), header[0])}"
+    table = markdown_table((noun, *(name.replace("_", " ") for name in names)), rows[:MAX_ROWS])
+    return f"## Worth a look\n\n{table}{_rest(len(rows), noun)}"
 
 
 def _rest(number: int, noun: str) -> str:

@@ -15,6 +15,8 @@ from wishcraft.reports.page import Row, percent_cell, short_name
 NO_VALUE: Final = "–"  # noqa: RUF001  an en dash, as typographers use for an empty cell
 """The cell of a missing value, such as a share of zero."""
 _LABEL_CHARACTERS: Final = 48
+_MAX_ROWS: Final = 1_000
+"""Rows of each table artifact in the Prefect UI; a file has every row."""
 BOX: Final = 702
 """Pixels: the width of a table in the Prefect UI, in a window of 1,400."""
 _CELL_PADDING, _LETTER, _FIGURE = 16, 7.1, 8.6
@@ -112,13 +114,13 @@ def to_cells(frame: pd.DataFrame, columns: Mapping[str, Column]) -> list[list[st
     return [list(row) for row in zip(*formatted, strict=True)]
 
 
-def to_rows(frame: pd.DataFrame, columns: Mapping[str, Column], limit: int) -> list[Row]:
-    """The first `limit` rows for a table artifact, whose cells the Prefect UI shows as they are: formatted texts.
+def to_rows(frame: pd.DataFrame, columns: Mapping[str, Column]) -> list[Row]:
+    """The first `_MAX_ROWS` rows for a table artifact, whose cells the Prefect UI shows as they are: formatted texts.
 
     Names that may be cut are cut to what the other columns leave of the Prefect UI's box.
     """
     titles = [column.title for column in columns.values()]
-    cells = to_cells(frame.head(limit), columns)
+    cells = to_cells(frame.head(_MAX_ROWS), columns)
     widths = [
         max(map(_pixels, [title, *column])) for title, column in zip(titles, zip(*cells, strict=True), strict=False)
     ]

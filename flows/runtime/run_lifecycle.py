@@ -11,13 +11,12 @@ import httpx
 from prefect import Flow, State, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.schedules import CronSchedule
-from prefect.context import FlowRunContext
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Failed
 
 from tasks.runtime.failure_summary import CRASH_ADVICE, summarise_failure
 from tasks.runtime.retries import advice_for, problem_of
-from tasks.runtime.run_context import run_context
+from tasks.runtime.run_context import current_run, run_context
 from tasks.runtime.ui_links import run_page
 from wishcraft.cache.counters import RUN_OUTCOMES
 from wishcraft.errors import ConfigurationError, QueryRefused, RunStopped
@@ -49,15 +48,15 @@ _OUTCOMES: Final = {
 async def with_lifecycle(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
     """Do a run's work and return its final state; an error is reported to Sentry and becomes a redacted message."""
     try:
-        with run_context(), sentry.traced("job", lambda: _current_run()[0].name):
+        with run_context(), sentry.traced("job", lambda: current_run()[0].name):
             state = await _run_work(work)
     except ConfigurationError as error:  # Sentry may not be set up
         get_run_logger().error("The run could not start", exc_info=error)
         state = Failed(message=problem_of(error))
-        flow, run = _current_run()
+        flow, run = current_run()
         await summarise_failure(flow.name, run.id, problem_of(error), advice_for(error))
     if state.is_cancelled():  # Prefect calls no hook for a run that returns a Cancelled state
-        await on_run_end(*_current_run(), state)
+        await on_run_end(*current_run(), state)
     return state
 
 
@@ -95,7 +94,7 @@ async def record_end(job: str, flow_run: FlowRun, state: State[Any]) -> None:
 
 
 async def _run_work(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
-    flow, run = _current_run()
+    flow, run = current_run()
     if run.auto_scheduled:
         sentry.check_in(flow.name, run.id, "in_progress", await _schedule(run))
     try:
@@ -112,13 +111,6 @@ async def _run_work(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
         await summarise_failure(flow.name, run.id, problem_of(error), advice_for(error))
     _reported_runs.add(run.id)
     return state
-
-
-def _current_run() -> tuple[Flow[..., Any], FlowRun]:
-    context = FlowRunContext.get()
-    if context is None or context.flow is None or context.flow_run is None:
-        raise RuntimeError("there is no flow run: call this within a flow")
-    return context.flow, context.flow_run
 
 
 async def _schedule(run: FlowRun) -> sentry.MonitorSchedule | None:

@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from prefect import Flow
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.runtime import deployment, flow_run
 
@@ -29,6 +32,14 @@ def run_context() -> Iterator[None]:
     }
     with log_context(**{name: str(value) for name, value in context.items() if value}):
         yield
+
+
+def current_run() -> tuple[Flow[..., Any], FlowRun]:
+    """The current flow and its run; RuntimeError outside of a flow."""
+    context = FlowRunContext.get()
+    if context is None or context.flow is None or context.flow_run is None:
+        raise RuntimeError("there is no flow run: call this within a flow")
+    return context.flow, context.flow_run
 
 
 def _deployment_name() -> str | None:

@@ -6,8 +6,8 @@ from datetime import date, datetime
 from typing import Any, Final
 
 from prefect.client.schemas.objects import FlowRun
-from prefect.context import FlowRunContext
 
+from tasks.runtime.run_context import current_run
 from wishcraft.domain import times
 from wishcraft.domain.backfills import DAY_PARAMETERS
 from wishcraft.reports.page import short_name
@@ -20,15 +20,9 @@ _WORD: Final = re.compile(r"[a-z0-9][a-z0-9.-]{0,79}")
 
 
 def current_run_name() -> str:
-    """Prefect's hook: name the run that begins, before its parameters are checked.
-
-    Raises:
-        RuntimeError: There is no run.
-    """
-    context = FlowRunContext.get()
-    if context is None or context.flow is None or context.flow_run is None:
-        raise RuntimeError("there is no flow run: Prefect calls this when one begins")
-    return name_run(context.flow.name, context.flow.parameters.properties, context.flow_run)
+    """Prefect's hook: name the run that begins, before its parameters are checked."""
+    flow, run = current_run()
+    return name_run(flow.name, flow.parameters.properties, run)
 
 
 def name_run(job: str, known: Mapping[str, Any], run: FlowRun) -> str:

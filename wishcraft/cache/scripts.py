@@ -48,6 +48,16 @@ _AGE: Final = """
         age = 0
     end
 """
+_AGE_OF_KNOWN_ERA: Final = (
+    """
+    local current = redis.call('HMGET', era, 'era', 'since')
+    if current[1] ~= known_era then
+        return 'other_era'
+    end
+    local since = current[2]
+"""
+    + _AGE
+)
 
 # A restart from a snapshot restores old entries and loses new floors; so does a failover to a replica that lags, and a
 # failover back. A server therefore has an era. It ends when the process that serves the data is not the process that
@@ -99,14 +109,7 @@ QUIET: Final = Script(
     keys=("written", "era"),
     args=("known_era", "hold_ms"),
     allow_oom=True,
-    body="""
-    local current = redis.call('HMGET', era, 'era', 'since')
-    if current[1] ~= known_era then
-        return 'other_era'
-    end
-    local since = current[2]
-"""
-    + _AGE
+    body=_AGE_OF_KNOWN_ERA
     + """
     if age < tonumber(hold_ms) or redis.call('HEXISTS', written, 'at') == 1 then
         return 'written'
@@ -141,14 +144,7 @@ LEASE: Final = Script(
     name="take_lease",
     keys=("entry", "lease", "era"),
     args=("token", "ttl_ms", "known_era", "hold_ms", "seen"),
-    body="""
-    local current = redis.call('HMGET', era, 'era', 'since')
-    if current[1] ~= known_era then
-        return 'other_era'
-    end
-    local since = current[2]
-"""
-    + _AGE
+    body=_AGE_OF_KNOWN_ERA
     + """
     if age < tonumber(hold_ms) then
         return 'on_hold'

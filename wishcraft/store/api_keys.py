@@ -49,7 +49,9 @@ class KeyFacts(NamedTuple):
     revoked_at: datetime | None
 
 
-_FACTS: Final = select(*(getattr(ApiKey, name) for name in KeyFacts._fields))
+_COLUMNS: Final = tuple(getattr(ApiKey, name) for name in KeyFacts._fields)
+_FACTS: Final = select(*_COLUMNS)
+_IS_LIVE: Final = (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()))
 # At most one write a minute for each key.
 _NOTE_USED: Final = text("""
 UPDATE api_keys SET last_used_at = now()
@@ -73,11 +75,7 @@ async def find_holder(session: AsyncSession, prefix: str) -> KeyHolder | None:
             Shop.status,
         )
         .join(Shop, Shop.id == ApiKey.shop_id)
-        .where(
-            ApiKey.prefix == prefix,
-            ApiKey.revoked_at.is_(None),
-            or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),
-        )
+        .where(ApiKey.prefix == prefix, *_IS_LIVE)
     )
     row = (await session.execute(query)).one_or_none()
     if row is None:
@@ -118,8 +116,7 @@ async def add(
         ip_allow_list=list(ip_allow_list),
         expires_at=expires_at,
     )
-    returned = statement.returning(*(getattr(ApiKey, column) for column in KeyFacts._fields))
-    return _facts((await session.execute(returned)).one())
+    return _facts((await session.execute(statement.returning(*_COLUMNS))).one())
 
 
 async def find_successor(session: AsyncSession, shop_id: int, prefix: str) -> str | None:
@@ -152,12 +149,7 @@ async def find_ages(session: AsyncSession) -> list[KeyAge]:
     query = (
         select(Shop.domain, ApiKey.prefix, ApiKey.created_at, ApiKey.expires_at, ApiKey.last_used_at)
         .join(Shop, Shop.id == ApiKey.shop_id)
-        .where(
-            Shop.status == ShopStatus.ACTIVE,
-            ApiKey.revoked_at.is_(None),
-            ApiKey.successor.is_(None),
-            or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()),
-        )
+        .where(Shop.status == ShopStatus.ACTIVE, ApiKey.successor.is_(None), *_IS_LIVE)
         .order_by(Shop.domain, ApiKey.id)
     )
     return [KeyAge(*row) for row in await session.execute(query)]

@@ -246,7 +246,7 @@ def over_limit(reset: int) -> ProblemError:
 
 
 def invalid_credentials(
-    authenticator: Authenticator, scope: Connection, reason: str, headers: Mapping[str, str] | None = None
+    authenticator: Authenticator, scope: Connection, reason: str, headers: Mapping[str, str] | None
 ) -> ProblemError:
     """401 for credentials that are not valid, 429 after many; counts it. Without a reason the app is not installed."""
     refusals = authenticator.count_refusal(scope)

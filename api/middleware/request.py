@@ -62,7 +62,7 @@ class LimitedReceive:
     """ASGI `receive` of one request: keeps the body's parts, and refuses a body over the limit."""
 
     receive: Receive
-    limit: int = LARGEST_BODY
+    limit: int
     """In bytes."""
     parts: list[bytes] = field(default_factory=list)
     is_awaited: bool = False

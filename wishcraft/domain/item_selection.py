@@ -38,15 +38,15 @@ _KEYS: Final[Mapping[ItemSort, Callable[[_Item], Any]]] = {
 class ItemSelection:
     """Which items, and in which order; None does not filter."""
 
-    available: bool | None = None
+    available: bool | None
     """Whether the variant can be bought now."""
-    given: bool | None = None
+    given: bool | None
     """Whether as many pieces as wanted were purchased."""
-    price_min: Decimal | None = None
-    price_max: Decimal | None = None
+    price_min: Decimal | None
+    price_max: Decimal | None
     """Both included, in the registry's currency."""
-    priority: Priority | None = None
-    sort: ItemSort = ItemSort.DISPLAY_ORDER
+    priority: Priority | None
+    sort: ItemSort
 
     def apply(self, items: Sequence[_Item]) -> list[_Item]:
         """These of the items, which are in display order."""

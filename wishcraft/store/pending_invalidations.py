@@ -96,6 +96,6 @@ async def delete(session: AsyncSession, shop_id: int, replayed: Mapping[str, Ann
     await session.execute(_DELETE, {"shop_id": shop_id, "slugs": list(replayed), "tokens": tokens})
 
 
-async def find_slugs(session: AsyncSession, shop_id: int, older: timedelta = timedelta(0)) -> list[str]:
+async def find_slugs(session: AsyncSession, shop_id: int, older: timedelta) -> list[str]:
     """The slugs of the shop's invalidations that have been pending for at least `older`."""
     return list(await session.scalars(_FIND, {"shop_id": shop_id, "older": older}))

@@ -163,7 +163,7 @@ async def list_own(
     customer_id: int,
     request: PageRequest,
     shopify_origin: str,
-    statuses: Sequence[RegistryStatus] = (),
+    statuses: Sequence[RegistryStatus],
 ) -> ListPage[OwnRegistry]:
     """The registries of the customer with one of these statuses; without any, all, archived ones included."""
     filters = frozenset({"statuses"} if statuses else ())

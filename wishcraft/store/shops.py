@@ -143,7 +143,7 @@ async def find_by_domain(session: AsyncSession, domain: str) -> ShopRef | None:
     return ShopRef(*row) if row else None
 
 
-async def find_authorised(session: AsyncSession, domain: str, since: datetime | None = None) -> ShopRef | None:
+async def find_authorised(session: AsyncSession, domain: str, since: datetime | None) -> ShopRef | None:
     """The active shop with this domain, if it has a token that can be renewed, and was installed `since` then."""
     query = _REF.where(Shop.domain == domain, Shop.refresh_token_encrypted.is_not(None))
     row = (await session.execute(query if since is None else query.where(Shop.installed_at >= since))).one_or_none()

@@ -81,7 +81,7 @@ class Suppression(NamedTuple):
     since: datetime
 
 
-async def find_all(session: AsyncSession, shop_id: int, reason: SuppressionReason | None = None) -> list[Suppression]:
+async def find_all(session: AsyncSession, shop_id: int, reason: SuppressionReason | None) -> list[Suppression]:
     """The shop's suppressions, of one reason or all, the newest first."""
     columns = (EmailSuppression.address_hash, EmailSuppression.reason, EmailSuppression.since)
     query = select(*columns).where(EmailSuppression.shop_id == shop_id)

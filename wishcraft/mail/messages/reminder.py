@@ -71,7 +71,7 @@ def compose_reminder(
     )
 
 
-def countdown(days_left: int, language: Language = Language.EN) -> str:
+def countdown(days_left: int, language: Language) -> str:
     """The start of the subject: `Today`, `Tomorrow`, `In 7 days`."""
     return translate(language, {0: TODAY, 1: TOMORROW}.get(days_left, IN_DAYS), days=days_left)
 

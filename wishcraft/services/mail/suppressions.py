@@ -24,9 +24,7 @@ _NAMES: Final = frozenset({*_ADDRESS_COLUMNS, "reason"})
 _REASONS: Final = {reason.value: reason for reason in SuppressionReason}
 
 
-async def find_suppressions(
-    resources: Resources, shop_id: int, reason: SuppressionReason | None = None
-) -> list[Suppression]:
+async def find_suppressions(resources: Resources, shop_id: int, reason: SuppressionReason | None) -> list[Suppression]:
     """Return the shop's suppressions, of one reason or all, the newest first."""
     async with resources.db.repeatable_read() as session:
         return await suppressions.find_all(session, shop_id, reason)
@@ -69,11 +67,7 @@ async def find_hashes_of_registry(resources: Resources, shop_id: int, registry_i
 
 
 async def import_suppressions(
-    resources: Resources,
-    actor: Actor,
-    name: str,
-    reason: SuppressionReason | None = None,
-    details: Mapping[str, Any] | None = None,
+    resources: Resources, actor: Actor, name: str, reason: SuppressionReason | None, details: Mapping[str, Any]
 ) -> tuple[int, int]:
     """Suppress the addresses of a CSV file in the folder `imports` of FILES_URL, then delete the file.
 
@@ -102,7 +96,7 @@ async def import_suppressions(
     reasons = _parse(actor.shop_id, content, reason)
     async with resources.db.transaction() as session:
         added = await suppressions.add_all(session, actor.shop_id, reasons)
-        more = {"addresses": len(reasons), "added": added, **(details or {})}
+        more = {"addresses": len(reasons), "added": added, **details}
         await audit_log.record(session, actor, "mail.suppressions_imported", "shop", str(actor.shop_id), more)
     resources.files.delete_from(IMPORTS, [name])
     return len(reasons), added

@@ -41,7 +41,7 @@ async def ensure_installed(
     id_token: str,
     *,
     on_installed: OnInstalled,
-    is_renewal: bool = False,
+    is_renewal: bool,
 ) -> ShopRef:
     """The shop of this admin; installs the app unless it is installed and its token can be renewed.
 

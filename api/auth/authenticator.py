@@ -262,7 +262,7 @@ class Authenticator:
         if not holder.is_installed:
             raise UnknownShop(holder.shop_domain)
         networks = parse_networks(",".join(holder.ip_allow_list))
-        expires = holder.expires_at.timestamp() if holder.expires_at else float("inf")
+        expires = holder.expires_at.timestamp() if holder.expires_at else inf
         scopes = frozenset(map(Scope, holder.scopes))
         if Scope.WRITE in scopes:
             scopes |= {Scope.READ}

@@ -25,6 +25,7 @@ from deployments.sandbox.processes import ROOT
 from wishcraft.domain.api_keys import NewKey, digest, make_key, prefix_of
 from wishcraft.domain.batches import batches
 from wishcraft.domain.callers import Scope
+from wishcraft.domain.tokens import OfflineToken
 from wishcraft.errors import ConfigurationError
 from wishcraft.settings import Settings, load
 from wishcraft.store.engine import Database
@@ -119,9 +120,7 @@ def _shop_row(shop: DemoShop, vault: TokenVault) -> Row:
         "settings": ShopSettings(
             brand_colour=shop.colour, reply_to=f"hello@{shop.domain}", postal_address=shop.address
         ).model_dump(),
-        "access_token_encrypted": vault.encrypt(shop.access_token),
-        "refresh_token_encrypted": vault.encrypt(shop.refresh_token),
-        "token_expires_at": datetime.now(UTC) + timedelta(hours=1),
+        **vault.columns(OfflineToken(shop.access_token, shop.refresh_token, datetime.now(UTC) + timedelta(hours=1))),
     }
 
 

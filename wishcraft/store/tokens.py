@@ -54,8 +54,8 @@ class TokenVault:
     def columns(self, token: OfflineToken) -> dict[str, Any]:
         """The token as columns of `shops`."""
         return {
-            "access_token_encrypted": self.encrypt(token.access),
-            "refresh_token_encrypted": self.encrypt(token.refresh) if token.refresh else None,
+            "access_token_encrypted": self._encrypt(token.access),
+            "refresh_token_encrypted": self._encrypt(token.refresh) if token.refresh else None,
             "token_expires_at": token.expires_at,
         }
 
@@ -63,8 +63,7 @@ class TokenVault:
         """Hold the lock, across processes, for refreshing the shop's token."""
         return locks.acquire(self._db, "token", shop)
 
-    def encrypt(self, token: str) -> bytes:
-        """The token, encrypted for storage."""
+    def _encrypt(self, token: str) -> bytes:
         return self._fernet.encrypt(token.encode())
 
     def _decrypt(self, stored: bytes) -> str:

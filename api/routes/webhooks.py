@@ -79,7 +79,7 @@ async def receive(request: Request, app_state: AppStateDep) -> Response:
     try:
         parsed = parse_headers(headers)
     except HeadersInvalid as error:
-        metrics.WEBHOOKS.labels("unknown", "refused").inc()
+        _count_refused("refused")
         raise ProblemError("bad-request", str(error)) from None
     topic = parsed.topic if parsed.topic in TOPICS else "other"
     result = "failed"
@@ -101,6 +101,6 @@ def _count_refused(result: str) -> None:
 
 
 def _unsigned() -> ProblemError:
-    metrics.WEBHOOKS.labels("unknown", "unsigned").inc()
+    _count_refused("unsigned")
     detail = "X-Shopify-Hmac-Sha256 is not the signature of the body with the app's client secret."
     return ProblemError("unauthorized", detail)

@@ -30,9 +30,9 @@ class NoPlaceError(Exception):
 class LargeBodies:
     """The slots of one process."""
 
-    def __init__(self, seconds: float = SECONDS) -> None:
-        """`seconds` is how long a body may keep its slot."""
-        self.seconds = seconds
+    def __init__(self) -> None:
+        self.seconds = SECONDS
+        """How long a body may keep its slot."""
         self._taken = Counter[str]()
 
     @contextmanager

@@ -51,13 +51,7 @@ class Replica:
     """
 
     def __init__(
-        self,
-        url: str,
-        primary: Database,
-        max_lag_seconds: float,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        answer_seconds: float = ANSWER_SECONDS,
+        self, url: str, primary: Database, max_lag_seconds: float, *, answer_seconds: float = ANSWER_SECONDS
     ) -> None:
         """Not used before the first check.
 
@@ -65,13 +59,12 @@ class Replica:
             url: As that of the primary, with the replica's address.
             primary: What to ask for the position.
             max_lag_seconds: The bound.
-            clock: Seconds that grow steadily.
             answer_seconds: How long a reader waits for the replica, before it asks the primary.
         """
         self.max_lag_seconds: Final = max_lag_seconds
         self._db = Database(url, pool_size=_CONNECTIONS)
         self._primary = primary
-        self.clock = clock
+        self.clock: Callable[[], float] = time.monotonic
         self.answer_seconds = answer_seconds
         self._positions: deque[tuple[float, int]] = deque(maxlen=_POSITIONS)
         self._current_at = -inf

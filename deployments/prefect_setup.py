@@ -94,7 +94,7 @@ async def prepare() -> None:
 async def _prepare() -> None:
     async with get_client() as client:
         await _wait_for_server(client)
-        await _prepare_pool(client)
+        await _prepare_pool(client, POOL)
         for priority, name in enumerate(QUEUES, start=1):
             await _prepare_queue(client, name, priority)
         await prepare_automations(client, load(JobSettings))
@@ -118,13 +118,13 @@ async def _check_server(client: PrefectClient, seconds: float) -> Exception | No
         return error
 
 
-async def _prepare_pool(client: PrefectClient) -> None:
+async def _prepare_pool(client: PrefectClient, name: str) -> None:
     """Create the pool, or update its template: Prefect's `overwrite` would resume a paused pool and lift its limit."""
     try:
-        pool = WorkPoolCreate(name=POOL, type=ProcessWorker.type, base_job_template=JOB_TEMPLATE)
+        pool = WorkPoolCreate(name=name, type=ProcessWorker.type, base_job_template=JOB_TEMPLATE)
         await client.create_work_pool(pool)
     except ObjectAlreadyExists:
-        await client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=JOB_TEMPLATE))
+        await client.update_work_pool(name, WorkPoolUpdate(base_job_template=JOB_TEMPLATE))
 
 
 async def _prepare_queue(client: PrefectClient, name: str, priority: int) -> None:

@@ -92,10 +92,10 @@ async def test_set_up_asks_again_soon_whatever_a_proxy_answers_while_prefect_sta
 
 async def test_set_up_renews_the_template_of_a_pool_and_keeps_its_pause_and_its_limit() -> None:
     async with get_client() as client:
-        await prefect_setup._prepare_pool(client)
+        await prefect_setup._prepare_pool(client, POOL)
         by_hand = WorkPoolUpdate(is_paused=True, concurrency_limit=3, base_job_template={})
         await client.update_work_pool(POOL, by_hand)
-        await prefect_setup._prepare_pool(client)
+        await prefect_setup._prepare_pool(client, POOL)
         pool = await client.read_work_pool(POOL)
         await client.delete_work_pool(POOL)
     assert (pool.is_paused, pool.concurrency_limit) == (True, 3)

@@ -94,6 +94,7 @@ STEPS_OF_A_WRITE = {
     "pending_invalidations.delete": {WRITE},
     "forget": {WRITE},
     "lease": {"wishcraft/cache/registries.py"},
+    "after_write": {WRITE},
     "registries.lock": {WRITE},
     "registries.lock_one": {WRITE},
     "registries.lock_each": {WRITE},
@@ -114,7 +115,7 @@ def steps_in(source: str) -> set[str]:  # noqa: C901  one case for each way to w
                 found.add(f"{module}.{name}")
             case ast.ImportFrom(module=str(module), names=names):
                 found |= {f"{module.rpartition('.')[2]}.{each.name}" for each in names} & STEPS_OF_A_WRITE.keys()
-            case ast.Attribute(attr="bump_versions" | "invalidate" | "forget" | "lease" as name):
+            case ast.Attribute(attr="bump_versions" | "invalidate" | "forget" | "lease" | "after_write" as name):
                 found.add(name)
             case ast.Name(id="bump_versions" as name):
                 found.add(name)
@@ -179,6 +180,7 @@ def test_only_the_write_primitive_changes_what_a_guest_can_see() -> None:
         "from wishcraft.store.pending_invalidations import record",
         "resources.cache.forget(shop_id, slugs)",
         "resources.cache.lease(shop_id, slugs)",
+        "resources.after_write(shop_id, versions)",
         "registries.lock(session, shop_id, ids)",
         "from wishcraft.store.registries import lock_each",
         "delete(Shop).where(Shop.id == shop_id)",

@@ -5,7 +5,7 @@ The timeouts of HTTP clients are set here, other limits in the modules of the cl
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 _ANNOUNCING: Final = 4
 _MAIL_API_TIMEOUT: Final = httpx.Timeout(30, connect=5)
 MAX_SLOW_WRITES: Final = 4
+AfterWrite = Callable[[int, Mapping[str, int]], Awaitable[None]]
+"""Called after each committed write with the shop's id and the new versions by slug."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Resources:
     """Where the pages of shops are, with `{shop}` for the domain: share links lead there."""
     slow_writes: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_SLOW_WRITES))
     """Writes that wait while Redis does not answer: they must leave connections of `db` to the readers."""
+    after_write: AfterWrite | None = None
+    """None while no feature subscribes to changes."""
 
 
 @asynccontextmanager

@@ -1,5 +1,7 @@
 """Writes of registries, and what is read after them."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tests.support.aliases import Demo
@@ -38,3 +40,12 @@ def version(demo: Demo, registry_id: int) -> int:
 def pending(demo: Demo) -> list[tuple[Any, ...]]:
     """Slug and version of each pending invalidation."""
     return demo.execute("SELECT slug, version FROM pending_invalidations ORDER BY slug").fetchall()
+
+
+def spying(resources: Resources, calls: list[Mapping[str, int]]) -> Resources:
+    """Resources whose hook after a write notes the published versions."""
+
+    async def after_write(_shop_id: int, versions: Mapping[str, int]) -> None:
+        calls.append(dict(versions))
+
+    return replace(resources, after_write=after_write)

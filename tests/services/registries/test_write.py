@@ -1,5 +1,7 @@
 """The write primitive, step by step: each test fails when its step is taken out."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -8,7 +10,7 @@ from redis.asyncio import Redis
 from sqlalchemy import text
 
 from tests.support.aliases import Demo
-from tests.support.registry_writes import Registry, of_shop, rename, version
+from tests.support.registry_writes import Registry, of_shop, rename, spying, version
 from wishcraft.cache import keys
 from wishcraft.resources import Resources
 from wishcraft.services.registries import write as write_module
@@ -82,11 +84,15 @@ async def test_rows_are_locked_before_the_block_and_in_the_order_of_their_ids(
     assert [query for query in queries if "ORDER BY registries.id FOR UPDATE" in query]
 
 
-async def test_a_failed_write_leaves_no_trace(
+async def test_a_failed_write_leaves_no_trace_and_publishes_nothing(
     resources: Resources, demo: Demo, shop: ShopRef, registry: Registry
 ) -> None:
+    published: list[Mapping[str, int]] = []
+
     async def fail() -> None:
-        async with registry_write(resources, Actor(shop.id, "test"), [registry[0]], on_cache_down="announce") as write:
+        async with registry_write(
+            spying(resources, published), Actor(shop.id, "test"), [registry[0]], on_cache_down="announce"
+        ) as write:
             await registries.update_columns(write.session, shop.id, registry[0], {"title": "New"})
             write.changed(registry[0], "registry.changed")
             raise ValueError("midway")
@@ -96,14 +102,43 @@ async def test_a_failed_write_leaves_no_trace(
     assert version(demo, registry[0]) == registry[2]
     assert demo.execute("SELECT FROM registries WHERE title = 'New'").fetchall() == []
     assert demo.execute("SELECT FROM audit_logs WHERE actor = 'test'").fetchall() == []
+    assert published == []
 
 
-async def test_a_write_that_changed_nothing_raises_no_version(
+async def test_a_write_that_changed_nothing_publishes_nothing(
     resources: Resources, demo: Demo, shop: ShopRef, registry: Registry
 ) -> None:
-    async with registry_write(resources, Actor(shop.id, "test"), [registry[0]], on_cache_down="refuse"):
+    published: list[Mapping[str, int]] = []
+    async with registry_write(
+        spying(resources, published), Actor(shop.id, "test"), [registry[0]], on_cache_down="refuse"
+    ):
         pass
-    assert version(demo, registry[0]) == registry[2]
+    assert (version(demo, registry[0]), published) == (registry[2], [])
+
+
+async def test_a_committed_write_is_published_once_after_its_refill(
+    resources: Resources, demo: Demo, shop: ShopRef, registry: Registry
+) -> None:
+    seen: list[object] = []
+
+    async def after_write(shop_id: int, versions: Mapping[str, int]) -> None:
+        entry = await resources.cache.get(shop_id, registry[1])
+        seen.append((dict(versions), version(demo, registry[0]), entry and entry.header.version))
+
+    await rename(replace(resources, after_write=after_write), shop, registry[0])
+    new = registry[2] + 1
+    assert seen == [({registry[1]: new}, new, new)]
+
+
+async def test_a_hook_that_fails_does_not_fail_the_committed_write(
+    resources: Resources, demo: Demo, shop: ShopRef, registry: Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def after_write(_shop_id: int, _versions: Mapping[str, int]) -> None:
+        raise ConnectionError("connection refused")
+
+    await rename(replace(resources, after_write=after_write), shop, registry[0])
+    assert version(demo, registry[0]) == registry[2] + 1
+    assert "The hook after a write failed" in caplog.text
 
 
 async def test_an_action_is_written_to_the_audit_log_in_the_same_transaction(
@@ -121,12 +156,15 @@ async def test_an_action_is_written_to_the_audit_log_in_the_same_transaction(
 async def test_a_deleted_registry_is_invalidated_and_then_absent(
     resources: Resources, shop: ShopRef, registry: Registry, redis: Redis
 ) -> None:
-    registry_id, slug, _ = registry
-    reader = RegistryReader(resources)
+    registry_id, slug, old = registry
+    reader, published = RegistryReader(resources), list[Mapping[str, int]]()
     assert (await reader.read(shop.id, slug)).entry.body
-    async with registry_write(resources, Actor(shop.id, "test"), [registry_id], on_cache_down="refuse") as write:
+    async with registry_write(
+        spying(resources, published), Actor(shop.id, "test"), [registry_id], on_cache_down="refuse"
+    ) as write:
         await write.session.execute(text("DELETE FROM registries WHERE id = :id"), {"id": registry_id})
         write.changed(registry_id)
+    assert published == [{slug: old + 1}]
     assert await redis.hget(keys.of_shop(shop.id).floors, slug) is None
     assert (await reader.read(shop.id, slug)).entry.body == b""
 
@@ -151,10 +189,11 @@ async def test_the_write_limit_ends_a_transaction_that_invalidated_and_does_not_
 async def test_committed_write_succeeds_if_postgresql_cannot_serve_the_refill(
     resources: Resources, demo: Demo, shop: ShopRef, registry: Registry, settings: Settings
 ) -> None:
+    published: list[Mapping[str, int]] = []
     with psycopg.connect(settings.database_url.replace("+psycopg", "")) as migration:
         migration.execute("LOCK TABLE registry_items IN ACCESS EXCLUSIVE MODE")
-        await rename(resources, shop, registry[0])
-    assert version(demo, registry[0]) == registry[2] + 1
+        await rename(spying(resources, published), shop, registry[0])
+    assert published == [{registry[1]: version(demo, registry[0])}] == [{registry[1]: registry[2] + 1}]
 
 
 async def test_committed_write_succeeds_if_the_new_entry_cannot_be_built(
@@ -169,8 +208,9 @@ async def test_committed_write_succeeds_if_the_new_entry_cannot_be_built(
         raise ValueError("no payload")
 
     monkeypatch.setattr(registry_payloads, "read", fail)
-    await rename(resources, shop, registry[0])
-    assert version(demo, registry[0]) == registry[2] + 1
+    published: list[Mapping[str, int]] = []
+    await rename(spying(resources, published), shop, registry[0])
+    assert published == [{registry[1]: version(demo, registry[0])}] == [{registry[1]: registry[2] + 1}]
     assert "no payload" in caplog.text
 
 

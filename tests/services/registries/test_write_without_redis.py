@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.support.aliases import Demo
-from tests.support.registry_writes import Registry, pending, rename, version
+from tests.support.registry_writes import Registry, pending, rename, spying, version
 from tests.support.valkey import OwnValkey
 from tests.support.waiting import wait_until
 from wishcraft.cache import keys
@@ -43,11 +43,13 @@ async def test_a_write_without_redis_has_no_entries(settings: Settings, shop: Sh
 async def test_without_redis_a_persons_write_is_committed_and_its_invalidation_is_pending(
     on_own_valkey: Resources, own_valkey: OwnValkey, demo: Demo, shop: ShopRef, registry: Registry
 ) -> None:
+    published: list[Mapping[str, int]] = []
     own_valkey.kill()
-    await rename(on_own_valkey, shop, registry[0], on_cache_down="announce")
+    await rename(spying(on_own_valkey, published), shop, registry[0], on_cache_down="announce")
     new = registry[2] + 1
     assert version(demo, registry[0]) == new
     assert pending(demo) == [(registry[1], new)]
+    assert published == [{registry[1]: new}]
 
 
 async def test_without_redis_a_jobs_write_is_refused_and_nothing_is_written(

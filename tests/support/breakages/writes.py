@@ -59,13 +59,18 @@ BREAKAGES: Final = (
     ),
     Breakage(
         "a deletion leaves its floor and its place in the index", _PRIMITIVE,
-        "        await _replay(resources, shop_id, deleted)\n",
-        "        pass\n", ("tests/api/test_deletion.py::test_deletion_leaves_nothing_that_names_the_registry",),
+        "            await _replay(resources, shop_id, deleted)\n",
+        "            pass\n", ("tests/api/test_deletion.py::test_deletion_leaves_nothing_that_names_the_registry",),
     ),
     Breakage(
         "a deletion keeps the buyers' names", "wishcraft/store/registries.py",
         "    await session.execute(update(Purchase).where(*bought).values(nameless))\n",
         "", ("tests/api/test_deletion.py::test_purchases_stay_without_names_and_their_sums_remain",),
+    ),
+    Breakage(
+        "a write is not published", _PRIMITIVE,
+        "await resources.after_write(shop_id, versions)",
+        "pass", (f"{_WRITE}::test_a_committed_write_is_published_once_after_its_refill",),
     ),
     Breakage(
         "a write has no time limit", "wishcraft/store/registries.py",
@@ -143,6 +148,11 @@ BREAKAGES: Final = (
         "        async with resources.db.autocommit() as session:\n"
         "            await pending_invalidations.record(",
         (f"{_WITHOUT_REDIS}::test_every_write_can_announce_while_all_connections_are_in_use",),
+    ),
+    Breakage(
+        "a hook that fails fails the committed write", _PRIMITIVE,
+        "except Exception:  # noqa: BLE001  it is logged", "except ZeroDivisionError:",
+        (f"{_WRITE}::test_a_hook_that_fails_does_not_fail_the_committed_write",),
     ),
     Breakage(
         "a replay ends at the error of one shop", _PRIMITIVE,

@@ -1,9 +1,9 @@
 """`registry_write`: the one way to change what a guest can see of a registry.
 
-It locks, bumps versions, invalidates, takes leases, commits, and refills or forgets, in that order.
-tests/test_architecture.py names the modules that may do each of these. Decision 2 argues why the order keeps the cache
-coherent, decision 11 why a write may go through while Redis does not answer, decision 23 how a deletion ends, and
-decision 40 what goes in which round trip.
+It locks, bumps versions, invalidates, takes leases, commits, refills or forgets, and calls `Resources.after_write`, in
+that order. tests/test_architecture.py names the modules that may do each of these. Decision 2 argues why the order
+keeps the cache coherent, decision 11 why a write may go through while Redis does not answer, decision 23 how a deletion
+ends, and decision 40 what goes in which round trip.
 """
 
 import asyncio
@@ -165,7 +165,7 @@ async def registry_write(
     """Write to registries of the actor's shop in one transaction; leaving the block commits, an exception rolls back.
 
     Args:
-        resources: The stores.
+        resources: The stores; `after_write` is called after the commit, whether or not the refill succeeded.
         actor: Who writes, in which shop.
         registry_ids: Registries to lock, in the order of their ids, before the block runs.
         on_cache_down: `announce` for people, who must not be refused for it; `refuse` for jobs, which are retried.
@@ -191,8 +191,8 @@ async def registry_write(
         # If Redis is silent, to wait for its leases too could take longer than the transaction may last.
         refilled = [slug for slug in versions if slug not in deleted] if is_invalidated else []
         await _commit(resources, write, refilled)
-    if deleted:
-        await _forget(resources, actor.shop_id, deleted)
+    if versions and (deleted or resources.after_write):
+        await _finish(resources, actor.shop_id, versions, deleted)
 
 
 async def _commit(resources: Resources, write: RegistryWrite, slugs: Sequence[str]) -> None:
@@ -236,12 +236,21 @@ async def _invalidate(
     return True
 
 
-async def _forget(resources: Resources, shop_id: int, deleted: Mapping[str, Announcement]) -> None:
-    """After the commit: let Redis forget what was deleted. No failure is raised."""
+async def _finish(
+    resources: Resources, shop_id: int, versions: Mapping[str, int], deleted: Mapping[str, Announcement]
+) -> None:
+    """After the commit: let Redis forget what was deleted, and call the hook. No failure is raised."""
     try:
-        await _replay(resources, shop_id, deleted)
+        if deleted:
+            await _replay(resources, shop_id, deleted)
     except (CacheUnavailable, DatabaseUnavailable, DatabaseRefused) as error:
         _log.info("Redis did not forget what a write deleted, replays do it: %s", error)
+    finally:
+        if resources.after_write:
+            try:
+                await resources.after_write(shop_id, versions)
+            except Exception:  # noqa: BLE001  it is logged
+                _log.exception("The hook after a write failed; the write is committed")
 
 
 class ChangeRequest(NamedTuple):

@@ -120,9 +120,11 @@ async def _run_work(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
 def _termination_behind(error: BaseException) -> TerminationSignal | None:
     """The SIGTERM that `error` hides: Prefect raises a ValueError for one that comes while it makes a task run."""
     behind: BaseException | None = error
-    while behind and not isinstance(behind, TerminationSignal):
+    while behind is not None:
+        if isinstance(behind, TerminationSignal):
+            return behind
         behind = behind.__context__
-    return behind
+    return None
 
 
 def _current_run() -> tuple[Flow[..., Any], FlowRun]:

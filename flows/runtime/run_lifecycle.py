@@ -11,6 +11,7 @@ import httpx
 from prefect import Flow, State, get_client
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import TerminationSignal
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled, Failed
 
@@ -105,12 +106,24 @@ async def _run_work(work: Callable[[], Awaitable[State[Any]]]) -> State[Any]:
     except RunStopped:
         state = Cancelled(message="The run was stopped between two batches.")
     except Exception as error:  # noqa: BLE001  any error ends the run as Failed
+        if termination := _termination_behind(error):
+            raise termination from None
         get_run_logger().error("The run failed", exc_info=error)
         sentry.capture_error(error)
         state = Failed(message=problem_of(error))
         await summarise_failure(flow.name, run.id, problem_of(error), advice_for(error))
     _reported_runs.add(run.id)
     return state
+
+
+def _termination_behind(error: BaseException) -> TerminationSignal | None:
+    """The SIGTERM that `error` hides: Prefect raises a ValueError for one that comes while it makes a task run."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, TerminationSignal):
+            return behind
+        behind = behind.__context__
+    return None
 
 
 async def _schedule(run: FlowRun) -> sentry.MonitorSchedule | None:

@@ -2,12 +2,15 @@
 
 import asyncio
 import re
+import signal
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from prefect import State, get_client
 from prefect.events.actions import DoNothing
+from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running, exception_to_crashed_state
 
 from deployments.automations import alert_on_slow_runs, end_dead_runs, notice_late_starts
@@ -41,6 +44,20 @@ async def ending(kind: str) -> State[Any]:
         case "timeout":
             await asyncio.Event().wait()
     return {"completed": Completed, "failed": Failed, "cancelled": Cancelled}[kind](message="done")
+
+
+@job("terminated")
+async def terminated() -> State[Any]:
+    """A job that catches its SIGTERM: Prefect would kill this process by it."""
+
+    async def start_a_task() -> State[Any]:
+        error = ValueError("Task run is not set")  # as Prefect's engine of tasks raises it
+        error.__context__ = TerminationSignal(signal=signal.SIGTERM)
+        raise error
+
+    with suppress(TerminationSignal):
+        await run_lifecycle.with_lifecycle(start_a_task)
+    return Completed(message="done")
 
 
 def assert_known(name: str) -> None:
@@ -106,6 +123,12 @@ async def test_run_whose_machine_died_gets_its_summary_once_from_check_invariant
     assert summary.startswith("**The process of this run died.**")
     assert "then run the job again" in summary
     assert f"/v2/runs/flow-run/{run.id})" in summary
+
+
+async def test_sigterm_that_an_error_of_prefect_hides_is_no_failure_of_the_run() -> None:
+    state = await terminated(return_state=True)
+    assert state.is_completed()
+    assert not await artifacts_of(state, "markdown")
 
 
 async def test_crash_of_a_run_is_known_to_the_automations() -> None:

@@ -185,7 +185,9 @@ async def find_due(
 async def find_due_fairly(
     session: AsyncSession, priority: TopicPriority, most: int, of_a_shop: int
 ) -> list[DueWebhook]:
-    """As `find_due`, but of one priority, and at most `of_a_shop` of each shop: the longest due of each, then the second, and so on.
+    """As `find_due`, but of one priority, and at most `of_a_shop` of each shop.
+
+    The longest due of each comes first, then the second of each, and so on.
 
     The cost depends on the number of shops, and not on how many webhooks wait.
     """

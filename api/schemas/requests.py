@@ -134,9 +134,7 @@ def parse_variant_ids(texts: Sequence[str]) -> list[int]:
 
 
 def _access_code(value: object) -> object:
-    if isinstance(value, str) and len(value) <= access_codes.MAX_TYPED:
-        return access_codes.normalise(value)
-    return value
+    return access_codes.normalise(value) if isinstance(value, str) and len(value) <= access_codes.MAX_TYPED else value
 
 
 def _address(text: str) -> str:

@@ -134,7 +134,7 @@ def parse_variant_ids(texts: Sequence[str]) -> list[int]:
 
 
 def _access_code(value: object) -> object:
-    return access_codes.normalise(value) if isinstance(value, str) else value
+    return access_codes.normalise(value) if isinstance(value, str) and len(value) <= access_codes.MAX_TYPED else value
 
 
 def _address(text: str) -> str:
@@ -321,7 +321,7 @@ class Unlocking(RequestModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"access_code": "tulip-canoe-amber"}]})
 
     access_code: str = Field(
-        max_length=access_codes.MAX_LENGTH, examples=["tulip-canoe-amber"], description="As the guest typed it."
+        max_length=access_codes.MAX_TYPED, examples=["tulip-canoe-amber"], description="As the guest typed it."
     )
 
 

@@ -3,6 +3,7 @@ import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
+from unicodedata import normalize
 
 import httpx
 import pytest
@@ -102,15 +103,22 @@ async def test_access_code_opens_however_a_keyboard_composes_its_accents(emma: S
         for typed in (composed, decomposed, f" {decomposed}", f"{composed}\u00a0"):
             assert (await unlock(guest, slug, typed)).status_code == 200
     assert problem(await unlock(guest, slug, "crepe-tulipe")) == (403, "wrong-access-code")
-    short = WEDDING | {"visibility": "password", "access_code": f" tulipe{' ' * 10}"}
-    assert problem(await emma.send("POST", PATH, short)) == (422, "invalid-request")
+    for refused in (f" tulipe{' ' * 10}", f"{composed}{' ' * 400}"):
+        body = WEDDING | {"visibility": "password", "access_code": refused}
+        assert problem(await emma.send("POST", PATH, body)) == (422, "invalid-request")
+
+
+async def test_longest_access_code_opens_with_accents_and_spaces_of_their_own(emma: Shopper, guest: Shopper) -> None:
+    longest = ("cr\u00eape-tulipe-cano\u00e9-" * 6)[:100]
+    slug = await emma.create(visibility="password", access_code=longest)
+    assert (await unlock(guest, slug, f"{normalize('NFD', longest)} ")).status_code == 200
 
 
 async def test_wrong_access_code_is_refused(guest: Shopper, slug: str, demo: Demo) -> None:
     demo.execute("DELETE FROM sessions")
     for code in ("wrong", "", ACCESS_CODE.replace("-", " "), ACCESS_CODE.upper(), "\x00", "🗝" * 100):
         assert problem(await unlock(guest, slug, code)) == (403, "wrong-access-code")
-    assert problem(await unlock(guest, slug, "x" * 101)) == (422, "invalid-request")
+    assert problem(await unlock(guest, slug, "x" * 401)) == (422, "invalid-request")
     assert demo.execute("SELECT count(*) FROM sessions").fetchone() == (0,)
 
 

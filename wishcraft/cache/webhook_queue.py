@@ -20,7 +20,7 @@ GROUP: Final = "consumers"
 MOST_OF_A_SHOP: Final = 1_000
 """Webhooks of a shop in a stream, those that consumers have taken included."""
 _ORDER: Final = (TopicPriority.HIGH, TopicPriority.LOW)
-_SHARE_OF_LOW: Final = 4
+SHARE_OF_LOW: Final = 4
 """One in four of the entries that are taken at once may be of low priority, however many of high priority wait."""
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
@@ -126,13 +126,13 @@ class WebhookQueue:
     ) -> list[PendingEntry]:
         """Take up to `most` entries for this consumer, `most_low` of low priority; none if none come in time.
 
-        Those of high priority come first, but those of low priority get one in `_SHARE_OF_LOW` places if they need it.
+        Those of high priority come first, but those of low priority get one in `SHARE_OF_LOW` places if they need it.
 
         Raises:
             CacheUnavailable: Redis does not answer.
         """
         low = most if most_low is None else most_low
-        taken = await self._read(TopicPriority.HIGH, consumer, first := most - min(low, most // _SHARE_OF_LOW))
+        taken = await self._read(TopicPriority.HIGH, consumer, first := most - min(low, most // SHARE_OF_LOW))
         is_high_left = len(taken) == first
         if left := min(low, most - len(taken)):
             taken += await self._read(TopicPriority.LOW, consumer, left)

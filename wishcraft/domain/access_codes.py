@@ -11,6 +11,9 @@ from wishcraft.domain.rate_limits import Policy
 
 MIN_LENGTH: Final = 8
 MAX_LENGTH: Final = 100
+MAX_TYPED: Final = 4 * MAX_LENGTH
+"""Of a code as it is typed: a letter with its accents has up to four characters. Of a longer text, `normalise` could
+take seconds: with the square of the accents in a row."""
 ADVICE: Final = "Take three words that only your guests connect, or ten random characters."
 
 MANY_WRONG_CODES: Final = 50

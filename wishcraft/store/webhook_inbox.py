@@ -37,7 +37,7 @@ _COLUMNS: Final = (
     WebhookEvent.payload, WebhookEvent.attempts,
 )  # fmt: skip
 _DUE: Final = (WebhookEvent.id, WebhookEvent.shop_domain, WebhookEvent.topic, WebhookEvent.due_at)
-_FIND_DUE_FAIRLY: Final = text("""
+_FIND_DUE_FAIRLY: Final = """
 WITH RECURSIVE shops AS (
     SELECT min(shop_domain) AS shop_domain FROM webhook_events WHERE handled_at IS NULL
     UNION ALL
@@ -48,10 +48,14 @@ WITH RECURSIVE shops AS (
 SELECT d.id, d.shop_domain, d.topic, d.due_at FROM shops s CROSS JOIN LATERAL (
     SELECT w.id, w.shop_domain, w.topic, w.due_at, row_number() OVER (ORDER BY w.due_at, w.id) AS place
     FROM webhook_events w
-    WHERE w.shop_domain = s.shop_domain AND w.handled_at IS NULL AND w.due_at <= now()
+    WHERE w.shop_domain = s.shop_domain AND w.handled_at IS NULL AND w.due_at <= now() AND {is_of_priority}
     ORDER BY w.due_at, w.id LIMIT :of_a_shop
 ) d ORDER BY d.place, d.due_at, d.id LIMIT :most
-""")
+"""
+_FIND_FAIRLY: Final = {
+    TopicPriority.HIGH: text(_FIND_DUE_FAIRLY.format(is_of_priority="w.topic = ANY(:high_topics)")),
+    TopicPriority.LOW: text(_FIND_DUE_FAIRLY.format(is_of_priority="w.topic <> ALL(:high_topics)")),
+}
 _FAIL: Final = text("""
 UPDATE webhook_events w SET attempts = w.attempts + f.tries,
     due_at = coalesce(f.due_at, w.due_at),
@@ -178,12 +182,17 @@ async def find_due(
     return [DueWebhook(*row) for row in rows]
 
 
-async def find_due_fairly(session: AsyncSession, most: int, of_a_shop: int) -> list[DueWebhook]:
-    """As `find_due`, but at most `of_a_shop` of each shop: the longest due of each, then the second, and so on.
+async def find_due_fairly(
+    session: AsyncSession, priority: TopicPriority, most: int, of_a_shop: int
+) -> list[DueWebhook]:
+    """As `find_due`, but of one priority, and at most `of_a_shop` of each shop.
+
+    The longest due of each comes first, then the second of each, and so on.
 
     The cost depends on the number of shops, and not on how many webhooks wait.
     """
-    rows = await session.execute(_FIND_DUE_FAIRLY, {"most": most, "of_a_shop": of_a_shop})
+    parameters = {"most": most, "of_a_shop": of_a_shop, "high_topics": list(HIGH_TOPICS)}
+    rows = await session.execute(_FIND_FAIRLY[priority], parameters)
     return [DueWebhook(*row) for row in rows]
 
 

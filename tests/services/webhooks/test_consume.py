@@ -329,7 +329,7 @@ async def test_poll_of_the_inbox_takes_some_of_each_shop(resources: Resources, d
     receive(demo, 30)
     [last] = receive(demo, shop=SAKURA)
     async with resources.db.autocommit() as session:
-        due = await webhook_inbox.find_due_fairly(session, 5, 3)
+        due = await webhook_inbox.find_due_fairly(session, TopicPriority.HIGH, 5, 3)
     assert last in {each.id for each in due}
     assert len(due) == 4
 

@@ -14,6 +14,7 @@ from wishcraft.cache import keys
 from wishcraft.cache.webhook_queue import MOST_OF_A_SHOP, QueueEntry, WebhookQueue
 from wishcraft.domain.mail_events import TOPIC as MAIL_EVENTS
 from wishcraft.domain.webhooks import TOPICS, TopicPriority, WebhookOutcome
+from wishcraft.errors import CacheUnavailable
 from wishcraft.resources import Resources
 from wishcraft.services.webhooks.consume import SHOPS_AT_ONCE, Consumer, ConsumerLimits, enqueue_due
 from wishcraft.services.webhooks.handler_protocol import Effect, change_nothing
@@ -154,6 +155,22 @@ async def test_low_priority_that_is_taken_over_leaves_places_to_the_high_one(
     assert sorted(waiting.handled) == list(range(WINDOW + 1))
 
 
+async def test_high_priority_does_not_wait_for_shopify_without_redis(
+    waiting: WaitingShops, demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object, **_options: object) -> None:
+        raise CacheUnavailable("no answer")
+
+    monkeypatch.setattr(WebhookQueue, "take", fail)
+    for number in range(WINDOW):
+        receive(demo, shop=f"shop-{number}.myshopify.com", topic="products/update")
+    receive(demo, waiting.consumer.limits.per_shop, topic="products/update")
+    await waiting.consumer.take(NOW)
+    [order_id] = receive(demo)
+    await waiting.consumer.take(NOW)
+    await wait_until(lambda: order_id in waiting.handled)
+
+
 async def test_shops_that_are_full_are_left_out_for_topics_of_that_priority_alone(
     resources: Resources, demo: Demo
 ) -> None:
@@ -188,7 +205,7 @@ async def test_inbox_gives_each_shop_its_turn_however_many_another_has(resources
     first, *_ = receive(demo, 50_001)
     others = receive(demo, 2, shop=SAKURA)
     async with resources.db.autocommit() as session:
-        due = await webhook_inbox.find_due_fairly(session, 3, 2)
+        due = await webhook_inbox.find_due_fairly(session, TopicPriority.HIGH, 3, 2)
     assert [each.id for each in due[:2]] == [first, others[0]]
     assert len(due) == 3
 
@@ -198,6 +215,7 @@ async def test_inbox_gives_nothing_that_is_handled_or_due_later(resources: Resou
     demo.execute("UPDATE webhook_events SET handled_at = now(), outcome = 'ignored' WHERE id = %s", [handled])
     demo.execute("UPDATE webhook_events SET due_at = now() + interval '1 hour' WHERE id = %s", [later])
     async with resources.db.autocommit() as session:
-        assert [each.id for each in await webhook_inbox.find_due_fairly(session, 9, 9)] == [due]
+        found = await webhook_inbox.find_due_fairly(session, TopicPriority.HIGH, 9, 9)
+        assert [each.id for each in found] == [due]
         demo.execute("UPDATE webhook_events SET handled_at = now(), outcome = 'ignored'")
-        assert await webhook_inbox.find_due_fairly(session, 9, 9) == []
+        assert await webhook_inbox.find_due_fairly(session, TopicPriority.HIGH, 9, 9) == []

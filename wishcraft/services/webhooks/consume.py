@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from wishcraft.cache.webhook_queue import Enqueued, PendingEntry, QueueEntry, WebhookQueue
+from wishcraft.cache.webhook_queue import SHARE_OF_LOW, Enqueued, PendingEntry, QueueEntry, WebhookQueue
 from wishcraft.domain.webhooks import TopicPriority, WebhookOutcome, priority_of
 from wishcraft.errors import CacheUnavailable, DatabaseUnavailable
 from wishcraft.resources import Resources
@@ -144,13 +144,21 @@ class Consumer:
             except CacheUnavailable as error:
                 _log.warning("Webhooks are taken from the inbox: %s", error)
                 self._queue_answers = False
-        async with self._resources.db.autocommit() as session:
-            due = await webhook_inbox.find_due_fairly(session, self.limits.window, self.limits.per_shop)
-        new = [each for each in due if each.id not in self._held]
-        taken = self._hold_ids({each.id: (each.shop_domain, priority_of(each.topic)) for each in new[:room]})
+        taken = self._hold_ids(await self._find_in_inbox(room, low_room))
         if not taken:
             await self._pause(wait.total_seconds())
         return taken
+
+    async def _find_in_inbox(self, room: int, low_room: int) -> dict[int, _Line]:
+        """Due webhooks that are not held, as many as `WebhookQueue.take` would take."""
+        found: list[list[tuple[int, _Line]]] = []
+        async with self._resources.db.autocommit() as session:
+            for priority in (TopicPriority.HIGH, TopicPriority.LOW):
+                due = await webhook_inbox.find_due_fairly(session, priority, self.limits.window, self.limits.per_shop)
+                found.append([(each.id, (each.shop_domain, priority)) for each in due if each.id not in self._held])
+        high, low = found[0], found[1][:low_room]
+        high = high[: room - min(len(low), room // SHARE_OF_LOW)]
+        return dict([*high, *low[: room - len(high)]])
 
     def _find_room(self) -> tuple[int, int]:
         """How many more webhooks may be held, and how many of them of low priority."""

@@ -63,9 +63,10 @@ async def test_alerts_of_a_part_name_the_process_that_lacks_it(watched: Watched)
     page = (await watched.client.get("/metrics")).text
     database, settings = (f'wishcraft_part_health{{part="{part}"}} ' for part in ("database", "environment"))
     redis = "wishcraft_redis_up "
-    pages = {"one": page, **{each: page.replace(f"{each}1.0\n", f"{each}0.0\n") for each in (database, redis, settings)}}
+    lacking = {part: page.replace(f"{part}1.0\n", f"{part}0.0\n") for part in (database, redis, settings)}
+    pages = {"one": page, **lacking}
     assert len(set(pages.values())) == len(pages)
-    fired = watched.scraped(dict(pages))
+    fired = watched.scraped({**pages})
     assert {alert: [each["instance"] for each in all_] for alert, all_ in fired.items()} == {
         "PostgresAway": [database],
         "RedisAway": [redis],

@@ -19,7 +19,12 @@ BEGIN
     FOR forbidden IN
         SELECT oid FROM pg_proc
         WHERE (provolatile = 'v' AND proname <> ALL (harmless) OR proname IN ('pg_current_xact_id', 'txid_current'))
-            AND has_function_privilege('wishcraft_analyst', oid, 'EXECUTE')
+            AND (
+                has_function_privilege('wishcraft_analyst', oid, 'EXECUTE')
+                -- Or taken before, when another role owned the database.
+                OR has_function_privilege('pg_monitor', oid, 'EXECUTE')
+                    AND NOT EXISTS (SELECT FROM pg_init_privs WHERE objoid = pg_proc.oid AND classoid = 'pg_proc'::regclass)
+            )
     LOOP
         EXECUTE format('GRANT EXECUTE ON ROUTINE %s TO %s, pg_monitor', forbidden, owner);
         EXECUTE format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, wishcraft_analyst', forbidden);

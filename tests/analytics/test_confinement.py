@@ -91,6 +91,19 @@ def test_application_role_is_no_superuser_and_keeps_the_functions(demo: Server, 
     assert set(lost[0]) <= set(never_had[0])
 
 
+def test_script_gives_the_functions_to_a_later_owner_of_the_database(administrator: Server) -> None:
+    may = "SELECT has_function_privilege('later_owner', %s, 'EXECUTE')"
+    functions = ("set_config(text, text, boolean)", "pg_notify(text, text)", "pg_ls_tmpdir()")
+    with administrator.transaction(force_rollback=True):
+        administrator.execute("CREATE ROLE later_owner")
+        assert [administrator.execute(may, [each]).fetchone() for each in functions] == [(False,)] * 3
+        administrator.execute(
+            SQL("ALTER DATABASE {} OWNER TO later_owner").format(Identifier(administrator.info.dbname))
+        )
+        administrator.execute((ROOT / "deployments/container/analysts.sql").read_bytes())
+        assert [administrator.execute(may, [each]).fetchone() for each in functions] == [(True,), (True,), (False,)]
+
+
 def test_every_harmless_function_exists_and_is_volatile(demo: Server) -> None:
     found = demo.execute("SELECT DISTINCT proname FROM pg_proc WHERE provolatile = 'v'").fetchall()
     assert set(HARMLESS) <= {name for (name,) in found}

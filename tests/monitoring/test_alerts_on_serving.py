@@ -59,6 +59,21 @@ async def test_a_replica_that_lags_makes_a_ticket(watched: Watched) -> None:
     assert set(watched.scraped({"one": page, "two": lagging})) == {"ReplicaLagging"}
 
 
+async def test_alerts_of_a_part_name_the_process_that_lacks_it(watched: Watched) -> None:
+    page = (await watched.client.get("/metrics")).text
+    database, settings = (f'wishcraft_part_health{{part="{part}"}} ' for part in ("database", "environment"))
+    redis = "wishcraft_redis_up "
+    lacking = {part: page.replace(f"{part}1.0\n", f"{part}0.0\n") for part in (database, redis, settings)}
+    pages = {"one": page, **lacking}
+    assert len(set(pages.values())) == len(pages)
+    fired = watched.scraped({**pages})
+    assert {alert: [each["instance"] for each in all_] for alert, all_ in fired.items()} == {
+        "PostgresAway": [database],
+        "RedisAway": [redis],
+        "SettingsWrong": [settings],
+    }
+
+
 async def test_an_open_circuit_breaker_alerts_although_redis_answers(
     watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:

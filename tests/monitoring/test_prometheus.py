@@ -168,7 +168,7 @@ def found(look: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
 
 def test_rules_fire_and_the_page_links_to_their_runbook(servers: Servers) -> None:
     alert = found(lambda: firing(servers).get("WebhookDeadLetters"))
-    assert (alert["severity"], alert["summary"]) == ("ticket", "3 webhooks failed for good")
+    assert (alert["severity"], alert["summary"]) == ("ticket", "Webhooks failed for good (3)")
     assert alert["runbook"] == f"{RUNBOOKS}/webhooks.md"
     answer = servers.page.get("/alerts").json()
     assert (answer["rules"], answer["broken"]) == (len(RULES), [])
@@ -187,7 +187,7 @@ def test_alertmanager_sends_a_letter_with_the_runbook(servers: Servers, mail_ser
     assert servers
     block_until(letters, "no letter", pause=0.2)
     letter = letters()[0]
-    assert letter["subject"] == "[ticket] 3 webhooks failed for good"
+    assert letter["subject"] == "[ticket] Webhooks failed for good (3)"
     assert letter["to"] == ["ops@wishcraft.example"]
     assert f"What to do: {RUNBOOKS}/webhooks.md" in letter["text"]
 

@@ -56,6 +56,13 @@ def test_each_alert_has_a_severity_a_summary_and_a_runbook(rule: dict[str, Any])
     assert f"`{rule['alert']}`" in page
 
 
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule['alert']}-{rule['labels']['severity']}")
+def test_a_number_in_an_alert_has_a_plural_behind_it_only_if_it_is_over_one(rule: dict[str, Any]) -> None:
+    texts = " ".join(rule["annotations"].values())
+    if re.search(r"\$value \}\} [a-z]", texts):
+        assert all(int(bound) >= 1 for bound in re.findall(r"\) > (\d+)$", rule["expr"], re.MULTILINE))
+
+
 def test_each_runbook_belongs_to_an_alert_and_is_in_the_index() -> None:
     pages = {path.name for path in RUNBOOKS.glob("*.md")} - {"README.md"}
     assert pages == {rule["annotations"]["runbook"].removeprefix("docs/runbooks/") for rule in RULES}

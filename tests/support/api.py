@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI
 
 from api.app import create_app, create_service
+from api.problems import register
 from api.state import AppState
 from benchmarks.web import open_client
 from tests.support.aliases import Demo
@@ -89,6 +90,8 @@ async def open_api_client(settings: Settings, *, records_minutes: bool = True) -
     it would probe its own health for them, for 10 ms.
     """
     app = _idle_apps.pop(settings, None) or create_app(settings)  # to build its routes takes 30 ms
+    register(app)  # the handlers of errors know what an earlier test has reported
+    app.middleware_stack = None
     async with app.router.lifespan_context(app), open_client(app) as client:
         if not records_minutes:
             app.state.app_state.sli_recorder.collect = _collect_nothing

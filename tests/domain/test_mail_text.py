@@ -9,9 +9,14 @@ from hypothesis import strategies as st
 from wishcraft.domain.mail_text import one_line
 
 LINKS = re.compile(
-    r"\S\.[\u0300-\u036f\ufe0f\u200c\u200d]*\w*[a-z]|[0-9]\.[0-9]+\.[0-9]|//|\\\\|\S@|@\S|[a-z]:[\w/+]", re.IGNORECASE
+    r"\S\.[\u0300-\u036f\ufe0f\u200c\u200d]*(?![0-9])\w*[a-z]|[^\s0-9]\.[0-9]|[0-9]\.[0-9]+\.[0-9]"
+    r"|//|\\\\|\S@|@\S|[a-z]:[\w/+]",
+    re.IGNORECASE,
 )
-"""Texts that mail programs make a link of: domains, IP addresses, hosts, addresses and schemes."""
+"""Texts that mail programs make a link of: domains, IP addresses, hosts, addresses and schemes.
+
+No top-level domain begins with a digit: `2.5kg` is none.
+"""
 
 
 @pytest.mark.parametrize(
@@ -35,6 +40,8 @@ LINKS = re.compile(
         ("\N{PILE OF POO}.la", "\N{PILE OF POO}. la"),
         ("2.example", "2. example"),
         ("Glass, 2.5 l", "Glass, 2.5 l"),
+        ("Flour, 2.5kg", "Flour, 2.5kg"),
+        ("2.5kg.example", "2.5kg. example"),
         ("Mr.Smith at 10:30", "Mr. Smith at 10:30"),
         ("Wait... what?!", "Wait... what?!"),
         ("\N{MAN}\u200d\N{PERSONAL COMPUTER}", "\N{MAN}\u200d\N{PERSONAL COMPUTER}"),

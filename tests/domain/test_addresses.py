@@ -59,3 +59,8 @@ def test_addresses_of_one_mailbox_have_one_key(address: str, same: str) -> None:
 
 def test_two_shops_store_different_hashes_of_an_address() -> None:
     assert address_hash(1, "a@b.example") != address_hash(2, "a@b.example")
+
+
+def test_an_address_of_a_million_accents_is_refused_without_composing_it() -> None:
+    """Which would take minutes: longer than a test may."""
+    assert normalise("a" + 500_000 * "\u0316\u0301" + "@example.com") is None

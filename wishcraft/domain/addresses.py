@@ -10,6 +10,8 @@ from typing import Final
 import idna
 
 _MAX_LENGTH: Final = 254  # RFC 5321, section 4.5.3.1.3, without the brackets
+_MAX_TYPED: Final = 4 * _MAX_LENGTH
+"""Of an address as it is typed: NFC takes time with the square of the accents in a row."""
 _ATOM: Final = r"[^\s@<>,;:.\"()\[\]\\\x00-\x1f\x7f]+"
 _LOCAL: Final = re.compile(rf"(?!.*=\?){_ATOM}(?:\.{_ATOM})*")
 """A dot-atom (RFC 5321, section 4.1.2), also beyond ASCII (RFC 6531). `=?` would begin an encoded word (RFC 2047)."""
@@ -29,7 +31,10 @@ def normalise(address: str) -> str | None:
     Without surrounding spaces, in lower case, with its domain as DNS has it (IDNA 2008): `jo@xn--bcher-kva.example`.
     RFC 5321 lets a server distinguish capitals in the local part; in practice none does.
     """
-    local, _, domain = unicodedata.normalize("NFC", address.strip().lower()).rpartition("@")
+    lower = address.strip().lower()
+    if len(lower) > _MAX_TYPED:
+        return None
+    local, _, domain = unicodedata.normalize("NFC", lower).rpartition("@")
     ascii_domain = _ascii_domain(domain)
     if ascii_domain is None or len(local.encode(errors="replace")) > _MAX_LOCAL_BYTES or not _LOCAL.fullmatch(local):
         return None
